@@ -1,0 +1,5 @@
+"""`python -m gradclip_cli`."""
+
+from gradclip_cli.cli import main
+
+main(prog_name="gradclip")

@@ -1,0 +1,354 @@
+"""The command line: declares commands and options; a command loads, makes one call, prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from gradclip_cli import __version__
+from gradclip_cli.errors import GradclipError, ReportError
+
+if TYPE_CHECKING:
+    from gradclip_cli.runner import PlannedRun, Result
+    from gradclip_cli.store import RunDirectory
+
+JSON_SCHEMA = 1
+DIVERGED = 3
+INTERRUPTED = 130
+
+
+class _Group(click.Group):
+    """Turns gradclip's errors into messages and exit codes."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except GradclipError as error:
+            _print_traceback(context)
+            click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+            raise click.exceptions.Exit(error.exit_code) from None
+        except (KeyboardInterrupt, click.Abort):
+            _print_traceback(context)
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except BrokenPipeError:
+            sys.stderr.close()  # The reader has gone, as `| head` does; nothing is wrong.
+            raise click.exceptions.Exit(0) from None
+        except Exception as error:
+            if not _print_traceback(context):
+                hint = "This is a fault in gradclip; --debug shows where (gradclip --debug COMMAND ...)."
+                click.echo(f"{click.style('error:', fg='red', bold=True)} {type(error).__name__}: {error}\n{hint}", err=True)
+            raise click.exceptions.Exit(1) from None
+
+
+def _print_traceback(context: click.Context) -> bool:
+    debug = bool(context.params.get("debug"))
+    if debug:
+        traceback.print_exc()
+    return debug
+
+
+def _complete_configs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from gradclip_cli import config
+
+    names = [CompletionItem(name) for name in config.shipped_names() if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")]
+
+
+def _complete_arms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    results: Path = context.params.get("results") or Path("results")
+    arms = sorted({path.parent.parent.name for path in results.glob("*/seed-*/run.json")})
+    return [arm for arm in arms if arm.startswith(incomplete)]
+
+
+def _complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    results: Path = context.params.get("results") or Path("results")
+    runs = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in results.glob("*/seed-*/run.json"))
+    return [run for run in runs if run.startswith(incomplete)]
+
+
+def _complete_settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from gradclip_cli import config
+
+    return [f"{key}=" for key in config.known_keys() if key.startswith(incomplete)]
+
+
+def _results_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--results", type=click.Path(path_type=Path, file_okay=True), default=Path("results"), show_default=True, is_eager=True,
+        metavar="DIR", help="Folder of the runs.",
+    )(command)  # fmt: skip
+
+
+def _json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def _data_directory_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--data-dir", type=click.Path(path_type=Path), metavar="DIR",
+        help="Folder with Fashion-MNIST's four files (or GRADCLIP_DATA); else it is looked for and fetched.",
+    )(command)  # fmt: skip
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    click.echo(json.dumps({"schema": JSON_SCHEMA, **content}, indent=2, allow_nan=False))
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="gradclip")
+@click.option("-q", "--quiet", is_flag=True, help="No progress; warnings and errors only.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def main(context: click.Context, quiet: bool, debug: bool) -> None:
+    """Does gradient clipping help here? Train with and without it, and compare.
+
+    \b
+    gradclip run none clipvalue         train the article's model without and with clipping
+    gradclip compare none clipvalue     put the runs side by side, in a table and a picture
+    """
+
+
+@main.command()
+@click.argument("configs", nargs=-1, required=True, metavar="CONFIG...", shell_complete=_complete_configs)
+@click.option("--seeds", metavar="SEEDS", help="10 (the first ten: 0 to 9), 0-9, or 1,5,7; else each config's own.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", shell_complete=_complete_settings,
+              help="Override a key, such as optimizer.learning_rate=0.1; repeatable. Becomes part of the arm's name.")  # fmt: skip
+@_results_option
+@_data_directory_option
+@click.option("--force", is_flag=True, help="Train again what is finished, and replace what holds another config.")
+@click.option("--dry-run", is_flag=True, help="Show what would be trained, and stop.")
+@click.option("--save-model", is_flag=True, help="Save each complete run's model as model.keras.")
+@_json_option
+@click.pass_context
+def run(
+    context: click.Context, configs: Sequence[str], seeds: str | None, settings: Sequence[str], results: Path,
+    data_dir: Path | None, force: bool, dry_run: bool, save_model: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Train configs: files, or shipped ones by name (none, clipnorm, clipvalue, ...).
+
+    Each run gets DIR/ARM/seed-N with metrics.csv (a row an epoch), steps.csv (a row a step), config.yaml and run.json.
+    Finished runs are left as they are. Exit 3 tells that a run diverged.
+    """
+    from gradclip_cli import config as loading
+
+    given = loading.load_all(configs, settings)
+    chosen_seeds = loading.parse_seeds(seeds) if seeds is not None else None
+
+    from gradclip_cli import runner
+    from gradclip_cli.console import DownloadDisplay, RunDisplay
+
+    planned = runner.plan(given, chosen_seeds, results, force=force)
+    if dry_run:
+        _print_plan(planned, as_json)
+        return
+    quiet = context.find_root().params["quiet"]
+    try:
+        with RunDisplay(planned, quiet=quiet) as display:
+            ended = runner.execute(
+                planned, display, save_model=save_model, data_directory=data_dir, download_progress=DownloadDisplay()
+            )
+    except runner.Interrupted as interruption:
+        _print_results(interruption.results, as_json)
+        raise
+    _print_results(ended, as_json)
+    failed = [result for result in ended if result.status == "failed"]
+    if failed:
+        raise GradclipError(f"{len(failed)} of {len(ended)} runs failed; the same command trains them again.")
+    diverged = [result for result in ended if result.status == "diverged"]
+    if diverged:
+        click.echo(f"{len(diverged)} of {len(ended)} runs diverged.", err=True)
+        context.exit(DIVERGED)
+
+
+def _print_plan(planned: Sequence[PlannedRun], as_json: bool) -> None:
+    if as_json:
+        _print_json({"runs": [{**_run_names(run), "action": run.action, "reason": run.reason} for run in planned]})
+        return
+    for run in planned:
+        click.echo(f"{run.action:8} {run.directory.path}  ({run.reason})")
+
+
+def _print_results(ended: Sequence[Result], as_json: bool) -> None:
+    if as_json:
+        _print_json({"runs": [{**_run_names(result.run), "status": result.status, "told": result.told} for result in ended]})
+        return
+    for result in ended:
+        click.echo(f"{result.status:11} {result.run.directory.path}")
+
+
+def _run_names(run: PlannedRun) -> dict[str, Any]:
+    return {"arm": run.config.name, "seed": run.config.training.seed, "path": str(run.directory.path)}
+
+
+@main.command()
+@click.argument("arms", nargs=-1, metavar="[ARM...]", shell_complete=_complete_arms)
+@_results_option
+@click.option("--baseline", metavar="ARM", shell_complete=_complete_arms, help="Arm that the others are held against.  [default: none]")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the files.  [default: the results folder]")
+@_json_option
+def compare(arms: Sequence[str], results: Path, baseline: str | None, out: Path | None, as_json: bool) -> None:
+    """Put arms side by side: a table here; comparison.png, .svg, .csv and .json in a folder.
+
+    Figures are each run's last epoch, mean ± standard deviation over seeds; the gradient norm is the one before clipping.
+    """
+    from gradclip_cli import report
+    from gradclip_cli.console import NARROW, comparison_table, errors, output
+
+    comparison = report.compare(results, arms, baseline)
+    paths = report.write(comparison, out or results)
+    if as_json:
+        click.echo(comparison.to_json(), nl=False)
+    else:
+        console = output()
+        console.print(comparison_table(comparison.table, narrow=console.width < NARROW + 25))
+        for sentence in comparison.differences:
+            console.print(sentence, markup=False)
+    for warning in comparison.warnings:
+        errors().print(f"warning: {warning}", style="yellow", markup=False)
+    errors().print(f"wrote {', '.join(map(str, paths))}", markup=False)
+
+
+@main.command()
+@click.argument("name", metavar="RUN", shell_complete=_complete_runs)
+@_results_option
+@_json_option
+def show(name: str, results: Path, as_json: bool) -> None:
+    """Show one run: RUN is ARM/seed-N, ARM (its first seed), or a run's folder."""
+    from gradclip_cli import store
+
+    directory = _find_run(name, results)
+    metadata = directory.metadata()
+    if as_json:
+        metrics = directory.metrics().to_dict("records") if metadata["status"] in store.FINISHED else []
+        _print_json({"path": str(directory.path), "run": metadata, "config": directory.config().model_dump(), "metrics": metrics})
+        return
+    from gradclip_cli.console import output, simple_table
+
+    console = output()
+    for line in _run_facts(directory, metadata):
+        console.print(line, markup=False)
+    frame = directory.metrics() if metadata["status"] in store.FINISHED else None
+    if frame is not None and len(frame):
+        rows = [[str(int(row[0])), *(f"{value:.4g}" for value in row[1:])] for row in frame.itertuples(index=False)]
+        console.print(simple_table([(column.replace("_", " "), "right") for column in frame.columns], rows))
+
+
+def _run_facts(directory: RunDirectory, metadata: dict[str, Any]) -> list[str]:
+    config = directory.config()
+    clipping = config.clipping.mode if config.threshold is None else f"{config.clipping.mode} {config.threshold:g}"
+    model, optimizer = config.model, config.optimizer
+    lines = [
+        f"{directory.path}: {metadata['status']}",
+        f"  model      {model.cell}({model.units}), {optimizer.name} at {optimizer.learning_rate:g}, clipping {clipping}",
+        f"  trained    {metadata.get('steps', '?')} steps, started {metadata.get('started')}, {metadata.get('seconds', '?')} s",
+        f"  evaluated  on the {metadata.get('evaluation_split')} split of Fashion-MNIST ({config.data.subset})",
+    ]
+    if metadata.get("diverged"):
+        lines.append(f"  diverged   {metadata['diverged']['told']}")
+    if (metadata.get("overflows") or {}).get("steps"):
+        overflows = metadata["overflows"]
+        lines.append(f"  overflows  {overflows['steps']} steps with a gradient that was not finite, first {overflows['first']}")
+    if metadata.get("reason"):
+        lines.append(f"  reason     {metadata['reason']}")
+    return lines
+
+
+def _find_run(name: str, results: Path) -> RunDirectory:
+    from gradclip_cli import store
+
+    if (Path(name) / "run.json").is_file():
+        return store.RunDirectory(Path(name).resolve())
+    found = [run for run in store.runs(results) if name in (run.arm, f"{run.arm}/seed-{run.seed}", f"{run.arm}:{run.seed}")]
+    if not found:
+        raise ReportError(f"No run '{name}' in {results}; `gradclip list` shows what is there.")
+    return found[0]
+
+
+@main.command("list")
+@click.argument("arms", nargs=-1, metavar="[ARM...]", shell_complete=_complete_arms)
+@click.option("--status", metavar="STATUS", help="Only runs with this status, such as complete or diverged.")
+@_results_option
+@_json_option
+def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: bool) -> None:
+    """List runs with status, length and end."""
+    runs = _select(results, arms, status)
+    if as_json:
+        _print_json({"runs": [{"arm": run.arm, "seed": run.seed, "path": str(run.path), "status": run.status()} for run in runs]})
+        return
+    from gradclip_cli.console import output, simple_table
+
+    rows = []
+    for run in runs:
+        metadata = run.metadata() if run.status() != "unreadable" else {}
+        rows.append([run.arm, str(run.seed), run.status(), str(metadata.get("steps", "")), str(metadata.get("finished", ""))])
+    if rows:
+        output().print(simple_table([("arm", "left"), ("seed", "right"), ("status", "left"), ("steps", "right"), ("finished", "left")], rows))
+    else:
+        click.echo(f"No runs in {results}.", err=True)
+
+
+def _select(results: Path, arms: Sequence[str], status: str | None) -> list[RunDirectory]:
+    from gradclip_cli import store
+
+    stored = store.runs(results)
+    unknown = [arm for arm in arms if all(arm not in (run.arm, f"{run.arm}/seed-{run.seed}") for run in stored)]
+    if unknown:
+        raise ReportError(f"No runs of {', '.join(unknown)} in {results}; `gradclip list` shows what is there.")
+    chosen = [run for run in stored if not arms or run.arm in arms or f"{run.arm}/seed-{run.seed}" in arms]
+    return [run for run in chosen if status is None or run.status() == status]
+
+
+@main.command()
+@click.argument("arms", nargs=-1, required=True, metavar="ARM...", shell_complete=_complete_arms)
+@click.option("--status", metavar="STATUS", help="Only runs with this status.")
+@_results_option
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and stop.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, yes: bool) -> None:
+    """Remove runs: whole arms (ARM) or single runs (ARM/seed-N)."""
+    runs = _select(results, arms, status)
+    for run in runs:
+        click.echo(f"{'would remove' if dry_run else 'removing'} {run.path} ({run.status()})")
+    if dry_run or not runs:
+        return
+    if not yes:
+        click.confirm(f"Remove {len(runs)} runs for good?", abort=True)
+    for run in runs:
+        run.remove()
+
+
+@main.command()
+@_data_directory_option
+@click.option("--fetch", is_flag=True, help="Fetch the dataset if it is not on this machine.")
+@_json_option
+def data(data_dir: Path | None, fetch: bool, as_json: bool) -> None:
+    """Say where Fashion-MNIST is, which source it came from, and that its checksums are right."""
+    from gradclip_cli import data as dataset
+    from gradclip_cli.console import DownloadDisplay
+
+    source = dataset.locate(data_dir, fetch=fetch, progress=DownloadDisplay())
+    if as_json:
+        files = {name: {"bytes": size, "sha256": checksum} for name, (size, checksum) in dataset.FILES.items()}
+        _print_json({"path": str(source.folder), "source": source.kind, "verified": True, "files": files})
+        return
+    click.echo(f"{source.folder}\nsource: {source.kind}\nverified: all {len(dataset.FILES)} files have the original's SHA-256")
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of configs, for editors."""
+    from gradclip_cli import config
+
+    click.echo(json.dumps(config.json_schema(), indent=2))
+
+

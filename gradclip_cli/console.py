@@ -1,0 +1,175 @@
+"""What gradclip shows in a terminal: progress on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gradclip_cli.runner import PlannedRun, Result
+    from gradclip_cli.training import Progress as RunProgress
+
+NARROW = 80
+
+
+def output() -> Console:
+    """The console of results. Off a terminal it is as wide as its content."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def errors() -> Console:
+    """The console of progress, warnings and hints."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def _numbers(progress: RunProgress) -> str:
+    text = f"loss {progress.loss:.3f}  acc {progress.accuracy:.3f}  grad norm {progress.grad_norm:.2f}"
+    return f"{text}  clipped {progress.clipped_fraction:.0%}"
+
+
+class RunDisplay:
+    """Shows runs as they go (`gradclip_cli.runner.Observer`): a live bar in a terminal, else a line an epoch."""
+
+    def __init__(self, runs: Sequence[PlannedRun], *, quiet: bool = False) -> None:
+        self._console = errors()
+        self._quiet = quiet
+        self._live = self._console.is_terminal and not quiet
+        self._done, self._total = 0, len(runs)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=16), TimeRemainingColumn(compact=True))
+        self._progress = Progress(*columns, console=self._console, transient=True, disable=not self._live)
+        self._bar: TaskID | None = None
+
+    def __enter__(self) -> RunDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def _position(self) -> str:
+        return f"[{self._done + 1}/{self._total}]" if self._total > 1 else ""
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        if not self._quiet:
+            self._console.print(text, style=style, markup=False)
+
+    def preparing(self, run: PlannedRun, what: str) -> None:
+        if self._live:
+            self._show(f"{self._position()} {run.label}: {what}".strip(), None, 0)
+        else:
+            self._say(f"{self._position()} {run.label}: {what}".strip())
+
+    def started(self, run: PlannedRun) -> None:
+        if self._live:
+            self._show(f"{self._position()} {run.label}: first step".strip(), None, 0)
+
+    def progressed(self, run: PlannedRun, progress: RunProgress) -> None:
+        where = f"{self._position()} {run.label}  epoch {progress.epoch}".strip()
+        if self._live:
+            self._show(f"{where}\n  {_numbers(progress)}", progress.steps, progress.step)
+        elif progress.evaluation:
+            evaluation = progress.evaluation
+            self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:.3f}  val_acc {evaluation.accuracy:.3f}")
+
+    def _show(self, text: str, total: int | None, completed: int) -> None:
+        description = text.replace("[", r"\[")
+        if self._bar is None:
+            self._bar = self._progress.add_task(description, total=total)
+        self._progress.update(self._bar, description=description, total=total, completed=completed)
+
+    def ended(self, result: Result) -> None:
+        if self._bar is not None:
+            self._progress.remove_task(self._bar)
+            self._bar = None
+        position = self._position()
+        self._done += 1
+        told = f": {result.told}" if result.told else ""
+        if result.run.action == "skip":
+            self._say(f"{position} {result.run.label}: already {result.status}{told}, left as it is".strip())
+        elif result.status == "complete":
+            self._say(f"{position} {result.run.label}: complete in {result.seconds:.1f} s".strip(), "green")
+        else:  # Said even when quiet: it is not what was asked for.
+            self._console.print(f"{position} {result.run.label}: {result.status}{told}".strip(), style="red", markup=False)
+
+
+class DownloadDisplay:
+    """A progress bar that pooch can drive (`gradclip_cli.data.DownloadProgress`)."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._console = errors()
+        self._progress = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+        self._task: TaskID | None = None
+        self._name = ""
+        self.total = 0
+
+    def start(self, name: str) -> None:
+        self._name = name
+        self._console.print(f"fetching {name}")
+
+    def update(self, size: int) -> None:
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task(self._name, total=self.total)
+        self._progress.update(self._task, advance=size)
+
+    def reset(self) -> None:
+        """pooch resets the bar before it fills it once more and closes it."""
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        self._progress.stop()
+
+
+def simple_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
+    """A table of texts; `columns` are (heading, justification)."""
+    table = Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
+    for heading, justify in columns:
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]  # a literal by convention
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def comparison_table(frame: pd.DataFrame, *, narrow: bool) -> Table:
+    """The comparison as a table; narrow ones leave the training columns to the files."""
+    columns = [("arm", "left"), ("runs", "right")]
+    results = ["val_loss", "val_accuracy"] if narrow else ["loss", "accuracy", "val_loss", "val_accuracy"]
+    columns += [(name, "right") for name in results]
+    columns += [("norm, median", "right"), ("norm, max", "right"), ("clipped", "right"), ("status", "left")]
+    rows = []
+    for row in frame.to_dict("records"):
+        rows.append(
+            [
+                str(row["arm"]),
+                str(row["runs"]),
+                *(_mean_and_deviation(row[name], row[f"{name}_std"]) for name in results),
+                f"{row['grad_norm_median']:.2f}",
+                f"{row['grad_norm_max']:.1f}",
+                f"{row['clipped_fraction']:.1%}",
+                status_counts(row),
+            ]
+        )
+    return simple_table(columns, rows)
+
+
+def status_counts(row: dict[Any, Any]) -> str:
+    """Such as `complete`, `diverged`, or `9 complete, 1 diverged`."""
+    counts = {status: row[status] for status in ("complete", "diverged") if row[status]}
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def _mean_and_deviation(mean: float, deviation: float) -> str:
+    if mean != mean:
+        return "-"
+    return f"{mean:.4f}" if deviation != deviation else f"{mean:.4f} ± {deviation:.4f}"

@@ -1,0 +1,232 @@
+"""The Keras engine: Keras layers, loss and optimizer, with a chunk of steps in one compiled TensorFlow loop.
+
+`clipvalue`, `clipnorm` and `global_clipnorm` are the Keras optimizer's own arguments and keep Keras's behaviour. The
+gradient recorded as applied is the one that the optimizer's `update_step` receives, not a second computation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gradclip_cli.engines.silence import silenced_stderr
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with silenced_stderr():  # TensorFlow reports on the machine before its log level counts.
+    import keras
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()
+    tf.get_logger().setLevel("ERROR")
+
+from gradclip_cli.clipping import RULES
+from gradclip_cli.data import CLASSES, Dataset
+from gradclip_cli.engines import Array, Evaluation, FloatArray, IntArray, StepRecords
+from gradclip_cli.errors import EngineError
+from gradclip_cli.schema import Config, Model
+from gradclip_cli.weights import Weights
+
+CHUNK = 250  # steps in a call of the compiled loop, at most
+EVALUATION_BATCH = 1000
+RECURRENT_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
+
+
+def build_model(model: Model, time_steps: int, features: int, classes: int) -> keras.Sequential:
+    """The article's model: one recurrent layer and a dense one that gives logits. Layers have explicit names."""
+    penalty = model.regularizer
+    regularizer = keras.regularizers.L1L2(penalty.l1, penalty.l2) if penalty.l1 or penalty.l2 else None
+    recurrent = RECURRENT_LAYERS[model.cell](
+        model.units,
+        activation=model.activation,
+        kernel_regularizer=regularizer,
+        recurrent_regularizer=regularizer,
+        name=model.cell,
+    )
+    dense = keras.layers.Dense(classes, kernel_regularizer=regularizer, name="dense")
+    return keras.Sequential([keras.Input((time_steps, features)), recurrent, dense])
+
+
+def build_optimizer(config: Config) -> keras.optimizers.Optimizer:
+    """The Keras optimizer that a config describes, with its clipping argument."""
+    clipping = {} if config.threshold is None else {config.clipping.mode: config.threshold}
+    arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate, **clipping}
+    return _optimizer_class(config.optimizer.name)(**arguments)
+
+
+def _optimizer_class(name: str) -> type[keras.optimizers.Optimizer]:
+    classes = {key.lower(): value for key, value in vars(keras.optimizers).items() if isinstance(value, type)}
+    return classes[name]
+
+
+def _recording(optimizer: keras.optimizers.Optimizer, applied: list[tf.Tensor]) -> keras.optimizers.Optimizer:
+    """A twin of an optimizer that appends each gradient its `update_step` receives to `applied`."""
+
+    class Recording(type(optimizer)):  # type: ignore[misc]  # a base that is known only at run time
+        def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+            applied.append(gradient)
+            super().update_step(gradient, variable, learning_rate)
+
+    twin: keras.optimizers.Optimizer = Recording.from_config(optimizer.get_config())
+    return twin
+
+
+def _norm(gradient: tf.Tensor) -> tf.Tensor:
+    return tf.sqrt(tf.reduce_sum(tf.square(tf.cast(gradient, tf.float64))))
+
+
+def _max_abs(gradient: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.reduce_max(tf.abs(gradient)), tf.float64)
+
+
+class TensorFlowEngine:
+    """`gradclip_cli.engines.Engine` in Keras, on one thread. Building it builds the model; the first call compiles.
+
+    Raises EngineError where TensorFlow already runs with another number of threads in this process.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset) -> None:
+        _use_one_thread()
+        self._config = config
+        images = dataset.train_images
+        self._model = build_model(config.model, images.shape[1], images.shape[2], CLASSES)
+        self._applied: list[tf.Tensor] = []
+        self._optimizer = _recording(build_optimizer(config), self._applied)
+        self._optimizer.build(self._model.trainable_variables)
+        self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+        self._images, self._labels = tf.constant(images), tf.constant(dataset.train_labels, tf.int32)
+        self._test_images = tf.constant(dataset.evaluation_images)
+        self._test_labels = tf.constant(dataset.evaluation_labels, tf.int32)
+        self._names = {f"{layer.name}/{v.name}": v for layer in self._model.layers for v in layer.trainable_variables}
+        self._train = tf.function(self._train_chunk, jit_compile=config.engine.jit)
+        self._evaluate = tf.function(self._evaluate_all, jit_compile=config.engine.jit)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(self._names)
+
+    def reset(self, weights: Weights, *, learning_rate: float) -> None:
+        for name, variable in self._names.items():
+            variable.assign(weights[name])
+        # Some optimizers start their slots from the weights, so a fresh one says what they are.
+        fresh = build_optimizer(self._config)
+        fresh.build(self._model.trainable_variables)
+        for variable, start in zip(self._optimizer.variables, fresh.variables, strict=True):
+            variable.assign(start)
+        self._optimizer.learning_rate = learning_rate
+
+    def train(self, batches: IntArray) -> StepRecords:
+        rows = [self._train_rows(batches[start : start + CHUNK]) for start in range(0, len(batches), CHUNK)]
+        return self._records(np.concatenate(rows))
+
+    def evaluate(self) -> Evaluation:
+        loss, penalty, accuracy = self._evaluate().numpy().tolist()
+        return Evaluation(loss, penalty, accuracy)
+
+    def weights(self) -> dict[str, FloatArray]:
+        return {name: np.array(variable) for name, variable in self._names.items()}
+
+    def state(self) -> dict[str, Array]:
+        slots = {f"optimizer/{index}": np.array(variable) for index, variable in enumerate(self._optimizer.variables)}
+        return {**self.weights(), **slots}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        for name, variable in self._names.items():
+            variable.assign(state[name])
+        for index, variable in enumerate(self._optimizer.variables):
+            variable.assign(state[f"optimizer/{index}"])
+
+    def save(self, path: Path) -> None:
+        self._model.save(path)
+
+    def _train_rows(self, batches: IntArray) -> FloatArray:
+        # Always a whole chunk of batches, so that one compilation serves any number of steps.
+        padding = ((0, CHUNK - len(batches)), (0, 0))
+        rows = self._train(tf.constant(np.pad(batches, padding), tf.int32), tf.constant(len(batches)))
+        return np.asarray(rows.numpy())[: len(batches)]
+
+    def _train_chunk(self, batches: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
+        width = 3 + 5 * len(self._names)
+        rows = tf.TensorArray(tf.float64, size=CHUNK, element_shape=(width,))
+
+        def step(index: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            return index + 1, rows.write(index, self._step(batches[index]))
+
+        _, rows = tf.while_loop(lambda index, _: index < steps, step, (tf.constant(0), rows), maximum_iterations=CHUNK)
+        return rows.stack()
+
+    def _step(self, batch: tf.Tensor) -> tf.Tensor:
+        """Take one optimizer step and return its record as a row: three numbers, then five for each variable."""
+        inputs, labels = self._inputs(tf.gather(self._images, batch)), tf.gather(self._labels, batch)
+        weights = [variable.value for variable in self._names.values()]
+        with tf.GradientTape() as tape:
+            logits = self._model(inputs, training=True)
+            loss, penalty = tf.reduce_mean(self._loss(labels, logits)), self._penalty()
+            total = loss + penalty
+        gradients = tape.gradient(total, weights)
+        self._applied.clear()
+        self._optimizer.apply(gradients, self._model.trainable_variables)
+        finite = [tf.cast(tf.reduce_all(tf.math.is_finite(variable.value)), tf.float64) for variable in self._names.values()]
+        columns = [
+            *(tf.cast(value, tf.float64) for value in (loss, penalty, self._correct(labels, logits))),
+            *map(_norm, gradients),
+            *map(_max_abs, gradients),
+            *map(_norm, self._applied),
+            *map(_max_abs, self._applied),
+            *finite,
+        ]
+        return tf.stack(columns)
+
+    def _inputs(self, images: tf.Tensor) -> tf.Tensor:
+        return tf.cast(images, tf.float32) / self._config.data.scale
+
+    def _penalty(self) -> tf.Tensor:
+        return tf.add_n(self._model.losses) if self._model.losses else tf.constant(0.0)
+
+    def _correct(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == labels, tf.int32))
+
+    def _evaluate_all(self) -> tf.Tensor:
+        """Mean loss, penalty and accuracy, in batches so that long sequences fit into memory."""
+        samples = len(self._test_labels)
+        batch = min(samples, EVALUATION_BATCH)
+
+        def add(start: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            index = start + tf.range(batch)
+            counts = index < samples  # The last batch may reach beyond the end.
+            index = tf.minimum(index, samples - 1)
+            labels = tf.gather(self._test_labels, index)
+            logits = self._model(self._inputs(tf.gather(self._test_images, index)), training=False)
+            losses = tf.where(counts, self._loss(labels, logits), 0.0)
+            hits = counts & (tf.argmax(logits, axis=-1, output_type=tf.int32) == labels)
+            return start + batch, loss + tf.reduce_sum(tf.cast(losses, tf.float64)), correct + tf.math.count_nonzero(hits)
+
+        start = (tf.constant(0), tf.constant(0.0, tf.float64), tf.constant(0, tf.int64))
+        rounds = -(-samples // batch)
+        _, loss, correct = tf.while_loop(lambda index, *_: index < samples, add, start, maximum_iterations=rounds)
+        return tf.stack([loss / samples, tf.cast(self._penalty(), tf.float64), tf.cast(correct, tf.float64) / samples])
+
+    def _records(self, rows: FloatArray) -> StepRecords:
+        """Take rows of `_step` apart."""
+        loss, penalty, correct = rows[:, 0], rows[:, 1], rows[:, 2].astype(np.int64)
+        norm, max_abs, applied_norm, applied_max_abs, finite = np.split(rows[:, 3:], 5, axis=1)
+        threshold = self._config.threshold
+        rule = RULES[self._config.clipping.mode]
+        clipped = np.zeros(len(rows), bool) if threshold is None else rule.exceeded(norm, max_abs, threshold)
+        return StepRecords(
+            loss, penalty, correct, norm, max_abs, applied_norm, applied_max_abs, clipped, weights_finite=finite.astype(bool)
+        )
+
+
+def _use_one_thread() -> None:
+    """One thread a process: runs then are the same bits whatever else the machine does, and go one to a core."""
+    if tf.config.threading.get_intra_op_parallelism_threads() == 1:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        raise EngineError("TensorFlow already runs with several threads in this process; start gradclip in a fresh one.") from None

@@ -1,0 +1,41 @@
+"""The error family: what gradclip raises on purpose, and the exit code of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class GradclipError(Exception):
+    """A failure that gradclip can explain. The message says what was wrong, where, and what to do next."""
+
+    exit_code = 1
+
+
+class ConfigError(GradclipError):
+    """One or more mistakes in a config, an override or a seed list; `problems` holds one line each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class DatasetError(GradclipError):
+    """The dataset can't be found, fetched or trusted."""
+
+
+class StoreError(GradclipError):
+    """A results directory can't be read or written."""
+
+
+class ConflictError(StoreError):
+    """A run directory belongs to another config, or to another process."""
+
+
+class ReportError(GradclipError):
+    """Stored runs can't answer what was asked of them."""
+
+
+class EngineError(GradclipError):
+    """An engine is missing, or this process can't run it as configured."""

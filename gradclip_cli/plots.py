@@ -1,0 +1,140 @@
+"""Arrays to matplotlib figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+# Okabe and Ito 2008, "Color universal design": told apart by colour-blind readers; black first, for the baseline.
+COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+# Told apart in grey too.
+DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+STYLE = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "svg.hashsalt": "gradclip",  # The same picture gives the same bytes.
+}
+
+
+LineEnd = tuple[float, str, str]  # last value, name, colour
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One arm's runs: x (E,), values (runs, E) with NaN where a run has none; where each run diverged, in x."""
+
+    name: str
+    x: FloatArray
+    values: FloatArray
+    diverged: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: a title, the y axis's unit, and a curve an arm."""
+
+    title: str
+    unit: str
+    curves: Sequence[Curve]
+    log: bool = False
+    thresholds: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def comparison_figure(panels: Sequence[Panel]) -> Figure:
+    """Draw six panels, two by two by two: losses, accuracies, gradients."""
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]  # its stub wants the keys as literals
+        figure = Figure(figsize=(12, 11))
+        figure.subplots_adjust(left=0.07, right=0.88, bottom=0.06, top=0.95, hspace=0.35, wspace=0.5)
+        drawn = [
+            (axes, draw_panel(axes, panel))
+            for axes, panel in zip(figure.subplots(3, 2, sharex=True).flat, panels, strict=True)
+        ]
+        figure.canvas.draw()  # Only then are the axes' limits final.
+        for axes, ends in drawn:
+            _name_lines(axes, ends)
+    return figure
+
+
+def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
+    """Draw the mean of each curve, single runs as thin lines, and a cross where a run diverged; return the lines' ends."""
+    ends: list[LineEnd] = []
+    for index, curve in enumerate(panel.curves):
+        colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
+        marker = "o" if curve.values.shape[1] <= 1 else None
+        for values, diverged in zip(curve.values, curve.diverged, strict=True):
+            if len(curve.values) > 1:
+                axes.plot(curve.x, values, color=colour, linewidth=0.7, alpha=0.35)
+            if diverged is not None:
+                _cross(axes, curve.x, values, diverged, colour)
+        mean = _mean(curve.values)
+        axes.plot(curve.x, mean, color=colour, linestyle=dash, linewidth=2, marker=marker)
+        if np.isfinite(mean).any():
+            ends.append((float(mean[np.isfinite(mean)][-1]), curve.name, colour))
+        threshold = panel.thresholds.get(curve.name)
+        if threshold:
+            axes.axhline(threshold, color=colour, linestyle=":", linewidth=1.2)
+            label = f" threshold of {curve.name}: {threshold:g}"
+            axes.annotate(label, (0, threshold), xycoords=("axes fraction", "data"), color=colour, fontsize=9, va="bottom")
+    axes.set_title(panel.title)
+    axes.set_ylabel(panel.unit)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_tick_params(labelbottom=True)
+    if panel.log:
+        axes.set_yscale("log")
+    return ends
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    counts = np.isfinite(values).sum(axis=0)
+    sums = np.where(np.isfinite(values), values, 0).sum(axis=0)
+    return np.divide(sums, counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
+
+
+def _cross(axes: Axes, x: FloatArray, values: FloatArray, diverged: float, colour: str) -> None:
+    """Mark a run's end at its last finite value, or at the bottom edge where it has none."""
+    finite = values[np.isfinite(values)]
+    style = {"marker": "X", "markersize": 9, "color": colour, "markeredgecolor": "white", "linestyle": "none", "zorder": 5}
+    if len(finite):
+        axes.plot(diverged, finite[-1], **style)
+    else:
+        axes.plot(diverged, 0.02, transform=axes.get_xaxis_transform(), **style)
+
+
+def _name_lines(axes: Axes, ends: list[LineEnd]) -> None:
+    """Write each arm's name beside the end of its line, moved apart where they would overlap."""
+    box = axes.get_window_extent()
+    spots = [((axes.transData.transform((0, value))[1] - box.y0) / box.height, name, colour) for value, name, colour in ends]
+    line = 1.3 * 10 / 72 * axes.get_figure(root=True).dpi / box.height  # type: ignore[union-attr]  # axes drawn here have a figure
+    lowest = -np.inf
+    for spot, name, colour in sorted(spots):
+        lowest = max(spot, lowest + line)
+        axes.annotate(name, (1.015, lowest), xycoords="axes fraction", color=colour, fontsize=10, va="center")
+
+
+def save(figure: Figure, paths: Sequence[Path]) -> None:
+    """Write a figure under a temporary name and move it into place, in each path's format."""
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+        for path in paths:
+            temporary = path.with_name(f".{path.name}")
+            figure.savefig(temporary, format=path.suffix[1:], dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
+            temporary.replace(path)

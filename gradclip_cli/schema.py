@@ -1,0 +1,233 @@
+"""The schema: what a config may say, with the defaults (the article's), units and meanings, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+
+ARM_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=,-]*$"
+LONGEST_NAME = 200
+SAMPLES = {"full": 60_000, "sample": 5_000}
+
+
+class Section(BaseModel):
+    """A part of a config: unknown keys, wrong types, NaN and infinities are mistakes; nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Engine(Section):
+    framework: Literal["tensorflow"] = "tensorflow"
+    """Framework that trains: tensorflow (Keras)."""
+    jit: bool = True
+    """Compile the training loop with XLA; false runs the same code uncompiled, several times slower."""
+
+
+class Data(Section):
+    dataset: Literal["fashion_mnist"] = "fashion_mnist"
+    """Dataset: 28x28 grey images of clothes in 10 classes."""
+    sequence: Literal["rows"] = "rows"
+    """How an image becomes a sequence: rows (28 time steps of 28 pixels)."""
+    scale: Positive = 255.0
+    """Pixels (0 to 255) are divided by this."""
+    batch_size: Count = 32
+    """Samples in a batch, one batch a step."""
+    shuffle_buffer: Count = 5000
+    """Samples that the shuffle draws from; 1 keeps the dataset's order."""
+    holdout: Annotated[int, Field(ge=0)] = 0
+    """Training images at the end of the file kept for evaluation in place of the test set; 0 evaluates on the test set."""
+    subset: Literal["full", "sample"] = "full"
+    """full: 60,000 training and 10,000 test images; sample: the first 5,000 and 1,000, shipped with gradclip."""
+
+    @model_validator(mode="after")
+    def _leave_training_images(self) -> Data:
+        if self.holdout >= SAMPLES[self.subset]:
+            raise ValueError(f"holdout must leave training images: below {SAMPLES[self.subset]} for subset {self.subset}")
+        return self
+
+
+class Regularizer(Section):
+    l1: NotNegative = 0.0
+    """Weight of the sum of absolute kernel and recurrent-kernel elements."""
+    l2: NotNegative = 0.0
+    """Weight of the sum of squared kernel and recurrent-kernel elements."""
+
+
+class Model(Section):
+    cell: Literal["lstm", "gru", "simple_rnn"] = "lstm"
+    """Recurrent layer, before the output layer of 10 classes."""
+    units: Count = 10
+    """Units of the recurrent layer."""
+    activation: Literal["tanh", "relu", "sigmoid", "linear"] = "tanh"
+    """Activation of the recurrent layer's candidate or state."""
+    recurrent_gain: Positive = 1.0
+    """Factor on the initial orthogonal recurrent kernel; above 1 makes gradients grow through time."""
+    regularizer: Regularizer = Regularizer()
+    """Penalty on all kernels, added to the loss that is trained on and reported apart."""
+
+
+class Unclipped(Section):
+    mode: Literal["none"] = "none"
+    """Gradients are used as they are."""
+
+
+class ClipValue(Section):
+    mode: Literal["clipvalue"] = "clipvalue"
+    """Every gradient element is cut to [-threshold, threshold]."""
+    threshold: Positive
+    """Largest absolute value of a gradient element."""
+
+
+class ClipNorm(Section):
+    mode: Literal["clipnorm"] = "clipnorm"
+    """Each variable's gradient is rescaled to norm `threshold` where it is longer."""
+    threshold: Positive
+    """Largest L2 norm of one variable's gradient."""
+
+
+class GlobalClipNorm(Section):
+    mode: Literal["global_clipnorm"] = "global_clipnorm"
+    """All gradients are rescaled by one factor where their joint norm exceeds `threshold`."""
+    threshold: Positive
+    """Largest L2 norm of all gradients together."""
+
+
+class Training(Section):
+    epochs: Count = 10
+    """Epochs; an evaluation and a row of metrics.csv follow each."""
+    steps_per_epoch: Count = 500
+    """Optimizer updates in an epoch."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of initial weights and batches; arms with the same seed start alike and see the same batches."""
+
+
+class Optimizer(Section):
+    """Base of the optimizer sections; `name` selects one, `learning_rate` is common to all."""
+
+    name: str
+    learning_rate: Positive = 0.01
+
+    def parameters(self) -> dict[str, Any]:
+        """All parameters but the learning rate, by their Keras names."""
+        return self.model_dump(exclude={"name", "learning_rate"})
+
+
+_PARAMETERS: dict[str, tuple[Any, str]] = {
+    "learning_rate": (Positive, "Step size."),
+    "momentum": (Share, "Share of the previous update that is kept."),
+    "nesterov": (bool, "Look ahead along the momentum before taking the gradient into account."),
+    "rho": (Share, "Decay of the running mean of squared gradients."),
+    "centered": (bool, "Normalize by the gradients' estimated variance, not their second moment."),
+    "beta_1": (Share, "Decay of the running mean of gradients."),
+    "beta_2": (Share, "Decay of the running mean of squared gradients."),
+    "epsilon": (Positive, "Added to a denominator so that it is never zero."),
+    "amsgrad": (bool, "Never let the second-moment estimate shrink (AMSGrad)."),
+    "weight_decay": (NotNegative | None, "Decoupled weight decay a step, as a multiple of the learning rate; null for none."),
+    "initial_accumulator_value": (NotNegative, "Start of the accumulated squared gradients."),
+    "learning_rate_power": (Annotated[float, Field(le=0)], "Power that makes the learning rate fall with the accumulator."),
+    "l1_regularization_strength": (NotNegative, "FTRL's own L1 penalty."),
+    "l2_regularization_strength": (NotNegative, "FTRL's own L2 penalty."),
+    "l2_shrinkage_regularization_strength": (NotNegative, "FTRL's L2 penalty on magnitude."),
+    "beta": (NotNegative, "FTRL's beta, added to the accumulator's root."),
+    "beta_2_decay": (float, "Exponent of the second moment's decay schedule."),
+    "epsilon_1": (Positive, "Added to squared gradients."),
+    "epsilon_2": (Positive, "Smallest root mean square of a parameter used for relative step sizes."),
+    "clip_threshold": (Positive, "Adafactor's own bound on the root mean square of an update; not gradient clipping."),
+    "relative_step": (bool, "Let the step size fall with the step count."),
+    "adam_beta_1": (Share, "beta_1 of the Adam that trains biases and the output layer."),
+    "adam_beta_2": (Share, "beta_2 of the Adam that trains biases and the output layer."),
+    "adam_weight_decay": (NotNegative, "Weight decay of that Adam."),
+    "adam_lr_ratio": (Positive, "Learning rate of that Adam over Muon's."),
+    "muon_a": (float, "First coefficient of the Newton-Schulz iteration."),
+    "muon_b": (float, "Second coefficient of the Newton-Schulz iteration."),
+    "muon_c": (float, "Third coefficient of the Newton-Schulz iteration."),
+    "ns_steps": (Count, "Newton-Schulz iterations a step."),
+    "rms_rate": (Positive, "Scale of an update's root mean square."),
+    "warmup_steps": (Annotated[int, Field(ge=0)], "Steps over which the learning rate rises."),
+}
+
+_ADAM = {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+
+# Keras's optimizers with Keras's defaults. Its clipping, moving-average, loss-scale and accumulation arguments are left
+# out on purpose: clipping has its own section, and the others change what a step is.
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "sgd": {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False, "weight_decay": None},
+    "rmsprop": {"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7, "centered": False, "weight_decay": None},
+    "adam": {**_ADAM, "amsgrad": False, "weight_decay": None},
+    "adamw": {**_ADAM, "amsgrad": False, "weight_decay": 0.004},
+    "adamax": {**_ADAM, "weight_decay": None},
+    "nadam": {**_ADAM, "weight_decay": None},
+    "lamb": {**_ADAM, "weight_decay": None},
+    "lion": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.99, "weight_decay": None},
+    "adagrad": {"learning_rate": 0.001, "initial_accumulator_value": 0.1, "epsilon": 1e-7, "weight_decay": None},
+    "adadelta": {"learning_rate": 0.001, "rho": 0.95, "epsilon": 1e-7, "weight_decay": None},
+    "adafactor": {
+        "learning_rate": 0.001, "beta_2_decay": -0.8, "epsilon_1": 1e-30, "epsilon_2": 1e-3, "clip_threshold": 1.0,
+        "relative_step": True, "weight_decay": None,
+    },
+    "schedulefreeadamw": {
+        "learning_rate": 0.0025, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "warmup_steps": 0, "weight_decay": None,
+    },
+    "ftrl": {
+        "learning_rate": 0.001, "learning_rate_power": -0.5, "initial_accumulator_value": 0.1,
+        "l1_regularization_strength": 0.0, "l2_regularization_strength": 0.0, "l2_shrinkage_regularization_strength": 0.0,
+        "beta": 0.0, "weight_decay": None,
+    },
+    "muon": {
+        "learning_rate": 0.001, "adam_beta_1": 0.9, "adam_beta_2": 0.999, "adam_weight_decay": 0.004, "adam_lr_ratio": 1.0,
+        "momentum": 0.95, "nesterov": True, "ns_steps": 5, "muon_a": 3.4445, "muon_b": -4.775, "muon_c": 2.0315,
+        "rms_rate": 0.2, "epsilon": 1e-7, "weight_decay": 0.004,
+    },
+}  # fmt: skip
+
+
+def _optimizer_section(name: str, defaults: Mapping[str, Any]) -> type[Optimizer]:
+    fields: dict[str, Any] = {"name": (Literal[name], Field(default=name, description="Optimizer, by its Keras name."))}
+    for parameter, default in defaults.items():
+        kind, meaning = _PARAMETERS[parameter]
+        fields[parameter] = (kind, Field(default=default, description=meaning))
+    return create_model(name.capitalize(), __base__=Optimizer, __doc__=f"Keras's {name} optimizer.", **fields)
+
+
+OPTIMIZER_SECTIONS = {name: _optimizer_section(name, defaults) for name, defaults in OPTIMIZERS.items()}
+
+# The types are made above, from the table; a type checker sees what is common to them.
+if TYPE_CHECKING:
+    AnyOptimizer = Optimizer
+else:
+    from typing import Union
+
+    AnyOptimizer = Annotated[Union[tuple(OPTIMIZER_SECTIONS.values())], Field(discriminator="name")]
+
+Clipping = Unclipped | ClipValue | ClipNorm | GlobalClipNorm
+CLIPPING_SECTIONS = {section.model_fields["mode"].default: section for section in (Unclipped, ClipValue, ClipNorm, GlobalClipNorm)}
+
+
+class Config(Section):
+    """Everything that determines a run."""
+
+    name: Annotated[str, Field(pattern=ARM_NAME, max_length=LONGEST_NAME)]
+    """The arm's name, and its folder under results; the file's own name unless given."""
+    engine: Engine = Engine()
+    data: Data = Data()
+    model: Model = Model()
+    optimizer: AnyOptimizer = OPTIMIZER_SECTIONS["sgd"](name="sgd")
+    clipping: Annotated[Clipping, Field(discriminator="mode")] = Unclipped()
+    training: Training = Training()
+
+    @property
+    def threshold(self) -> float | None:
+        """The clipping threshold; None where nothing is clipped."""
+        return None if isinstance(self.clipping, Unclipped) else self.clipping.threshold
+
+    def with_seed(self, seed: int) -> Config:
+        """The same config with another seed."""
+        return self.model_copy(update={"training": self.training.model_copy(update={"seed": seed})})

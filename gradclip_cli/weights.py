@@ -1,0 +1,60 @@
+"""Initial weights from model and seed, in NumPy, by Keras's default formulas, under canonical names.
+
+Kernels are Glorot uniform (Glorot and Bengio 2010), recurrent kernels orthogonal (Saxe et al. 2014) times the
+recurrent gain, biases zero, and an LSTM's forget gate bias one (Jozefowicz et al. 2015). Layouts are Keras's: gates
+side by side along the last axis, in Keras's order (LSTM: input, forget, cell, output).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gradclip_cli.schema import Model
+
+FloatArray = npt.NDArray[np.floating[Any]]
+Weights = Mapping[str, FloatArray]
+
+GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
+
+
+def initial_weights(model: Model, *, features: int, classes: int, seed: int) -> dict[str, FloatArray]:
+    """Draw a model's initial weights as float32 arrays, named `layer/variable`, in the model's order.
+
+    `features` is the width of a time step, `classes` of the output. Each variable draws from a seed of its own, spawned
+    from `seed`, so that no variable's shape shifts another's draw.
+    """
+    cell, units = model.cell, model.units
+    gates = GATES[cell]
+    kernel, recurrent, output = (np.random.default_rng(child) for child in np.random.SeedSequence(seed, spawn_key=(0,)).spawn(3))
+    weights = {
+        f"{cell}/kernel": _glorot_uniform(kernel, (features, gates * units)),
+        f"{cell}/recurrent_kernel": model.recurrent_gain * _orthogonal(recurrent, (units, gates * units)),
+        f"{cell}/bias": _recurrent_bias(cell, units),
+        "dense/kernel": _glorot_uniform(output, (units, classes)),
+        "dense/bias": np.zeros(classes),
+    }
+    return {name: value.astype(np.float32) for name, value in weights.items()}
+
+
+def _glorot_uniform(generator: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
+    limit = np.sqrt(6 / sum(shape))
+    return generator.uniform(-limit, limit, shape)
+
+
+def _orthogonal(generator: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
+    orthonormal, triangle = np.linalg.qr(generator.normal(size=(max(shape), min(shape))))
+    orthonormal *= np.sign(np.diag(triangle))  # Without this the draw is not uniform over the orthogonal matrices.
+    return orthonormal.T if shape[0] < shape[1] else orthonormal
+
+
+def _recurrent_bias(cell: str, units: int) -> FloatArray:
+    if cell == "gru":
+        return np.zeros((2, 3 * units))  # Input and recurrent biases apart (Keras's reset_after).
+    bias = np.zeros(GATES[cell] * units)
+    if cell == "lstm":
+        bias[units : 2 * units] = 1
+    return bias
