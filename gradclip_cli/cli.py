@@ -122,7 +122,7 @@ def main(context: click.Context, quiet: bool, debug: bool) -> None:
 @click.argument("configs", nargs=-1, required=True, metavar="CONFIG...", shell_complete=_complete_configs)
 @click.option("--seeds", metavar="SEEDS", help="10 (the first ten: 0 to 9), 0-9, or 1,5,7; else each config's own.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", shell_complete=_complete_settings,
-              help="Override a key, such as optimizer.learning_rate=0.1; repeatable. Becomes part of the arm's name.")  # fmt: skip
+              help="Override a key, such as optimizer.learning_rate=0.1; repeatable.Becomes part of the name.")  # fmt: skip
 @_results_option
 @_data_directory_option
 @click.option("--force", is_flag=True, help="Train again what is finished, and replace what holds another config.")
@@ -193,8 +193,12 @@ def _run_names(run: PlannedRun) -> dict[str, Any]:
 @main.command()
 @click.argument("arms", nargs=-1, metavar="[ARM...]", shell_complete=_complete_arms)
 @_results_option
-@click.option("--baseline", metavar="ARM", shell_complete=_complete_arms, help="Arm that the others are held against.  [default: none]")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the files.  [default: the results folder]")
+@click.option(
+    "--baseline", metavar="ARM", shell_complete=_complete_arms, help="Arm that the others are held against.  [default: none]"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the files.  [default: the results folder]"
+)
 @_json_option
 def compare(arms: Sequence[str], results: Path, baseline: str | None, out: Path | None, as_json: bool) -> None:
     """Put arms side by side: a table here; comparison.png, .svg, .csv and .json in a folder.
@@ -292,7 +296,9 @@ def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: b
         metadata = run.metadata() if run.status() != "unreadable" else {}
         rows.append([run.arm, str(run.seed), run.status(), str(metadata.get("steps", "")), str(metadata.get("finished", ""))])
     if rows:
-        output().print(simple_table([("arm", "left"), ("seed", "right"), ("status", "left"), ("steps", "right"), ("finished", "left")], rows))
+        output().print(
+            simple_table([("arm", "left"), ("seed", "right"), ("status", "left"), ("steps", "right"), ("finished", "left")], rows)
+        )
     else:
         click.echo(f"No runs in {results}.", err=True)
 
@@ -350,5 +356,3 @@ def schema() -> None:
     from gradclip_cli import config
 
     click.echo(json.dumps(config.json_schema(), indent=2))
-
-

@@ -279,7 +279,7 @@ def _unknown_choice(where: str, node: Tree, known: list[str]) -> str:
 
 
 def _wrong_value(detail: dict[str, Any], value: Any) -> str:
-    message = detail["msg"].removeprefix("Value error, ")
+    message: str = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if isinstance(value, bool) and detail["type"] == "string_type":
         message += " (YAML reads a bare yes, no, on or off as true or false: put it in quotes)"

@@ -46,7 +46,8 @@ MIRRORS = (
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
 )
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
-DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+FOLDER_IN_PACKAGE = "usr/share/datasets/fashion-mnist"
+DEBIAN_FOLDER = Path("/", FOLDER_IN_PACKAGE)
 DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 
 
@@ -252,7 +253,7 @@ def _unpack_debian_package(folder: Path, progress: DownloadProgress | None) -> N
         except StopIteration:
             raise DatasetError(f"apt-get brought no {DEBIAN_PACKAGE}") from None
         for name in FILES:
-            _store_verified(folder, name, work / "package" / DEBIAN_FOLDER.relative_to("/"))
+            _store_verified(folder, name, work / "package" / FOLDER_IN_PACKAGE)
 
 
 def _call(command: list[str], folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.ticker
 
 matplotlib.use("Agg")
 
@@ -47,6 +48,8 @@ class Curve:
     x: FloatArray
     values: FloatArray
     diverged: Sequence[float | None]
+    peaks: FloatArray | None = None
+    """(E,) largest value in each bin, drawn as a thin line above."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,11 @@ def comparison_figure(panels: Sequence[Panel]) -> Figure:
     """Draw six panels, two by two by two: losses, accuracies, gradients."""
     with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]  # its stub wants the keys as literals
         figure = Figure(figsize=(12, 11))
-        figure.subplots_adjust(left=0.07, right=0.88, bottom=0.06, top=0.95, hspace=0.35, wspace=0.5)
+        figure.subplots_adjust(left=0.075, right=0.885, bottom=0.055, top=0.96, hspace=0.32, wspace=0.42)
         drawn = [
-            (axes, draw_panel(axes, panel))
-            for axes, panel in zip(figure.subplots(3, 2, sharex=True).flat, panels, strict=True)
+            (axes, draw_panel(axes, panel)) for axes, panel in zip(figure.subplots(3, 2, sharex=True).flat, panels, strict=True)
         ]
-        figure.canvas.draw()  # Only then are the axes' limits final.
+        figure.draw_without_rendering()  # Only then are the axes' limits final.
         for axes, ends in drawn:
             _name_lines(axes, ends)
     return figure
@@ -82,10 +84,12 @@ def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
         colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
         marker = "o" if curve.values.shape[1] <= 1 else None
         for values, diverged in zip(curve.values, curve.diverged, strict=True):
-            if len(curve.values) > 1:
+            if len(curve.values) > 1 and curve.peaks is None:
                 axes.plot(curve.x, values, color=colour, linewidth=0.7, alpha=0.35)
             if diverged is not None:
                 _cross(axes, curve.x, values, diverged, colour)
+        if curve.peaks is not None:
+            axes.plot(curve.x, curve.peaks, color=colour, linewidth=0.9, alpha=0.6)
         mean = _mean(curve.values)
         axes.plot(curve.x, mean, color=colour, linestyle=dash, linewidth=2, marker=marker)
         if np.isfinite(mean).any():
@@ -93,27 +97,38 @@ def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
         threshold = panel.thresholds.get(curve.name)
         if threshold:
             axes.axhline(threshold, color=colour, linestyle=":", linewidth=1.2)
-            label = f" threshold of {curve.name}: {threshold:g}"
-            axes.annotate(label, (0, threshold), xycoords=("axes fraction", "data"), color=colour, fontsize=9, va="bottom")
+            label = f"threshold of {curve.name}: {threshold:g}"
+            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+            axes.annotate(label, (0.99, threshold), color=colour, fontsize=9, **place)
     axes.set_title(panel.title)
     axes.set_ylabel(panel.unit)
     axes.set_xlabel("epoch")
     axes.xaxis.set_tick_params(labelbottom=True)
     if panel.log:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     return ends
 
 
 def _mean(values: FloatArray) -> FloatArray:
     counts = np.isfinite(values).sum(axis=0)
     sums = np.where(np.isfinite(values), values, 0).sum(axis=0)
-    return np.divide(sums, counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
+    mean: FloatArray = np.divide(sums, counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
+    return mean
 
 
 def _cross(axes: Axes, x: FloatArray, values: FloatArray, diverged: float, colour: str) -> None:
     """Mark a run's end at its last finite value, or at the bottom edge where it has none."""
     finite = values[np.isfinite(values)]
-    style = {"marker": "X", "markersize": 9, "color": colour, "markeredgecolor": "white", "linestyle": "none", "zorder": 5}
+    style: dict[str, Any] = {
+        "marker": "X",
+        "markersize": 9,
+        "color": colour,
+        "markeredgecolor": "white",
+        "linestyle": "none",
+        "zorder": 5,
+    }
     if len(finite):
         axes.plot(diverged, finite[-1], **style)
     else:
@@ -125,10 +140,22 @@ def _name_lines(axes: Axes, ends: list[LineEnd]) -> None:
     box = axes.get_window_extent()
     spots = [((axes.transData.transform((0, value))[1] - box.y0) / box.height, name, colour) for value, name, colour in ends]
     line = 1.3 * 10 / 72 * axes.get_figure(root=True).dpi / box.height  # type: ignore[union-attr]  # axes drawn here have a figure
-    lowest = -np.inf
-    for spot, name, colour in sorted(spots):
-        lowest = max(spot, lowest + line)
-        axes.annotate(name, (1.015, lowest), xycoords="axes fraction", color=colour, fontsize=10, va="center")
+    heights = _spread([spot for spot, *_ in sorted(spots)], line)
+    for height, (_, name, colour) in zip(heights, sorted(spots), strict=True):
+        axes.annotate(name, (1.015, height), xycoords="axes fraction", color=colour, fontsize=10, va="center")
+
+
+def _spread(spots: Sequence[float], gap: float) -> FloatArray:
+    """Move sorted places apart to at least `gap`, each as little as possible (isotonic least squares)."""
+    ladder = gap * np.arange(len(spots))
+    blocks: list[list[float]] = []
+    for value in np.asarray(spots) - ladder:
+        blocks.append([value])
+        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
+            last = blocks.pop()
+            blocks[-1] += last
+    spread: FloatArray = np.concatenate([[np.mean(block)] * len(block) for block in blocks]) + ladder
+    return spread
 
 
 def save(figure: Figure, paths: Sequence[Path]) -> None:

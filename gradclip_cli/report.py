@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from gradclip_cli import config as configs
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.schema import Config
 from gradclip_cli.store import FINISHED, METRICS, RunDirectory, runs, write_atomically
+
+FloatArray = npt.NDArray[np.floating[Any]]
 
 SCHEMA = 1
 BINS = 50
@@ -32,7 +35,8 @@ class StoredRun:
 
     @property
     def diverged(self) -> bool:
-        return self.metadata["status"] == "diverged"
+        """Whether a loss or weight became NaN or infinite."""
+        return bool(self.metadata["status"] == "diverged")
 
 
 @dataclass(frozen=True)
@@ -189,36 +193,38 @@ def _mixtures(arms: Iterable[Arm]) -> list[str]:
     return warnings
 
 
-def curves(arm: Arm, metric: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def curves(arm: Arm, metric: str) -> tuple[FloatArray, FloatArray]:
     """An arm's metric by epoch: epochs (E,) and values (seeds, E), NaN where a run has no such epoch."""
     epochs = max((len(run.metrics) for run in arm.runs), default=0)
     values = np.full((len(arm.runs), epochs), np.nan)
     for row, run in zip(values, arm.runs, strict=True):
         row[: len(run.metrics)] = run.metrics[metric]
-    return np.arange(1, epochs + 1), values
+    return np.arange(1.0, epochs + 1), values
 
 
-def step_bins(arm: Arm, quantity: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """An arm's `grad_norm` (median) or `clipped` (share) in bins of steps: epochs at the bins' middles (B,), values (seeds, B).
+def step_bins(arm: Arm, quantity: str) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """An arm's `grad_norm` or `clipped` column in bins of steps.
 
-    Where a run has no `steps.csv`, its epoch columns stand in.
+    Returns the bins' middles in epochs (B,), the median norm or share of clipped steps of each run (seeds, B), and the
+    largest value of any run (B,). Where a run has no `steps.csv`, its epoch columns stand in. NaN where nothing is known.
     """
-    per_epoch = arm.config.training.steps_per_epoch
-    total = arm.config.training.epochs * per_epoch
-    edges = np.linspace(0, total, min(BINS, total) + 1)
-    middles = (edges[:-1] + edges[1:]) / 2 / per_epoch
-    rows = []
-    for run in arm.runs:
+    training = arm.config.training
+    total = training.epochs * training.steps_per_epoch
+    bins = min(BINS, total)
+    middles = (np.arange(bins) + 0.5) * training.epochs / bins
+    typical, largest = np.full((2, len(arm.runs), bins), np.nan)
+    for run, typical_row, largest_row in zip(arm.runs, typical, largest, strict=True):
         if run.directory.steps_path.exists():
             steps = run.directory.steps(["step", quantity])
-            groups = steps[quantity].groupby(pd.cut(steps["step"] - 0.5, edges, labels=False))
-            binned = (groups.median() if quantity == "grad_norm" else groups.mean()).reindex(range(len(middles)))
-            rows.append(binned.to_numpy(dtype=float))
+            groups = steps[quantity].groupby((steps["step"] - 1) * bins // total)
+            typical_row[groups.median().index] = groups.median() if quantity == "grad_norm" else groups.mean()
+            largest_row[groups.max().index] = groups.max()
         else:
-            column = run.metrics["grad_norm_median" if quantity == "grad_norm" else "clipped_fraction"].to_numpy()
-            epoch = np.minimum(middles.astype(int), arm.config.training.epochs - 1)
-            rows.append(np.append(column, [np.nan] * arm.config.training.epochs)[epoch])
-    return middles, np.array(rows)
+            names = ("grad_norm_median", "grad_norm_max") if quantity == "grad_norm" else ("clipped_fraction",) * 2
+            known = middles < len(run.metrics)
+            epochs = middles[known].astype(int)
+            typical_row[known], largest_row[known] = (run.metrics[name].to_numpy()[epochs] for name in names)
+    return middles, typical, np.fmax.reduce(largest)
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
@@ -247,19 +253,18 @@ def _panels(comparison: Comparison) -> list[Any]:
         "val_accuracy": (f"{split.capitalize()} accuracy", "share correct"),
     }
 
-    def curve(arm: Arm, epochs: Any, values: Any) -> Curve:
-        ends = [
-            run.metadata["steps"] / run.config.training.steps_per_epoch if run.diverged else None for run in arm.runs
-        ]
-        return Curve(arm.name, epochs, values, ends)
+    def curve(arm: Arm, epochs: FloatArray, values: FloatArray, peaks: FloatArray | None = None) -> Curve:
+        ends = [run.metadata["steps"] / run.config.training.steps_per_epoch if run.diverged else None for run in arm.runs]
+        return Curve(arm.name, epochs, values, ends, peaks)
 
     panels = [
         Panel(title, unit, [curve(arm, *curves(arm, metric)) for arm in comparison.arms])
         for metric, (title, unit) in titles.items()
     ]
     norms = [curve(arm, *step_bins(arm, "grad_norm")) for arm in comparison.arms]
-    shares = [curve(arm, *step_bins(arm, "clipped")) for arm in comparison.arms]
+    shares = [curve(arm, *step_bins(arm, "clipped")[:2]) for arm in comparison.arms]
     thresholds = {arm.name: arm.config.threshold for arm in comparison.arms}
-    panels.append(Panel("Gradient norm before clipping", "global L2 norm", norms, log=True, thresholds=thresholds))
+    title = "Gradient norm before clipping: median and largest"
+    panels.append(Panel(title, "global L2 norm", norms, log=True, thresholds=thresholds))
     panels.append(Panel("Clipped steps", "share of steps", shares))
     return panels

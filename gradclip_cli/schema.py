@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +17,7 @@ SAMPLES = {"full": 60_000, "sample": 5_000}
 class Section(BaseModel):
     """A part of a config: unknown keys, wrong types, NaN and infinities are mistakes; nothing changes afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -25,27 +27,34 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Engine(Section):
-    framework: Literal["tensorflow"] = "tensorflow"
-    """Framework that trains: tensorflow (Keras)."""
-    jit: bool = True
-    """Compile the training loop with XLA; false runs the same code uncompiled, several times slower."""
+    """Which framework trains, and how."""
+
+    framework: Literal["tensorflow"] = Field(default="tensorflow", description="Framework that trains: tensorflow (Keras).")
+    jit: bool = Field(
+        default=True, description="Compile the training loop with XLA; false runs the same code uncompiled, several times slower."
+    )
 
 
 class Data(Section):
-    dataset: Literal["fashion_mnist"] = "fashion_mnist"
-    """Dataset: 28x28 grey images of clothes in 10 classes."""
-    sequence: Literal["rows"] = "rows"
-    """How an image becomes a sequence: rows (28 time steps of 28 pixels)."""
-    scale: Positive = 255.0
-    """Pixels (0 to 255) are divided by this."""
-    batch_size: Count = 32
-    """Samples in a batch, one batch a step."""
-    shuffle_buffer: Count = 5000
-    """Samples that the shuffle draws from; 1 keeps the dataset's order."""
-    holdout: Annotated[int, Field(ge=0)] = 0
-    """Training images at the end of the file kept for evaluation in place of the test set; 0 evaluates on the test set."""
-    subset: Literal["full", "sample"] = "full"
-    """full: 60,000 training and 10,000 test images; sample: the first 5,000 and 1,000, shipped with gradclip."""
+    """What is trained and evaluated on."""
+
+    dataset: Literal["fashion_mnist"] = Field(
+        default="fashion_mnist", description="Dataset: 28x28 grey images of clothes in 10 classes."
+    )
+    sequence: Literal["rows"] = Field(
+        default="rows", description="How an image becomes a sequence: rows (28 time steps of 28 pixels)."
+    )
+    scale: Positive = Field(default=255.0, description="Pixels (0 to 255) are divided by this.")
+    batch_size: Count = Field(default=32, description="Samples in a batch, one batch a step.")
+    shuffle_buffer: Count = Field(default=5000, description="Samples that the shuffle draws from; 1 keeps the dataset's order.")
+    holdout: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Training images at the end kept for evaluation in place of the test set; 0 evaluates on the test set.",
+    )
+    subset: Literal["full", "sample"] = Field(
+        default="full",
+        description="full: 60,000 training and 10,000 test images; sample: the first 5,000 and 1,000, shipped.",
+    )
 
     @model_validator(mode="after")
     def _leave_training_images(self) -> Data:
@@ -55,58 +64,73 @@ class Data(Section):
 
 
 class Regularizer(Section):
-    l1: NotNegative = 0.0
-    """Weight of the sum of absolute kernel and recurrent-kernel elements."""
-    l2: NotNegative = 0.0
-    """Weight of the sum of squared kernel and recurrent-kernel elements."""
+    """Weight penalties."""
+
+    l1: NotNegative = Field(default=0.0, description="Weight of the sum of absolute kernel and recurrent-kernel elements.")
+    l2: NotNegative = Field(default=0.0, description="Weight of the sum of squared kernel and recurrent-kernel elements.")
 
 
 class Model(Section):
-    cell: Literal["lstm", "gru", "simple_rnn"] = "lstm"
-    """Recurrent layer, before the output layer of 10 classes."""
-    units: Count = 10
-    """Units of the recurrent layer."""
-    activation: Literal["tanh", "relu", "sigmoid", "linear"] = "tanh"
-    """Activation of the recurrent layer's candidate or state."""
-    recurrent_gain: Positive = 1.0
-    """Factor on the initial orthogonal recurrent kernel; above 1 makes gradients grow through time."""
-    regularizer: Regularizer = Regularizer()
-    """Penalty on all kernels, added to the loss that is trained on and reported apart."""
+    """The network: one recurrent layer and a dense output layer."""
+
+    cell: Literal["lstm", "gru", "simple_rnn"] = Field(
+        default="lstm", description="Recurrent layer, before the output layer of 10 classes."
+    )
+    units: Count = Field(default=10, description="Units of the recurrent layer.")
+    activation: Literal["tanh", "relu", "sigmoid", "linear"] = Field(
+        default="tanh", description="Activation of the recurrent layer's candidate or state."
+    )
+    recurrent_gain: Positive = Field(
+        default=1.0, description="Factor on the initial orthogonal recurrent kernel; above 1 makes gradients grow through time."
+    )
+    regularizer: Regularizer = Field(
+        default=Regularizer(), description="Penalty on all kernels, added to the loss that is trained on and reported apart."
+    )
 
 
 class Unclipped(Section):
-    mode: Literal["none"] = "none"
-    """Gradients are used as they are."""
+    """No clipping."""
+
+    mode: Literal["none"] = Field(default="none", description="Gradients are used as they are.")
 
 
 class ClipValue(Section):
-    mode: Literal["clipvalue"] = "clipvalue"
-    """Every gradient element is cut to [-threshold, threshold]."""
-    threshold: Positive
-    """Largest absolute value of a gradient element."""
+    """Clipping by value."""
+
+    mode: Literal["clipvalue"] = Field(
+        default="clipvalue", description="Every gradient element is cut to [-threshold, threshold]."
+    )
+    threshold: Positive = Field(description="Largest absolute value of a gradient element.")
 
 
 class ClipNorm(Section):
-    mode: Literal["clipnorm"] = "clipnorm"
-    """Each variable's gradient is rescaled to norm `threshold` where it is longer."""
-    threshold: Positive
-    """Largest L2 norm of one variable's gradient."""
+    """Clipping by norm, each variable by itself."""
+
+    mode: Literal["clipnorm"] = Field(
+        default="clipnorm", description="Each variable's gradient is rescaled to norm `threshold` where it is longer."
+    )
+    threshold: Positive = Field(description="Largest L2 norm of one variable's gradient.")
 
 
 class GlobalClipNorm(Section):
-    mode: Literal["global_clipnorm"] = "global_clipnorm"
-    """All gradients are rescaled by one factor where their joint norm exceeds `threshold`."""
-    threshold: Positive
-    """Largest L2 norm of all gradients together."""
+    """Clipping by the joint norm."""
+
+    mode: Literal["global_clipnorm"] = Field(
+        default="global_clipnorm",
+        description="All gradients are rescaled by one factor where their joint norm exceeds `threshold`.",
+    )
+    threshold: Positive = Field(description="Largest L2 norm of all gradients together.")
 
 
 class Training(Section):
-    epochs: Count = 10
-    """Epochs; an evaluation and a row of metrics.csv follow each."""
-    steps_per_epoch: Count = 500
-    """Optimizer updates in an epoch."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of initial weights and batches; arms with the same seed start alike and see the same batches."""
+    """How long, and from which seed."""
+
+    epochs: Count = Field(default=10, description="Epochs; an evaluation and a row of metrics.csv follow each.")
+    steps_per_epoch: Count = Field(default=500, description="Optimizer updates in an epoch.")
+    seed: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Seed of initial weights and batches; arms with the same seed start alike and see the same batches.",
+    )
 
 
 class Optimizer(Section):
@@ -203,19 +227,20 @@ OPTIMIZER_SECTIONS = {name: _optimizer_section(name, defaults) for name, default
 if TYPE_CHECKING:
     AnyOptimizer = Optimizer
 else:
-    from typing import Union
-
-    AnyOptimizer = Annotated[Union[tuple(OPTIMIZER_SECTIONS.values())], Field(discriminator="name")]
+    AnyOptimizer = Annotated[functools.reduce(operator.or_, OPTIMIZER_SECTIONS.values()), Field(discriminator="name")]
 
 Clipping = Unclipped | ClipValue | ClipNorm | GlobalClipNorm
-CLIPPING_SECTIONS = {section.model_fields["mode"].default: section for section in (Unclipped, ClipValue, ClipNorm, GlobalClipNorm)}
+CLIPPING_SECTIONS = {
+    section.model_fields["mode"].default: section for section in (Unclipped, ClipValue, ClipNorm, GlobalClipNorm)
+}
 
 
 class Config(Section):
     """Everything that determines a run."""
 
-    name: Annotated[str, Field(pattern=ARM_NAME, max_length=LONGEST_NAME)]
-    """The arm's name, and its folder under results; the file's own name unless given."""
+    name: Annotated[str, Field(pattern=ARM_NAME, max_length=LONGEST_NAME)] = Field(
+        description="The arm's name, and its folder under results; the file's own name unless given."
+    )
     engine: Engine = Engine()
     data: Data = Data()
     model: Model = Model()

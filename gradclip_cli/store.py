@@ -110,7 +110,9 @@ class RunDirectory:
         metadata = self.metadata()
         recorded = metadata.get("metrics_sha256")
         if tuple(frame.columns) != METRICS or len(frame) != metadata.get("epochs"):
-            raise StoreError(f"{self.metrics_path}: holds {len(frame)} epochs where {metadata.get('epochs')} were trained: cut short?")
+            raise StoreError(
+                f"{self.metrics_path}: holds {len(frame)} epochs where {metadata.get('epochs')} were trained: cut short?"
+            )
         if recorded and hashlib.sha256(content).hexdigest() != recorded:
             raise StoreError(f"{self.metrics_path}: was changed after the run wrote it (its SHA-256 differs)")
         return frame
@@ -140,17 +142,21 @@ class RunDirectory:
         try:
             yield
         finally:
+            (self.path / ".lock").unlink(missing_ok=True)  # filelock notices a lock whose file is gone
             lock.release()
 
     def start(self, config: Config, variables: Sequence[str], metadata: Mapping[str, Any]) -> None:
         """Clear what an earlier run left and begin: config, `run.json` as running, both CSVs with their headers."""
-        for path in self.path.iterdir():
-            if path.name != ".lock":
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._clear()
         write_atomically(self.config_path, configs.to_yaml(config))
         self.write_metadata({**metadata, "status": "running"})
         _append(self.metrics_path, [",".join(METRICS)])
         _append(self.steps_path, [",".join(step_columns(variables))])
+
+    def _clear(self) -> None:
+        for path in self.path.iterdir():
+            if path.name != ".lock":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def write_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Replace `run.json`."""
@@ -162,7 +168,10 @@ class RunDirectory:
 
     def append_steps(self, rows: Iterable[Sequence[float]]) -> None:
         """Add rows in the order of `step_columns`, floats with six significant digits."""
-        _append(self.steps_path, (",".join([str(value) if isinstance(value, int) else f"{value:.6g}" for value in row]) for row in rows))
+        _append(
+            self.steps_path,
+            (",".join([str(value) if isinstance(value, int) else f"{value:.6g}" for value in row]) for row in rows),
+        )
 
     def metrics_sha256(self) -> str:
         """SHA-256 of `metrics.csv` as it is."""
@@ -171,7 +180,8 @@ class RunDirectory:
     def remove(self) -> None:
         """Delete the run, and the arm's folder if it was its last. Raises ConflictError where it is being trained."""
         with self.locked():
-            shutil.rmtree(self.path)
+            self._clear()
+        self.path.rmdir()
         if not any(self.path.parent.iterdir()):
             self.path.parent.rmdir()
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradclip_cli.data import BatchSchedule
-from gradclip_cli.engines import Engine, Evaluation, FloatArray, StepRecords
+from gradclip_cli.engines import BoolArray, Engine, Evaluation, FloatArray, IntArray, StepRecords
 from gradclip_cli.schema import Config
 from gradclip_cli.store import RunDirectory
 
@@ -110,7 +110,7 @@ class _EpochSummary:
     def __init__(self, epoch: int, batch_size: int) -> None:
         self._epoch = epoch
         self._batch_size = batch_size
-        self._chunks: list[tuple[FloatArray, ...]] = []
+        self._chunks: list[tuple[FloatArray, IntArray, FloatArray, BoolArray]] = []
         self._sums = np.zeros(3)
         self._steps = 0
 

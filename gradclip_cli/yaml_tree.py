@@ -45,7 +45,7 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that reads `1e-3` as a number, as YAML 1.2 and people do."""
 
 
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it untyped
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
 
@@ -68,17 +68,21 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             return Tree(self._mapping(node, above), place, key_place)
         if isinstance(node, yaml.SequenceNode):
+            self._refuse_other_tag(node, "seq")
             return Tree([self.read(child, place, (*above, node)) for child in node.value], place, key_place)
         try:
-            value = self.loader.construct_object(node)  # type: ignore[no-untyped-call]
+            value = self.loader.construct_object(node)
         except (yaml.YAMLError, ValueError):
             self.problems.append(f"{place}: {_tag_problem(node.tag)}")
             value = None
         return Tree(value, place, key_place)
 
-    def _mapping(self, node: yaml.MappingNode, above: tuple[yaml.Node, ...]) -> dict[str, Tree]:
-        if not node.tag.startswith("tag:yaml.org,2002:map"):
+    def _refuse_other_tag(self, node: yaml.Node, plain: str) -> None:
+        if node.tag != f"tag:yaml.org,2002:{plain}":
             self.problems.append(f"{self.place(node.start_mark)}: {_tag_problem(node.tag)}")
+
+    def _mapping(self, node: yaml.MappingNode, above: tuple[yaml.Node, ...]) -> dict[str, Tree]:
+        self._refuse_other_tag(node, "map")
         children: dict[str, Tree] = {}
         for key_node, value_node in node.value:
             place = self.place(key_node.start_mark)
@@ -109,7 +113,7 @@ def parse(text: str, source: str) -> tuple[Tree, list[str]]:
     reader = _Reader(source, loader)
     empty = Tree({}, top, top)
     try:
-        node = loader.get_single_node()  # type: ignore[no-untyped-call]
+        node = loader.get_single_node()
         tree = reader.read(node, top) if node else empty
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -119,7 +123,7 @@ def parse(text: str, source: str) -> tuple[Tree, list[str]]:
     except _TooLarge:
         return empty, [f"{top}: over {NODE_LIMIT:,} values after expanding its aliases; write them out, or fewer of them"]
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
     if not isinstance(tree.value, dict):
         return empty, [*reader.problems, f"{tree.place}: expected keys with values such as `name: clipvalue`"]
     return tree, reader.problems

@@ -52,7 +52,7 @@ def build_model(model: Model, time_steps: int, features: int, classes: int) -> k
 
 def build_optimizer(config: Config) -> keras.optimizers.Optimizer:
     """The Keras optimizer that a config describes, with its clipping argument."""
-    clipping = {} if config.threshold is None else {config.clipping.mode: config.threshold}
+    clipping: dict[str, float] = {} if config.threshold is None else {config.clipping.mode: config.threshold}
     arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate, **clipping}
     return _optimizer_class(config.optimizer.name)(**arguments)
 
@@ -89,7 +89,7 @@ class TensorFlowEngine:
     """
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
-        _use_one_thread()
+        use_one_thread()
         self._config = config
         images = dataset.train_images
         self._model = build_model(config.model, images.shape[1], images.shape[2], CLASSES)
@@ -127,10 +127,12 @@ class TensorFlowEngine:
         return Evaluation(loss, penalty, accuracy)
 
     def weights(self) -> dict[str, FloatArray]:
-        return {name: np.array(variable) for name, variable in self._names.items()}
+        return {name: np.array(variable.value.numpy()) for name, variable in self._names.items()}
 
     def state(self) -> dict[str, Array]:
-        slots = {f"optimizer/{index}": np.array(variable) for index, variable in enumerate(self._optimizer.variables)}
+        slots = {
+            f"optimizer/{index}": np.array(variable.value.numpy()) for index, variable in enumerate(self._optimizer.variables)
+        }
         return {**self.weights(), **slots}
 
     def restore(self, state: Mapping[str, Array]) -> None:
@@ -221,12 +223,17 @@ class TensorFlowEngine:
         )
 
 
-def _use_one_thread() -> None:
-    """One thread a process: runs then are the same bits whatever else the machine does, and go one to a core."""
+def use_one_thread() -> None:
+    """Give TensorFlow one thread: runs then are the same bits whatever else the machine does, and go one to a core.
+
+    Raises EngineError where TensorFlow already runs with another number of threads in this process.
+    """
     if tf.config.threading.get_intra_op_parallelism_threads() == 1:
         return
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
-        raise EngineError("TensorFlow already runs with several threads in this process; start gradclip in a fresh one.") from None
+        raise EngineError(
+            "TensorFlow already runs with several threads in this process; start gradclip in a fresh one."
+        ) from None

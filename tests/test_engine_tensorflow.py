@@ -1,0 +1,266 @@
+"""The Keras engine trains as `model.fit` does, and its records tell what the optimizer really used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import SMALL, engine_for, sample, schedule_for, start_weights
+
+from gradclip_cli import config, engines
+from gradclip_cli.clipping import RULES
+from gradclip_cli.engines.tensorflow import CHUNK, build_model, build_optimizer, use_one_thread
+from gradclip_cli.schema import OPTIMIZERS, Config
+
+use_one_thread()
+
+# Low enough to act on the small gradients of the first steps.
+CLIPPING = {
+    "none": "{mode: none}",
+    "clipvalue": "{mode: clipvalue, threshold: 0.02}",
+    "clipnorm": "{mode: clipnorm, threshold: 0.1}",
+    "global_clipnorm": "{mode: global_clipnorm, threshold: 0.2}",
+}
+OPTIMIZER = {"sgd": "{name: sgd}", "momentum": "{name: sgd, momentum: 0.9}", "adam": "{name: adam}", "rmsprop": "{name: rmsprop}"}
+
+
+def small(*settings: str) -> Config:
+    return config.load("none", [*SMALL, "name=test", *settings])
+
+
+class StepLosses(keras.callbacks.Callback):
+    """`fit` reports running means; resetting them before each step makes each report that step's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: list[float] = []
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.model.reset_metrics()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.losses.append(logs["loss"])
+
+
+def fit(chosen: Config, steps: int) -> tuple[list[float], dict[str, Any]]:
+    """The article's way: `compile` and `fit` on a tf.data pipeline, from the same weights and batches."""
+    model = build_model(chosen.model, 28, 28, 10)
+    for layer in model.layers:
+        for variable in layer.trainable_variables:
+            variable.assign(start_weights(chosen)[f"{layer.name}/{variable.name}"])
+    model.compile(build_optimizer(chosen), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    batches = schedule_for(chosen).take(steps)
+    images = sample().train_images[batches].astype("float32") / chosen.data.scale
+    pipeline = tf.data.Dataset.from_tensor_slices((images, sample().train_labels[batches].astype("int32")))
+    callback = StepLosses()
+    model.fit(pipeline, epochs=1, shuffle=False, verbose=0, callbacks=[callback])
+    weights = {f"{layer.name}/{v.name}": v.numpy() for layer in model.layers for v in layer.trainable_variables}
+    return callback.losses, weights
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZER))
+@pytest.mark.parametrize("mode", sorted(CLIPPING))
+def test_parity_with_fit(mode: str, optimizer: str) -> None:
+    chosen = small(f"clipping={CLIPPING[mode]}", f"optimizer={OPTIMIZER[optimizer]}")
+    losses, weights = fit(chosen, 50)
+    engine = engine_for(chosen)
+    records = engine.train(schedule_for(chosen).take(50))
+    np.testing.assert_allclose(records.loss, losses, rtol=1e-5)
+    for name, value in engine.weights().items():
+        np.testing.assert_allclose(value, weights[name], atol=1e-5)
+    assert records.clipped.any() == (mode != "none")
+
+
+@pytest.mark.parametrize("cell", ["gru", "simple_rnn"])
+def test_parity_of_other_cells(cell: str) -> None:
+    chosen = small(f"model.cell={cell}", "model.activation=relu", "model.regularizer.l2=0.01")
+    losses, weights = fit(chosen, 20)
+    engine = engine_for(chosen)
+    records = engine.train(schedule_for(chosen).take(20))
+    np.testing.assert_allclose(records.loss + records.penalty, losses, rtol=1e-5)
+    for name, value in engine.weights().items():
+        np.testing.assert_allclose(value, weights[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", sorted(CLIPPING))
+def test_recorded_applied_gradient_is_the_one_used(mode: str) -> None:
+    """Under plain SGD the weights' change over the rate is the gradient that was applied."""
+    chosen = small(f"clipping={CLIPPING[mode]}")
+    engine = engine_for(chosen)
+    rate = 64.0  # Large, so that rounding in the weights is small beside the change.
+    start = start_weights(chosen)
+    for batch in schedule_for(chosen).take(4):
+        engine.reset(start, learning_rate=rate)
+        records = engine.train(batch[None])
+        applied = [(start[name].astype(np.float64) - after) / rate for name, after in engine.weights().items()]
+        np.testing.assert_allclose(records.applied_norm[0], [np.linalg.norm(gradient) for gradient in applied], rtol=1e-5)
+        np.testing.assert_allclose(records.applied_max_abs[0], [np.abs(gradient).max() for gradient in applied], rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", sorted(CLIPPING))
+def test_records_before_clipping_and_its_bound(mode: str) -> None:
+    chosen = small(f"clipping={CLIPPING[mode]}")
+    unclipped = engine_for(small()).train(schedule_for(chosen).take(1))
+    records = engine_for(chosen).train(schedule_for(chosen).take(60))
+    np.testing.assert_allclose(records.norm[0], unclipped.norm[0], rtol=1e-6)
+    if chosen.threshold is None:
+        np.testing.assert_array_equal(records.applied_norm, records.norm)
+        assert not records.clipped.any()
+    else:
+        bounded = RULES[mode].measure(records.applied_norm, records.applied_max_abs)
+        assert (bounded <= chosen.threshold * (1 + 1e-6)).all()
+        np.testing.assert_array_equal(records.clipped, RULES[mode].exceeded(records.norm, records.max_abs, chosen.threshold))
+
+
+def test_first_record_against_a_gradient_tape() -> None:
+    chosen = small("model.regularizer.l1=0.001")
+    batch = schedule_for(chosen).take(1)
+    record = engine_for(chosen).train(batch)
+    model = build_model(chosen.model, 28, 28, 10)
+    variables = {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.trainable_variables}
+    for name, variable in variables.items():
+        variable.assign(start_weights(chosen)[name])
+    labels = sample().train_labels[batch[0]]
+    with tf.GradientTape() as tape:
+        logits = model(sample().train_images[batch[0]].astype("float32") / 255)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
+        penalty = tf.add_n(model.losses)
+        total = loss + penalty
+    gradients = tape.gradient(total, [variable.value for variable in variables.values()])
+    np.testing.assert_allclose(record.loss[0], float(loss), rtol=1e-6)
+    kernels = [variable.numpy() for name, variable in variables.items() if name.endswith("kernel")]
+    np.testing.assert_allclose(record.penalty[0], 0.001 * sum(np.abs(kernel).sum() for kernel in kernels), rtol=1e-5)
+    assert record.correct[0] == (logits.numpy().argmax(1) == labels).sum()
+    np.testing.assert_allclose(record.norm[0], [np.linalg.norm(gradient) for gradient in gradients], rtol=1e-4)
+    np.testing.assert_allclose(record.global_norm[0], np.sqrt((record.norm[0] ** 2).sum()))
+    assert record.weights_finite.all()
+
+
+def test_steps_do_not_depend_on_how_they_are_taken() -> None:
+    chosen = small("optimizer={name: adam}")
+    batches = schedule_for(chosen).take(CHUNK + 17)
+    whole = engine_for(chosen).train(batches)
+    engine = engine_for(chosen)
+    parts = engines.StepRecords.joined([engine.train(part) for part in np.split(batches, [1, 4, 200])])
+    for name, values in vars(whole).items():
+        np.testing.assert_array_equal(getattr(parts, name), values, err_msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["{name: sgd, momentum: 0.9}", "{name: adam}"])
+def test_restored_state_goes_on_to_the_byte(optimizer: str) -> None:
+    chosen = small(f"optimizer={optimizer}", "clipping={mode: clipnorm, threshold: 0.1}")
+    batches = schedule_for(chosen).take(12)
+    engine = engine_for(chosen)
+    engine.train(batches[:5])
+    state = engine.state()
+    going_on = engine.train(batches[5:])
+    weights = engine.weights()
+    engine.reset(start_weights(chosen.with_seed(9)), learning_rate=0.5)
+    engine.train(batches[:3])
+    engine.restore(state)
+    again = engine.train(batches[5:])
+    for name, values in vars(going_on).items():
+        assert getattr(again, name).tobytes() == values.tobytes(), name
+    for name, values in engine.weights().items():
+        assert values.tobytes() == weights[name].tobytes()
+
+
+def test_reset_leaves_nothing_of_the_run_before() -> None:
+    chosen = small("optimizer={name: schedulefreeadamw}")
+    first = engine_for(chosen).train(schedule_for(chosen).take(5))
+    engine = engine_for(chosen)
+    engine.reset({name: value * np.nan for name, value in start_weights(chosen).items()}, learning_rate=1e9)
+    assert not engine.train(schedule_for(chosen).take(5)).weights_finite.any()
+    engine.reset(start_weights(chosen), learning_rate=chosen.optimizer.learning_rate)
+    again = engine.train(schedule_for(chosen).take(5))
+    assert again.loss.tobytes() == first.loss.tobytes()
+
+
+def test_learning_rate_is_not_compiled_in() -> None:
+    chosen = small()
+    engine = engine_for(chosen)
+    batches = schedule_for(chosen).take(1)
+    moved = []
+    for rate in (0.01, 0.1):
+        engine.reset(start_weights(chosen), learning_rate=rate)
+        engine.train(batches)
+        moved.append(np.linalg.norm(engine.weights()["dense/bias"]))
+    assert moved[1] == pytest.approx(10 * moved[0], rel=1e-5)
+    assert engines.compile_key(chosen) == engines.compile_key(small("optimizer.learning_rate=5", "training.epochs=9"))
+    assert engines.compile_key(chosen) != engines.compile_key(small("clipping={mode: clipnorm, threshold: 1}"))
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_trains(name: str) -> None:
+    chosen = small(f"optimizer={{name: {name}}}", "engine.jit=false")
+    records = engine_for(chosen).train(schedule_for(chosen).take(3))
+    assert np.isfinite(records.loss).all()
+    assert (records.applied_norm > 0).all()
+
+
+def test_uncompiled_engine_does_the_same() -> None:
+    batches = schedule_for(small()).take(20)
+    compiled = engine_for(small()).train(batches)
+    plain = engine_for(small("engine.jit=false")).train(batches)
+    np.testing.assert_allclose(plain.loss, compiled.loss, rtol=1e-5)
+    np.testing.assert_allclose(plain.norm, compiled.norm, rtol=1e-4)
+
+
+@pytest.mark.parametrize("holdout", [0, 1234])
+def test_evaluation_is_that_of_keras(holdout: int) -> None:
+    """A holdout of 1,234 does not divide into the engine's batches."""
+    chosen = small(f"data.holdout={holdout}", "model.regularizer.l2=0.01")
+    engine = engine_for(chosen)
+    engine.train(schedule_for(chosen).take(3) % 3000)
+    model = build_model(chosen.model, 28, 28, 10)
+    for layer in model.layers:
+        for variable in layer.trainable_variables:
+            variable.assign(engine.weights()[f"{layer.name}/{variable.name}"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(loss=loss, metrics=["accuracy"])
+    images, labels = sample().evaluation_images, sample().evaluation_labels
+    if holdout:
+        images, labels = sample().train_images[-holdout:], sample().train_labels[-holdout:]
+    theirs, accuracy = model.evaluate(images.astype("float32") / 255, labels, verbose=0)
+    ours = engine.evaluate()
+    assert ours.loss + ours.penalty == pytest.approx(theirs, rel=1e-5)
+    assert ours.accuracy == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_norms_of_huge_finite_gradients_do_not_overflow() -> None:
+    chosen = small("model={cell: simple_rnn, activation: linear, recurrent_gain: 8}")
+    records = engine_for(chosen).train(schedule_for(chosen).take(1))
+    assert records.max_abs.max() > 1e20  # its square is beyond float32
+    assert np.isfinite(records.norm).all()
+    assert (records.norm >= records.max_abs).all()
+
+
+def test_saved_model_predicts_the_same(tmp_path: Path) -> None:
+    engine = engine_for(small())
+    engine.train(schedule_for(small()).take(3))
+    engine.save(tmp_path / "model.keras")
+    model = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    logits = model.predict(sample().evaluation_images.astype("float32") / 255, verbose=0)
+    assert (logits.argmax(1) == sample().evaluation_labels).mean() == pytest.approx(engine.evaluate().accuracy, abs=0.002)
+
+
+def test_variables_have_canonical_names() -> None:
+    expected = ("lstm/kernel", "lstm/recurrent_kernel", "lstm/bias", "dense/kernel", "dense/bias")
+    assert engine_for(small()).variables == expected
+
+
+def test_a_process_with_many_threads_is_told_to_start_anew() -> None:
+    code = (
+        "import tensorflow as tf; tf.constant(1) + 1\n"
+        "from gradclip_cli import config, data, engines\n"
+        "chosen = config.load('none', ['data.subset=sample'])\n"
+        "engines.build(chosen, data.load(chosen.data))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "EngineError: TensorFlow already runs with several threads" in ended.stderr

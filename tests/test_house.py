@@ -1,0 +1,105 @@
+"""The plan of the house: imports go downward only, and start-up stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "gradclip_cli"
+FLOORS = {
+    "__main__": 7,
+    "cli": 6,
+    "console": 5,
+    "runner": 4,
+    "report": 4,
+    "training": 3,
+    "plots": 3,
+    "engines.tensorflow": 2,
+    "engines": 2,
+    "engines.silence": 1,
+    "data": 1,
+    "weights": 1,
+    "store": 1,
+    "config": 1,
+    "schema": 0,
+    "yaml_tree": 0,
+    "clipping": 0,
+    "errors": 0,
+    "": 0,
+}
+# Rooms that may use a room of their own floor.
+NEIGHBOURS = {("engines", "engines.tensorflow"), ("engines.tensorflow", "engines"), ("store", "config"), ("runner", "report")}
+STATISTICS_AND_PLOTS = {"plots"}
+
+
+def rooms() -> dict[str, ast.Module]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(part for part in parts if part != "__init__")] = ast.parse(path.read_text())
+    return found
+
+
+def imports(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def own_imports(tree: ast.AST) -> set[str]:
+    inside = {name.removeprefix("gradclip_cli").removeprefix(".") for name in imports(tree) if name.startswith("gradclip_cli")}
+    return {name for name in inside if name in FLOORS} - {""}
+
+
+def test_every_room_has_a_floor() -> None:
+    assert set(rooms()) == set(FLOORS)
+
+
+@pytest.mark.parametrize("room", sorted(FLOORS))
+def test_imports_go_downward_only(room: str) -> None:
+    for imported in own_imports(rooms()[room]):
+        assert FLOORS[imported] < FLOORS[room] or (room, imported) in NEIGHBOURS, f"{room} imports {imported}"
+
+
+def test_only_engines_import_a_framework() -> None:
+    for room, tree in rooms().items():
+        frameworks = {name.split(".")[0] for name in imports(tree)} & {"tensorflow", "keras", "torch"}
+        assert not frameworks or room.startswith("engines."), f"{room} imports {frameworks}"
+
+
+def test_plots_import_nothing_of_ours() -> None:
+    for room in STATISTICS_AND_PLOTS:
+        assert not own_imports(rooms()[room])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "no-such-config"], ["list"], ["schema"]])
+def test_start_up_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['gradclip', *{arguments!r}]\n"
+        "from gradclip_cli.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'tensorflow', 'keras', 'torch', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_compare_imports_no_framework(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['gradclip', 'compare', '--results', {str(tmp_path)!r}]\n"
+        "from gradclip_cli import report, plots\n"
+        "from gradclip_cli.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert not {'tensorflow', 'keras', 'torch'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
