@@ -39,7 +39,7 @@ def errors() -> Console:
 
 
 def _numbers(progress: RunProgress) -> str:
-    text = f"loss {progress.loss:.3f}  acc {progress.accuracy:.3f}  grad norm {progress.grad_norm:.2f}"
+    text = f"loss {progress.loss:#.4g}  acc {progress.accuracy:.3f}  grad norm {progress.grad_norm:#.3g}"
     return f"{text}  clipped {progress.clipped_fraction:.0%}"
 
 
@@ -85,7 +85,7 @@ class RunDisplay:
             self._show(f"{where}\n  {_numbers(progress)}", progress.steps, progress.step)
         elif progress.evaluation:
             evaluation = progress.evaluation
-            self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:.3f}  val_acc {evaluation.accuracy:.3f}")
+            self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:#.4g}  val_acc {evaluation.accuracy:.3f}")
 
     def _show(self, text: str, total: int | None, completed: int) -> None:
         description = text.replace("[", r"\[")

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -94,6 +95,8 @@ def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
         axes.plot(curve.x, mean, color=colour, linestyle=dash, linewidth=2, marker=marker)
         if np.isfinite(mean).any():
             ends.append((float(mean[np.isfinite(mean)][-1]), curve.name, colour))
+        else:  # no line to name: every run diverged before its first point
+            axes.annotate(curve.name, (0.02, 0.06 + 0.07 * index), xycoords="axes fraction", color=colour, fontsize=10)
         threshold = panel.thresholds.get(curve.name)
         if threshold:
             axes.axhline(threshold, color=colour, linestyle=":", linewidth=1.2)
@@ -137,6 +140,8 @@ def _cross(axes: Axes, x: FloatArray, values: FloatArray, diverged: float, colou
 
 def _name_lines(axes: Axes, ends: list[LineEnd]) -> None:
     """Write each arm's name beside the end of its line, moved apart where they would overlap."""
+    if not ends:
+        return
     box = axes.get_window_extent()
     spots = [((axes.transData.transform((0, value))[1] - box.y0) / box.height, name, colour) for value, name, colour in ends]
     line = 1.3 * 10 / 72 * axes.get_figure(root=True).dpi / box.height  # type: ignore[union-attr]  # axes drawn here have a figure
@@ -146,15 +151,9 @@ def _name_lines(axes: Axes, ends: list[LineEnd]) -> None:
 
 
 def _spread(spots: Sequence[float], gap: float) -> FloatArray:
-    """Move sorted places apart to at least `gap`, each as little as possible (isotonic least squares)."""
+    """Move sorted places apart to at least `gap`, each as little as possible."""
     ladder = gap * np.arange(len(spots))
-    blocks: list[list[float]] = []
-    for value in np.asarray(spots) - ladder:
-        blocks.append([value])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            last = blocks.pop()
-            blocks[-1] += last
-    spread: FloatArray = np.concatenate([[np.mean(block)] * len(block) for block in blocks]) + ladder
+    spread: FloatArray = isotonic_regression(np.asarray(spots) - ladder).x + ladder
     return spread
 
 

@@ -103,7 +103,7 @@ class RunDirectory:
         import pandas as pd
 
         try:
-            frame = pd.read_csv(self.metrics_path, float_precision="round_trip")
+            frame = pd.read_csv(self.metrics_path)
             content = self.metrics_path.read_bytes()
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.metrics_path}: can't be read: {str(error).splitlines()[0]}") from None

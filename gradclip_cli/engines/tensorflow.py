@@ -172,15 +172,11 @@ class TensorFlowEngine:
         self._applied.clear()
         self._optimizer.apply(gradients, self._model.trainable_variables)
         finite = [tf.cast(tf.reduce_all(tf.math.is_finite(variable.value)), tf.float64) for variable in self._names.values()]
-        columns = [
-            *(tf.cast(value, tf.float64) for value in (loss, penalty, self._correct(labels, logits))),
-            *map(_norm, gradients),
-            *map(_max_abs, gradients),
-            *map(_norm, self._applied),
-            *map(_max_abs, self._applied),
-            *finite,
-        ]
-        return tf.stack(columns)
+        scalars = [tf.cast(value, tf.float64) for value in (loss, penalty, self._correct(labels, logits))]
+        return tf.stack([*scalars, *self._gradient_columns(gradients, self._applied), *finite])
+
+    def _gradient_columns(self, gradients: list[tf.Tensor], applied: list[tf.Tensor]) -> list[tf.Tensor]:
+        return [*map(_norm, gradients), *map(_max_abs, gradients), *map(_norm, applied), *map(_max_abs, applied)]
 
     def _inputs(self, images: tf.Tensor) -> tf.Tensor:
         return tf.cast(images, tf.float32) / self._config.data.scale
@@ -215,6 +211,8 @@ class TensorFlowEngine:
         """Take rows of `_step` apart."""
         loss, penalty, correct = rows[:, 0], rows[:, 1], rows[:, 2].astype(np.int64)
         norm, max_abs, applied_norm, applied_max_abs, finite = np.split(rows[:, 3:], 5, axis=1)
+        for norms, largest in ((norm, max_abs), (applied_norm, applied_max_abs)):
+            largest[np.isnan(norms)] = np.nan  # XLA's maximum passes over NaN.
         threshold = self._config.threshold
         rule = RULES[self._config.clipping.mode]
         clipped = np.zeros(len(rows), bool) if threshold is None else rule.exceeded(norm, max_abs, threshold)

@@ -1,0 +1,61 @@
+# One-word targets for people and CI alike; `make help` lists them.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+RESULTS ?= results
+
+.DEFAULT_GOAL := help
+.PHONY: help install data run test test-quick check format bench docs clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gradclip needs Python 3.11 or newer; say which: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv is not whole. On Debian: apt-get install python3-venv, then the same make again."; exit 1; }
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed  ## Make .venv and install gradclip into it
+
+data: install  ## Find or fetch Fashion-MNIST, and verify it
+	$(BIN)/gradclip data --fetch
+
+run: data  ## The article with one seed: train none, clipnorm and clipvalue, and compare them
+	$(BIN)/gradclip run none clipnorm clipvalue --results $(RESULTS)
+	$(BIN)/gradclip compare none clipnorm clipvalue --results $(RESULTS)
+
+test: $(VENV)/.installed-dev data  ## Everything the tests need, then all tests
+	$(BIN)/python -m pytest
+
+test-quick: $(VENV)/.installed-dev  ## The tests that take seconds
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: $(VENV)/.installed-dev  ## Lint, formatting, types, and generated text that must be fresh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/gradclip schema | cmp - configs/schema.json
+	$(BIN)/cog --check -PI . README.md
+
+format: $(VENV)/.installed-dev  ## Put the code in its usual form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-dev  ## Regenerate the schema and the generated parts of README
+	$(BIN)/gradclip schema > configs/schema.json
+	$(BIN)/cog -r -PI . README.md
+
+bench: data  ## Time the engine beside the article's model.fit
+	$(BIN)/python benchmarks/bench.py
+
+clean:  ## Remove .venv and caches; runs stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,335 @@
+"""The command as its users type it: real processes, exit codes, what is printed where, and what is on disk afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from conftest import SMALL, gradclip
+
+from gradclip_cli import __version__
+from gradclip_cli.cli import main
+
+SETTINGS = [option for setting in SMALL for option in ("--set", setting)]
+EXPLODE = [
+    option
+    for setting in (
+        "name=exploded",
+        "model={cell: simple_rnn, units: 32, activation: relu, recurrent_gain: 1.5}",
+        "optimizer.learning_rate=0.5",
+        "training.steps_per_epoch=300",
+    )
+    for option in ("--set", setting)
+]
+LONG = ["run", "none", "--set", "name=long", "--set", "data.subset=sample", "--set", "training.epochs=9999"]
+
+
+def call(*arguments: str) -> Result:
+    """Run the command in this process: quicker, for what needs no process of its own."""
+    return CliRunner().invoke(main, arguments)
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")} if folder.exists() else set()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two arms of two seeds and an arm that diverges, each trained by a real command under a short name."""
+    results = tmp_path_factory.mktemp("trained") / "results"
+    for arm in ("none", "clipvalue"):
+        command = ["run", arm, *SETTINGS, "--set", f"name={arm}", "--seeds", "2", "--save-model"]
+        ended = gradclip(*command, "--results", str(results))
+        assert ended.returncode == 0, ended.stderr
+        assert (results / arm / "seed-1" / "model.keras").stat().st_size > 1000
+    ended = gradclip("run", "none", *SETTINGS, *EXPLODE, "--results", str(results))
+    assert ended.returncode == 3, ended.stderr
+    assert "1 of 1 runs diverged" in ended.stderr
+    assert re.search(r"not finite at step \d+", ended.stderr)
+    return results
+
+
+def test_run_writes_the_files_and_tells_each_epoch(results: Path) -> None:
+    ended = gradclip("run", "clipvalue", *SETTINGS, "--results", str(results))
+    assert ended.returncode == 0, ended.stderr
+    arm = "clipvalue+data.subset=sample+training.epochs=2+training.steps_per_epoch=6"
+    assert ended.stdout.split() == ["complete", str(results / arm / "seed-0")]
+    lines = [line for line in ended.stderr.splitlines() if " epoch " in line]
+    assert len(lines) == 2
+    assert all(word in lines[-1] for word in ("loss", "acc", "grad norm", "val_loss", "val_acc"))
+    assert "\x1b" not in ended.stderr + ended.stdout
+    assert {path.name for path in (results / arm / "seed-0").iterdir()} == {"config.yaml", "metrics.csv", "steps.csv", "run.json"}
+    record = json.loads((results / arm / "seed-0" / "run.json").read_text())
+    assert record["status"] == "complete"
+    assert record["versions"]["tensorflow"]
+    assert record["evaluation_split"] == "test"
+
+
+def test_quiet_run_says_nothing_on_stderr(results: Path) -> None:
+    ended = gradclip("--quiet", "run", "none", *SETTINGS, "--results", str(results))
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+
+
+def test_a_finished_run_is_left_alone_and_force_trains_it_again(trained: Path) -> None:
+    record = trained / "none" / "seed-0" / "run.json"
+    before = record.read_bytes()
+    again = gradclip("run", "none", *SETTINGS, "--set", "name=none", "--results", str(trained))
+    assert again.returncode == 0
+    assert "already complete" in again.stderr
+    assert record.read_bytes() == before
+    csvs = [(trained / "none" / "seed-0" / name).read_bytes() for name in ("metrics.csv", "steps.csv")]
+    forced = gradclip("run", "none", *SETTINGS, "--set", "name=none", "--results", str(trained), "--force", "--save-model")
+    assert forced.returncode == 0
+    assert record.read_bytes() != before
+    assert [(trained / "none" / "seed-0" / name).read_bytes() for name in ("metrics.csv", "steps.csv")] == csvs
+
+
+def test_a_diverged_run_stays_an_outcome(trained: Path) -> None:
+    again = gradclip("--quiet", "run", "none", *SETTINGS, *EXPLODE, "--results", str(trained))
+    assert again.returncode == 3
+    shown = call("show", "exploded", "--results", str(trained))
+    assert re.search(r"diverged .*simple_rnn/.* not finite at step \d+", shown.output)
+
+
+def test_another_config_in_the_directory_is_refused_with_the_difference(trained: Path) -> None:
+    before = tree(trained)
+    for seed in ("0", "5"):  # the run itself, and a new seed of the same arm
+        ended = call(
+            "run",
+            "none",
+            *SETTINGS,
+            "--set",
+            "name=none",
+            "--set",
+            "model.units=11",
+            "--seeds",
+            f"{seed}-{seed}",
+            "--results",
+            str(trained),
+        )
+        assert ended.exit_code == 1
+        assert "holds another config (model.units: 10 there, 11 here)" in ended.output
+        assert "--force" in ended.output
+    assert tree(trained) == before
+
+
+def test_dry_run_writes_nothing(results: Path, trained: Path) -> None:
+    ended = call("run", "none", "clipvalue", "--seeds", "0-2", "--dry-run", "--results", str(results))
+    assert ended.exit_code == 0
+    assert ended.output.count("train ") == 6
+    assert not results.exists()
+    planned = call(
+        "run", "none", *SETTINGS, "--set", "name=none", "--seeds", "3", "--dry-run", "--json", "--results", str(trained)
+    )
+    assert [run["action"] for run in json.loads(planned.output)["runs"]] == ["skip", "skip", "train"]
+
+
+def test_runs_that_share_a_compilation_stand_together(results: Path) -> None:
+    ended = call("run", "none", "clipvalue", "adam/none", "--seeds", "2", "--dry-run", "--json", "--results", str(results))
+    arms = [run["arm"] for run in json.loads(ended.output)["runs"]]
+    assert arms == ["none", "none", "clipvalue", "clipvalue", "adam-none", "adam-none"]
+
+
+@contextmanager
+def long_run(results: Path) -> Iterator[subprocess.Popen[str]]:
+    """A real process in the middle of training; killed afterwards if it still runs."""
+    command = [sys.executable, "-m", "gradclip_cli", *LONG, "--results", str(results)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    steps = results / "long" / "seed-0" / "steps.csv"
+    deadline = time.monotonic() + 120
+    try:
+        while not (steps.exists() and steps.stat().st_size > 100_000):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, results: Path) -> None:
+    """Stopped in the middle of real training, from outside; the same command would start the run over."""
+    with long_run(results) as process:
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Give the same command again" in stderr
+    assert stdout.split() == ["interrupted", str(results / "long" / "seed-0")]
+    record = json.loads((results / "long" / "seed-0" / "run.json").read_text())
+    assert record["status"] == "interrupted"
+    assert len(pd.read_csv(results / "long" / "seed-0" / "steps.csv")) == record["steps"]
+    assert call("list", "--results", str(results)).output.count("interrupted") == 1
+    assert "not finished" in call("compare", "--results", str(results)).output
+    assert "starts over" in call(*LONG, "--results", str(results), "--dry-run").output
+
+
+def test_second_interrupt_stops_at_once(results: Path) -> None:
+    with long_run(results) as process:
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert json.loads((results / "long" / "seed-0" / "run.json").read_text())["status"] == "interrupted"
+
+
+def test_two_processes_on_one_run(results: Path) -> None:
+    with long_run(results) as first:
+        second = gradclip(*LONG, "--results", str(results))
+        assert second.returncode == 1
+        assert "another gradclip process is training this run" in second.stderr
+        assert first.poll() is None
+
+
+def test_two_fresh_processes_write_the_same_bytes(trained: Path, tmp_path: Path) -> None:
+    ended = gradclip("run", "none", *SETTINGS, "--set", "name=none", "--results", str(tmp_path))
+    assert ended.returncode == 0
+    for name in ("metrics.csv", "steps.csv", "config.yaml"):
+        assert (tmp_path / "none" / "seed-0" / name).read_bytes() == (trained / "none" / "seed-0" / name).read_bytes()
+
+
+def test_results_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    ended = gradclip("run", "none", *SETTINGS, "--results", str(blocked))
+    assert ended.returncode == 1
+    assert "can't be written" in ended.stderr
+    assert "--results" in ended.stderr
+    assert blocked.read_text() == "not a folder"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_read_only_results_directory(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    ended = gradclip("run", "none", *SETTINGS, "--results", str(tmp_path / "results"))
+    assert ended.returncode == 1
+    assert "can't be written" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "no-such.yaml"], "no such config"),
+        (["run", "none", "--set", "optimizer.rate=1"], "unknown key 'rate'"),
+        (["run", "none", "--seeds", "5-1"], "--seeds 5-1"),
+        (["run"], "Missing argument"),
+        (["run", "none", "--sed", "3"], "No such option"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_usage_and_config_errors_exit_2(arguments: list[str], expected: str, results: Path) -> None:
+    ended = call(*arguments, *(["--results", str(results)] if arguments[0] == "run" else []))
+    assert ended.exit_code == 2
+    assert expected in ended.output
+    assert not results.exists()
+
+
+def test_error_goes_to_stderr_without_a_traceback_unless_asked(tmp_path: Path) -> None:
+    plain = gradclip("show", "nothing", "--results", str(tmp_path))
+    assert (plain.returncode, plain.stdout) == (1, "")
+    assert "No run 'nothing'" in plain.stderr
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in gradclip("--debug", "show", "nothing", "--results", str(tmp_path)).stderr
+
+
+def test_a_fault_of_ours_is_told_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from gradclip_cli import store
+
+    def broken(results: Path) -> None:
+        raise ZeroDivisionError("an accident")
+
+    monkeypatch.setattr(store, "runs", broken)
+    ended = call("list", "--results", str(tmp_path))
+    assert ended.exit_code == 1
+    assert "ZeroDivisionError: an accident" in ended.output
+    assert "--debug" in ended.output
+
+
+def test_list_show_and_json(trained: Path) -> None:
+    listed = json.loads(call("list", "--json", "--results", str(trained)).output)
+    assert listed["schema"] == 1
+    arms = {run["arm"]: run["status"] for run in listed["runs"]}
+    assert arms == {"none": "complete", "clipvalue": "complete", "exploded": "diverged"}
+    assert [run["seed"] for run in listed["runs"] if run["arm"] == "none"] == [0, 1]
+    assert call("list", "--status", "diverged", "--results", str(trained)).output.count("seed") == 1
+    for name in ("none", "none/seed-1", "none:1", str(trained / "none" / "seed-1")):
+        shown = json.loads(call("show", name, "--json", "--results", str(trained)).output)
+        assert shown["run"]["arm"] == "none"
+        assert len(shown["metrics"]) == 2
+    assert "lstm(10), sgd at 0.01, clipping clipvalue 0.5" in call("show", "clipvalue", "--results", str(trained)).output
+
+
+def test_compare_prints_a_table_and_writes_files(trained: Path, tmp_path: Path) -> None:
+    ended = gradclip("compare", "none", "clipvalue", "exploded", "--results", str(trained), "--out", str(tmp_path / "out"))
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[0].split()[:2] == ["arm", "runs"]
+    assert "±" in ended.stdout
+    assert "exploded differs from none in more than clipping: model.cell is simple_rnn, not lstm" in ended.stdout
+    assert tree(tmp_path / "out") >= {"comparison.png", "comparison.svg", "comparison.csv", "comparison.json"}
+    as_json = gradclip("compare", "none", "clipvalue", "--json", "--results", str(trained), "--out", str(tmp_path / "out"))
+    assert json.loads(as_json.stdout) == json.loads((tmp_path / "out" / "comparison.json").read_text())
+
+
+def test_compare_without_runs(tmp_path: Path) -> None:
+    ended = call("compare", "--results", str(tmp_path))
+    assert ended.exit_code == 1
+    assert "Train some first" in ended.output
+
+
+def test_rm_asks_dry_runs_and_removes(trained: Path, tmp_path: Path) -> None:
+    import shutil
+
+    results = tmp_path / "copy"
+    shutil.copytree(trained, results)
+    assert "would remove" in call("rm", "none", "--dry-run", "--results", str(results)).output
+    assert call("rm", "none", "--results", str(results)).exit_code == 130  # nobody answers
+    assert (results / "none" / "seed-0").exists()
+    assert call("rm", "none/seed-0", "--yes", "--results", str(results)).exit_code == 0
+    assert [path.name for path in (results / "none").iterdir()] == ["seed-1"]
+    assert call("rm", "none", "--yes", "--results", str(results)).exit_code == 0
+    assert not (results / "none").exists()
+    unknown = call("rm", "nothing", "--yes", "--results", str(results))
+    assert unknown.exit_code == 1
+    assert "No runs of nothing" in unknown.output
+
+
+def test_version_module_and_short_help() -> None:
+    assert __version__ in gradclip("--version").stdout
+    assert call("-h").output == call("--help").output
+
+
+def commands() -> list[str]:
+    return sorted(main.list_commands(click.Context(main)))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_has_help_that_ends_no_option_without_a_word(command: str) -> None:
+    parameters = main.commands[command].params
+    assert main.commands[command].help
+    assert all(parameter.help for parameter in parameters if isinstance(parameter, click.Option))
+
+
+def complete(words: str, position: int, cwd: Path) -> set[str]:
+    ended = gradclip(cwd=cwd, COMP_WORDS=words, COMP_CWORD=str(position), _GRADCLIP_COMPLETE="bash_complete")
+    return {line.split(",")[-1] for line in ended.stdout.splitlines()}
+
+
+def test_completion_knows_configs_arms_and_keys(trained: Path) -> None:
+    folder = trained.parent
+    assert "clipvalue" in complete("gradclip run cl", 2, folder)
+    assert complete("gradclip compare cl", 2, folder) == {"clipvalue"}
+    assert "none/seed-1" in complete("gradclip show none", 2, folder)
+    assert "optimizer.learning_rate=" in complete("gradclip run none --set optimizer.l", 4, folder)
