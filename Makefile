@@ -43,7 +43,7 @@ check: $(VENV)/.installed-dev  ## Lint, formatting, types, and generated text th
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/gradclip schema | cmp - configs/schema.json
-	$(BIN)/cog --check -PI . README.md
+	$(BIN)/cog --check -I . README.md
 
 format: $(VENV)/.installed-dev  ## Put the code in its usual form
 	$(BIN)/ruff check --fix .
@@ -51,7 +51,7 @@ format: $(VENV)/.installed-dev  ## Put the code in its usual form
 
 docs: $(VENV)/.installed-dev  ## Regenerate the schema and the generated parts of README
 	$(BIN)/gradclip schema > configs/schema.json
-	$(BIN)/cog -r -PI . README.md
+	$(BIN)/cog -r -I . README.md
 
 bench: data  ## Time the engine beside the article's model.fit
 	$(BIN)/python benchmarks/bench.py
