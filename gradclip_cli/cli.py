@@ -122,7 +122,7 @@ def main(context: click.Context, quiet: bool, debug: bool) -> None:
 @click.argument("configs", nargs=-1, required=True, metavar="CONFIG...", shell_complete=_complete_configs)
 @click.option("--seeds", metavar="SEEDS", help="10 (the first ten: 0 to 9), 0-9, or 1,5,7; else each config's own.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", shell_complete=_complete_settings,
-              help="Override a key, such as optimizer.learning_rate=0.1; repeatable.Becomes part of the name.")  # fmt: skip
+              help="Override a key, such as optimizer.learning_rate=0.1; repeatable. The arm's name tells it.")  # fmt: skip
 @_results_option
 @_data_directory_option
 @click.option("--force", is_flag=True, help="Train again what is finished, and replace what holds another config.")
