@@ -119,9 +119,9 @@ class DownloadDisplay:
         self._name = ""
         self.total = 0
 
-    def start(self, name: str) -> None:
-        self._name = name
-        self._console.print(f"fetching {name}")
+    def start(self, what: str) -> None:
+        self._name = what.split()[0]
+        self._console.print(f"fetching {what}", markup=False)
 
     def update(self, size: int) -> None:
         if self._task is None:
@@ -151,10 +151,10 @@ def simple_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str
 
 def comparison_table(frame: pd.DataFrame, *, narrow: bool) -> Table:
     """The comparison as a table; narrow ones leave the training columns to the files."""
-    columns = [("arm", "left"), ("runs", "right")]
+    columns = [("arm", "left"), ("seeds", "right")]
     results = ["val_loss", "val_accuracy"] if narrow else ["loss", "accuracy", "val_loss", "val_accuracy"]
     columns += [(name, "right") for name in results]
-    columns += [("norm, median", "right"), ("norm, max", "right"), ("clipped", "right"), ("status", "left")]
+    columns += [("norm median", "right"), ("norm max", "right"), ("clipped", "right"), ("status", "left")]
     rows = []
     for row in frame.to_dict("records"):
         rows.append(
@@ -180,4 +180,4 @@ def status_counts(row: dict[Any, Any]) -> str:
 def _mean_and_deviation(mean: float, deviation: float) -> str:
     if mean != mean:
         return "-"
-    return f"{mean:.4f}" if deviation != deviation else f"{mean:.4f} ± {deviation:.4f}"
+    return f"{mean:.3f}" if deviation != deviation else f"{mean:.3f} ±{deviation:.3f}"

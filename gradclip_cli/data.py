@@ -74,11 +74,11 @@ class Source:
 
 
 class DownloadProgress(Protocol):
-    """What pooch asks of a progress bar; `start` is told each file's name first."""
+    """What pooch asks of a progress bar; `start` is told first what is fetched from where."""
 
     total: int
 
-    def start(self, name: str) -> None: ...
+    def start(self, what: str) -> None: ...
     def update(self, size: int) -> None: ...
     def reset(self) -> None: ...
     def close(self) -> None: ...
@@ -217,7 +217,7 @@ def _download_file(folder: Path, name: str, progress: DownloadProgress | None) -
     failures = []
     for mirror in MIRRORS:
         if progress:
-            progress.start(name)
+            progress.start(f"{name} from {mirror}")
         downloader = pooch.HTTPDownloader(progressbar=progress, timeout=DOWNLOAD_TIMEOUT)
         with tempfile.TemporaryDirectory() as temporary:
             try:
@@ -240,6 +240,8 @@ def _unpack_debian_package(folder: Path, progress: DownloadProgress | None) -> N
     """Fetch the Debian package with apt and unpack it, in temporary folders and without root."""
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         raise DatasetError("apt-get and dpkg-deb are not at hand")
+    if progress:
+        progress.start(f"Debian's package {DEBIAN_PACKAGE}")
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         for part in ("lists/partial", "archives/partial", "package"):

@@ -275,7 +275,7 @@ def test_list_show_and_json(trained: Path) -> None:
 def test_compare_prints_a_table_and_writes_files(trained: Path, tmp_path: Path) -> None:
     ended = gradclip("compare", "none", "clipvalue", "exploded", "--results", str(trained), "--out", str(tmp_path / "out"))
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.splitlines()[0].split()[:2] == ["arm", "runs"]
+    assert ended.stdout.splitlines()[0].split()[:2] == ["arm", "seeds"]
     assert "±" in ended.stdout
     assert "exploded differs from none in more than clipping: model.cell is simple_rnn, not lstm" in ended.stdout
     assert tree(tmp_path / "out") >= {"comparison.png", "comparison.svg", "comparison.csv", "comparison.json"}

@@ -156,8 +156,8 @@ class Recorder:
         self.total, self.received = 0, 0
         self.started: list[str] = []
 
-    def start(self, name: str) -> None:
-        self.started.append(name)
+    def start(self, what: str) -> None:
+        self.started.append(what.split()[0])
 
     def update(self, size: int) -> None:
         self.received += size

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +266,24 @@ def test_a_process_with_many_threads_is_told_to_start_anew() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "EngineError: TensorFlow already runs with several threads" in ended.stderr
+
+
+@pytest.mark.slow
+def test_engine_is_faster_than_fit() -> None:
+    """`make bench` measures how much; here, on one thread each, only that the gain is no accident."""
+    chosen = small()
+    model = build_model(chosen.model, 28, 28, 10)
+    model.compile(build_optimizer(chosen), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    images = sample().train_images.astype("float32") / 255
+    pipeline = tf.data.Dataset.from_tensor_slices((images, sample().train_labels.astype("int32")))
+    pipeline = pipeline.repeat().shuffle(5000).batch(32).prefetch(1)
+    engine, schedule = engine_for(chosen), schedule_for(chosen)
+
+    def seconds(epoch: Callable[[], object]) -> float:
+        epoch()
+        started = time.perf_counter()
+        epoch()
+        return time.perf_counter() - started
+
+    fit_seconds = seconds(lambda: model.fit(pipeline, steps_per_epoch=CHUNK, epochs=1, verbose=0))
+    assert fit_seconds / seconds(lambda: engine.train(schedule.take(CHUNK))) > 2
