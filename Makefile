@@ -33,10 +33,10 @@ run: data  ## The article with one seed: train none, clipnorm and clipvalue, and
 	$(BIN)/gradclip compare none clipnorm clipvalue --results $(RESULTS)
 
 test: $(VENV)/.installed-dev data  ## Everything the tests need, then all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-quick: $(VENV)/.installed-dev  ## The tests that take seconds
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 check: $(VENV)/.installed-dev  ## Lint, formatting, types, and generated text that must be fresh
 	$(BIN)/ruff check .
