@@ -24,6 +24,7 @@ from gradclip_cli.schema import (
     Config,
     Data,
     Engine,
+    Loss,
     Model,
     Regularizer,
     Section,
@@ -296,7 +297,8 @@ def _sections(key: str) -> dict[str, type[Section]]:
 def _keys_of(path: list[str], tree: Tree) -> list[str]:
     """The keys that the schema knows at a path of this config."""
     plain: dict[str, type[Section]] = {
-        "": Config, "engine": Engine, "data": Data, "model": Model, "model.regularizer": Regularizer, "training": Training,
+        "": Config, "engine": Engine, "data": Data, "model": Model, "model.regularizer": Regularizer, "loss": Loss,
+        "training": Training,
     }  # fmt: skip
     where = ".".join(path)
     if where in plain:
@@ -318,7 +320,7 @@ def _unknown_key(path: list[str], tree: Tree) -> str:
         return f"{problem} where mode is none; choose a mode: {', '.join(list(CLIPPING_SECTIONS)[1:])}"
     if near := difflib.get_close_matches(key, _keys_of(section, tree), n=1):
         return f"{problem}; did you mean '{near[0]}'?"
-    others = ["engine", "data", "model", "optimizer", "clipping", "training"]
+    others = ["engine", "data", "model", "loss", "optimizer", "clipping", "training"]
     homes = [f"{other}.{key}" for other in others if key in _keys_of([other], tree)]
     if homes:
         return f"{problem}; did you mean {homes[0]}?"

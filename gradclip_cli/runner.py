@@ -211,6 +211,7 @@ def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[s
         "steps": outcome.steps,
         "diverged": {**asdict(divergence), "told": divergence.told} if divergence else None,
         "overflows": {"steps": outcome.overflow_steps, "first": outcome.first_overflow},
+        "largest_applied": outcome.largest_applied,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "metrics_sha256": directory.metrics_sha256(),

@@ -83,9 +83,27 @@ class Model(Section):
     recurrent_gain: Positive = Field(
         default=1.0, description="Factor on the initial orthogonal recurrent kernel; above 1 makes gradients grow through time."
     )
+    perturbation: NotNegative = Field(
+        default=0.0, description="Initial weights are scaled by one plus this; 1e-6 shows how far rounding alone carries a run."
+    )
     regularizer: Regularizer = Field(
         default=Regularizer(), description="Penalty on all kernels, added to the loss that is trained on and reported apart."
     )
+
+
+class Loss(Section):
+    """What is minimized."""
+
+    name: Literal["crossentropy", "mse"] = Field(
+        default="crossentropy", description="crossentropy on logits, or mse: squared error against one-hot targets."
+    )
+    target_scale: Positive = Field(default=1.0, description="Value of a one-hot target's one, for mse.")
+
+    @model_validator(mode="after")
+    def _scale_only_targets(self) -> Loss:
+        if self.name == "crossentropy" and self.target_scale != 1:
+            raise ValueError("target_scale belongs to mse; crossentropy has no targets to scale")
+        return self
 
 
 class Unclipped(Section):
@@ -244,6 +262,7 @@ class Config(Section):
     engine: Engine = Engine()
     data: Data = Data()
     model: Model = Model()
+    loss: Loss = Loss()
     optimizer: AnyOptimizer = OPTIMIZER_SECTIONS["sgd"](name="sgd")
     clipping: Annotated[Clipping, Field(discriminator="mode")] = Unclipped()
     training: Training = Training()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gradclip_cli.clipping import RULES
 from gradclip_cli.data import BatchSchedule
 from gradclip_cli.engines import BoolArray, Engine, Evaluation, FloatArray, IntArray, StepRecords
 from gradclip_cli.schema import Config
@@ -60,6 +61,8 @@ class Outcome:
     overflow_steps: int = 0
     """Steps with a gradient that was not finite although the update was."""
     first_overflow: int | None = None
+    largest_applied: float | None = None
+    """Largest applied gradient in the measure that the rule bounds, over its threshold; None without clipping."""
 
 
 def train(
@@ -77,31 +80,52 @@ def train(
     """
     training = config.training
     total = training.epochs * training.steps_per_epoch
-    done = 0
-    overflows: list[int] = []
+    tally = _RunTally(config)
     for epoch in range(1, training.epochs + 1):
         summary = _EpochSummary(epoch, config.data.batch_size)
         for steps in _chunks(training.steps_per_epoch):
             if should_stop():
-                return Outcome("interrupted", epoch - 1, done, None, *_overflow(overflows))
+                return tally.outcome("interrupted", epoch - 1)
             records = engine.train(schedule.take(steps))
-            divergence = _divergence(records, engine.variables, epoch, done)
+            divergence = _divergence(records, engine.variables, epoch, tally.steps)
             if divergence:
-                records = records.first(divergence.step - done)
-            directory.append_steps(_step_rows(records, done))
-            overflows += _overflow_steps(records, done)
-            done += len(records)
+                records = records.first(divergence.step - tally.steps)
+            directory.append_steps(_step_rows(records, tally.steps))
+            tally.add(records)
             if divergence:
-                return Outcome("diverged", epoch - 1, done, divergence, *_overflow(overflows, but=done))
+                return tally.outcome("diverged", epoch - 1, divergence)
             summary.add(records)
-            report(summary.progress(done, total))
+            report(summary.progress(tally.steps, total))
         evaluation = engine.evaluate()
         if not np.isfinite(evaluation.loss):
-            divergence = Divergence(epoch, done, "val_loss", ())
-            return Outcome("diverged", epoch - 1, done, divergence, *_overflow(overflows))
+            return tally.outcome("diverged", epoch - 1, Divergence(epoch, tally.steps, "val_loss", ()))
         directory.append_metrics(summary.metrics(evaluation))
-        report(summary.progress(done, total, evaluation))
-    return Outcome("complete", training.epochs, done, None, *_overflow(overflows))
+        report(summary.progress(tally.steps, total, evaluation))
+    return tally.outcome("complete", training.epochs)
+
+
+class _RunTally:
+    """What is counted over a whole run."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.steps = 0
+        self._overflows: list[int] = []
+        self._largest_applied = 0.0
+
+    def add(self, records: StepRecords) -> None:
+        broken = np.flatnonzero(~np.isfinite(records.norm).all(axis=1))
+        self._overflows += [self.steps + int(index) + 1 for index in broken]
+        self.steps += len(records)
+        if self._config.threshold is not None:
+            rule = RULES[self._config.clipping.mode]
+            measured = rule.measure(records.applied_norm, records.applied_max_abs) / self._config.threshold
+            self._largest_applied = float(np.max(measured, initial=self._largest_applied, where=np.isfinite(measured)))
+
+    def outcome(self, status: str, epochs: int, divergence: Divergence | None = None) -> Outcome:
+        overflows = [step for step in self._overflows if not divergence or step != divergence.step]
+        largest = None if self._config.threshold is None else self._largest_applied
+        return Outcome(status, epochs, self.steps, divergence, len(overflows), min(overflows, default=None), largest)
 
 
 class _EpochSummary:
@@ -150,16 +174,6 @@ def _divergence(records: StepRecords, variables: Sequence[str], epoch: int, done
     first = int(np.argmin(sane))
     broken = tuple(name for name, finite in zip(variables, records.weights_finite[first], strict=True) if not finite)
     return Divergence(epoch, done + first + 1, "weights" if loss_finite[first] else "loss", broken)
-
-
-def _overflow_steps(records: StepRecords, done: int) -> list[int]:
-    return [done + int(index) + 1 for index in np.flatnonzero(~np.isfinite(records.norm).all(axis=1))]
-
-
-def _overflow(steps: list[int], but: int | None = None) -> tuple[int, int | None]:
-    """How many steps overflowed and the first of them, without the one at which the run diverged."""
-    steps = [step for step in steps if step != but]
-    return len(steps), min(steps, default=None)
 
 
 def _step_rows(records: StepRecords, done: int) -> Iterable[list[Any]]:

@@ -25,7 +25,7 @@ def initial_weights(model: Model, *, features: int, classes: int, seed: int) -> 
     """Draw a model's initial weights as float32 arrays, named `layer/variable`, in the model's order.
 
     `features` is the width of a time step, `classes` of the output. Each variable draws from a seed of its own, spawned
-    from `seed`, so that no variable's shape shifts another's draw.
+    from `seed`, so that no variable's shape shifts another's draw. All are scaled by one plus the model's perturbation.
     """
     cell, units = model.cell, model.units
     gates = GATES[cell]
@@ -37,7 +37,7 @@ def initial_weights(model: Model, *, features: int, classes: int, seed: int) -> 
         "dense/kernel": _glorot_uniform(output, (units, classes)),
         "dense/bias": np.zeros(classes),
     }
-    return {name: value.astype(np.float32) for name, value in weights.items()}
+    return {name: (value * (1 + model.perturbation)).astype(np.float32) for name, value in weights.items()}
 
 
 def _glorot_uniform(generator: np.random.Generator, shape: tuple[int, int]) -> FloatArray:

@@ -79,6 +79,19 @@ def test_parity_with_fit(mode: str, optimizer: str) -> None:
     assert records.clipped.any() == (mode != "none")
 
 
+def test_squared_error_is_that_of_keras() -> None:
+    chosen = small("loss={name: mse, target_scale: 3}")
+    batch = schedule_for(chosen).take(1)
+    labels = sample().train_labels[batch[0]]
+    logits = build_model(chosen.model, 28, 28, 10)
+    for layer in logits.layers:
+        for variable in layer.trainable_variables:
+            variable.assign(start_weights(chosen)[f"{layer.name}/{variable.name}"])
+    outputs = logits(sample().train_images[batch[0]].astype("float32") / 255).numpy()
+    theirs = ((outputs - 3 * np.eye(10)[labels]) ** 2).mean()
+    assert engine_for(chosen).train(batch).loss[0] == pytest.approx(theirs, rel=1e-5)
+
+
 @pytest.mark.parametrize("cell", ["gru", "simple_rnn"])
 def test_parity_of_other_cells(cell: str) -> None:
     chosen = small(f"model.cell={cell}", "model.activation=relu", "model.regularizer.l2=0.01")

@@ -47,6 +47,13 @@ def test_recurrent_kernel_is_orthogonal_times_gain() -> None:
         np.testing.assert_allclose(kernel @ kernel.T, gain**2 * np.eye(10), atol=1e-5)
 
 
+def test_perturbation_scales_all_weights() -> None:
+    plain, perturbed = (initial_weights(Model(perturbation=size), features=28, classes=10, seed=5) for size in (0.0, 1e-6))
+    for name, value in plain.items():
+        np.testing.assert_allclose(perturbed[name], value * (1 + 1e-6), rtol=2e-7)
+    assert (perturbed["lstm/kernel"] != plain["lstm/kernel"]).mean() > 0.9
+
+
 def test_depends_on_the_seed_and_a_variable_on_its_own_shape_only() -> None:
     one, again, other = (initial_weights(Model(), features=28, classes=10, seed=seed) for seed in (1, 1, 2))
     wider = initial_weights(Model(), features=14, classes=10, seed=1)

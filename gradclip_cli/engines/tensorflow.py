@@ -7,7 +7,7 @@ gradient recorded as applied is the one that the optimizer's `update_step` recei
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from gradclip_cli.clipping import RULES
 from gradclip_cli.data import CLASSES, Dataset
 from gradclip_cli.engines import Array, Evaluation, FloatArray, IntArray, StepRecords
 from gradclip_cli.errors import EngineError
-from gradclip_cli.schema import Config, Model
+from gradclip_cli.schema import Config, Loss, Model
 from gradclip_cli.weights import Weights
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
@@ -48,6 +48,17 @@ def build_model(model: Model, time_steps: int, features: int, classes: int) -> k
     )
     dense = keras.layers.Dense(classes, kernel_regularizer=regularizer, name="dense")
     return keras.Sequential([keras.Input((time_steps, features)), recurrent, dense])
+
+
+def sample_losses(loss: Loss) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The loss of each sample, (batch,), from labels (batch,) and outputs (batch, classes)."""
+    if loss.name == "crossentropy":
+        crossentropy: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction=None
+        )
+        return crossentropy
+    squared = keras.losses.MeanSquaredError(reduction=None)
+    return lambda labels, outputs: squared(loss.target_scale * tf.one_hot(labels, outputs.shape[-1]), outputs)
 
 
 def build_optimizer(config: Config) -> keras.optimizers.Optimizer:
@@ -96,7 +107,7 @@ class TensorFlowEngine:
         self._applied: list[tf.Tensor] = []
         self._optimizer = _recording(build_optimizer(config), self._applied)
         self._optimizer.build(self._model.trainable_variables)
-        self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+        self._loss = sample_losses(config.loss)
         self._images, self._labels = tf.constant(images), tf.constant(dataset.train_labels, tf.int32)
         self._test_images = tf.constant(dataset.evaluation_images)
         self._test_labels = tf.constant(dataset.evaluation_labels, tf.int32)
