@@ -16,12 +16,14 @@ from gradclip_cli import __version__
 from gradclip_cli.errors import GradclipError, ReportError
 
 if TYPE_CHECKING:
+    from gradclip_cli.comparison import Comparison
     from gradclip_cli.runner import PlannedRun, Result
     from gradclip_cli.store import RunDirectory
 
 JSON_SCHEMA = 1
 DIVERGED = 3
 INTERRUPTED = 130
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 class _Group(click.Group):
@@ -190,36 +192,122 @@ def _run_names(run: PlannedRun) -> dict[str, Any]:
     return {"arm": run.config.name, "seed": run.config.training.seed, "path": str(run.directory.path)}
 
 
+METRICS = ["val_accuracy", "accuracy", "val_loss", "loss", "loss_area", "steps_to_target"]
+
+
 @main.command()
 @click.argument("arms", nargs=-1, metavar="[ARM...]", shell_complete=_complete_arms)
 @_results_option
 @click.option(
-    "--baseline", metavar="ARM", shell_complete=_complete_arms, help="Arm that the others are held against.  [default: none]"
+    "--baseline", metavar="ARM", shell_complete=_complete_arms, help="What the others are held against.  [default: none]"
 )
+@click.option("--metric", type=click.Choice(METRICS), default="val_accuracy", show_default=True, help="What verdicts are about.")
+@click.option("--target-loss", type=float, metavar="LOSS", help="Target of steps_to_target.  [default: half a uniform guess's]")
+@click.option("--effect", type=POSITIVE, help="Difference to plan seeds for, in the metric's unit.  [default: 1 point]")
+@click.option("--margin", type=POSITIVE, help="Say where arms are equivalent within this, in the metric's unit.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the files.  [default: the results folder]"
 )
 @_json_option
-def compare(arms: Sequence[str], results: Path, baseline: str | None, out: Path | None, as_json: bool) -> None:
-    """Put arms side by side: a table here; comparison.png, .svg, .csv and .json in a folder.
+def compare(
+    arms: Sequence[str], results: Path, baseline: str | None, metric: str, target_loss: float | None, effect: float | None,
+    margin: float | None, out: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Compare arms with a baseline, paired by seed: tables and verdicts here; comparison.* and differences.* in a folder.
 
-    Figures are each run's last epoch, mean ± standard deviation over seeds; the gradient norm is the one before clipping.
+    A verdict is about each run's last epoch, or its whole training-loss curve: losses are capped at a uniform guess's,
+    and a diverged run scores as one. p-values are of sign-flip tests, Holm-adjusted over the arms.
     """
-    from gradclip_cli import report
-    from gradclip_cli.console import NARROW, comparison_table, errors, output
+    from gradclip_cli import comparison, report
+    from gradclip_cli.console import errors
 
-    comparison = report.compare(results, arms, baseline)
-    paths = report.write(comparison, out or results)
+    compared = comparison.compare(
+        results, arms, baseline, metric=metric, target_loss=target_loss, effect=effect, margin=margin, out=out
+    )
+    paths = report.write(compared, out or results)
     if as_json:
-        click.echo(comparison.to_json(), nl=False)
+        click.echo(report.to_json(compared), nl=False)
     else:
-        console = output()
-        console.print(comparison_table(comparison.table, narrow=console.width < NARROW + 25))
-        for sentence in comparison.differences:
-            console.print(sentence, markup=False)
-    for warning in comparison.warnings:
+        _print_comparison(compared)
+    for warning in compared.warnings:
         errors().print(f"warning: {warning}", style="yellow", markup=False)
-    errors().print(f"wrote {', '.join(map(str, paths))}", markup=False)
+    errors().print(f"wrote {', '.join(path.name for path in paths)} to {out or results}", markup=False)
+
+
+def _print_comparison(compared: Comparison) -> None:
+    from gradclip_cli import comparison, report
+    from gradclip_cli.console import output, simple_table
+
+    console = output()
+    console.print(simple_table(report.run_columns(), report.run_rows(compared), left=["status"]))
+    sentences = [*compared.differences]
+    if compared.others:
+        console.print()
+        console.print(simple_table(report.verdict_columns(compared.metric), report.verdict_rows(compared), left=["verdict"]))
+        planning = comparison.planning_sentence(compared)
+        sentences = [*compared.sentences, *compared.notes, *([planning] if planning else []), *sentences]
+        sentences.append(comparison.scope_sentence(compared))
+    for sentence in sentences:
+        console.print(f"\n{sentence}", markup=False)
+
+
+@main.command()
+@click.option("--seeds", default="10", show_default=True, metavar="SEEDS", help="10 (the first ten: 0 to 9), 0-9, or 1,5,7.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results/reproduce"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of the runs and the report.",
+)
+@_data_directory_option
+@click.option("--dry-run", is_flag=True, help="Show what would be trained and about how long it takes, and stop.")
+@_json_option
+@click.pass_context
+def reproduce(context: click.Context, seeds: str, results: Path, data_dir: Path | None, dry_run: bool, as_json: bool) -> None:
+    """Answer the article's claims: train its arms over many seeds, compare them, write report.md and claims.json.
+
+    Trains none, clipnorm and clipvalue; a control that shows what rounding alone does; an explosive setting, unclipped
+    and clipped; and the three arms under Adam. Interrupted, the same command goes on with the runs that are missing.
+    """
+    from gradclip_cli import config
+
+    chosen = config.parse_seeds(seeds)
+
+    from gradclip_cli import experiments, runner
+    from gradclip_cli.console import DownloadDisplay, RunDisplay
+
+    planned = experiments.plan_reproduction(chosen, results)
+    click.echo(_estimate(planned), err=True)
+    if dry_run:
+        _print_plan(planned, as_json)
+        return
+    experiments.record_plan(chosen, results)
+    with RunDisplay(planned, quiet=context.find_root().params["quiet"]) as display:
+        ended = runner.execute(planned, display, data_directory=data_dir, download_progress=DownloadDisplay())
+    if failed := sum(result.status == "failed" for result in ended):
+        raise GradclipError(f"{failed} of {len(ended)} runs failed; the same command trains them again, then reports.")
+    reproduction = experiments.report_reproduction(chosen, results)
+    if as_json:
+        click.echo(reproduction.to_json(), nl=False)
+        return
+    from gradclip_cli.console import output, simple_table
+
+    rows = [[claim.id, claim.claim, claim.verdict] for claim in reproduction.claims]
+    output().print(simple_table(["", "claim", "verdict"], rows, left=["claim", "verdict"]))
+    click.echo(f"report: {results / 'report.md'}", err=True)
+
+
+def _estimate(planned: Sequence[PlannedRun]) -> str:
+    from gradclip_cli import runner
+
+    seconds, size = runner.estimate(planned)
+    todo = sum(run.action != "skip" for run in planned)
+    if not todo:
+        return f"All {len(planned)} runs are finished."
+    minutes = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
+    return f"{todo} of {len(planned)} runs to train: about {minutes} and {size / 1e6:.0f} MB."
 
 
 @main.command()
@@ -244,7 +332,7 @@ def show(name: str, results: Path, as_json: bool) -> None:
     frame = directory.metrics() if metadata["status"] in store.FINISHED else None
     if frame is not None and len(frame):
         rows = [[str(int(row[0])), *(f"{value:.4g}" for value in row[1:])] for row in frame.itertuples(index=False)]
-        console.print(simple_table([(column.replace("_", " "), "right") for column in frame.columns], rows))
+        console.print(simple_table([column.replace("_", " ") for column in frame.columns], rows))
 
 
 def _run_facts(directory: RunDirectory, metadata: dict[str, Any]) -> list[str]:
@@ -296,9 +384,7 @@ def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: b
         metadata = run.metadata() if run.status() != "unreadable" else {}
         rows.append([run.arm, str(run.seed), run.status(), str(metadata.get("steps", "")), str(metadata.get("finished", ""))])
     if rows:
-        output().print(
-            simple_table([("arm", "left"), ("seed", "right"), ("status", "left"), ("steps", "right"), ("finished", "left")], rows)
-        )
+        output().print(simple_table(["arm", "seed", "status", "steps", "finished"], rows, left=["status", "finished"]))
     else:
         click.echo(f"No runs in {results}.", err=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -20,8 +20,6 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from gradclip_cli.runner import PlannedRun, Result
     from gradclip_cli.training import Progress as RunProgress
 
@@ -139,45 +137,11 @@ class DownloadDisplay:
         self._progress.stop()
 
 
-def simple_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
-    """A table of texts; `columns` are (heading, justification)."""
-    table = Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
-    for heading, justify in columns:
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]  # a literal by convention
+def simple_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = ()) -> Table:
+    """A table of texts; the columns named in `left`, and the first, stand to the left, the others to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, heading in enumerate(columns):
+        table.add_column(heading, justify="left" if not index or heading in left else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def comparison_table(frame: pd.DataFrame, *, narrow: bool) -> Table:
-    """The comparison as a table; narrow ones leave the training columns to the files."""
-    columns = [("arm", "left"), ("seeds", "right")]
-    results = ["val_loss", "val_accuracy"] if narrow else ["loss", "accuracy", "val_loss", "val_accuracy"]
-    columns += [(name, "right") for name in results]
-    columns += [("norm median", "right"), ("norm max", "right"), ("clipped", "right"), ("status", "left")]
-    rows = []
-    for row in frame.to_dict("records"):
-        rows.append(
-            [
-                str(row["arm"]),
-                str(row["runs"]),
-                *(_mean_and_deviation(row[name], row[f"{name}_std"]) for name in results),
-                f"{row['grad_norm_median']:.2f}",
-                f"{row['grad_norm_max']:.1f}",
-                f"{row['clipped_fraction']:.1%}",
-                status_counts(row),
-            ]
-        )
-    return simple_table(columns, rows)
-
-
-def status_counts(row: dict[Any, Any]) -> str:
-    """Such as `complete`, `diverged`, or `9 complete, 1 diverged`."""
-    counts = {status: row[status] for status in ("complete", "diverged") if row[status]}
-    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{count} {status}" for status, count in counts.items())
-
-
-def _mean_and_deviation(mean: float, deviation: float) -> str:
-    if mean != mean:
-        return "-"
-    return f"{mean:.3f}" if deviation != deviation else f"{mean:.3f} ±{deviation:.3f}"

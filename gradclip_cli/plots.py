@@ -51,6 +51,8 @@ class Curve:
     diverged: Sequence[float | None]
     peaks: FloatArray | None = None
     """(E,) largest value in each bin, drawn as a thin line above."""
+    band: tuple[FloatArray, FloatArray] | None = None
+    """95% interval of the mean, two (E,)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,47 @@ def comparison_figure(panels: Sequence[Panel]) -> Figure:
     return figure
 
 
+@dataclass(frozen=True)
+class DifferenceRow:
+    """One arm's paired differences, a value a seed, their mean and its interval (infinite where there is none)."""
+
+    name: str
+    differences: Sequence[float]
+    mean: float
+    low: float
+    high: float
+
+
+def differences_figure(axis: str, rows: Sequence[DifferenceRow]) -> Figure:
+    """Draw every seed's paired difference as a dot, mean and interval beneath it, and zero."""
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+        figure = Figure(figsize=(9, 1.6 + 1.1 * max(1, len(rows))), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(0, color="#555555", linewidth=1.2)
+        for index, row in enumerate(rows):
+            colour = COLOURS[(index + 1) % len(COLOURS)]
+            heights = index - 0.12 - 0.22 * _stacked(row.differences)
+            axes.plot(row.differences, heights, "o", color=colour, alpha=0.55, markersize=5, markeredgewidth=0)
+            if np.isfinite(row.low):
+                axes.plot([row.low, row.high], [index + 0.16] * 2, color=colour, linewidth=2.5, solid_capstyle="butt")
+            axes.plot(row.mean, index + 0.16, "D", color=colour, markersize=8, markeredgecolor="white")
+        axes.set_yticks(range(len(rows)), [f"{row.name}\n{len(row.differences)} seeds" for row in rows])
+        axes.set_ylim(max(1, len(rows)) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(axis)
+        axes.set_title("Paired differences: each seed (dots), mean and 95% interval (below)", fontsize=11)
+    return figure
+
+
+def _stacked(values: Sequence[float]) -> FloatArray:
+    """Heights from 0 to 1 that keep equal and near values from hiding each other: dots of one bin stand in a column."""
+    span = np.ptp(values) or 1.0
+    bins = np.round((np.asarray(values) - np.min(values)) / span * 40).astype(int)
+    place = np.array([(bins[:index] == bins[index]).sum() for index in range(len(bins))])
+    heights: FloatArray = place / max(1, place.max())
+    return heights
+
+
 def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
     """Draw the mean of each curve, single runs as thin lines, and a cross where a run diverged; return the lines' ends."""
     ends: list[LineEnd] = []
@@ -86,11 +129,13 @@ def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
         marker = "o" if curve.values.shape[1] <= 1 else None
         for values, diverged in zip(curve.values, curve.diverged, strict=True):
             if len(curve.values) > 1 and curve.peaks is None:
-                axes.plot(curve.x, values, color=colour, linewidth=0.7, alpha=0.35)
+                axes.plot(curve.x, values, color=colour, linewidth=0.7, alpha=min(0.35, 4 / len(curve.values)))
             if diverged is not None:
                 _cross(axes, curve.x, values, diverged, colour)
         if curve.peaks is not None:
             axes.plot(curve.x, curve.peaks, color=colour, linewidth=0.9, alpha=0.6)
+        if curve.band is not None and np.isfinite(curve.band[0]).any():
+            axes.fill_between(curve.x, *curve.band, color=colour, alpha=0.13, linewidth=0)
         mean = _mean(curve.values)
         axes.plot(curve.x, mean, color=colour, linestyle=dash, linewidth=2, marker=marker)
         if np.isfinite(mean).any():
@@ -122,7 +167,7 @@ def _mean(values: FloatArray) -> FloatArray:
 
 
 def _cross(axes: Axes, x: FloatArray, values: FloatArray, diverged: float, colour: str) -> None:
-    """Mark a run's end at its last finite value, or at the bottom edge where it has none."""
+    """Mark where a run diverged, on its curve; at the bottom edge where it has none."""
     finite = values[np.isfinite(values)]
     style: dict[str, Any] = {
         "marker": "X",
@@ -132,8 +177,9 @@ def _cross(axes: Axes, x: FloatArray, values: FloatArray, diverged: float, colou
         "linestyle": "none",
         "zorder": 5,
     }
+    there = min(int(np.searchsorted(x, diverged)), len(x) - 1)
     if len(finite):
-        axes.plot(diverged, finite[-1], **style)
+        axes.plot(diverged, values[there] if np.isfinite(values[there]) else finite[-1], **style)
     else:
         axes.plot(diverged, 0.02, transform=axes.get_xaxis_transform(), **style)
 

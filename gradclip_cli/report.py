@@ -1,270 +1,247 @@
-"""Stored runs to tables, pictures' data, CSV and JSON."""
+"""Comparisons as tables, Markdown, JSON and figures. `comparison.json` is described in docs/comparison.md."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from gradclip_cli import config as configs
-from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.schema import Config
-from gradclip_cli.store import FINISHED, METRICS, RunDirectory, runs, write_atomically
+from gradclip_cli import arms as arm_room
+from gradclip_cli import stats
+from gradclip_cli.arms import Arm
+from gradclip_cli.comparison import RESULT_COLUMNS, ArmReport, Comparison, Metric, planning_sentence, scope_sentence, told, told_p
+from gradclip_cli.errors import StoreError
+from gradclip_cli.store import write_atomically
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
-SCHEMA = 1
-BINS = 50
-RESULT_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
+SCHEMA = 2
+FIGURES = ("comparison.png", "comparison.svg", "differences.png", "differences.svg")
+FILES = (*FIGURES, "comparison.csv", "comparison.json", "comparison.md")
 
 
-@dataclass(frozen=True)
-class StoredRun:
-    """One finished run, read and checked."""
-
-    directory: RunDirectory
-    config: Config
-    metadata: dict[str, Any]
-    metrics: pd.DataFrame
-
-    @property
-    def diverged(self) -> bool:
-        """Whether a loss or weight became NaN or infinite."""
-        return bool(self.metadata["status"] == "diverged")
-
-
-@dataclass(frozen=True)
-class Arm:
-    """All runs of one name, by seed."""
-
-    name: str
-    runs: tuple[StoredRun, ...]
-
-    @property
-    def config(self) -> Config:
-        return self.runs[0].config
-
-    @property
-    def seeds(self) -> list[int]:
-        return [run.config.training.seed for run in self.runs]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Arms side by side. `table` has a row an arm; `differences` and `warnings` are sentences."""
-
-    arms: tuple[Arm, ...]
-    baseline: str
-    table: pd.DataFrame
-    differences: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    def to_json(self) -> str:
-        """All figures, with a schema number."""
-        content = {
-            "schema": SCHEMA,
-            "baseline": self.baseline,
-            "evaluation_split": self.arms[0].runs[0].metadata["evaluation_split"],
-            "arms": [
-                {**_plain(row), "seeds": arm.seeds, "config": arm.config.model_dump(mode="json", exclude={"training": {"seed"}})}
-                for arm, row in zip(self.arms, self.table.to_dict("records"), strict=True)
-            ],
-            "differences": self.differences,
-            "warnings": self.warnings,
-        }
-        return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
-
-def _plain(row: dict[Any, Any]) -> dict[str, Any]:
-    return {str(key): None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
-
-
-def compare(results: Path, names: Sequence[str] = (), baseline: str | None = None) -> Comparison:
-    """Read the finished runs of these arms (all without `names`) and put them side by side.
-
-    Broken and unfinished runs are left out with a warning. Raises ReportError where nothing is left, or an arm or the
-    baseline isn't there.
-    """
-    arms, warnings = _read_arms(results, names)
-    chosen = baseline or ("none" if any(arm.name == "none" for arm in arms) else arms[0].name)
-    base = next((arm for arm in arms if arm.name == chosen), None)
-    if base is None:
-        raise ReportError(f"No arm '{chosen}' to compare with. There are: {', '.join(arm.name for arm in arms)}")
-    arms = [base, *(arm for arm in arms if arm is not base)]
-    table = pd.DataFrame([_summary(arm) for arm in arms])
-    return Comparison(tuple(arms), chosen, table, tuple(_differences(arms)), (*warnings, *_mixtures(arms)))
-
-
-def _read_arms(results: Path, names: Sequence[str]) -> tuple[list[Arm], list[str]]:
-    stored = runs(results)
-    known = list(dict.fromkeys(run.arm for run in stored))
-    missing = [name for name in names if name not in known]
-    if not stored:
-        raise ReportError(f"No runs in {results}. Train some first: gradclip run none clipvalue")
-    if missing:
-        raise ReportError(f"No runs of {', '.join(missing)} in {results}. There are: {', '.join(known)}")
-    wanted = list(names) or known
-    arms, warnings = [], []
-    for name in wanted:
-        read: list[StoredRun] = []
-        for directory in (run for run in stored if run.arm == name):
-            try:
-                read.append(_read_run(directory))
-            except (StoreError, ReportError) as error:
-                warnings.append(f"left out: {error}")
-        if read:
-            arms.append(Arm(name, tuple(read)))
-    if not arms:
-        raise ReportError("\n".join([f"No finished run to compare in {results}.", *warnings]))
-    return arms, warnings
-
-
-def _read_run(directory: RunDirectory) -> StoredRun:
-    metadata = directory.metadata()
-    if metadata["status"] not in FINISHED:
-        raise ReportError(f"{directory.path}: {metadata['status']}, not finished; run it again to finish it")
-    return StoredRun(directory, directory.config(), metadata, directory.metrics())
-
-
-def _summary(arm: Arm) -> dict[str, Any]:
-    """A row of the table: means and standard deviations over seeds of each run's last whole epoch."""
-    last = pd.DataFrame([run.metrics.iloc[-1] for run in arm.runs if len(run.metrics)], columns=list(METRICS))
-    diverged = sum(run.diverged for run in arm.runs)
-    row: dict[str, Any] = {
-        "arm": arm.name,
-        "runs": len(arm.runs),
-        "complete": len(arm.runs) - diverged,
-        "diverged": diverged,
+def to_json(comparison: Comparison) -> str:
+    """All figures as JSON, with a schema number; what is not finite is null."""
+    rows = comparison.table.to_dict("records")
+    metric = {key: value for key, value in asdict(comparison.metric).items() if key != "effect"}
+    content = {
+        "schema": SCHEMA,
+        "metric": metric,
+        "target_loss": comparison.target_loss,
+        "effect": comparison.effect,
+        "margin": comparison.margin,
+        "confidence": stats.CONFIDENCE,
+        "baseline": comparison.baseline.arm.name,
+        "evaluation_split": comparison.baseline.arm.evaluation_split,
+        "arms": [_arm_json(report, row) for report, row in zip(comparison.arms, rows, strict=True)],
+        "planning": planning_sentence(comparison),
+        "scope": scope_sentence(comparison),
+        "notes": comparison.notes,
+        "differences": comparison.differences,
+        "warnings": comparison.warnings,
+        "first_compared": comparison.first_compared,
     }
-    for column in RESULT_COLUMNS:
-        row[column] = float(last[column].mean())
-        row[f"{column}_std"] = float(last[column].std(ddof=1))
-    epochs = pd.concat([run.metrics for run in arm.runs])
-    row["grad_norm_median"] = float(epochs["grad_norm_median"].median())
-    row["grad_norm_max"] = float(epochs["grad_norm_max"].max())
-    row["clipped_fraction"] = float(epochs["clipped_fraction"].mean())
-    return row
+    return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
 
 
-def _differences(arms: Sequence[Arm]) -> list[str]:
-    """What differs between the arms besides clipping, and within an arm besides the seed."""
-    base = arms[0]
-    told = []
-    for arm in arms:
-        keys = [
-            f"{key} is {there}, not {here}"
-            for key, here, there in configs.differences(base.config, arm.config)
-            if not key.startswith("clipping.") and key not in ("name", "training.seed")
-        ]
-        if keys:
-            told.append(f"{arm.name} differs from {base.name} in more than clipping: {'; '.join(keys)}")
-        for run in arm.runs[1:]:
-            mixed = configs.differences(arm.config.with_seed(0), run.config.with_seed(0))
-            if mixed:
-                keys = [f"{key}: {here} and {there}" for key, here, there in mixed]
-                told.append(f"{arm.name} mixes configs (seed {run.config.training.seed}): {'; '.join(keys)}")
-    return told
-
-
-def _mixtures(arms: Iterable[Arm]) -> list[str]:
-    """Warn where the runs come from several versions, machines, datasets or engine settings."""
-    facts: dict[str, Callable[[StoredRun], Any]] = {
-        "versions": lambda run: ", ".join(f"{name} {version}" for name, version in sorted(run.metadata["versions"].items())),
-        "machines": lambda run: run.metadata["machine"].get("processor"),
-        "datasets": lambda run: run.metadata["dataset_sha256"],
-        "evaluation splits": lambda run: run.metadata["evaluation_split"],
-        "engine settings": lambda run: ", ".join(f"{key} {value}" for key, value in run.config.engine.model_dump().items()),
+def _arm_json(report: ArmReport, row: dict[Any, Any]) -> dict[str, Any]:
+    low, high = report.diverged_interval
+    return {
+        **{str(key): value for key, value in row.items()},
+        "seeds": report.arm.seeds,
+        "diverged_share": float(report.arm.diverged.mean()),
+        "diverged_low": low,
+        "diverged_high": high,
+        "scores": report.scores,
+        "mean": report.mean,
+        "low": report.low,
+        "high": report.high,
+        "against_baseline": asdict(report.against) if report.against else None,
+        "config": report.arm.config.model_dump(mode="json", exclude={"training": {"seed"}}),
     }
-    warnings = []
-    for fact, of in facts.items():
-        values: dict[Any, list[str]] = {}
-        for arm in arms:
-            for run in arm.runs:
-                values.setdefault(of(run), []).append(f"{arm.name}/{run.directory.path.name}")
-        if len(values) > 1:
-            told = "; ".join(f"{value} ({len(places)} runs, such as {places[0]})" for value, places in values.items())
-            warnings.append(f"mixed {fact}: {told}")
-    return warnings
 
 
-def curves(arm: Arm, metric: str) -> tuple[FloatArray, FloatArray]:
-    """An arm's metric by epoch: epochs (E,) and values (seeds, E), NaN where a run has no such epoch."""
-    epochs = max((len(run.metrics) for run in arm.runs), default=0)
-    values = np.full((len(arm.runs), epochs), np.nan)
-    for row, run in zip(values, arm.runs, strict=True):
-        row[: len(run.metrics)] = run.metrics[metric]
-    return np.arange(1.0, epochs + 1), values
+def finite(value: Any) -> Any:
+    """The same content with None for every number that is not finite, as JSON wants it."""
+    if isinstance(value, dict):
+        return {key: finite(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(child) for child in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def step_bins(arm: Arm, quantity: str) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """An arm's `grad_norm` or `clipped` column in bins of steps.
+def verdict_columns(metric: Metric) -> list[str]:
+    """Headings of the verdict table."""
+    return [
+        "arm",
+        "seeds",
+        f"{metric.told} ({'%' if metric.scale == 100 else metric.unit})",
+        "difference",
+        "p",
+        "won",
+        "diverged",
+        "verdict",
+    ]
 
-    Returns the bins' middles in epochs (B,), the median norm or share of clipped steps of each run (seeds, B), and the
-    largest value of any run (B,). Where a run has no `steps.csv`, its epoch columns stand in. NaN where nothing is known.
-    """
-    training = arm.config.training
-    total = training.epochs * training.steps_per_epoch
-    bins = min(BINS, total)
-    middles = (np.arange(bins) + 0.5) * training.epochs / bins
-    typical, largest = np.full((2, len(arm.runs), bins), np.nan)
-    for run, typical_row, largest_row in zip(arm.runs, typical, largest, strict=True):
-        if run.directory.steps_path.exists():
-            steps = run.directory.steps(["step", quantity])
-            groups = steps[quantity].groupby((steps["step"] - 1) * bins // total)
-            typical_row[groups.median().index] = groups.median() if quantity == "grad_norm" else groups.mean()
-            largest_row[groups.max().index] = groups.max()
+
+def verdict_rows(comparison: Comparison) -> list[list[str]]:
+    """The verdict table as texts, a row an arm."""
+    metric = comparison.metric
+    rows = []
+    for report in comparison.arms:
+        against = report.against
+        row = [report.arm.name, str(len(report.arm.runs)), _with_interval(report.mean, report.low, report.high, metric)]
+        if against:
+            difference = _with_interval(against.mean, against.low, against.high, metric, sign=True)
+            row += [difference, told_p(against.p_adjusted), f"{against.won}/{len(against.seeds)}"]
         else:
-            names = ("grad_norm_median", "grad_norm_max") if quantity == "grad_norm" else ("clipped_fraction",) * 2
-            known = middles < len(run.metrics)
-            epochs = middles[known].astype(int)
-            typical_row[known], largest_row[known] = (run.metrics[name].to_numpy()[epochs] for name in names)
-    return middles, typical, np.fmax.reduce(largest)
+            row += ["", "", ""]
+        verdict = against.verdict if against else "baseline" if report is comparison.baseline else "no shared seed"
+        rows.append([*row, f"{report.arm.diverged.mean():.0%}", verdict])
+    return rows
+
+
+def _with_interval(value: float, low: float, high: float, metric: Metric, *, sign: bool = False) -> str:
+    if not math.isfinite(low):
+        return told(value, metric, sign=sign)
+    return f"{told(value, metric, sign=sign)} [{told(low, metric)}, {told(high, metric)}]"
+
+
+def run_columns() -> list[str]:
+    """Headings of the table of what the runs did."""
+    return ["arm", "seeds", *RESULT_COLUMNS, "norm median", "norm max", "clipped", "status"]
+
+
+def run_rows(comparison: Comparison) -> list[list[str]]:
+    """What the runs did, as texts: the last epoch's figures, uncapped, mean ± standard deviation over seeds."""
+    rows = []
+    for row in comparison.table.to_dict("records"):
+        results = [_with_deviation(row[column], row[f"{column}_std"]) for column in RESULT_COLUMNS]
+        norms = [f"{row['grad_norm_median']:.3g}", f"{row['grad_norm_max']:.3g}"]
+        rows.append([str(row["arm"]), str(row["runs"]), *results, *norms, f"{row['clipped_fraction']:.1%}", _status(row)])
+    return rows
+
+
+def _with_deviation(mean: float, deviation: float) -> str:
+    if not math.isfinite(mean):
+        return "-"
+    return (
+        f"{mean:.3g} ±{deviation:.2g}"
+        if mean >= 1000
+        else f"{mean:.3f} ±{deviation:.3f}"
+        if math.isfinite(deviation)
+        else f"{mean:.3f}"
+    )
+
+
+def _status(row: dict[Any, Any]) -> str:
+    counts = {status: row[status] for status in ("complete", "diverged") if row[status]}
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; the first column to the left, the others to the right."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """The comparison as a page: tables, sentences, figures."""
+    metric = comparison.metric
+    others = ", ".join(report.arm.name for report in comparison.others) or "one arm"
+    parts = [
+        f"# {metric.told.capitalize()}: {others} against {comparison.baseline.arm.name}",
+        markdown_table(verdict_columns(metric), verdict_rows(comparison)),
+        "Mean with Student's 95% interval over seeds; mean paired difference with the 95% interval of the sign-flip test.",
+        *[f"- {sentence}" for sentence in comparison.sentences],
+        *[sentence for sentence in (planning_sentence(comparison), scope_sentence(comparison)) if sentence],
+        *[f"Note: {note}" for note in (*comparison.notes, *comparison.differences)],
+        *[f"Warning: {warning}" for warning in comparison.warnings],
+        "## What the runs did",
+        markdown_table(run_columns(), run_rows(comparison)),
+        "The last whole epoch, uncapped: mean ± standard deviation over seeds. Norms are global L2 norms before clipping.",
+        "![Curves](comparison.png)",
+        "![Paired differences](differences.png)",
+    ]
+    return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write `comparison.csv`, `.json`, `.png` and `.svg` into a folder and return their paths. Raises StoreError."""
+    """Write a comparison's figures, tables and JSON into a folder and return their paths. Raises StoreError."""
     from gradclip_cli import plots
 
+    paths = {name: folder / name for name in FILES}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"comparison.{suffix}" for suffix in ("png", "svg", "csv", "json")]
-        plots.save(plots.comparison_figure(_panels(comparison)), paths[:2])
-        write_atomically(paths[2], comparison.table.to_csv(index=False))
-        write_atomically(paths[3], comparison.to_json())
+        plots.save(plots.comparison_figure(panels(comparison)), [paths[name] for name in FIGURES[:2]])
+        pairs = plots.differences_figure(difference_axis(comparison), difference_rows(comparison))
+        plots.save(pairs, [paths[name] for name in FIGURES[2:]])
+        write_atomically(paths["comparison.csv"], comparison.table.to_csv(index=False))
+        write_atomically(paths["comparison.md"], to_markdown(comparison))
+        write_atomically(paths["comparison.json"], to_json(comparison))
     except OSError as error:
         raise StoreError(f"{folder}: can't be written ({error.strerror}); choose another folder with --out") from None
-    return paths
+    return list(paths.values())
 
 
-def _panels(comparison: Comparison) -> list[Any]:
+def difference_axis(comparison: Comparison) -> str:
+    """The x axis of the differences' figure."""
+    metric = comparison.metric
+    better = "right" if metric.higher_is_better else "left"
+    return f"difference in {metric.told} from {comparison.baseline.arm.name} ({metric.unit}; better to the {better})"
+
+
+def difference_rows(comparison: Comparison) -> list[Any]:
+    """The rows of the differences' figure."""
+    from gradclip_cli.plots import DifferenceRow
+
+    return [
+        DifferenceRow(report.arm.name, report.against.differences, report.against.mean, report.against.low, report.against.high)
+        for report in comparison.others
+        if report.against
+    ]
+
+
+def panels(comparison: Comparison) -> list[Any]:
+    """The six panels of the comparison's figure: scored losses and accuracies by epoch, gradients by step."""
     from gradclip_cli.plots import Curve, Panel
 
-    split = "holdout" if comparison.arms[0].runs[0].metadata["evaluation_split"] == "holdout" else "test"
+    arms = [report.arm for report in comparison.arms]
+    split = comparison.baseline.arm.evaluation_split.capitalize()
+    unit = "cross-entropy (nats)" if comparison.baseline.arm.config.loss.name == "crossentropy" else "squared error"
     titles = {
-        "loss": ("Training loss", "cross-entropy (nats)"),
-        "val_loss": (f"{split.capitalize()} loss", "cross-entropy (nats)"),
+        "loss": ("Training loss", unit),
+        "val_loss": (f"{split} loss", unit),
         "accuracy": ("Training accuracy", "share correct"),
-        "val_accuracy": (f"{split.capitalize()} accuracy", "share correct"),
+        "val_accuracy": (f"{split} accuracy", "share correct"),
     }
 
-    def curve(arm: Arm, epochs: FloatArray, values: FloatArray, peaks: FloatArray | None = None) -> Curve:
+    def curve(arm: Arm, x: FloatArray, values: FloatArray, *, band: bool = False, peaks: FloatArray | None = None) -> Curve:
         ends = [run.metadata["steps"] / run.config.training.steps_per_epoch if run.diverged else None for run in arm.runs]
-        return Curve(arm.name, epochs, values, ends, peaks)
+        return Curve(arm.name, x, values, ends, peaks, stats.mean_band(values) if band else None)
 
-    panels = [
-        Panel(title, unit, [curve(arm, *curves(arm, metric)) for arm in comparison.arms])
-        for metric, (title, unit) in titles.items()
+    drawn = [
+        Panel(
+            title,
+            unit,
+            [curve(arm, np.arange(1.0, arm.config.training.epochs + 1), arm.scored(column), band=True) for arm in arms],
+        )
+        for column, (title, unit) in titles.items()
     ]
-    norms = [curve(arm, *step_bins(arm, "grad_norm")) for arm in comparison.arms]
-    shares = [curve(arm, *step_bins(arm, "clipped")[:2]) for arm in comparison.arms]
-    thresholds = {arm.name: arm.config.threshold for arm in comparison.arms}
-    title = "Gradient norm before clipping: median and largest"
-    panels.append(Panel(title, "global L2 norm", norms, log=True, thresholds=thresholds))
-    panels.append(Panel("Clipped steps", "share of steps", shares))
-    return panels
+    norms = []
+    for arm in arms:
+        middles, typical, largest = arm_room.step_bins(arm, "grad_norm")
+        norms.append(curve(arm, middles, typical, peaks=largest))
+    shares = [curve(arm, *arm_room.step_bins(arm, "clipped")[:2]) for arm in arms]
+    thresholds = {arm.name: arm.config.threshold for arm in arms}
+    drawn.append(
+        Panel("Gradient norm before clipping: median and largest", "global L2 norm", norms, log=True, thresholds=thresholds)
+    )
+    drawn.append(Panel("Clipped steps", "share of steps", shares))
+    return drawn

@@ -99,6 +99,23 @@ def _plan_run(config: Config, directory: RunDirectory, force: bool) -> PlannedRu
     return PlannedRun(config, directory, "replace", f"{status} before it was finished: starts over")
 
 
+# Measured on two cores of a shared machine, rounded up: see results/LOG.md.
+SECONDS_A_STEP = 0.0007
+SECONDS_AN_EPOCH = 0.1
+SECONDS_A_COMPILATION = 4
+BYTES_A_STEP = 230
+
+
+def estimate(planned: Sequence[PlannedRun]) -> tuple[float, int]:
+    """About how many seconds and bytes the runs that are not skipped will take, on a machine like the one measured."""
+    todo = [run.config for run in planned if run.action != "skip"]
+    steps = sum(config.training.epochs * config.training.steps_per_epoch for config in todo)
+    epochs = sum(config.training.epochs for config in todo)
+    compilations = len({engines.compile_key(config) for config in todo})
+    seconds = steps * SECONDS_A_STEP + epochs * SECONDS_AN_EPOCH + compilations * SECONDS_A_COMPILATION
+    return seconds, steps * BYTES_A_STEP
+
+
 class Interrupted(GradclipError):
     """A signal asked to stop; what was trained so far is marked as interrupted."""
 

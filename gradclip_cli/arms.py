@@ -1,0 +1,196 @@
+"""Stored runs, read and checked, as arms: what they scored, what differs between them, what is mixed within them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gradclip_cli import config as configs
+from gradclip_cli import stats
+from gradclip_cli.data import CLASSES
+from gradclip_cli.errors import ReportError, StoreError
+from gradclip_cli.schema import Config
+from gradclip_cli.store import FINISHED, RunDirectory, runs
+
+FloatArray = npt.NDArray[np.floating[Any]]
+BoolArray = npt.NDArray[np.bool_]
+
+BINS = 50
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """One finished run."""
+
+    directory: RunDirectory
+    config: Config
+    metadata: dict[str, Any]
+    metrics: pd.DataFrame
+
+    @property
+    def seed(self) -> int:
+        return self.config.training.seed
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss or weight became NaN or infinite."""
+        return bool(self.metadata["status"] == "diverged")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """All finished runs of one name, by seed."""
+
+    name: str
+    runs: tuple[StoredRun, ...]
+
+    @property
+    def config(self) -> Config:
+        """The first run's config, which stands for all but the seed."""
+        return self.runs[0].config
+
+    @property
+    def seeds(self) -> list[int]:
+        return [run.seed for run in self.runs]
+
+    @property
+    def diverged(self) -> BoolArray:
+        """Which runs diverged, (seeds,)."""
+        return np.array([run.diverged for run in self.runs])
+
+    @property
+    def evaluation_split(self) -> str:
+        """`test` or `holdout`."""
+        return str(self.runs[0].metadata["evaluation_split"])
+
+    def only(self, seeds: Iterable[int]) -> Arm:
+        """The same arm with these of its seeds."""
+        wanted = set(seeds)
+        return Arm(self.name, tuple(run for run in self.runs if run.seed in wanted))
+
+    def curves(self, column: str) -> FloatArray:
+        """A column of `metrics.csv` as it is, (seeds, epochs); NaN where a run has no such epoch."""
+        values = np.full((len(self.runs), self.config.training.epochs), np.nan)
+        for row, run in zip(values, self.runs, strict=True):
+            row[: len(run.metrics)] = run.metrics[column]
+        return values
+
+    def scored(self, column: str) -> FloatArray:
+        """A loss or accuracy column as it is scored, (seeds, epochs): see `stats.scored`."""
+        accuracy = column.endswith("accuracy")
+        worst = 1 / CLASSES if accuracy else uniform_guess_loss(self.config)
+        return stats.scored(self.curves(column), self.diverged, worst=worst, higher_is_better=accuracy)
+
+
+def uniform_guess_loss(config: Config) -> float:
+    """Loss of a guess that favours no class: ln 10 for cross-entropy, the variance of the targets for squared error."""
+    if config.loss.name == "crossentropy":
+        return math.log(CLASSES)
+    return config.loss.target_scale**2 * (1 / CLASSES) * (1 - 1 / CLASSES)
+
+
+def read(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list[str]]:
+    """Read the finished runs of these arms (all without `names`); broken and unfinished ones are told in warnings.
+
+    Raises ReportError where an arm has no runs at all, or where nothing is left.
+    """
+    stored = runs(results)
+    known = list(dict.fromkeys(run.arm for run in stored))
+    missing = [name for name in names if name not in known]
+    if not stored:
+        raise ReportError(f"No runs in {results}. Train some first: gradclip run none clipvalue")
+    if missing:
+        raise ReportError(f"No runs of {', '.join(missing)} in {results}. There are: {', '.join(known)}")
+    arms, warnings = [], []
+    for name in dict.fromkeys(names or known):
+        finished: list[StoredRun] = []
+        for directory in (run for run in stored if run.arm == name):
+            try:
+                finished.append(_read_run(directory))
+            except (StoreError, ReportError) as error:
+                warnings.append(f"left out: {error}")
+        if finished:
+            arms.append(Arm(name, tuple(finished)))
+    if not arms:
+        raise ReportError("\n".join([f"No finished run to compare in {results}.", *warnings]))
+    return arms, warnings
+
+
+def _read_run(directory: RunDirectory) -> StoredRun:
+    metadata = directory.metadata()
+    if metadata["status"] not in FINISHED:
+        raise ReportError(f"{directory.path}: {metadata['status']}, not finished; run it again to finish it")
+    return StoredRun(directory, directory.config(), metadata, directory.metrics())
+
+
+def differences(arms: Sequence[Arm]) -> list[str]:
+    """What differs between the arms besides clipping, and within an arm besides the seed."""
+    base = arms[0]
+    told = []
+    for arm in arms:
+        keys = [
+            f"{key} is {there}, not {here}"
+            for key, here, there in configs.differences(base.config, arm.config)
+            if not key.startswith("clipping.") and key not in ("name", "training.seed")
+        ]
+        if keys:
+            told.append(f"{arm.name} differs from {base.name} in more than clipping: {'; '.join(keys)}")
+        for run in arm.runs[1:]:
+            mixed = configs.differences(arm.config.with_seed(0), run.config.with_seed(0))
+            if mixed:
+                keys = [f"{key}: {here} and {there}" for key, here, there in mixed]
+                told.append(f"{arm.name} mixes configs (seed {run.config.training.seed}): {'; '.join(keys)}")
+    return told
+
+
+def mixtures(arms: Iterable[Arm]) -> list[str]:
+    """Warn where the runs come from several versions, machines, datasets or engine settings."""
+    facts: dict[str, Callable[[StoredRun], Any]] = {
+        "versions": lambda run: ", ".join(f"{name} {version}" for name, version in sorted(run.metadata["versions"].items())),
+        "machines": lambda run: run.metadata["machine"].get("processor"),
+        "datasets": lambda run: run.metadata["dataset_sha256"],
+        "evaluation splits": lambda run: run.metadata["evaluation_split"],
+        "engine settings": lambda run: ", ".join(f"{key} {value}" for key, value in run.config.engine.model_dump().items()),
+    }
+    warnings = []
+    for fact, of in facts.items():
+        values: dict[Any, list[str]] = {}
+        for arm in arms:
+            for run in arm.runs:
+                values.setdefault(of(run), []).append(f"{arm.name}/{run.directory.path.name}")
+        if len(values) > 1:
+            told = "; ".join(f"{value} ({len(places)} runs, such as {places[0]})" for value, places in values.items())
+            warnings.append(f"mixed {fact}: {told}")
+    return warnings
+
+
+def step_bins(arm: Arm, quantity: str) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """An arm's `grad_norm` or `clipped` column in bins of steps.
+
+    Returns the bins' middles in epochs (B,), the median norm or share of clipped steps of each run (seeds, B), and the
+    largest value of any run (B,). Where a run has no `steps.csv`, its epoch columns stand in. NaN where nothing is known.
+    """
+    training = arm.config.training
+    total = training.epochs * training.steps_per_epoch
+    bins = min(BINS, total)
+    middles = (np.arange(bins) + 0.5) * training.epochs / bins
+    typical, largest = np.full((2, len(arm.runs), bins), np.nan)
+    for run, typical_row, largest_row in zip(arm.runs, typical, largest, strict=True):
+        if run.directory.steps_path.exists():
+            steps = run.directory.steps(["step", quantity])
+            groups = steps[quantity].groupby((steps["step"] - 1) * bins // total)
+            typical_row[groups.median().index] = groups.median() if quantity == "grad_norm" else groups.mean()
+            largest_row[groups.max().index] = groups.max()
+        else:
+            names = ("grad_norm_median", "grad_norm_max") if quantity == "grad_norm" else ("clipped_fraction",) * 2
+            known = middles < len(run.metrics)
+            epochs = middles[known].astype(int)
+            typical_row[known], largest_row[known] = (run.metrics[name].to_numpy()[epochs] for name in names)
+    return middles, typical, np.fmax.reduce(largest)
