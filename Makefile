@@ -4,9 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 RESULTS ?= results
+SEEDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help install data run test test-quick check format bench docs clean
+.PHONY: help install data reproduce run test test-quick check format bench docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
@@ -27,6 +28,9 @@ install: $(VENV)/.installed  ## Make .venv and install gradclip into it
 
 data: install  ## Find or fetch Fashion-MNIST, and verify it
 	$(BIN)/gradclip data --fetch
+
+reproduce: data  ## The article's claims, with 10 seeds (SEEDS=30 for more): train, compare, report
+	$(BIN)/gradclip reproduce --seeds $(SEEDS) --results $(RESULTS)/reproduce
 
 run: data  ## The article with one seed: train none, clipnorm and clipvalue, and compare them
 	$(BIN)/gradclip run none clipnorm clipvalue --results $(RESULTS)

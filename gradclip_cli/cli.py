@@ -288,7 +288,8 @@ def reproduce(context: click.Context, seeds: str, results: Path, data_dir: Path 
         ended = runner.execute(planned, display, data_directory=data_dir, download_progress=DownloadDisplay())
     if failed := sum(result.status == "failed" for result in ended):
         raise GradclipError(f"{failed} of {len(ended)} runs failed; the same command trains them again, then reports.")
-    reproduction = experiments.report_reproduction(chosen, results)
+    reproduction = experiments.answer_claims(chosen, results)
+    experiments.write_reproduction(reproduction, results)
     if as_json:
         click.echo(reproduction.to_json(), nl=False)
         return

@@ -21,6 +21,7 @@ from gradclip_cli.errors import ReportError
 FloatArray = npt.NDArray[np.floating[Any]]
 
 MINUS = "\N{MINUS SIGN}"
+NAT_EPOCHS = "nats \N{MULTIPLICATION SIGN} epochs"
 RESULT_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -45,7 +46,7 @@ METRICS = {
         Metric("accuracy", "training accuracy", "points", True, 100, 1, 1.0),
         Metric("val_loss", "{split} loss", "nats", False),
         Metric("loss", "training loss", "nats", False),
-        Metric("loss_area", "area under the training-loss curve", "nats x epochs", False, digits=2, effect=0.5),
+        Metric("loss_area", "area under the training-loss curve", NAT_EPOCHS, False, digits=2, effect=0.5),
         Metric("steps_to_target", "steps to a training loss of {target:.3g}", "steps", False, digits=0, effect=250),
     )
 }

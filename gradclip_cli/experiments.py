@@ -11,7 +11,6 @@ from pathlib import Path
 
 from gradclip_cli import arms as arm_room
 from gradclip_cli import claims, comparison, config, report, runner
-from gradclip_cli.arms import Arm
 from gradclip_cli.claims import Answer, Spread
 from gradclip_cli.comparison import Comparison
 from gradclip_cli.errors import ReportError
@@ -31,10 +30,16 @@ class Reproduction:
 
     seeds: list[int]
     claims: list[Answer]
-    accuracy: Comparison
-    adam: Comparison
     spreads: list[Spread]
-    notes: list[str]
+    accuracy: Comparison
+    noise: Comparison
+    explosion: Comparison
+    adam: Comparison
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the accuracies must know: seeds added later, mixed versions, runs left out."""
+        return [*self.accuracy.notes, *self.accuracy.warnings]
 
     def to_json(self) -> str:
         """Claims, noise floor and sensitivity analysis, with a schema number; what is not finite is null."""
@@ -71,77 +76,78 @@ def record_plan(seeds: Sequence[int], results: Path) -> None:
         write_atomically(path, json.dumps({"schema": SCHEMA, "seeds": list(seeds), "started": started}, indent=2) + "\n")
 
 
-def report_reproduction(seeds: Sequence[int], results: Path) -> Reproduction:
-    """Answer the claims from the stored runs and write `report.md`, `claims.json` and the figures."""
+def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
+    """Answer the claims from the stored runs of these seeds. Raises ReportError where an arm has none."""
     read, _ = arm_room.read(results, [*ARTICLE, "control", *EXPLODE, *ADAM])
     arms = {arm.name: arm.only(seeds) for arm in read}
-    by_metric = {
-        metric: comparison.compare(results, ARTICLE, metric=metric, seeds=seeds)
-        for metric in ("val_accuracy", "loss", "loss_area", "steps_to_target")
-    }
-    adam = comparison.compare(results, ADAM, ADAM[0], seeds=seeds)
-    explosion = comparison.compare(results, EXPLODE, EXPLODE[0], seeds=seeds)
-    accuracy = by_metric["val_accuracy"]
-    reproduction = Reproduction(
-        seeds=list(seeds),
-        claims=claims.answer(arms, by_metric["loss"], by_metric["loss_area"], by_metric["steps_to_target"]),
-        accuracy=accuracy,
-        adam=adam,
-        spreads=claims.noise_floor(arms["none"], arms["control"], [arms["clipnorm"], arms["clipvalue"]]),
-        notes=[*accuracy.notes, *accuracy.warnings],
+    loss, loss_area, steps, accuracy = (
+        comparison.compare(results, ARTICLE, metric=metric, seeds=seeds)
+        for metric in ("loss", "loss_area", "steps_to_target", "val_accuracy")
     )
-    report.write(accuracy, results)
-    _write_figures(results, arms, explosion, seeds)
-    write_atomically(results / "claims.json", reproduction.to_json())
-    write_atomically(results / "report.md", to_markdown(reproduction, by_metric, explosion, arms))
-    return reproduction
+    return Reproduction(
+        seeds=list(seeds),
+        claims=claims.answer(arms, loss, loss_area, steps),
+        spreads=claims.noise_floor(arms["none"], arms["control"], [arms["clipnorm"], arms["clipvalue"]]),
+        accuracy=accuracy,
+        noise=comparison.compare(results, ("none", "control", "clipnorm", "clipvalue"), seeds=seeds),
+        explosion=comparison.compare(results, EXPLODE, EXPLODE[0], seeds=seeds),
+        adam=comparison.compare(results, ADAM, ADAM[0], seeds=seeds),
+    )
 
 
-def _write_figures(results: Path, arms: dict[str, Arm], explosion: Comparison, seeds: Sequence[int]) -> None:
+def write_reproduction(reproduction: Reproduction, results: Path) -> None:
+    """Write `report.md`, `claims.json`, the comparison of the article's arms, and the figures."""
     from gradclip_cli import plots
 
-    plots.save(plots.comparison_figure(report.panels(explosion)), [results / "explosion.png", results / "explosion.svg"])
-    noise = comparison.compare(results, ("none", "control", "clipnorm", "clipvalue"), seeds=seeds)
-    figure = plots.differences_figure(report.difference_axis(noise), report.difference_rows(noise))
-    plots.save(figure, [results / "noise.png", results / "noise.svg"])
+    report.write(reproduction.accuracy, results)
+    explosion = plots.comparison_figure(report.panels(reproduction.explosion))
+    plots.save(explosion, [results / "explosion.png", results / "explosion.svg"])
+    axis, rows = report.difference_axis(reproduction.noise), report.difference_rows(reproduction.noise)
+    plots.save(plots.differences_figure(axis, rows), [results / "noise.png", results / "noise.svg"])
+    write_atomically(results / "claims.json", reproduction.to_json())
+    write_atomically(results / "report.md", to_markdown(reproduction))
 
 
-def to_markdown(reproduction: Reproduction, by_metric: dict[str, Comparison], explosion: Comparison, arms: dict[str, Arm]) -> str:
+def to_markdown(reproduction: Reproduction) -> str:
     """The report as a page. Every figure in it comes from the stored runs."""
-    base = arms["none"]
-    versions = ", ".join(f"{name} {version}" for name, version in base.runs[0].metadata["versions"].items())
-    machine = base.runs[0].metadata["machine"]
+    accuracy, explosion = reproduction.accuracy, reproduction.explosion
+    facts = accuracy.baseline.arm.runs[0].metadata
+    versions, machine = ", ".join(f"{name} {version}" for name, version in facts["versions"].items()), facts["machine"]
+    verdicts = [[answer.id, answer.claim, f"**{answer.verdict}**"] for answer in reproduction.claims]
     parts = [
         "# Does clipping help here? The article's claims, over many seeds",
-        f"{len(reproduction.seeds)} seeds ({comparison.seed_list(reproduction.seeds)}), paired: runs of one seed start from the same "
-        f"weights and see the same batches. {versions}; {machine['system']}, {machine['processor']}.",
-        report.markdown_table(["", "claim", "verdict"], [[answer.id, answer.claim, f"**{answer.verdict}**"] for answer in reproduction.claims]),
-        "C2 to C5 are the primary tests, one Holm family at 5%. *Not shown* means that the test did not decide, not that there is no "
-        "effect. Verdicts speak of these seeds, this model and this test set.",
-        "Assumed, because the article's own setting is lost: " + "; ".join(claims.ASSUMED) + ".",
+        f"{len(reproduction.seeds)} seeds ({comparison.seed_list(reproduction.seeds)}), paired: runs of one seed start from the "
+        f"same weights and see the same batches. {versions}; {machine['system']}, {machine['processor']}.",
+        report.markdown_table(["", "claim", "verdict"], verdicts, left=3),
+        "C2 to C5 are the primary tests, one Holm family at 5%. *Not shown* means that the test did not decide, not that there "
+        "is no effect. Verdicts speak of these seeds, this model and this test set.",
+        f"**Assumed**, because the article's own setting is lost: {'; '.join(claims.ASSUMED)}.",
         *[f"Note: {note}" for note in reproduction.notes],
         *[part for answer in reproduction.claims if answer.id in claims.RULES for part in _claim(answer)],
         "## Accuracy (description)",
-        report.markdown_table(report.verdict_columns(by_metric["val_accuracy"].metric)[:4], _without_verdicts(by_metric["val_accuracy"])),
-        "Mean with Student's 95% interval, and mean paired difference with the sign-flip test's; [comparison.md](comparison.md) has the same runs "
-        "with p-values of their own family.",
+        report.markdown_table(report.verdict_columns(accuracy.metric)[:4], _without_verdicts(accuracy)),
+        "Mean with Student's 95% interval, and mean paired difference with the sign-flip test's. "
+        "[comparison.md](comparison.md) has the same runs, with p-values of a family of their own.",
         "![Curves by epoch](comparison.png)",
         "![Paired differences in test accuracy](differences.png)",
         "## The noise floor",
         _noise_text(reproduction.spreads),
-        report.markdown_table(["standard deviation of the difference between", *_SPREAD_HEADINGS], [_spread_row(spread) for spread in reproduction.spreads]),
-        "![Paired differences, control included](noise.png)",
+        report.markdown_table(_SPREAD_HEADINGS, [_spread_row(spread) for spread in reproduction.spreads]),
+        "Standard deviations over seeds of the difference between two runs.",
+        "![Paired differences in test accuracy, the control's among them](noise.png)",
         "## The explosive setting",
         report.markdown_table(report.run_columns(), report.run_rows(explosion)),
-        "The last whole epoch's figures, uncapped; a run that diverged in its first epoch has none.",
+        "The last whole epoch, uncapped; a run that diverged in its first epoch has none. In the figure a diverged run counts "
+        "as a uniform guess from where it diverged, marked by a cross.",
         "![The explosive setting](explosion.png)",
         "## Under Adam (sensitivity)",
-        "The same arms under Adam at 0.001: outside the family of tests, without verdicts.",
+        "The optimizer is assumed, so here are the same arms under Adam at 0.001: outside the family of tests, without verdicts.",
         report.markdown_table(report.verdict_columns(reproduction.adam.metric)[:4], _without_verdicts(reproduction.adam)),
         "## What is not here",
-        "Every run's `metrics.csv`, `config.yaml` and `run.json` stand beside this report. A `steps.csv` is about 1.1 MB a run and may be left out of "
-        "a repository; `gradclip run CONFIG --seeds N` writes it again, byte for byte on the same machine and versions.",
-    ]  # fmt: skip
+        "Every run's `metrics.csv`, `config.yaml` and `run.json` stand beside this report. A `steps.csv` is about 1.1 MB a run "
+        "and may be left out of a repository: `gradclip run CONFIG --seeds N` writes it again, byte for byte on the same machine "
+        "and versions.",
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -153,31 +159,39 @@ def _without_verdicts(compared: Comparison) -> list[list[str]]:
     return [row[:4] for row in report.verdict_rows(compared)]
 
 
-_SPREAD_HEADINGS = ("test accuracy, epoch 1 (points)", "at the end", "training loss, epoch 1 (nats)", "at the end")
+_SPREAD_HEADINGS = (
+    "pairs of runs",
+    "test accuracy, epoch 1 (points)",
+    "at the end (points)",
+    "training loss, epoch 1 (nats)",
+    "at the end (nats)",
+)
 
 
 def _spread_row(spread: Spread) -> list[str]:
-    return [
-        spread.what,
-        f"{spread.accuracy_early:.2f}",
-        f"{spread.accuracy_late:.2f}",
-        f"{spread.loss_early:.4f}",
-        f"{spread.loss_late:.4f}",
-    ]
+    values = (spread.accuracy_early, spread.accuracy_late, spread.loss_early, spread.loss_late)
+    return [spread.what, *(f"{value:.2g}" if value < 1 else f"{value:.1f}" for value in values)]
 
 
 def _noise_text(spreads: Sequence[Spread]) -> str:
     control, *arms, unpaired = spreads
-    widest = max(arm.accuracy_late for arm in arms)
+    early, late = (max(getattr(arm, name) for arm in arms) for name in ("accuracy_early", "accuracy_late"))
+    shares = " and ".join(
+        f"{_ratio(control.accuracy_late**2, arm.accuracy_late**2)} times that of {arm.what.split()[0]}'s" for arm in arms
+    )
     return (
-        "The control is `none` with its initial weights scaled by 1.000001: what it differs from `none` by is rounding, grown by training. "
-        f"At the end its test accuracy differs with a standard deviation of {control.accuracy_late:.2f} points, "
-        f"{_ratio(control.accuracy_late, widest)} times that of the widest clipped arm; after one epoch of {control.accuracy_early:.2f}. "
-        f"Two unpaired runs of `none` differ by {unpaired.accuracy_late:.2f} points at the end and {unpaired.accuracy_early:.2f} after one epoch, so pairing "
-        f"narrows a clipped arm's differences {_ratio(unpaired.accuracy_early, max(arm.accuracy_early for arm in arms))} times early "
-        f"and {_ratio(unpaired.accuracy_late, widest)} times at the end. A verdict on an arm already contains this noise."
+        "The control is `none` with its initial weights scaled by 1.000001: what it differs from `none` by is rounding, grown "
+        f"by training. Their test accuracies differ at the end with a standard deviation of {control.accuracy_late:.1f} points, "
+        f"after one epoch, where chaos has had no time, of {control.accuracy_early:.2g}. At the end the variance of the "
+        f"control's differences is {shares}: about so much of their scatter rounding alone would give. Two unpaired runs of "
+        f"`none` differ with a standard deviation of {unpaired.accuracy_late:.1f} points at the end and "
+        f"{unpaired.accuracy_early:.1f} after one epoch. Pairing thus narrowed the clipped arms' differences "
+        f"{_ratio(unpaired.accuracy_early, early)} times after one epoch and {_ratio(unpaired.accuracy_late, late)} times at the "
+        "end. A verdict on an arm already contains this noise."
     )
 
 
 def _ratio(above: float, below: float) -> str:
-    return f"{above / below:.2g}" if below and math.isfinite(above / below) else "more than any number of"
+    if not below or not math.isfinite(above / below):
+        return "infinitely many"
+    return f"{above / below:.1f}" if above < 10 * below else f"{above / below:.0f}"

@@ -70,7 +70,9 @@ def comparison_figure(panels: Sequence[Panel]) -> Figure:
     """Draw six panels, two by two by two: losses, accuracies, gradients."""
     with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]  # its stub wants the keys as literals
         figure = Figure(figsize=(12, 11))
-        figure.subplots_adjust(left=0.075, right=0.885, bottom=0.055, top=0.96, hspace=0.32, wspace=0.42)
+        longest = max((len(curve.name) for panel in panels for curve in panel.curves), default=0)
+        room = min(0.3, 0.03 + 0.0075 * longest)  # for the names beside the lines
+        figure.subplots_adjust(left=0.075, right=0.99 - room, bottom=0.055, top=0.96, hspace=0.32, wspace=0.16 + 3 * room)
         drawn = [
             (axes, draw_panel(axes, panel)) for axes, panel in zip(figure.subplots(3, 2, sharex=True).flat, panels, strict=True)
         ]
@@ -147,14 +149,17 @@ def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
             axes.axhline(threshold, color=colour, linestyle=":", linewidth=1.2)
             label = f"threshold of {curve.name}: {threshold:g}"
             place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-            axes.annotate(label, (0.99, threshold), color=colour, fontsize=9, **place)
+            behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
+            axes.annotate(label, (0.99, threshold), color=colour, fontsize=9, bbox=behind, zorder=6, **place)
     axes.set_title(panel.title)
     axes.set_ylabel(panel.unit)
     axes.set_xlabel("epoch")
     axes.xaxis.set_tick_params(labelbottom=True)
     if panel.log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
+        low, high = axes.get_ylim()
+        if high < 1e5 * low:  # beyond it, powers of ten read better
+            axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     return ends
 

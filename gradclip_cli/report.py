@@ -145,9 +145,9 @@ def _status(row: dict[Any, Any]) -> str:
     return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; the first column to the left, the others to the right."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """A table in Markdown; the first `left` columns to the left, the others to the right."""
+    lines = [columns, [*["---"] * left, *["---:"] * (len(columns) - left)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

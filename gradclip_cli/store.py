@@ -113,6 +113,8 @@ class RunDirectory:
             raise StoreError(
                 f"{self.metrics_path}: holds {len(frame)} epochs where {metadata.get('epochs')} were trained: cut short?"
             )
+        if not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
+            raise StoreError(f"{self.metrics_path}: holds something that is not a number")
         if recorded and hashlib.sha256(content).hexdigest() != recorded:
             raise StoreError(f"{self.metrics_path}: was changed after the run wrote it (its SHA-256 differs)")
         return frame
@@ -164,7 +166,8 @@ class RunDirectory:
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
         """Add an epoch's row; floats are written so that reading gives the same number."""
-        _append(self.metrics_path, [",".join(repr(row[column]) for column in METRICS)])
+        epoch, *values = (row[column] for column in METRICS)
+        _append(self.metrics_path, [",".join([str(int(epoch)), *(repr(float(value)) for value in values)])])
 
     def append_steps(self, rows: Iterable[Sequence[float]]) -> None:
         """Add rows in the order of `step_columns`, floats with six significant digits."""

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gradclip_cli import config, data, engines, weights
 from gradclip_cli.schema import Config
+from gradclip_cli.store import METRICS, RunDirectory
 
 SMALL = ("data.subset=sample", "training.epochs=2", "training.steps_per_epoch=6")
 
@@ -77,3 +79,33 @@ def gradclip(*arguments: str, cwd: Path | None = None, **environment: str) -> su
         timeout=300,
         check=False,
     )
+
+
+FACTS: dict[str, Any] = {
+    "versions": {"tensorflow": "2.21"},
+    "machine": {"system": "s", "processor": "a"},
+    "dataset_sha256": "x",
+    "evaluation_split": "test",
+}
+
+
+def store_run(
+    results: Path, arm: str, seed: int, losses: list[float], *, status: str = "complete", epochs: int = 3, **changes: Any
+) -> RunDirectory:
+    """Store a run of made-up figures through the real store: what a report says of them is then known."""
+    settings = changes.pop("settings", [])
+    chosen = config.load(
+        changes.pop("base", "none"),
+        [f"name={arm}", f"training.epochs={epochs}", "training.steps_per_epoch=4", f"training.seed={seed}", *settings],
+    )
+    directory = RunDirectory.of(results, arm, seed)
+    with directory.locked():
+        directory.start(chosen, ["lstm/kernel"], {})
+        for epoch, loss in enumerate(losses, 1):
+            values = (epoch, loss, 1 - loss / 3, loss + 0.1, 0.9 - loss / 3, loss, 10 * loss, 0.25)
+            directory.append_metrics(dict(zip(METRICS, values, strict=True)))
+            steps = range(4 * (epoch - 1) + 1, 4 * epoch + 1)
+            directory.append_steps([step, loss, 0.0, 8, loss * step, loss, step % 2, 1.0, 1.0, 1.0, 1.0] for step in steps)
+        ended = {"status": status, "epochs": len(losses), "steps": 4 * len(losses), "metrics_sha256": directory.metrics_sha256()}
+        directory.write_metadata({**FACTS, **ended, **changes})
+    return directory

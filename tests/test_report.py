@@ -6,56 +6,30 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import store_run
 
-from gradclip_cli import config, report
+from gradclip_cli import arms, comparison, report
 from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.store import METRICS, RunDirectory
-
-FACTS: dict[str, Any] = {
-    "versions": {"tensorflow": "2.21"}, "machine": {"processor": "a"}, "dataset_sha256": "x", "evaluation_split": "test",
-}  # fmt: skip
-
-
-def store(
-    results: Path, arm: str, seed: int, losses: list[float], *, status: str = "complete", epochs: int = 3, **changes: Any
-) -> RunDirectory:
-    """Store a run of made-up figures through the real store."""
-    settings = changes.pop("settings", [])
-    chosen = config.load(
-        changes.pop("base", "none"),
-        [f"name={arm}", f"training.epochs={epochs}", "training.steps_per_epoch=4", f"training.seed={seed}", *settings],
-    )
-    directory = RunDirectory.of(results, arm, seed)
-    with directory.locked():
-        directory.start(chosen, ["lstm/kernel"], {})
-        for epoch, loss in enumerate(losses, 1):
-            values = (epoch, loss, 1 - loss / 3, loss + 0.1, 0.9 - loss / 3, loss, 10 * loss, 0.25)
-            directory.append_metrics(dict(zip(METRICS, values, strict=True)))
-            steps = range(4 * (epoch - 1) + 1, 4 * epoch + 1)
-            directory.append_steps([step, loss, 0.0, 8, loss * step, loss, step % 2, 1.0, 1.0, 1.0, 1.0] for step in steps)
-        ended = {"status": status, "epochs": len(losses), "steps": 4 * len(losses), "metrics_sha256": directory.metrics_sha256()}
-        directory.write_metadata({**FACTS, **ended, **changes})
-    return directory
+from gradclip_cli.store import RunDirectory
 
 
 @pytest.fixture
 def stored(results: Path) -> Path:
     for seed in range(3):
-        store(results, "none", seed, [2.0, 1.5, 1.0 + 0.1 * seed])
-        store(results, "clipvalue", seed, [2.0, 1.4, 0.9 + 0.1 * seed], base="clipvalue")
+        store_run(results, "none", seed, [2.0, 1.5, 1.0 + 0.1 * seed])
+        store_run(results, "clipvalue", seed, [2.0, 1.4, 0.9 + 0.1 * seed], base="clipvalue")
     return results
 
 
 def test_figures_are_those_of_the_files(stored: Path) -> None:
-    comparison = report.compare(stored)
-    assert comparison.baseline == "none"
-    assert comparison.table["arm"].tolist() == ["none", "clipvalue"]
-    row = comparison.table.iloc[1]
+    compared = comparison.compare(stored)
+    assert compared.baseline.arm.name == "none"
+    assert compared.table["arm"].tolist() == ["none", "clipvalue"]
+    row = compared.table.iloc[1]
     files = [pd.read_csv(stored / "clipvalue" / f"seed-{seed}" / "metrics.csv") for seed in range(3)]
     last = pd.DataFrame([file.iloc[-1] for file in files])
     for column in ("loss", "accuracy", "val_loss", "val_accuracy"):
@@ -63,16 +37,16 @@ def test_figures_are_those_of_the_files(stored: Path) -> None:
         assert row[f"{column}_std"] == pytest.approx(last[column].std(ddof=1))
     assert row["grad_norm_max"] == max(file["grad_norm_max"].max() for file in files)
     assert row["clipped_fraction"] == pytest.approx(0.25)
-    assert not comparison.differences
-    assert not comparison.warnings
+    assert not compared.differences
+    assert not compared.warnings
 
 
 def test_baseline_comes_first_and_must_exist(stored: Path) -> None:
-    assert report.compare(stored, ["none", "clipvalue"], "clipvalue").table["arm"].tolist() == ["clipvalue", "none"]
+    assert comparison.compare(stored, ["none", "clipvalue"], "clipvalue").table["arm"].tolist() == ["clipvalue", "none"]
     with pytest.raises(ReportError, match="No arm 'other'"):
-        report.compare(stored, baseline="other")
+        comparison.compare(stored, baseline="other")
     with pytest.raises(ReportError, match="No runs of missing"):
-        report.compare(stored, ["none", "missing"])
+        comparison.compare(stored, ["none", "missing"])
 
 
 def damage_cut(run: RunDirectory) -> None:
@@ -110,35 +84,35 @@ DAMAGES = [damage_cut, damage_half_a_line, damage_edit, damage_empty, damage_mis
 def test_a_broken_run_is_named_and_the_rest_goes_on(damage: Callable[[RunDirectory], None], stored: Path) -> None:
     broken = RunDirectory.of(stored, "none", 1)
     damage(broken)
-    comparison = report.compare(stored)
-    assert comparison.table["runs"].tolist() == [2, 3]
-    assert len(comparison.warnings) == 1
-    assert str(broken.path) in comparison.warnings[0]
+    compared = comparison.compare(stored)
+    assert compared.table["runs"].tolist() == [2, 3]
+    assert len(compared.warnings) == 1
+    assert str(broken.path) in compared.warnings[0]
 
 
 def test_steps_file_that_is_broken_is_told(stored: Path, tmp_path: Path) -> None:
     RunDirectory.of(stored, "none", 1).steps_path.write_text("step,loss\n1,2\n")
     with pytest.raises(StoreError, match=r"none/seed-1/steps\.csv"):
-        report.write(report.compare(stored), tmp_path)
+        report.write(comparison.compare(stored), tmp_path)
 
 
 def test_only_broken_runs(results: Path) -> None:
-    damage_cut(store(results, "none", 0, [2.0, 1.0, 0.5]))
-    store(results, "none", 1, [2.0], status="interrupted")
+    damage_cut(store_run(results, "none", 0, [2.0, 1.0, 0.5]))
+    store_run(results, "none", 1, [2.0], status="interrupted")
     with pytest.raises(ReportError, match="No finished run") as caught:
-        report.compare(results)
+        comparison.compare(results)
     assert "seed-0" in str(caught.value)
     assert "interrupted, not finished" in str(caught.value)
 
 
 def test_what_differs_besides_clipping_is_listed(stored: Path) -> None:
-    store(stored, "other", 0, [2.0, 1.0, 0.5], settings=["model.units=12", "clipping={mode: clipnorm, threshold: 1}"])
-    (told,) = report.compare(stored).differences
+    store_run(stored, "other", 0, [2.0, 1.0, 0.5], settings=["model.units=12", "clipping={mode: clipnorm, threshold: 1}"])
+    (told,) = comparison.compare(stored).differences
     assert told == "other differs from none in more than clipping: model.units is 12, not 10"
 
 
 def test_mixed_versions_machines_and_engines_are_warned_of(stored: Path) -> None:
-    store(
+    store_run(
         stored,
         "none",
         3,
@@ -147,14 +121,14 @@ def test_mixed_versions_machines_and_engines_are_warned_of(stored: Path) -> None
         machine={"processor": "b"},
         settings=["engine.jit=false"],
     )
-    warnings = "\n".join(report.compare(stored).warnings)
+    warnings = "\n".join(comparison.compare(stored).warnings)
     for words in ("mixed versions", "tensorflow 2.20", "mixed machines", "mixed engine settings", "none/seed-3"):
         assert words in warnings
 
 
 def test_json_is_complete_and_has_no_nan(stored: Path) -> None:
-    store(stored, "one", 0, [2.0, 1.0, 0.5])
-    content = json.loads(report.compare(stored).to_json(), parse_constant=pytest.fail)
+    store_run(stored, "one", 0, [2.0, 1.0, 0.5])
+    content = json.loads(report.to_json(comparison.compare(stored)), parse_constant=pytest.fail)
     assert content["schema"] == report.SCHEMA
     assert content["arms"][2]["seeds"] == [0]
     assert content["arms"][2]["loss_std"] is None  # one seed has no spread
@@ -162,48 +136,48 @@ def test_json_is_complete_and_has_no_nan(stored: Path) -> None:
 
 
 def test_files_are_written_and_reproducible(stored: Path, tmp_path: Path) -> None:
-    first = {path.name: path.read_bytes() for path in report.write(report.compare(stored), tmp_path / "a")}
-    second = {path.name: path.read_bytes() for path in report.write(report.compare(stored), tmp_path / "b")}
-    assert set(first) == {"comparison.png", "comparison.svg", "comparison.csv", "comparison.json"}
+    first = {path.name: path.read_bytes() for path in report.write(comparison.compare(stored), tmp_path / "a")}
+    second = {path.name: path.read_bytes() for path in report.write(comparison.compare(stored), tmp_path / "b")}
+    assert set(first) == set(report.FILES)
     assert first == second
     assert first["comparison.png"].startswith(b"\x89PNG")
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a" / "comparison.csv"), report.compare(stored).table)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a" / "comparison.csv"), comparison.compare(stored).table)
 
 
 def test_step_bins_and_their_stand_in(results: Path) -> None:
-    run = store(results, "none", 0, [2.0, 1.0, 0.5])
-    (arm,) = report.compare(results).arms
-    middles, typical, largest = report.step_bins(arm, "grad_norm")
+    run = store_run(results, "none", 0, [2.0, 1.0, 0.5])
+    (arm,), _ = arms.read(results)
+    middles, typical, largest = arms.step_bins(arm, "grad_norm")
     assert len(middles) == 12  # no more bins than steps
     np.testing.assert_allclose(typical[0], [loss * step for step, loss in enumerate(np.repeat([2.0, 1.0, 0.5], 4), 1)])
     np.testing.assert_allclose(largest, typical[0])
     run.steps_path.unlink()
-    _, typical, largest = report.step_bins(arm, "grad_norm")
+    _, typical, largest = arms.step_bins(arm, "grad_norm")
     np.testing.assert_allclose(typical[0], np.repeat([2.0, 1.0, 0.5], 4))
     np.testing.assert_allclose(largest, np.repeat([20.0, 10.0, 5.0], 4))
 
 
 @pytest.mark.parametrize("losses", [[], [2.0]])
 def test_a_diverged_run_is_compared_and_drawn(losses: list[float], stored: Path, tmp_path: Path) -> None:
-    store(stored, "clipvalue", 3, losses, status="diverged", base="clipvalue")
-    comparison = report.compare(stored)
-    assert comparison.table.iloc[1][["complete", "diverged"]].tolist() == [3, 1]
-    report.write(comparison, tmp_path)
+    store_run(stored, "clipvalue", 3, losses, status="diverged", base="clipvalue")
+    compared = comparison.compare(stored)
+    assert compared.table.iloc[1][["complete", "diverged"]].tolist() == [3, 1]
+    report.write(compared, tmp_path)
 
 
 def test_an_arm_of_nothing_but_early_divergence(results: Path, tmp_path: Path) -> None:
-    store(results, "none", 0, [], status="diverged")
-    report.write(report.compare(results), tmp_path)
+    store_run(results, "none", 0, [], status="diverged")
+    report.write(comparison.compare(results), tmp_path)
 
 
 def test_out_folder_that_cannot_be_written(stored: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="--out"):
-        report.write(report.compare(stored), tmp_path / "file")
+        report.write(comparison.compare(stored), tmp_path / "file")
 
 
 def test_names_with_odd_characters_survive(results: Path, tmp_path: Path) -> None:
     arm = "clipvalue+optimizer.learning_rate=0.1"
-    store(results, arm, 0, [2.0, 1.0, 0.5])
+    store_run(results, arm, 0, [2.0, 1.0, 0.5])
     shutil.copytree(results / arm, results / "copy of a folder")  # not an arm name, still a folder with runs
-    assert arm in report.compare(results, [arm]).table["arm"].tolist()
+    assert arm in comparison.compare(results, [arm]).table["arm"].tolist()

@@ -1,0 +1,174 @@
+"""`reproduce`: the rules decide the claims, the report says what was measured, and an interrupted one goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from click.testing import CliRunner
+from conftest import store_run
+
+from gradclip_cli import claims, config, experiments, stats
+from gradclip_cli.cli import main
+from gradclip_cli.errors import ReportError
+from gradclip_cli.experiments import ADAM, ARTICLE, CONFIGS, EXPLODE, answer_claims, write_reproduction
+
+SEEDS = list(range(9))
+
+
+def store_all(results: Path, **changes: Any) -> None:
+    """All arms of the reproduction with figures that support every claim, but for what `changes` says of an arm."""
+    plans: dict[str, dict[str, Any]] = {
+        "none": {"loss": 1.0},
+        "clipnorm": {"loss": 0.95, "largest_applied": 1.0},
+        "clipvalue": {"loss": 0.9, "largest_applied": 1.0},
+        "control": {"loss": 1.0},
+        "explode-none": {"loss": 1.0, "status": "diverged"},
+        "explode-clipnorm": {"loss": 0.5, "largest_applied": 1.0 + 5e-7},
+        "adam-none": {"loss": 0.5},
+        "adam-clipnorm": {"loss": 0.5, "largest_applied": 1.0},
+        "adam-clipvalue": {"loss": 0.5, "largest_applied": 1.0},
+    }
+    bases = {config.load(name).name: name for name in CONFIGS}
+    for arm, plan in plans.items():
+        plan |= changes.get(arm.replace("-", "_"), {})
+        loss, status = plan.pop("loss"), plan.pop("status", "complete")
+        for seed in SEEDS:
+            noise = 0.01 * np.sin(seed + len(arm))
+            losses = [2.0] if status == "diverged" else [2.0, 1.5 * loss, loss + noise]
+            store_run(
+                results, arm, seed, losses, status=status, base=bases[arm],
+                diverged={"step": 40 + seed, "told": "x"} if status == "diverged" else None, **plan,
+            )  # fmt: skip
+
+
+def verdicts(results: Path) -> dict[str, str]:
+    return {answer.id: answer.verdict for answer in answer_claims(SEEDS, results).claims}
+
+
+def test_all_supported_and_the_files_say_so(results: Path) -> None:
+    store_all(results)
+    reproduction = answer_claims(SEEDS, results)
+    write_reproduction(reproduction, results)
+    told = {answer.id: answer.verdict for answer in reproduction.claims}
+    assert [told[f"C{number}"] for number in range(1, 9)] == ["supported"] * 5 + ["not measured yet"] * 3
+    content = json.loads((results / "claims.json").read_text(), parse_constant=pytest.fail)
+    assert {claim["id"]: claim["verdict"] for claim in content["claims"]} == told
+    page = (results / "report.md").read_text()
+    for figure in ("comparison.png", "differences.png", "noise.png", "explosion.png"):
+        assert f"({figure})" in page
+        assert (results / figure).stat().st_size > 10_000
+    assert page.count("**supported**") == 5
+    assert all(assumed in page for assumed in claims.ASSUMED)
+
+
+@pytest.mark.parametrize(
+    ("arm", "change", "claim", "verdict"),
+    [
+        ("clipvalue", {"loss": 1.2}, "C2", "contradicted"),
+        ("clipvalue", {"loss": 1.2}, "C3", "contradicted"),
+        ("clipvalue", {"loss": 1.0}, "C2", "not shown"),
+        ("clipnorm", {"largest_applied": 1.001}, "C1", "contradicted"),
+        ("clipnorm", {"largest_applied": None}, "C1", "not shown"),
+        ("adam_clipvalue", {"largest_applied": 1.00001}, "C1", "contradicted"),
+        ("explode_none", {"status": "complete"}, "C4", "contradicted"),
+        ("explode_clipnorm", {"status": "diverged"}, "C5", "contradicted"),
+        ("explode_clipnorm", {"loss": 1.5}, "C5", "contradicted"),  # learnt something, but not enough
+    ],
+)
+def test_rules_decide(arm: str, change: dict[str, Any], claim: str, verdict: str, results: Path) -> None:
+    store_all(results, **{arm: change})
+    assert verdicts(results)[claim] == verdict
+
+
+def test_primary_tests_are_one_family(results: Path) -> None:
+    store_all(results)
+    content = json.loads(answer_claims(SEEDS, results).to_json())
+    figures = {claim["id"]: claim["figures"] for claim in content["claims"]}
+    family = [figures[claim]["p"] for claim in content["primary_tests"]]
+    assert [figures[claim]["p_adjusted"] for claim in content["primary_tests"]] == pytest.approx(stats.holm(family))
+    assert figures["C4"]["p"] == pytest.approx(scipy.stats.binomtest(9, 9).pvalue)
+    assert (figures["C4"]["low"], figures["C4"]["high"]) == pytest.approx(stats.share_interval(9, 9))
+
+
+def test_rounding_bound_counts_what_the_norm_sums() -> None:
+    one = 2.0**-24
+    assert claims.rounding_bound(config.load("clipvalue")) == one
+    assert claims.rounding_bound(config.load("clipnorm")) == 1120 * one  # 28 x 40, the LSTM's kernel
+    assert claims.rounding_bound(config.load("global_clipnorm")) == (1120 + 400 + 40 + 100 + 10) * one
+
+
+def test_noise_floor_by_hand(results: Path) -> None:
+    store_all(results)
+    spreads = {spread.what.split()[0]: spread for spread in answer_claims(SEEDS, results).spreads}
+    control = np.array([0.01 * (np.sin(seed + 7) - np.sin(seed + 4)) for seed in SEEDS])
+    assert spreads["control"].loss_late == pytest.approx(control.std(ddof=1))
+    assert spreads["control"].accuracy_late == pytest.approx(100 * control.std(ddof=1) / 3)
+    assert spreads["control"].loss_early == 0
+    unpaired = np.sqrt(2) * np.array([0.01 * np.sin(seed + 4) for seed in SEEDS]).std(ddof=1)
+    assert spreads["two"].loss_late == pytest.approx(unpaired)
+
+
+def test_plan_holds_all_arms_and_their_seeds(results: Path) -> None:
+    planned = experiments.plan_reproduction([0, 1], results)
+    assert {run.config.name for run in planned} == {*ARTICLE, *EXPLODE, *ADAM, "control"}
+    assert len(planned) == 18
+    assert not results.exists()
+    with pytest.raises(ReportError, match="at least 2"):
+        experiments.plan_reproduction([0], results)
+
+
+def test_plan_on_record_is_the_first_one(results: Path) -> None:
+    experiments.record_plan([0, 1], results)
+    experiments.record_plan([0, 1, 2], results)
+    assert json.loads((results / "experiment.json").read_text())["seeds"] == [0, 1]
+
+
+def test_dry_run_estimates_and_finished_runs_are_not_trained_again(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = CliRunner().invoke(main, ["reproduce", "--seeds", "3", "--dry-run", "--results", str(results)])
+    assert "27 of 27 runs to train: about" in empty.stderr
+    assert not results.exists()
+    # Stored runs of another length than the configs': the plan must refuse them, not count them as done.
+    store_all(results)
+    refused = CliRunner().invoke(main, ["reproduce", "--seeds", "3", "--results", str(results)])
+    assert refused.exit_code == 1
+    assert "training.epochs: 3 there, 10 here" in refused.output
+
+
+@pytest.mark.slow
+def test_reproduce_from_end_to_end_and_interrupted(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real training on the sample, shortened; stopped after a few runs, the same command finishes the rest."""
+    load_all = config.load_all
+    short = ("data.subset=sample", "training.epochs=2", "training.steps_per_epoch=5")
+
+    def load_short(names: Any, settings: Any = ()) -> list[config.Config]:
+        loaded = [config.load(name) for name in names]
+        return [load_all([name], [*short, f"name={given.name}"])[0] for name, given in zip(names, loaded, strict=True)]
+
+    monkeypatch.setattr(config, "load_all", load_short)
+    from gradclip_cli import runner
+
+    execute_run, trained = runner._execute_run, []
+
+    def counted(run: Any, *others: Any) -> Any:
+        if len(trained) == 5:
+            raise KeyboardInterrupt
+        trained.append(run.label)
+        return execute_run(run, *others)
+
+    monkeypatch.setattr(runner, "_execute_run", counted)
+    first = CliRunner().invoke(main, ["reproduce", "--seeds", "2", "--results", str(results)])
+    assert first.exit_code == 130
+    assert not (results / "report.md").exists()
+    monkeypatch.setattr(runner, "_execute_run", execute_run)
+    second = CliRunner().invoke(main, ["-q", "reproduce", "--seeds", "2", "--results", str(results)])
+    assert second.exit_code == 0, second.output
+    assert "13 of 18 runs to train" in second.stderr
+    assert "not measured yet" in second.stdout
+    answers = {claim["id"]: claim["verdict"] for claim in json.loads((results / "claims.json").read_text())["claims"]}
+    assert answers["C1"] == "supported"
+    assert answers["C2"] == "not shown"  # two seeds can't show anything
