@@ -171,26 +171,39 @@ def mixtures(arms: Iterable[Arm]) -> list[str]:
     return warnings
 
 
-def step_bins(arm: Arm, quantity: str) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """An arm's `grad_norm` or `clipped` column in bins of steps.
+@dataclass(frozen=True)
+class StepBins:
+    """An arm's gradients in bins of steps, for B bins; NaN where nothing is known."""
 
-    Returns the bins' middles in epochs (B,), the median norm or share of clipped steps of each run (seeds, B), and the
-    largest value of any run (B,). Where a run has no `steps.csv`, its epoch columns stand in. NaN where nothing is known.
-    """
+    middles: FloatArray
+    """(B,) in epochs."""
+    median_norm: FloatArray
+    """(seeds, B) median gradient norm of each run."""
+    largest_norm: FloatArray
+    """(B,) largest gradient norm of any run."""
+    clipped: FloatArray
+    """(seeds, B) share of clipped steps of each run."""
+
+
+def step_bins(arm: Arm) -> StepBins:
+    """Bin an arm's `steps.csv`; where a run has none, its epoch columns stand in."""
     training = arm.config.training
     total = training.epochs * training.steps_per_epoch
     bins = min(BINS, total)
     middles = (np.arange(bins) + 0.5) * training.epochs / bins
-    typical, largest = np.full((2, len(arm.runs), bins), np.nan)
-    for run, typical_row, largest_row in zip(arm.runs, typical, largest, strict=True):
+    median, largest, clipped = np.full((3, len(arm.runs), bins), np.nan)
+    for index, run in enumerate(arm.runs):
         if run.directory.steps_path.exists():
-            steps = run.directory.steps(["step", quantity])
-            groups = steps[quantity].groupby((steps["step"] - 1) * bins // total)
-            typical_row[groups.median().index] = groups.median() if quantity == "grad_norm" else groups.mean()
-            largest_row[groups.max().index] = groups.max()
+            steps = run.directory.steps(["step", "grad_norm", "clipped"])
+            groups = steps.groupby((steps["step"] - 1) * bins // total)
+            there = groups["step"].first().index
+            median[index, there] = groups["grad_norm"].median()
+            largest[index, there] = groups["grad_norm"].max()
+            clipped[index, there] = groups["clipped"].mean()
         else:
-            names = ("grad_norm_median", "grad_norm_max") if quantity == "grad_norm" else ("clipped_fraction",) * 2
             known = middles < len(run.metrics)
             epochs = middles[known].astype(int)
-            typical_row[known], largest_row[known] = (run.metrics[name].to_numpy()[epochs] for name in names)
-    return middles, typical, np.fmax.reduce(largest)
+            median[index, known] = run.metrics["grad_norm_median"].to_numpy()[epochs]
+            largest[index, known] = run.metrics["grad_norm_max"].to_numpy()[epochs]
+            clipped[index, known] = run.metrics["clipped_fraction"].to_numpy()[epochs]
+    return StepBins(middles, median, np.fmax.reduce(largest), clipped)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gradclip_cli import arms as arm_room
 from gradclip_cli import claims, comparison, config, report, runner
+from gradclip_cli.arms import Arm
 from gradclip_cli.claims import Answer, Spread
 from gradclip_cli.comparison import Comparison
 from gradclip_cli.errors import ReportError
@@ -77,9 +78,10 @@ def record_plan(seeds: Sequence[int], results: Path) -> None:
 
 
 def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
-    """Answer the claims from the stored runs of these seeds. Raises ReportError where an arm has none."""
-    read, _ = arm_room.read(results, [*ARTICLE, "control", *EXPLODE, *ADAM])
+    """Answer the claims from the stored runs of these seeds. Raises ReportError where one of them can't be read."""
+    read, warnings = arm_room.read(results, [*ARTICLE, "control", *EXPLODE, *ADAM])
     arms = {arm.name: arm.only(seeds) for arm in read}
+    _require_all(arms, seeds, warnings)
     loss, loss_area, steps, accuracy = (
         comparison.compare(results, ARTICLE, metric=metric, seeds=seeds)
         for metric in ("loss", "loss_area", "steps_to_target", "val_accuracy")
@@ -89,10 +91,22 @@ def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
         claims=claims.answer(arms, loss, loss_area, steps),
         spreads=claims.noise_floor(arms["none"], arms["control"], [arms["clipnorm"], arms["clipvalue"]]),
         accuracy=accuracy,
-        noise=comparison.compare(results, ("none", "control", "clipnorm", "clipvalue"), seeds=seeds),
+        noise=comparison.compare(results, ("none", "clipnorm", "clipvalue", "control"), seeds=seeds),
         explosion=comparison.compare(results, EXPLODE, EXPLODE[0], seeds=seeds),
         adam=comparison.compare(results, ADAM, ADAM[0], seeds=seeds),
     )
+
+
+def _require_all(arms: Mapping[str, Arm], seeds: Sequence[int], warnings: Sequence[str]) -> None:
+    """A claim must not be answered from the runs that happen to be readable."""
+    missing = [
+        f"{name}: seed {comparison.seed_list(lost)} can't be read"
+        for name in (*ARTICLE, "control", *EXPLODE, *ADAM)
+        if (lost := sorted(set(seeds) - set(arms[name].seeds if name in arms else ())))
+    ]
+    if missing:
+        hint = "Remove what is broken (gradclip rm ARM/seed-N), then give the same command again."
+        raise ReportError("; ".join([*missing, *warnings]) + f". {hint}")
 
 
 def write_reproduction(reproduction: Reproduction, results: Path) -> None:
@@ -170,7 +184,7 @@ _SPREAD_HEADINGS = (
 
 def _spread_row(spread: Spread) -> list[str]:
     values = (spread.accuracy_early, spread.accuracy_late, spread.loss_early, spread.loss_late)
-    return [spread.what, *(f"{value:.2g}" if value < 1 else f"{value:.1f}" for value in values)]
+    return [spread.what, *(f"{value:#.2g}" if value < 1 else f"{value:.1f}" for value in values)]
 
 
 def _noise_text(spreads: Sequence[Spread]) -> str:
@@ -179,11 +193,16 @@ def _noise_text(spreads: Sequence[Spread]) -> str:
     shares = " and ".join(
         f"{_ratio(control.accuracy_late**2, arm.accuracy_late**2)} times that of {arm.what.split()[0]}'s" for arm in arms
     )
+    chaos = (
+        "rounding alone spreads a pair at least as widely as clipping does"
+        if control.accuracy_late >= late
+        else "so much of their scatter rounding alone would give"
+    )
     return (
         "The control is `none` with its initial weights scaled by 1.000001: what it differs from `none` by is rounding, grown "
         f"by training. Their test accuracies differ at the end with a standard deviation of {control.accuracy_late:.1f} points, "
         f"after one epoch, where chaos has had no time, of {control.accuracy_early:.2g}. At the end the variance of the "
-        f"control's differences is {shares}: about so much of their scatter rounding alone would give. Two unpaired runs of "
+        f"control's differences is {shares}: {chaos}. Two unpaired runs of "
         f"`none` differ with a standard deviation of {unpaired.accuracy_late:.1f} points at the end and "
         f"{unpaired.accuracy_early:.1f} after one epoch. Pairing thus narrowed the clipped arms' differences "
         f"{_ratio(unpaired.accuracy_early, early)} times after one epoch and {_ratio(unpaired.accuracy_late, late)} times at the "

@@ -131,13 +131,13 @@ def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
         marker = "o" if curve.values.shape[1] <= 1 else None
         for values, diverged in zip(curve.values, curve.diverged, strict=True):
             if len(curve.values) > 1 and curve.peaks is None:
-                axes.plot(curve.x, values, color=colour, linewidth=0.7, alpha=min(0.35, 4 / len(curve.values)))
+                axes.plot(curve.x, values, color=colour, linewidth=0.7, alpha=min(0.35, 3 / len(curve.values)))
             if diverged is not None:
                 _cross(axes, curve.x, values, diverged, colour)
         if curve.peaks is not None:
             axes.plot(curve.x, curve.peaks, color=colour, linewidth=0.9, alpha=0.6)
         if curve.band is not None and np.isfinite(curve.band[0]).any():
-            axes.fill_between(curve.x, *curve.band, color=colour, alpha=0.13, linewidth=0)
+            axes.fill_between(curve.x, *curve.band, color=colour, alpha=0.2, linewidth=0)
         mean = _mean(curve.values)
         axes.plot(curve.x, mean, color=colour, linestyle=dash, linewidth=2, marker=marker)
         if np.isfinite(mean).any():

@@ -234,11 +234,9 @@ def panels(comparison: Comparison) -> list[Any]:
         )
         for column, (title, unit) in titles.items()
     ]
-    norms = []
-    for arm in arms:
-        middles, typical, largest = arm_room.step_bins(arm, "grad_norm")
-        norms.append(curve(arm, middles, typical, peaks=largest))
-    shares = [curve(arm, *arm_room.step_bins(arm, "clipped")[:2]) for arm in arms]
+    bins = {arm.name: arm_room.step_bins(arm) for arm in arms}
+    norms = [curve(arm, bins[arm.name].middles, bins[arm.name].median_norm, peaks=bins[arm.name].largest_norm) for arm in arms]
+    shares = [curve(arm, bins[arm.name].middles, bins[arm.name].clipped) for arm in arms]
     thresholds = {arm.name: arm.config.threshold for arm in arms}
     drawn.append(
         Panel("Gradient norm before clipping: median and largest", "global L2 norm", norms, log=True, thresholds=thresholds)

@@ -113,7 +113,7 @@ class RunDirectory:
             raise StoreError(
                 f"{self.metrics_path}: holds {len(frame)} epochs where {metadata.get('epochs')} were trained: cut short?"
             )
-        if not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
+        if len(frame) and not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
             raise StoreError(f"{self.metrics_path}: holds something that is not a number")
         if recorded and hashlib.sha256(content).hexdigest() != recorded:
             raise StoreError(f"{self.metrics_path}: was changed after the run wrote it (its SHA-256 differs)")

@@ -66,6 +66,23 @@ def test_all_supported_and_the_files_say_so(results: Path) -> None:
     assert all(assumed in page for assumed in claims.ASSUMED)
 
 
+def test_a_run_that_cannot_be_read_is_never_left_out_silently(results: Path) -> None:
+    store_all(results)
+    (results / "explode-none" / "seed-3" / "metrics.csv").write_text("")
+    with pytest.raises(ReportError, match=r"explode-none: seed 3 .*explode-none/seed-3/metrics\.csv"):
+        answer_claims(SEEDS, results)
+
+
+def test_runs_that_diverged_before_their_first_epoch_count(results: Path) -> None:
+    store_all(results)
+    for seed in SEEDS:
+        store_run(
+            results, "explode-none", seed, [], status="diverged", base="explode/none", diverged={"step": 1 + seed, "told": "x"}
+        )
+    answer = {answer.id: answer for answer in answer_claims(SEEDS, results).claims}["C4"]
+    assert answer.figures["count"] == answer.figures["runs"] == len(SEEDS)
+
+
 @pytest.mark.parametrize(
     ("arm", "change", "claim", "verdict"),
     [

@@ -147,14 +147,16 @@ def test_files_are_written_and_reproducible(stored: Path, tmp_path: Path) -> Non
 def test_step_bins_and_their_stand_in(results: Path) -> None:
     run = store_run(results, "none", 0, [2.0, 1.0, 0.5])
     (arm,), _ = arms.read(results)
-    middles, typical, largest = arms.step_bins(arm, "grad_norm")
-    assert len(middles) == 12  # no more bins than steps
-    np.testing.assert_allclose(typical[0], [loss * step for step, loss in enumerate(np.repeat([2.0, 1.0, 0.5], 4), 1)])
-    np.testing.assert_allclose(largest, typical[0])
+    bins = arms.step_bins(arm)
+    assert len(bins.middles) == 12  # no more bins than steps
+    np.testing.assert_allclose(bins.median_norm[0], [loss * step for step, loss in enumerate(np.repeat([2.0, 1.0, 0.5], 4), 1)])
+    np.testing.assert_allclose(bins.largest_norm, bins.median_norm[0])
+    np.testing.assert_allclose(bins.clipped[0], [1, 0] * 6)
     run.steps_path.unlink()
-    _, typical, largest = arms.step_bins(arm, "grad_norm")
-    np.testing.assert_allclose(typical[0], np.repeat([2.0, 1.0, 0.5], 4))
-    np.testing.assert_allclose(largest, np.repeat([20.0, 10.0, 5.0], 4))
+    bins = arms.step_bins(arm)
+    np.testing.assert_allclose(bins.median_norm[0], np.repeat([2.0, 1.0, 0.5], 4))
+    np.testing.assert_allclose(bins.largest_norm, np.repeat([20.0, 10.0, 5.0], 4))
+    np.testing.assert_allclose(bins.clipped[0], 0.25)
 
 
 @pytest.mark.parametrize("losses", [[], [2.0]])
