@@ -15,8 +15,9 @@ import scipy.stats
 
 from gradclip_cli import stats
 from gradclip_cli.arms import Arm
-from gradclip_cli.comparison import Comparison, amount, told, told_p
+from gradclip_cli.comparison import Comparison
 from gradclip_cli.data import CLASSES, FEATURES
+from gradclip_cli.metrics import amount, told, told_p
 from gradclip_cli.schema import Config
 from gradclip_cli.weights import initial_weights
 

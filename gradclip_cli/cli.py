@@ -109,9 +109,10 @@ def _print_json(content: dict[str, Any]) -> None:
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="gradclip")
 @click.option("-q", "--quiet", is_flag=True, help="No progress; warnings and errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="A line an epoch in a terminal too.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.pass_context
-def main(context: click.Context, quiet: bool, debug: bool) -> None:
+def main(context: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
     """Does gradient clipping help here? Train with and without it, and compare.
 
     \b
@@ -153,9 +154,9 @@ def run(
     if dry_run:
         _print_plan(planned, as_json)
         return
-    quiet = context.find_root().params["quiet"]
+    told = context.find_root().params
     try:
-        with RunDisplay(planned, quiet=quiet) as display:
+        with RunDisplay(planned, quiet=told["quiet"], verbose=told["verbose"]) as display:
             ended = runner.execute(
                 planned, display, save_model=save_model, data_directory=data_dir, download_progress=DownloadDisplay()
             )
@@ -284,7 +285,8 @@ def reproduce(context: click.Context, seeds: str, results: Path, data_dir: Path 
         _print_plan(planned, as_json)
         return
     experiments.record_plan(chosen, results)
-    with RunDisplay(planned, quiet=context.find_root().params["quiet"]) as display:
+    told = context.find_root().params
+    with RunDisplay(planned, quiet=told["quiet"], verbose=told["verbose"]) as display:
         ended = runner.execute(planned, display, data_directory=data_dir, download_progress=DownloadDisplay())
     if failed := sum(result.status == "failed" for result in ended):
         raise GradclipError(f"{failed} of {len(ended)} runs failed; the same command trains them again, then reports.")

@@ -17,55 +17,11 @@ from gradclip_cli import arms as arm_room
 from gradclip_cli import stats
 from gradclip_cli.arms import Arm
 from gradclip_cli.errors import ReportError
+from gradclip_cli.metrics import METRICS, Metric, amount, default_target_loss, scores, told, told_p, unit
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
-MINUS = "\N{MINUS SIGN}"
-NAT_EPOCHS = "nats \N{MULTIPLICATION SIGN} epochs"
 RESULT_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What arms are compared by: one score a run. Told values are scores times `scale`, in `unit`."""
-
-    name: str
-    told: str
-    unit: str
-    higher_is_better: bool
-    scale: float = 1.0
-    digits: int = 3
-    effect: float = 0.05
-    """The difference, as told, that planning asks about unless another is given."""
-
-
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("val_accuracy", "{split} accuracy", "points", True, 100, 1, 1.0),
-        Metric("accuracy", "training accuracy", "points", True, 100, 1, 1.0),
-        Metric("val_loss", "{split} loss", "nats", False),
-        Metric("loss", "training loss", "nats", False),
-        Metric("loss_area", "area under the training-loss curve", NAT_EPOCHS, False, digits=2, effect=0.5),
-        Metric("steps_to_target", "steps to a training loss of {target:.3g}", "steps", False, digits=0, effect=250),
-    )
-}
-
-
-def default_target_loss(arm: Arm) -> float:
-    """Half of a uniform guess's loss: known before any data."""
-    return arm_room.uniform_guess_loss(arm.config) / 2
-
-
-def scores(arm: Arm, metric: Metric, target_loss: float) -> FloatArray:
-    """Each run's score, (seeds,): the last epoch's scored value, the area under the scored curve, or steps to a loss."""
-    if metric.name == "loss_area":
-        return stats.area(arm.scored("loss"))
-    if metric.name == "steps_to_target":
-        per_epoch = arm.config.training.steps_per_epoch
-        return stats.steps_to_target(arm.scored("loss"), arm.diverged, target_loss, steps_per_epoch=per_epoch)
-    last: FloatArray = arm.scored(metric.name)[:, -1]
-    return last
 
 
 @dataclass(frozen=True)
@@ -276,29 +232,6 @@ def _sentence(against: AgainstBaseline, arm: str, base: str, metric: Metric, mar
     if against.equivalent and margin is not None:
         sentence += f" The interval lies inside ±{margin:g} {metric.unit}: equivalent within that margin."
     return sentence
-
-
-def told(value: float, metric: Metric, *, sign: bool = False) -> str:
-    """A value in the metric's digits, with a real minus; a dash where it is not finite."""
-    if not math.isfinite(value):
-        return "-"
-    rounded = round(value, metric.digits) + 0.0  # never minus zero
-    return f"{rounded:{'+' if sign and rounded else ''}.{metric.digits}f}".replace("-", MINUS)
-
-
-def unit(value: float, metric: Metric) -> str:
-    """The metric's unit, in the singular for exactly one."""
-    return metric.unit.removesuffix("s") if value == 1 and metric.unit in ("points", "steps") else metric.unit
-
-
-def amount(value: float, metric: Metric, *, sign: bool = False) -> str:
-    """A value with its unit."""
-    return f"{told(value, metric, sign=sign)} {metric.unit}"
-
-
-def told_p(p: float) -> str:
-    """A p-value with two significant digits, not below a thousandth."""
-    return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def _unshared(base: Arm, arm: Arm) -> str | None:

@@ -42,11 +42,11 @@ def _numbers(progress: RunProgress) -> str:
 
 
 class RunDisplay:
-    """Shows runs as they go (`gradclip_cli.runner.Observer`): a live bar in a terminal, else a line an epoch."""
+    """Shows runs as they go: a live bar in a terminal; off it, or when verbose, a line an epoch."""
 
-    def __init__(self, runs: Sequence[PlannedRun], *, quiet: bool = False) -> None:
+    def __init__(self, runs: Sequence[PlannedRun], *, quiet: bool = False, verbose: bool = False) -> None:
         self._console = errors()
-        self._quiet = quiet
+        self._quiet, self._verbose = quiet, verbose
         self._live = self._console.is_terminal and not quiet
         self._done, self._total = 0, len(runs)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=16), TimeRemainingColumn(compact=True))
@@ -68,10 +68,11 @@ class RunDisplay:
             self._console.print(text, style=style, markup=False)
 
     def preparing(self, run: PlannedRun, what: str) -> None:
+        text = f"{self._position()} {run.label}: {what}".strip()
         if self._live:
-            self._show(f"{self._position()} {run.label}: {what}".strip(), None, 0)
-        else:
-            self._say(f"{self._position()} {run.label}: {what}".strip())
+            self._show(text, None, 0)
+        elif not self._done:  # Later runs find most of it done.
+            self._say(text)
 
     def started(self, run: PlannedRun) -> None:
         if self._live:
@@ -81,7 +82,7 @@ class RunDisplay:
         where = f"{self._position()} {run.label}  epoch {progress.epoch}".strip()
         if self._live:
             self._show(f"{where}\n  {_numbers(progress)}", progress.steps, progress.step)
-        elif progress.evaluation:
+        if progress.evaluation and (self._verbose or not self._live):
             evaluation = progress.evaluation
             self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:#.4g}  val_acc {evaluation.accuracy:.3f}")
 

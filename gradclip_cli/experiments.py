@@ -65,7 +65,8 @@ def plan_reproduction(seeds: Sequence[int], results: Path) -> list[PlannedRun]:
     """Plan all runs of the reproduction, writing nothing. Raises ReportError for fewer than two seeds."""
     if len(seeds) < 2:
         raise ReportError("reproduce compares runs over seeds: give at least 2, better 10 (--seeds 10)")
-    return runner.plan(config.load_all(CONFIGS), seeds, results)
+    shipped = config.shipped_directory()  # by path, so that no file of the same name here is taken for it
+    return runner.plan(config.load_all([str(shipped / f"{name}.yaml") for name in CONFIGS]), seeds, results)
 
 
 def record_plan(seeds: Sequence[int], results: Path) -> None:

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from gradclip_cli import arms as arm_room
 from gradclip_cli import stats
 from gradclip_cli.arms import Arm
-from gradclip_cli.comparison import RESULT_COLUMNS, ArmReport, Comparison, Metric, planning_sentence, scope_sentence, told, told_p
+from gradclip_cli.comparison import RESULT_COLUMNS, ArmReport, Comparison, planning_sentence, scope_sentence
 from gradclip_cli.errors import StoreError
+from gradclip_cli.metrics import Metric, told, told_p
 from gradclip_cli.store import write_atomically
 
 FloatArray = npt.NDArray[np.floating[Any]]

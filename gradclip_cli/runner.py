@@ -135,29 +135,46 @@ def execute(
     """
     results: list[Result] = []
     environment = provenance()
-    engine_key, engine = "", None
-    datasets: dict[str, data.Dataset] = {}
-    for directory in dict.fromkeys(run.directory.path.parent.parent for run in planned):
-        require_writable(directory)
+    workshop = _Workshop(data_directory, download_progress)
     for run in planned:
         if run.action == "skip":
             results.append(_skipped(run))
             observer.ended(results[-1])
             continue
-        dataset_key = run.config.data.model_dump_json(include={"dataset", "subset", "holdout"})
-        if dataset_key not in datasets:
-            observer.preparing(run, "loading the dataset")
-            datasets[dataset_key] = data.load(run.config.data, data_directory, download_progress)
-        if engine is None or engine_key != engines.compile_key(run.config):
-            observer.preparing(run, "building the model")
-            engine_key, engine = engines.compile_key(run.config), engines.build(run.config, datasets[dataset_key])
+        observer.preparing(run, "loading the dataset")
+        dataset = workshop.dataset(run.config)
+        require_writable(run.directory.path.parent.parent)
+        observer.preparing(run, "building the model")
+        engine = workshop.engine(run.config)
         with _stop_requests() as stop:
-            result = _execute_run(run, engine, datasets[dataset_key], environment, observer, stop, save_model)
+            result = _execute_run(run, engine, dataset, environment, observer, stop, save_model)
         results.append(result)
         observer.ended(result)
         if stop.signal_number:
             raise Interrupted(stop.signal_number, results)
     return results
+
+
+class _Workshop:
+    """What a process keeps from run to run: the datasets that were loaded, and the engine of the last kind of run."""
+
+    def __init__(self, data_directory: Path | None, download_progress: data.DownloadProgress | None) -> None:
+        self._data_directory = data_directory
+        self._download_progress = download_progress
+        self._datasets: dict[str, data.Dataset] = {}
+        self._engines: dict[str, engines.Engine] = {}
+
+    def dataset(self, config: Config) -> data.Dataset:
+        key = config.data.model_dump_json(include={"dataset", "subset", "holdout"})
+        if key not in self._datasets:
+            self._datasets[key] = data.load(config.data, self._data_directory, self._download_progress)
+        return self._datasets[key]
+
+    def engine(self, config: Config) -> engines.Engine:
+        key = engines.compile_key(config)
+        if key not in self._engines:
+            self._engines = {key: engines.build(config, self.dataset(config))}
+        return self._engines[key]
 
 
 def _skipped(run: PlannedRun) -> Result:

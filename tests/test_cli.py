@@ -211,6 +211,14 @@ def test_results_directory_that_cannot_be_written(tmp_path: Path) -> None:
     assert blocked.read_text() == "not a folder"
 
 
+def test_without_the_dataset_nothing_is_written(results: Path, tmp_path: Path) -> None:
+    ended = gradclip("run", "none", "--results", str(results), GRADCLIP_DATA=str(tmp_path / "nowhere"))
+    assert ended.returncode == 1
+    assert "Fashion-MNIST was not found" in ended.stderr
+    assert "--data-dir" in ended.stderr
+    assert not results.exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
 def test_read_only_results_directory(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

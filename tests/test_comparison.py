@@ -15,8 +15,9 @@ import scipy.stats
 from conftest import store_run
 
 from gradclip_cli import arms, comparison, report
-from gradclip_cli.comparison import METRICS, Comparison
+from gradclip_cli.comparison import Comparison
 from gradclip_cli.errors import ReportError
+from gradclip_cli.metrics import METRICS
 
 
 def store_arm(
