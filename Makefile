@@ -7,14 +7,25 @@ RESULTS ?= results
 SEEDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help install data reproduce run test test-quick check format bench docs clean
+.PHONY: venv-without-ensurepip help install data reproduce run test test-quick check format bench docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gradclip needs Python 3.11 or newer; say which: make PYTHON=python3.11 ..."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv is not whole. On Debian: apt-get install python3-venv, then the same make again."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(MAKE) --no-print-directory venv-without-ensurepip
+
+# Debian's Python has no pip for its venvs unless python3-venv is installed. The same pip comes in python3-pip-whl, which
+# apt can fetch and dpkg unpack without root.
+venv-without-ensurepip:
+	rm -rf $(VENV)
+	$(PYTHON) -m venv --without-pip $(VENV)
+	set -e; work=$$(mktemp -d); trap 'rm -rf '$$work EXIT; here=$$PWD; mkdir -p $$work/lists/partial $$work/archives/partial; cd $$work; \
+	apt="apt-get -q -oDir::State::Lists=$$work/lists -oDir::Cache=$$work -oAPT::Sandbox::User="; \
+	{ $$apt update && $$apt download python3-pip-whl && dpkg-deb --extract python3-pip-whl_*.deb .; } >/dev/null 2>&1 || \
+	{ rm -rf $$here/$(VENV); echo "Python's venv has no pip. On Debian: apt-get install python3-venv, then the same make again."; exit 1; }; \
+	PYTHONPATH=$$(echo usr/share/python-wheels/pip-*.whl) $$here/$(BIN)/python -m pip install --quiet --disable-pip-version-check pip
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .

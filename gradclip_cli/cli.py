@@ -237,14 +237,18 @@ def compare(
 
 def _print_comparison(compared: Comparison) -> None:
     from gradclip_cli import comparison, report
-    from gradclip_cli.console import output, simple_table
+    from gradclip_cli.console import WIDE, output, simple_table
 
     console = output()
-    console.print(simple_table(report.run_columns(), report.run_rows(compared), left=["status"]))
+    narrow = console.width < WIDE
+    without = ["loss", "accuracy"] if narrow else []
+    console.print(simple_table(report.run_columns(), report.run_rows(compared), texts=["status"], without=without))
     sentences = [*compared.differences]
     if compared.others:
         console.print()
-        console.print(simple_table(report.verdict_columns(compared.metric), report.verdict_rows(compared), left=["verdict"]))
+        columns, rows = report.verdict_columns(compared.metric), report.verdict_rows(compared)
+        without = ["seeds", "diverged"] if narrow else []
+        console.print(simple_table(columns, rows, texts=["verdict"], without=without))
         planning = comparison.planning_sentence(compared)
         sentences = [*compared.sentences, *compared.notes, *([planning] if planning else []), *sentences]
         sentences.append(comparison.scope_sentence(compared))
@@ -298,7 +302,7 @@ def reproduce(context: click.Context, seeds: str, results: Path, data_dir: Path 
     from gradclip_cli.console import output, simple_table
 
     rows = [[claim.id, claim.claim, claim.verdict] for claim in reproduction.claims]
-    output().print(simple_table(["", "claim", "verdict"], rows, left=["claim", "verdict"]))
+    output().print(simple_table(["", "claim", "verdict"], rows, texts=["claim"]))
     click.echo(f"report: {results / 'report.md'}", err=True)
 
 
@@ -387,7 +391,7 @@ def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: b
         metadata = run.metadata() if run.status() != "unreadable" else {}
         rows.append([run.arm, str(run.seed), run.status(), str(metadata.get("steps", "")), str(metadata.get("finished", ""))])
     if rows:
-        output().print(simple_table(["arm", "seed", "status", "steps", "finished"], rows, left=["status", "finished"]))
+        output().print(simple_table(["arm", "seed", "status", "steps", "finished"], rows, texts=["status", "finished"]))
     else:
         click.echo(f"No runs in {results}.", err=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.progress import (
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from gradclip_cli.runner import PlannedRun, Result
     from gradclip_cli.training import Progress as RunProgress
 
-NARROW = 80
+WIDE = 100
+"""Columns from which a terminal has room for whole tables."""
 
 
 def output() -> Console:
@@ -138,11 +139,19 @@ class DownloadDisplay:
         self._progress.stop()
 
 
-def simple_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = ()) -> Table:
-    """A table of texts; the columns named in `left`, and the first, stand to the left, the others to the right."""
+def simple_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: Sequence[str] = (), without: Sequence[str] = ()
+) -> Table:
+    """A table of texts. The first column and those named in `texts` stand to the left, the others to the right.
+
+    Only `texts` may be wrapped. Columns named in `without` are left out.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, heading in enumerate(columns):
-        table.add_column(heading, justify="left" if not index or heading in left else "right", overflow="fold")
+    shown = [index for index, heading in enumerate(columns) if heading not in without]
+    for index in shown:
+        text = columns[index] in texts
+        justify: Literal["left", "right"] = "left" if text or not index else "right"
+        table.add_column(columns[index].replace("norm ", "norm\n"), justify=justify, no_wrap=not text)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(row[index] for index in shown))
     return table

@@ -23,6 +23,7 @@ from gradclip_cli.store import write_atomically
 FloatArray = npt.NDArray[np.floating[Any]]
 
 SCHEMA = 2
+NORM_COLUMNS = ("grad_norm_median", "grad_norm_max")
 FIGURES = ("comparison.png", "comparison.svg", "differences.png", "differences.svg")
 FILES = (*FIGURES, "comparison.csv", "comparison.json", "comparison.md")
 
@@ -124,7 +125,7 @@ def run_rows(comparison: Comparison) -> list[list[str]]:
     rows = []
     for row in comparison.table.to_dict("records"):
         results = [_with_deviation(row[column], row[f"{column}_std"]) for column in RESULT_COLUMNS]
-        norms = [f"{row['grad_norm_median']:.3g}", f"{row['grad_norm_max']:.3g}"]
+        norms = [f"{row[name]:,.0f}" if 100 <= row[name] < 1e6 else f"{row[name]:.3g}" for name in NORM_COLUMNS]
         rows.append([str(row["arm"]), str(row["runs"]), *results, *norms, f"{row['clipped_fraction']:.1%}", _status(row)])
     return rows
 
