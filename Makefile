@@ -19,9 +19,9 @@ $(VENV)/bin/python:
 # Debian's Python has no pip for its venvs unless python3-venv is installed. The same pip comes in python3-pip-whl, which
 # apt can fetch and dpkg unpack without root.
 venv-without-ensurepip:
-	rm -rf $(VENV)
-	$(PYTHON) -m venv --without-pip $(VENV)
-	set -e; work=$$(mktemp -d); trap 'rm -rf '$$work EXIT; here=$$PWD; mkdir -p $$work/lists/partial $$work/archives/partial; cd $$work; \
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv --without-pip $(VENV)
+	@set -e; work=$$(mktemp -d); trap 'rm -rf '$$work EXIT; here=$$PWD; mkdir -p $$work/lists/partial $$work/archives/partial; cd $$work; \
 	apt="apt-get -q -oDir::State::Lists=$$work/lists -oDir::Cache=$$work -oAPT::Sandbox::User="; \
 	{ $$apt update && $$apt download python3-pip-whl && dpkg-deb --extract python3-pip-whl_*.deb .; } >/dev/null 2>&1 || \
 	{ rm -rf $$here/$(VENV); echo "Python's venv has no pip. On Debian: apt-get install python3-venv, then the same make again."; exit 1; }; \

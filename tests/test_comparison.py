@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -249,25 +250,23 @@ def test_figures_can_be_recomputed_from_the_files(metric: str, eight: Path, tmp_
     assert larger[1] == pytest.approx(max(smaller[1], larger[0]))
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's account of memory")
 def test_ninety_runs_without_a_framework_in_bounded_memory(results: Path) -> None:
-    """90 runs of 10 epochs; the clock is for LOG.md, the ratio to three runs is what must not explode."""
-    import subprocess
-    import sys
-
+    """Its time stands in results/LOG.md; what is asserted is its memory."""
     for arm in ("none", "a", "b"):
         for seed in range(30):
             store_run(results, arm, seed, [2.0 - 0.1 * epoch for epoch in range(10)], epochs=10)
     code = (
-        "import resource, sys\n"
+        "import sys\n"
         "from pathlib import Path\n"
         "from gradclip_cli import comparison, report\n"
         f"report.write(comparison.compare(Path({str(results)!r})), Path({str(results)!r}))\n"
         "assert not {'tensorflow', 'keras', 'torch'} & set(sys.modules)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "status = Path('/proc/self/status').read_text()\n"
+        "print(status.split('VmHWM:')[1].split()[0])\n"  # getrusage would count the parent's peak too
     )
-    started = time.perf_counter()
     ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert int(ended.stdout) < 500_000, f"{ended.stdout} kB after {time.perf_counter() - started:.1f} s"
+    assert int(ended.stdout) < 500_000
 
 
 def test_every_key_of_the_json_is_documented(eight: Path) -> None:
