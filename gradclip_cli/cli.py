@@ -36,7 +36,10 @@ class _Group(click.Group):
             _print_traceback(context)
             click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
             raise click.exceptions.Exit(error.exit_code) from None
-        except (KeyboardInterrupt, click.Abort):
+        except click.Abort:
+            click.echo("Not confirmed: nothing was changed.", err=True)
+            raise click.exceptions.Exit(1) from None
+        except KeyboardInterrupt:
             _print_traceback(context)
             click.echo("Interrupted.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None

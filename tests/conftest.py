@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from gradclip_cli import config, data, engines, weights
 from gradclip_cli.schema import Config
 from gradclip_cli.store import METRICS, RunDirectory
+
+# Whatever else the machine does, a property is no less true for taking longer.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 SMALL = ("data.subset=sample", "training.epochs=2", "training.steps_per_epoch=6")
 

@@ -236,6 +236,8 @@ def test_read_only_results_directory(tmp_path: Path) -> None:
         (["run"], "Missing argument"),
         (["run", "none", "--sed", "3"], "No such option"),
         (["frobnicate"], "No such command"),
+        (["compare", "--metric", "f1"], "'f1' is not one of 'val_accuracy'"),
+        (["compare", "--margin", "0"], "x>0"),
     ],
 )
 def test_usage_and_config_errors_exit_2(arguments: list[str], expected: str, results: Path) -> None:
@@ -303,7 +305,9 @@ def test_rm_asks_dry_runs_and_removes(trained: Path, tmp_path: Path) -> None:
     results = tmp_path / "copy"
     shutil.copytree(trained, results)
     assert "would remove" in call("rm", "none", "--dry-run", "--results", str(results)).output
-    assert call("rm", "none", "--results", str(results)).exit_code == 130  # nobody answers
+    unanswered = call("rm", "none", "--results", str(results))
+    assert unanswered.exit_code == 1
+    assert "nothing was changed" in unanswered.output
     assert (results / "none" / "seed-0").exists()
     assert call("rm", "none/seed-0", "--yes", "--results", str(results)).exit_code == 0
     assert [path.name for path in (results / "none").iterdir()] == ["seed-1"]
