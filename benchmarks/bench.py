@@ -1,7 +1,8 @@
 """Time a step of the article's literal `model.fit` beside a step of the engine: `make bench`.
 
-Each contender runs in a process of its own; rounds are interleaved, because the machine's speed drifts; what counts is
-the ratio of medians. Each process warms up with an epoch (compilation, caches) and times the next.
+The article's code and the engine run in processes of their own, in turn, because the machine's speed drifts; what counts is
+the ratio of medians. Each warms up with an epoch (compilation, caches). What the gradient records cost is measured between
+two engines that take turns in one process.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 STEPS = 500
+TURNS = 10
 CONTENDERS = {
     "fit": "the article's model.fit, all cores",
     "engine": "gradclip's engine with its records, one thread",
@@ -46,7 +48,8 @@ def time_fit() -> float:
     return timed(lambda: model.fit(pipeline, steps_per_epoch=STEPS, epochs=1, verbose=0))
 
 
-def time_engine(records: bool) -> float:
+def time_engines() -> dict[str, float]:
+    """Both engines in one process, taking turns, so that the small difference between them is not the machine's drift."""
     from gradclip_cli import config, data, weights
     from gradclip_cli.engines import tensorflow as room
 
@@ -54,13 +57,24 @@ def time_engine(records: bool) -> float:
         def _gradient_columns(self, gradients: list[Any], applied: list[Any]) -> list[Any]:
             return [room.tf.constant(0.0, room.tf.float64)] * (4 * len(gradients))
 
+        def _finite_columns(self) -> list[Any]:
+            return [room.tf.constant(1.0, room.tf.float64)] * len(self.variables)
+
     chosen = config.load("clipvalue")
     dataset = data.load(chosen.data)
-    engine = (room.TensorFlowEngine if records else WithoutRecords)(chosen, dataset)
-    start = weights.initial_weights(chosen.model, features=28, classes=data.CLASSES, seed=0)
-    engine.reset(start, learning_rate=0.01)
-    schedule = data.BatchSchedule(0, samples=60_000, batch_size=32, shuffle_buffer=5000)
-    return timed(lambda: engine.train(schedule.take(STEPS)))
+    start = weights.initial_weights(chosen.model, features=data.FEATURES, classes=data.CLASSES, seed=0)
+    batches = data.BatchSchedule(0, samples=60_000, batch_size=32, shuffle_buffer=5000).take(STEPS)
+    engines = {"engine": room.TensorFlowEngine(chosen, dataset), "engine_without_records": WithoutRecords(chosen, dataset)}
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for engine in engines.values():
+        engine.reset(start, learning_rate=0.01)
+        engine.train(batches)
+    for _ in range(TURNS):
+        for name, engine in engines.items():
+            started = time.perf_counter()
+            engine.train(batches)
+            times[name].append((time.perf_counter() - started) / STEPS * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def timed(epoch: Callable[[], object]) -> float:
@@ -72,29 +86,28 @@ def timed(epoch: Callable[[], object]) -> float:
     return (time.perf_counter() - started) / (2 * STEPS) * 1e3
 
 
-def measure(contender: str) -> None:
-    milliseconds = time_fit() if contender == "fit" else time_engine(contender == "engine")
-    print(json.dumps({"ms": milliseconds}))
+def measure(process: str) -> None:
+    print(json.dumps({"fit": time_fit()} if process == "fit" else time_engines()))
 
 
 def main(rounds: int = 5) -> None:
     times: dict[str, list[float]] = {contender: [] for contender in CONTENDERS}
     for number in range(1, rounds + 1):
-        for contender in CONTENDERS:
-            command = [sys.executable, __file__, contender]
+        for process in ("fit", "engines"):
+            command = [sys.executable, __file__, process]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-            times[contender].append(json.loads(output.splitlines()[-1])["ms"])
-        print(
-            f"round {number} of {rounds}: " + ", ".join(f"{name} {values[-1]:.2f} ms" for name, values in times.items()),
-            file=sys.stderr,
-        )
+            for contender, milliseconds in json.loads(output.splitlines()[-1]).items():
+                times[contender].append(milliseconds)
+        latest = ", ".join(f"{name} {values[-1]:.2f} ms" for name, values in times.items())
+        print(f"round {number} of {rounds}: {latest}", file=sys.stderr)
     medians = {contender: statistics.median(values) for contender, values in times.items()}
     print(f"{'ms a step, median of ' + str(rounds) + ' rounds (range)':58} {'':>6}")
     for contender, told in CONTENDERS.items():
         values = times[contender]
         print(f"{told:50} {medians[contender]:6.2f}  ({min(values):.2f} to {max(values):.2f})")
     speed_up = medians["fit"] / medians["engine"]
-    cost = medians["engine"] / medians["engine_without_records"] - 1
+    pairs = zip(times["engine"], times["engine_without_records"], strict=True)
+    cost = statistics.median(with_records / without - 1 for with_records, without in pairs)
     print(f"engine against fit: {speed_up:.1f} times faster (to hold: 6)")
     print(f"cost of the gradient records: {cost:.1%} of a step (to hold: 15%)")
     facts = {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(), "rounds": rounds}

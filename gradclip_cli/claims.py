@@ -42,7 +42,7 @@ CLAIMS = {
 RULES = {
     "C1": "Supported where no applied gradient of any step of any clipped run exceeds its threshold, measured as the rule "
     "measures it (by element, by variable, or jointly), by more than float32 rounding of a norm can explain: a share of "
-    "2^-24 an element of the variable (Higham 2002, section 3.1). (A tolerance of one part in a million, chosen first, proved narrower.)",
+    "2^-24 an element of the variable (Higham 2002, section 3.1). One part in a million, chosen first, is narrower.",
     "C2": "Primary test: the last epoch's training loss, clipvalue against none, paired by seed. Accuracy is description.",
     "C3": "Primary test: the area under the training-loss curve, clipvalue against none, paired by seed. Steps to a target "
     "loss and clipnorm stand beside it as description.",

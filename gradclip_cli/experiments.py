@@ -205,9 +205,9 @@ def _noise_text(spreads: Sequence[Spread]) -> str:
         f"after one epoch, where chaos has had no time, of {control.accuracy_early:.2g}. At the end the variance of the "
         f"control's differences is {shares}: {chaos}. Two unpaired runs of "
         f"`none` differ with a standard deviation of {unpaired.accuracy_late:.1f} points at the end and "
-        f"{unpaired.accuracy_early:.1f} after one epoch. Pairing thus narrowed the clipped arms' differences at "
-        f"least {_ratio(unpaired.accuracy_early, early)} times after one epoch and {_ratio(unpaired.accuracy_late, late)} times at the "
-        "end. A verdict on an arm already contains this noise."
+        f"{unpaired.accuracy_early:.1f} after one epoch. Pairing thus narrowed the clipped arms' differences at least "
+        f"{_ratio(unpaired.accuracy_early, early)} times after one epoch and {_ratio(unpaired.accuracy_late, late)} times "
+        "at the end. A verdict on an arm already contains this noise."
     )
 
 

@@ -182,12 +182,14 @@ class TensorFlowEngine:
         gradients = tape.gradient(total, weights)
         self._applied.clear()
         self._optimizer.apply(gradients, self._model.trainable_variables)
-        finite = [tf.cast(tf.reduce_all(tf.math.is_finite(variable.value)), tf.float64) for variable in self._names.values()]
         scalars = [tf.cast(value, tf.float64) for value in (loss, penalty, self._correct(labels, logits))]
-        return tf.stack([*scalars, *self._gradient_columns(gradients, self._applied), *finite])
+        return tf.stack([*scalars, *self._gradient_columns(gradients, self._applied), *self._finite_columns()])
 
     def _gradient_columns(self, gradients: list[tf.Tensor], applied: list[tf.Tensor]) -> list[tf.Tensor]:
         return [*map(_norm, gradients), *map(_max_abs, gradients), *map(_norm, applied), *map(_max_abs, applied)]
+
+    def _finite_columns(self) -> list[tf.Tensor]:
+        return [tf.cast(tf.reduce_all(tf.math.is_finite(v.value)), tf.float64) for v in self._names.values()]
 
     def _inputs(self, images: tf.Tensor) -> tf.Tensor:
         return tf.cast(images, tf.float32) / self._config.data.scale
