@@ -245,7 +245,8 @@ def _print_comparison(compared: Comparison) -> None:
     console = output()
     narrow = console.width < WIDE
     without = ["loss", "accuracy"] if narrow else []
-    console.print(simple_table(report.run_columns(), report.run_rows(compared), texts=["status"], without=without))
+    columns = [heading.replace("norm ", "norm\n") if narrow else heading for heading in report.run_columns()]
+    console.print(simple_table(columns, report.run_rows(compared), texts=["status"], without=without))
     sentences = [*compared.differences]
     if compared.others:
         console.print()

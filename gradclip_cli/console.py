@@ -151,7 +151,7 @@ def simple_table(
     for index in shown:
         text = columns[index] in texts
         justify: Literal["left", "right"] = "left" if text or not index else "right"
-        table.add_column(columns[index].replace("norm ", "norm\n"), justify=justify, no_wrap=not text)
+        table.add_column(columns[index], justify=justify, no_wrap=not text)
     for row in rows:
         table.add_row(*(row[index] for index in shown))
     return table
