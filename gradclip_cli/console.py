@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gradclip_cli.runner import PlannedRun, Result
     from gradclip_cli.training import Progress as RunProgress
 
-WIDE = 100
+WIDE = 112
 """Columns from which a terminal has room for whole tables."""
 
 
