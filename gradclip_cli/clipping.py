@@ -69,11 +69,12 @@ class Rule:
 
     `apply(gradients, threshold, xp)` is the rule itself. `measure(norm, max_abs)` takes the per-variable norms and
     largest absolute elements of S steps, both (S, V), and returns the quantity that the threshold bounds: (S, V), or
-    (S, 1) where it is joint.
+    (S, 1) where it is joint. `scope` names what each threshold is held against.
     """
 
     apply: Callable[[Gradients, float, Any], list[Any]]
     measure: Callable[[FloatArray, FloatArray], FloatArray]
+    scope: str
 
     def exceeded(self, norm: FloatArray, max_abs: FloatArray, threshold: float) -> BoolArray:
         """Tell for each of S steps whether the threshold was exceeded anywhere: (S,). NaN exceeds nothing."""
@@ -82,9 +83,9 @@ class Rule:
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "none": Rule(unclipped, lambda norm, max_abs: norm),
-        "clipvalue": Rule(clip_by_value, lambda norm, max_abs: max_abs),
-        "clipnorm": Rule(clip_by_norm, lambda norm, max_abs: norm),
-        "global_clipnorm": Rule(clip_by_global_norm, lambda norm, max_abs: joint_norm(norm)),
+        "none": Rule(unclipped, lambda norm, max_abs: norm, "nothing"),
+        "clipvalue": Rule(clip_by_value, lambda norm, max_abs: max_abs, "each element"),
+        "clipnorm": Rule(clip_by_norm, lambda norm, max_abs: norm, "each variable"),
+        "global_clipnorm": Rule(clip_by_global_norm, lambda norm, max_abs: joint_norm(norm), "all together"),
     }
 )

@@ -63,7 +63,8 @@ class Panel:
     unit: str
     curves: Sequence[Curve]
     log: bool = False
-    thresholds: Mapping[str, float | None] = field(default_factory=dict)
+    thresholds: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    """By curve: the threshold, and what it bounds."""
 
 
 def comparison_figure(panels: Sequence[Panel]) -> Figure:
@@ -144,10 +145,10 @@ def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
             ends.append((float(mean[np.isfinite(mean)][-1]), curve.name, colour))
         else:  # no line to name: every run diverged before its first point
             axes.annotate(curve.name, (0.02, 0.06 + 0.07 * index), xycoords="axes fraction", color=colour, fontsize=10)
-        threshold = panel.thresholds.get(curve.name)
-        if threshold:
+        if curve.name in panel.thresholds:
+            threshold, scope = panel.thresholds[curve.name]
             axes.axhline(threshold, color=colour, linestyle=":", linewidth=1.2)
-            label = f"threshold of {curve.name}: {threshold:g}"
+            label = f"threshold of {curve.name}: {threshold:g} ({scope})"
             place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
             behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
             axes.annotate(label, (0.99, threshold), color=colour, fontsize=9, bbox=behind, zorder=6, **place)

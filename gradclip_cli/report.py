@@ -15,6 +15,7 @@ import numpy.typing as npt
 from gradclip_cli import arms as arm_room
 from gradclip_cli import stats
 from gradclip_cli.arms import Arm
+from gradclip_cli.clipping import RULES
 from gradclip_cli.comparison import RESULT_COLUMNS, ArmReport, Comparison, planning_sentence, scope_sentence
 from gradclip_cli.errors import StoreError
 from gradclip_cli.metrics import Metric, told, told_p
@@ -239,7 +240,11 @@ def panels(comparison: Comparison) -> list[Any]:
     bins = {arm.name: arm_room.step_bins(arm) for arm in arms}
     norms = [curve(arm, bins[arm.name].middles, bins[arm.name].median_norm, peaks=bins[arm.name].largest_norm) for arm in arms]
     shares = [curve(arm, bins[arm.name].middles, bins[arm.name].clipped) for arm in arms]
-    thresholds = {arm.name: arm.config.threshold for arm in arms}
+    thresholds = {
+        arm.name: (arm.config.threshold, RULES[arm.config.clipping.mode].scope)
+        for arm in arms
+        if arm.config.threshold is not None
+    }
     drawn.append(
         Panel("Gradient norm before clipping: median and largest", "global L2 norm", norms, log=True, thresholds=thresholds)
     )

@@ -20,7 +20,10 @@ def panels(names: list[str], runs: int, epochs: int, diverged: float | None = No
         if diverged is not None:
             values[0, int(diverged) :] = np.nan
         curves.append(Curve(name, x, values, [diverged, *[None] * (runs - 1)]))
-    return [Panel(f"panel {index}", "unit", curves, log=index == 4, thresholds={names[0]: 0.5}) for index in range(6)]
+    return [
+        Panel(f"panel {index}", "unit", curves, log=index == 4, thresholds={names[0]: (0.5, "each element")})
+        for index in range(6)
+    ]
 
 
 def test_every_arm_is_named_in_every_panel() -> None:
