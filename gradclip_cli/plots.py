@@ -149,14 +149,19 @@ def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
             threshold, scope = panel.thresholds[curve.name]
             axes.axhline(threshold, color=colour, linestyle=":", linewidth=1.2)
             label = f"threshold of {curve.name}: {threshold:g} ({scope})"
-            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-            behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
-            axes.annotate(label, (0.99, threshold), color=colour, fontsize=9, bbox=behind, zorder=6, **place)
+            place: dict[str, Any] = {
+                "xycoords": ("axes fraction", "data"),
+                "textcoords": "offset points",
+                "ha": "right",
+                "va": "top",
+            }
+            axes.annotate(label, (0.99, threshold), (0, -3), color=colour, fontsize=9, **place)
     axes.set_title(panel.title)
     axes.set_ylabel(panel.unit)
     axes.set_xlabel("epoch")
     axes.xaxis.set_tick_params(labelbottom=True)
     if panel.log:
+        axes.margins(y=0.09)
         axes.set_yscale("log")
         low, high = axes.get_ylim()
         if high < 1e5 * low:  # beyond it, powers of ten read better
