@@ -17,7 +17,7 @@ from gradclip_cli import arms as arm_room
 from gradclip_cli import stats
 from gradclip_cli.arms import Arm
 from gradclip_cli.errors import ReportError
-from gradclip_cli.metrics import METRICS, Metric, amount, default_target_loss, scores, told, told_p, unit
+from gradclip_cli.metrics import METRICS, Metric, amount, counted, default_target_loss, scores, told, told_p, unit
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -216,12 +216,11 @@ def _sentence(against: AgainstBaseline, arm: str, base: str, metric: Metric, mar
     seeds = len(against.seeds)
     change = f"{'raised' if against.mean > 0 else 'lowered'} {metric.told} by {amount(abs(against.mean), metric)}"
     interval = f"95% interval {told(against.low, metric)} to {told(against.high, metric)}"
-    facts = f"better on {against.won} of {seeds} seeds; p = {told_p(against.p_adjusted)}"
+    facts = f"better on {against.won} of {counted(seeds, 'seed')}; p = {told_p(against.p_adjusted)}"
     if against.verdict == "exploratory":
-        seen = f"{change} on average" if against.mean else f"left {metric.told} as it was"
-        plural = "" if seeds == 1 else "s"
+        seen = f"{change}{' on average' if seeds > 1 else ''}" if against.mean else f"left {metric.told} as it was"
         return (
-            f"{arm} against {base} is exploratory: on {seeds} shared seed{plural} it {seen}, but so few can't give "
+            f"{arm} against {base} is exploratory: on {counted(seeds, 'shared seed')} it {seen}, but so few can't give "
             f"p below {against.smallest_p:.2g}; {against.seeds_for_a_verdict} seeds could."
         )
     if against.verdict in ("helps", "hurts"):
@@ -244,7 +243,7 @@ def _unshared(base: Arm, arm: Arm) -> str | None:
     shared = len(set(base.seeds) & set(arm.seeds))
     if not shared:
         return f"{arm.name} shares no seed with {base.name}, so they can't be paired ({alone}). Train the same seeds of both."
-    return f"{arm.name} and {base.name} are compared on the {shared} seeds that both have ({alone})."
+    return f"{arm.name} and {base.name} are compared on the {counted(shared, 'seed')} that both have ({alone})."
 
 
 def seed_list(seeds: Sequence[int]) -> str:
@@ -325,7 +324,8 @@ def planning_sentence(comparison: Comparison) -> str | None:
 def scope_sentence(comparison: Comparison) -> str:
     """What a verdict here speaks about."""
     split = comparison.baseline.arm.evaluation_split
+    family = counted(sum(report.against is not None for report in comparison.others), "comparison")
     return (
-        f"Verdicts speak of these seeds, this model and this {split} set. p-values are Holm-adjusted over "
-        f"{sum(report.against is not None for report in comparison.others)} comparisons; intervals are not adjusted."
+        f"Verdicts speak of these seeds, this model and this {split} set. p-values are Holm-adjusted over {family}; "
+        "intervals are not adjusted."
     )

@@ -79,6 +79,11 @@ def amount(value: float, metric: Metric, *, sign: bool = False) -> str:
     return f"{told(value, metric, sign=sign)} {metric.unit}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as 1 seed or 2 seeds."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def told_p(p: float) -> str:
     """A p-value with two significant digits, not below a thousandth."""
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
