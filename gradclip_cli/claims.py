@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
 from gradclip_cli import stats
 from gradclip_cli.arms import Arm
@@ -77,7 +76,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class PrimaryTest:
-    """A claim's test before Holm's adjustment; `supports` is the direction seen, `possible` whether p can fall below 5%."""
+    """A claim's test before Holm's adjustment; `supports` is the direction seen."""
 
     id: str
     p: float
@@ -157,7 +156,7 @@ def _convergence(loss_area: Comparison, steps: Comparison) -> PrimaryTest:
 def _share_test(claim: str, arm: Arm, what: str, happened: np.ndarray[Any, np.dtype[np.bool_]]) -> PrimaryTest:
     count, total = int(happened.sum()), len(happened)
     low, high = stats.share_interval(count, total)
-    p = float(scipy.stats.binomtest(count, total, MAJORITY).pvalue)
+    p = stats.share_p(count, total, MAJORITY)
     accuracy = arm.scored("val_accuracy")[:, -1]
     diverged = [run.metadata["diverged"]["step"] for run in arm.runs if run.diverged]
     when = f" {len(diverged)} became NaN or infinite, between steps {min(diverged)} and {max(diverged)}." if diverged else ""

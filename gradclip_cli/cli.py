@@ -70,15 +70,19 @@ def _complete_configs(context: click.Context, parameter: click.Parameter, incomp
 
 
 def _complete_arms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    results: Path = context.params.get("results") or Path("results")
-    arms = sorted({path.parent.parent.name for path in results.glob("*/seed-*/run.json")})
+    arms = dict.fromkeys(run.arm for run in _stored_runs(context))
     return [arm for arm in arms if arm.startswith(incomplete)]
 
 
 def _complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    results: Path = context.params.get("results") or Path("results")
-    runs = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in results.glob("*/seed-*/run.json"))
+    runs = [f"{run.arm}/seed-{run.seed}" for run in _stored_runs(context)]
     return [run for run in runs if run.startswith(incomplete)]
+
+
+def _stored_runs(context: click.Context) -> list[RunDirectory]:
+    from gradclip_cli import store
+
+    return store.runs(context.params.get("results") or Path("results"))
 
 
 def _complete_settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -102,17 +102,39 @@ def compare(
     seeds: Sequence[int] | None = None,
     out: Path | None = None,
 ) -> Comparison:
-    """Read the finished runs of these arms (all without `names`) and compare them with the baseline, paired by seed.
+    """Read the finished runs of these arms (all without `names`) and compare them as `compare_arms` does.
 
-    With `seeds`, only runs of these seeds count.
-
-    `effect` and `margin` are in the metric's unit as told. `out` is where an earlier comparison may stand, whose seeds
-    count as seen. Raises ReportError where nothing is left, an arm or the baseline isn't there, or the metric can't be
-    compared between these arms.
+    With `seeds`, only runs of these seeds count. `out` is where an earlier comparison may stand, whose seeds count as
+    seen. Raises ReportError where nothing is left or an arm isn't there, and as `compare_arms` does.
     """
     arms, warnings = arm_room.read(results, names)
     if seeds is not None:
         arms = [arm for whole in arms if (arm := whole.only(seeds)).runs]
+    compared = compare_arms(arms, baseline, metric=metric, target_loss=target_loss, effect=effect, margin=margin)
+    ordered = [part.arm for part in compared.arms]
+    first = _first_compared(out or results, ordered)
+    return replace(
+        compared,
+        notes=(*compared.notes, *_added_seeds(results, ordered, first)),
+        warnings=(*warnings, *compared.warnings),
+        first_compared=first,
+    )
+
+
+def compare_arms(
+    arms: Sequence[Arm],
+    baseline: str | None = None,
+    *,
+    metric: str = "val_accuracy",
+    target_loss: float | None = None,
+    effect: float | None = None,
+    margin: float | None = None,
+) -> Comparison:
+    """Compare arms with the baseline (`none`, else the first), paired by seed.
+
+    `effect` and `margin` are in the metric's unit as told. Raises ReportError where the baseline isn't among the arms, or
+    the metric can't be compared between them.
+    """
     arms = _baseline_first(arms, baseline)
     chosen = METRICS[metric]
     if not metric.endswith("accuracy"):
@@ -121,7 +143,6 @@ def compare(
     chosen = replace(chosen, told=chosen.told.format(split=arms[0].evaluation_split, target=target))
     wanted = effect if effect is not None else chosen.effect
     reports, notes = _reports(arms, chosen, target, wanted, margin)
-    first = _first_compared(out or results, arms)
     return Comparison(
         metric=chosen,
         target_loss=target,
@@ -129,14 +150,14 @@ def compare(
         margin=margin,
         arms=tuple(reports),
         table=pd.DataFrame([_summary(arm) for arm in arms]),
-        notes=(*notes, *_added_seeds(results, arms, first)),
+        notes=tuple(notes),
         differences=tuple(arm_room.differences(arms)),
-        warnings=(*warnings, *arm_room.mixtures(arms)),
-        first_compared=first,
+        warnings=tuple(arm_room.mixtures(arms)),
+        first_compared={arm.name: arm.seeds for arm in arms},
     )
 
 
-def _baseline_first(arms: list[Arm], baseline: str | None) -> list[Arm]:
+def _baseline_first(arms: Sequence[Arm], baseline: str | None) -> list[Arm]:
     chosen = baseline or ("none" if any(arm.name == "none" for arm in arms) else arms[0].name)
     base = next((arm for arm in arms if arm.name == chosen), None)
     if base is None:
@@ -157,12 +178,8 @@ def _reports(
     base, *others = arms
     shared = {arm.name: sorted(set(base.seeds) & set(arm.seeds)) for arm in others}
     tests = sum(bool(seeds) for seeds in shared.values())
-    paired = [
-        _pair(base.only(shared[arm.name]), arm.only(shared[arm.name]), metric, target, effect, tests)
-        if shared[arm.name]
-        else None
-        for arm in others
-    ]
+    pairs = [(base.only(shared[arm.name]), arm.only(shared[arm.name])) for arm in others]
+    paired = [_pair(*pair, metric, target, effect, margin, tests) if pair[0].runs else None for pair in pairs]
     adjusted = iter(stats.holm([against.p for against in paired if against]))
     judged = [
         _judged(against, next(adjusted), arm.name, base.name, metric, margin) if against else None
@@ -172,7 +189,7 @@ def _reports(
     return reports, [note for arm in others if (note := _unshared(base, arm))]
 
 
-def _pair(base: Arm, arm: Arm, metric: Metric, target: float, effect: float, tests: int) -> AgainstBaseline:
+def _pair(base: Arm, arm: Arm, metric: Metric, target: float, effect: float, margin: float | None, tests: int) -> AgainstBaseline:
     differences = (scores(arm, metric, target) - scores(base, metric, target)) * metric.scale
     result = stats.compare_pairs(differences)
     better, worse = (result.positive, result.negative) if metric.higher_is_better else (result.negative, result.positive)
@@ -193,21 +210,18 @@ def _pair(base: Arm, arm: Arm, metric: Metric, target: float, effect: float, tes
         seeds_for_a_verdict=stats.seeds_for_a_verdict(tests),
         detectable_effect=stats.detectable_effect(deviation, result.seeds, tests=tests) if plannable else math.inf,
         seeds_needed=stats.seeds_needed(effect, deviation, tests=tests) if plannable else 0,
+        equivalent=stats.is_equivalent(result, margin) if margin is not None else None,
     )
 
 
 def _judged(against: AgainstBaseline, p: float, arm: str, base: str, metric: Metric, margin: float | None) -> AgainstBaseline:
-    result = stats.PairedComparison(
-        len(against.seeds), against.mean, against.low, against.high, against.p, against.won, against.lost, against.tied
-    )
-    equivalent = stats.is_equivalent(result, margin) if margin is not None else None
     if against.smallest_p >= stats.LEVEL:
         verdict = "exploratory"
     elif p < stats.LEVEL:
         verdict = "helps" if (against.mean > 0) == metric.higher_is_better else "hurts"
     else:
-        verdict = "equivalent" if equivalent else "no difference shown"
-    judged = replace(against, p_adjusted=p, equivalent=equivalent, verdict=verdict)
+        verdict = "equivalent" if against.equivalent else "no difference shown"
+    judged = replace(against, p_adjusted=p, verdict=verdict)
     return replace(judged, sentence=_sentence(judged, arm, base, metric, margin))
 
 

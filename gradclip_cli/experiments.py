@@ -16,7 +16,7 @@ from gradclip_cli.claims import Answer, Spread
 from gradclip_cli.comparison import Comparison
 from gradclip_cli.errors import ReportError
 from gradclip_cli.runner import PlannedRun
-from gradclip_cli.store import write_atomically
+from gradclip_cli.store import require_writable, write_atomically
 
 SCHEMA = 1
 ARTICLE = ("none", "clipnorm", "clipvalue")
@@ -70,10 +70,10 @@ def plan_reproduction(seeds: Sequence[int], results: Path) -> list[PlannedRun]:
 
 
 def record_plan(seeds: Sequence[int], results: Path) -> None:
-    """Write down which seeds are planned before the first run; a plan that is there already stays."""
+    """Write down which seeds are planned before the first run; a plan that is there already stays. Raises StoreError."""
     path = results / "experiment.json"
     if not path.exists():
-        results.mkdir(parents=True, exist_ok=True)
+        require_writable(results)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         write_atomically(path, json.dumps({"schema": SCHEMA, "seeds": list(seeds), "started": started}, indent=2) + "\n")
 
@@ -83,18 +83,18 @@ def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
     read, warnings = arm_room.read(results, [*ARTICLE, "control", *EXPLODE, *ADAM])
     arms = {arm.name: arm.only(seeds) for arm in read}
     _require_all(arms, seeds, warnings)
-    loss, loss_area, steps, accuracy = (
-        comparison.compare(results, ARTICLE, metric=metric, seeds=seeds)
-        for metric in ("loss", "loss_area", "steps_to_target", "val_accuracy")
+    article = [arms[name] for name in ARTICLE]
+    loss, loss_area, steps = (
+        comparison.compare_arms(article, metric=metric) for metric in ("loss", "loss_area", "steps_to_target")
     )
     return Reproduction(
         seeds=list(seeds),
         claims=claims.answer(arms, loss, loss_area, steps),
         spreads=claims.noise_floor(arms["none"], arms["control"], [arms["clipnorm"], arms["clipvalue"]]),
-        accuracy=accuracy,
-        noise=comparison.compare(results, ("none", "clipnorm", "clipvalue", "control"), seeds=seeds),
-        explosion=comparison.compare(results, EXPLODE, EXPLODE[0], seeds=seeds),
-        adam=comparison.compare(results, ADAM, ADAM[0], seeds=seeds),
+        accuracy=comparison.compare(results, ARTICLE, seeds=seeds),
+        noise=comparison.compare_arms([*article, arms["control"]]),
+        explosion=comparison.compare_arms([arms[name] for name in EXPLODE]),
+        adam=comparison.compare_arms([arms[name] for name in ADAM]),
     )
 
 

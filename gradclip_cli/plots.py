@@ -96,7 +96,7 @@ class DifferenceRow:
 
 def differences_figure(axis: str, rows: Sequence[DifferenceRow]) -> Figure:
     """Draw every seed's paired difference as a dot, mean and interval beneath it, and zero."""
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]  # as in comparison_figure
         figure = Figure(figsize=(9, 1.6 + 1.1 * max(1, len(rows))), layout="constrained")
         axes = figure.subplots()
         axes.axvline(0, color="#555555", linewidth=1.2)
@@ -216,7 +216,7 @@ def _spread(spots: Sequence[float], gap: float) -> FloatArray:
 
 def save(figure: Figure, paths: Sequence[Path]) -> None:
     """Write a figure under a temporary name and move it into place, in each path's format."""
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]  # as in comparison_figure
         for path in paths:
             temporary = path.with_name(f".{path.name}")
             figure.savefig(temporary, format=path.suffix[1:], dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)

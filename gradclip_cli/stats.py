@@ -189,12 +189,17 @@ def share_interval(count: int, total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def share_p(count: int, total: int, share: float) -> float:
+    """Exact two-sided binomial p of `count` in `total` where the share is `share`."""
+    return float(scipy.stats.binomtest(count, total, share).pvalue)
+
+
 def mcnemar_p(one: BoolArray, other: BoolArray) -> float:
     """Exact McNemar test of two paired shares, (seeds,) each: p over the pairs that disagree; 1 where none does."""
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
     if only_one + only_other == 0:
         return 1.0
-    return float(scipy.stats.binomtest(only_one, only_one + only_other).pvalue)
+    return share_p(only_one, only_one + only_other, 0.5)
 
 
 def power(effect: float, deviation: float, seeds: int, *, tests: int = 1) -> float:

@@ -145,6 +145,14 @@ def test_plan_on_record_is_the_first_one(results: Path) -> None:
     assert json.loads((results / "experiment.json").read_text())["seeds"] == [0, 1]
 
 
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    ended = CliRunner().invoke(main, ["reproduce", "--seeds", "2", "--results", str(tmp_path / "file")])
+    assert ended.exit_code == 1
+    assert "can't be written" in ended.output
+    assert "fault in gradclip" not in ended.output
+
+
 def test_dry_run_estimates_and_finished_runs_are_not_trained_again(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     empty = CliRunner().invoke(main, ["reproduce", "--seeds", "3", "--dry-run", "--results", str(results)])
     assert "27 of 27 runs to train: about" in empty.stderr

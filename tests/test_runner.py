@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import SMALL
 
 from gradclip_cli import config, engines, runner
 from gradclip_cli.runner import PlannedRun, Result
-from gradclip_cli.training import Progress
+from gradclip_cli.schema import Config
+from gradclip_cli.training import Outcome, Progress
 
 
 class Quiet:
@@ -42,7 +44,7 @@ def test_one_engine_serves_all_runs_of_its_kind(results: Path, monkeypatch: pyte
 def test_a_run_that_fails_is_marked_and_the_others_go_on(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train = runner.train
 
-    def failing(chosen, *others):  # type: ignore[no-untyped-def]
+    def failing(chosen: Config, *others: Any) -> Outcome:
         if chosen.training.seed == 1:
             raise OSError(28, "No space left on device")
         return train(chosen, *others)

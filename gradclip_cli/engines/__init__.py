@@ -61,11 +61,6 @@ class StepRecords:
         """The records of the first `steps` steps."""
         return StepRecords(**{field.name: getattr(self, field.name)[:steps] for field in fields(self)})
 
-    @staticmethod
-    def joined(parts: list[StepRecords]) -> StepRecords:
-        """The records of several stretches as one."""
-        return StepRecords(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(StepRecords)})
-
 
 @dataclass(frozen=True)
 class Evaluation:
