@@ -62,7 +62,7 @@ def time_engines() -> dict[str, float]:
 
     chosen = config.load("clipvalue")
     dataset = data.load(chosen.data)
-    start = weights.initial_weights(chosen.model, features=data.FEATURES, classes=data.CLASSES, seed=0)
+    start = weights.initial_weights(chosen.model, features=chosen.data.sequence_shape[1], classes=data.CLASSES, seed=0)
     batches = data.BatchSchedule(0, samples=60_000, batch_size=32, shuffle_buffer=5000).take(STEPS)
     engines = {"engine": room.TensorFlowEngine(chosen, dataset), "engine_without_records": WithoutRecords(chosen, dataset)}
     times: dict[str, list[float]] = {name: [] for name in engines}

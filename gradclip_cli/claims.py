@@ -1,21 +1,23 @@
 """The article's claims, the rules that decide them, and what the stored runs say to each.
 
-The rules stand here before any data. C1 is checked on every applied gradient. C2 to C5 are the primary tests, one Holm
-family at 5%; all else is description.
+C1 is checked on every applied gradient. C2 to C5 are the primary tests, one Holm family at 5%; their rules were written before
+any data. C6 to C8 are decided by rules of their own, outside that family: see results/LOG.md for what had been seen before.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradclip_cli import stats
-from gradclip_cli.arms import Arm
+from gradclip_cli.arms import Arm, BoolArray, StoredRun
 from gradclip_cli.comparison import Comparison
-from gradclip_cli.data import CLASSES, FEATURES
+from gradclip_cli.data import CLASSES
+from gradclip_cli.health import EXPLOSION, SPIKE
 from gradclip_cli.metrics import amount, told, told_p
 from gradclip_cli.schema import Config
 from gradclip_cli.weights import initial_weights
@@ -27,6 +29,8 @@ NOTHING_LEARNT = 0.2
 LEARNT = 0.6
 """Test accuracy from which a run of the explosive setting learnt."""
 MAJORITY = 0.5
+TOLERATED_RISE = 0.05
+"""Nats of training loss, the effect that `compare` plans for."""
 
 CLAIMS = {
     "C1": "Clipping bounds the gradient.",
@@ -50,7 +54,30 @@ RULES = {
     f"{MAJORITY:.0%}, contradicted where it lies below.",
     "C5": "Primary test: most runs of the same setting under clipnorm 1 end complete with a test accuracy of at least "
     f"{LEARNT:g}; bounds as for C4.",
+    "C6": "The explosive setting with each remedy in turn, unclipped. A remedy works where most runs escape what C4 describes, "
+    f"fails where most don't: the share's 95% Clopper-Pearson interval lies above, or below, {MAJORITY:.0%}, and its p, "
+    "Holm-adjusted over the remedies, below 5%. Supported where all work, contradicted where none does and one fails, supported "
+    "in part where some work and some don't.",
+    "C7": "The last epoch's training loss with clipnorm 1 and a threshold of 5 for the output layer, against 1 for all layers, "
+    f"paired by seed. Supported where the 95% interval lies below a rise of {TOLERATED_RISE:g} nats, contradicted where it lies "
+    "above it.",
+    "C8": "All unclipped runs of the reproduction. A run is warned of at its first gradient norm above "
+    f"{SPIKE:.0f} times the running median. Supported where most runs that diverged or learnt nothing had been warned of at an "
+    f"earlier step (95% interval above {MAJORITY:.0%}) and most that ended with a test accuracy of at least {LEARNT:g} had not; "
+    f"contradicted where most that ended badly had not. The stronger warning, above {EXPLOSION:,.0f} times, stands beside it.",
 }
+REMEDIES = {
+    "explode-small-rate": "a tenth of the rate",
+    "explode-l2": "L2 penalty 0.001",
+    "explode-strong-l2": "L2 penalty 0.01",
+    "explode-scaled-inputs": "inputs a tenth as large",
+    "explode-mse": "squared error on one-hot targets",
+}
+COUNTERPARTS = {
+    "explode-unscaled-inputs": "inputs of 0 to 255",
+    "explode-large-targets": "squared error on targets of ten",
+}
+"""The opposite of two remedies, as description: what scaling the inputs and the targets spares one."""
 ASSUMED = (
     "the loss (cross-entropy on logits)",
     "the optimizer and its rate (SGD at 0.01, Keras's default)",
@@ -61,7 +88,7 @@ ASSUMED = (
 
 @dataclass(frozen=True)
 class Answer:
-    """One claim with what was measured: `verdict` is supported, contradicted, not shown, or not measured yet."""
+    """One claim with what was measured: `verdict` is supported, supported in part, contradicted or not shown."""
 
     id: str
     verdict: str
@@ -87,8 +114,14 @@ class PrimaryTest:
     """Whether what else the rule asks for holds too, as C4's and C5's intervals."""
 
 
-def answer(arms: Mapping[str, Arm], loss: Comparison, loss_area: Comparison, steps: Comparison) -> list[Answer]:
-    """Answer all claims. `loss`, `loss_area` and `steps` compare none, clipnorm and clipvalue by these metrics."""
+def answer(
+    arms: Mapping[str, Arm], loss: Comparison, loss_area: Comparison, steps: Comparison, layers: Comparison
+) -> list[Answer]:
+    """Answer all claims.
+
+    `loss`, `loss_area` and `steps` compare none, clipnorm and clipvalue by these metrics, `layers` wide-output with clipnorm
+    by training loss.
+    """
     tests = [
         _training_loss(loss),
         _convergence(loss_area, steps),
@@ -97,18 +130,104 @@ def answer(arms: Mapping[str, Arm], loss: Comparison, loss_area: Comparison, ste
     ]
     adjusted = stats.holm([test.p for test in tests])
     decided = [_decided(test, p) for test, p in zip(tests, adjusted, strict=True)]
-    later = [Answer(claim, "not measured yet", "Nothing was measured for this claim.") for claim in ("C6", "C7", "C8")]
-    return [bound_kept(list(arms.values())), *decided, *later]
+    return [bound_kept(list(arms.values())), *decided, remedies(arms), output_threshold(layers), warned(list(arms.values()))]
 
 
-def exploded(arm: Arm) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def exploded(arm: Arm) -> BoolArray:
     """Which runs diverged or learnt nothing, (seeds,)."""
     return np.asarray(arm.diverged | (arm.scored("val_accuracy")[:, -1] < NOTHING_LEARNT))
 
 
-def learnt(arm: Arm) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def learnt(arm: Arm) -> BoolArray:
     """Which runs ended complete and learnt, (seeds,)."""
     return np.asarray(~arm.diverged & (arm.scored("val_accuracy")[:, -1] >= LEARNT))
+
+
+def remedies(arms: Mapping[str, Arm]) -> Answer:
+    """C6, from the arms of the remedies in the explosive setting."""
+    shares = [Share.of(~exploded(arms[name])) for name in REMEDIES]
+    adjusted = stats.holm([share.p for share in shares])
+    works = [share.low > MAJORITY and p < stats.LEVEL for share, p in zip(shares, adjusted, strict=True)]
+    fails = [share.high < MAJORITY and p < stats.LEVEL for share, p in zip(shares, adjusted, strict=True)]
+    if all(works):
+        verdict = "supported"
+    elif any(works):
+        verdict = "supported in part"
+    else:
+        verdict = "contradicted" if any(fails) else "not shown"
+    told = [
+        f"{what}: {share.told} escaped, {int(learnt(arms[name]).sum())} learnt"
+        for (name, what), share in zip(REMEDIES.items(), shares, strict=True)
+    ]
+    beside = [f"with {what} {Share.of(~exploded(arms[name])).told} did" for name, what in COUNTERPARTS.items()]
+    measured = f"{'; '.join(told)}. The other way round, {' and '.join(beside)}."
+    figures = {
+        name: {**asdict(share), "p_adjusted": p, "learnt": int(learnt(arms[name]).sum())}
+        for name, share, p in zip(REMEDIES, shares, adjusted, strict=True)
+    }
+    return Answer("C6", verdict, measured, figures)
+
+
+def output_threshold(layers: Comparison) -> Answer:
+    """C7, from wide-output against clipnorm."""
+    (report,) = layers.others
+    against = _against(layers, report.arm.name)
+    if not math.isfinite(against.low):
+        verdict = "not shown"
+    elif against.high < TOLERATED_RISE:
+        verdict = "supported"
+    else:
+        verdict = "contradicted" if against.low > TOLERATED_RISE else "not shown"
+    return Answer("C7", verdict, _difference(layers, report.arm.name), _figures(layers, report.arm.name))
+
+
+def warned(arms: Sequence[Arm]) -> Answer:
+    """C8, from the warnings that unclipped runs recorded while they were trained."""
+    unclipped = [arm for arm in arms if arm.config.clipping.mode == "none"]
+    if any("health" not in run.metadata for arm in unclipped for run in arm.runs):
+        return Answer("C8", "not shown", "Not all unclipped runs recorded whether they had been warned of.")
+    ended = {
+        "badly": [run for arm in unclipped for run, bad in zip(arm.runs, exploded(arm), strict=True) if bad],
+        "well": [run for arm in unclipped for run, good in zip(arm.runs, learnt(arm), strict=True) if good],
+    }
+    if not all(ended.values()):
+        return Answer("C8", "not shown", "Not enough unclipped runs: some must end badly, others well.")
+    shares = {
+        (kind, how): Share.of(np.array([warning_lead(run, kind) is not None for run in runs]))
+        for how, runs in ended.items()
+        for kind in ("first_spike", "first_explosion")
+    }
+    bad, well = shares["first_spike", "badly"], shares["first_spike", "well"]
+    if bad.low > MAJORITY and well.high < MAJORITY:
+        verdict = "supported"
+    else:
+        verdict = "contradicted" if bad.high < MAJORITY else "not shown"
+    leads = {kind: sorted(_leads(ended["badly"], kind)) for kind in ("first_spike", "first_explosion")}
+    measured = (
+        f"{bad.told} unclipped runs that ended badly had been warned of before{_early(leads['first_spike'])}, and so were "
+        f"{well.told} that ended well. Above {EXPLOSION:,.0f} times the running median: "
+        f"{shares['first_explosion', 'badly'].told} that ended badly{_early(leads['first_explosion'])}, "
+        f"{shares['first_explosion', 'well'].told} that ended well."
+    )
+    figures = {f"{kind}, ended {how}": asdict(share) for (kind, how), share in shares.items()}
+    return Answer("C8", verdict, measured, {**figures, "leads": leads})
+
+
+def warning_lead(run: StoredRun, kind: str) -> int | None:
+    """Steps from a run's first warning of a kind (first_spike, first_explosion) to its end; None if it came with it or never."""
+    warning = (run.metadata["health"] or {}).get(kind)
+    lead = run.metadata["steps"] - warning["step"] if warning else 0
+    return lead if lead > 0 else None
+
+
+def _leads(runs: Sequence[StoredRun], kind: str) -> list[int]:
+    return [lead for run in runs if run.diverged and (lead := warning_lead(run, kind)) is not None]
+
+
+def _early(leads: Sequence[int]) -> str:
+    if not leads:
+        return ""
+    return f" (diverged ones {leads[0]} to {leads[-1]} steps before, median {np.median(leads):.0f})"
 
 
 def bound_kept(arms: Sequence[Arm]) -> Answer:
@@ -132,7 +251,8 @@ def bound_kept(arms: Sequence[Arm]) -> Answer:
 
 def rounding_bound(config: Config) -> float:
     """How far float32 rounding of a clipped norm may carry it over its threshold, as a share: 2^-24 an element summed."""
-    sizes = [value.size for value in initial_weights(config.model, features=FEATURES, classes=CLASSES, seed=0).values()]
+    features = config.data.sequence_shape[1]
+    sizes = [value.size for value in initial_weights(config.model, features=features, classes=CLASSES, seed=0).values()]
     elements = {"clipvalue": 1, "clipnorm": max(sizes)}.get(config.clipping.mode, sum(sizes))
     return elements * FLOAT32_ROUNDING
 
@@ -153,10 +273,31 @@ def _convergence(loss_area: Comparison, steps: Comparison) -> PrimaryTest:
     return PrimaryTest("C3", against.p, against.mean < 0, f"{_difference(loss_area, 'clipvalue')} {beside}", figures)
 
 
-def _share_test(claim: str, arm: Arm, what: str, happened: np.ndarray[Any, np.dtype[np.bool_]]) -> PrimaryTest:
-    count, total = int(happened.sum()), len(happened)
-    low, high = stats.share_interval(count, total)
-    p = stats.share_p(count, total, MAJORITY)
+@dataclass(frozen=True)
+class Share:
+    """How many of some runs something happened to, with its Clopper-Pearson interval and its p against one half."""
+
+    count: int
+    runs: int
+    low: float
+    high: float
+    p: float
+
+    @classmethod
+    def of(cls, happened: BoolArray) -> Share:
+        """The share of runs, (runs,), to which it happened."""
+        count, total = int(happened.sum()), len(happened)
+        return cls(count, total, *stats.share_interval(count, total), stats.share_p(count, total, MAJORITY))
+
+    @property
+    def told(self) -> str:
+        """Such as `9 of 10 (55% to 100%)`."""
+        return f"{self.count} of {self.runs} ({self.low:.0%} to {self.high:.0%})"
+
+
+def _share_test(claim: str, arm: Arm, what: str, happened: BoolArray) -> PrimaryTest:
+    share = Share.of(happened)
+    count, total, low, high = share.count, share.runs, share.low, share.high
     accuracy = arm.scored("val_accuracy")[:, -1]
     diverged = [run.metadata["diverged"]["step"] for run in arm.runs if run.diverged]
     when = f" {len(diverged)} became NaN or infinite, between steps {min(diverged)} and {max(diverged)}." if diverged else ""
@@ -172,7 +313,7 @@ def _share_test(claim: str, arm: Arm, what: str, happened: np.ndarray[Any, np.dt
         "accuracies": accuracy.tolist(),
         "diverged_steps": diverged,
     }
-    return PrimaryTest(claim, p, count / total > MAJORITY, measured, figures, decisive=low > MAJORITY or high < MAJORITY)
+    return PrimaryTest(claim, share.p, count / total > MAJORITY, measured, figures, decisive=low > MAJORITY or high < MAJORITY)
 
 
 def _decided(test: PrimaryTest, p: float) -> Answer:

@@ -33,6 +33,7 @@ from gradclip_cli.schema import (
 from gradclip_cli.yaml_tree import Place, Tree, merge, parse, parse_setting
 
 CHOICES = {"clipping": "mode", "optimizer": "name", "model": "cell"}
+SWEEPS = "sweeps"  # the folder of the shipped sweeps, beside the configs
 MOST_SEEDS = 100_000
 
 _NOWHERE = Place("schema")
@@ -57,7 +58,13 @@ def shipped_directory() -> Path:
 def shipped_names() -> list[str]:
     """Names by which the shipped configs can be run from anywhere, such as `clipvalue` or `adam/clipnorm`."""
     folder = shipped_directory()
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    names = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return sorted(name for name in names if not name.startswith(f"{SWEEPS}/"))
+
+
+def shipped_sweeps() -> list[str]:
+    """Names by which the shipped sweeps can be run from anywhere, such as `stability`."""
+    return sorted(path.stem for path in (shipped_directory() / SWEEPS).glob("*.yaml"))
 
 
 def find(name: str, beside: Path | None = None) -> Path | None:
@@ -86,7 +93,7 @@ def load(name: str, settings: Sequence[str] = ()) -> Config:
         problems += mistakes
     if problems:
         raise ConfigError(problems)
-    config = _validated(merge(tree, overrides, CHOICES))
+    config = validated(merge(tree, overrides, CHOICES))
     return config if not overrides.value or "name" in overrides.value else _renamed(config, tree, overrides)
 
 
@@ -109,10 +116,10 @@ def load_all(names: Sequence[str], settings: Sequence[str] = ()) -> list[Config]
 
 def load_stored(path: Path) -> Config:
     """Load a run's `config.yaml`, filling in the defaults of keys that are newer than the run."""
-    tree, problems = _read(path)
+    tree, problems = read_tree(path)
     if problems:
         raise ConfigError(problems)
-    return _validated(merge(_DEFAULTS, tree, CHOICES))
+    return validated(merge(_DEFAULTS, tree, CHOICES))
 
 
 def to_yaml(config: Config) -> str:
@@ -154,9 +161,11 @@ def parse_seeds(text: str) -> list[int]:
 
 def known_keys() -> list[str]:
     """Dotted keys that `--set` takes, with those of every optimizer and mode."""
-    chosen = [Config(name="x"), *(Config(name="x", optimizer=section(name=name)) for name, section in OPTIMIZER_SECTIONS.items())]
-    keys = [key for config in chosen for key, _ in _leaves(config.model_dump())]
-    return sorted({*keys, "clipping.threshold"})
+    keys = [key for key, _ in _leaves(Config(name="x").model_dump())]
+    for choice in CHOICES:
+        if choice in ("optimizer", "clipping"):
+            keys += [f"{choice}.{key}" for section in _sections(choice).values() for key in section.model_fields]
+    return sorted(set(keys))
 
 
 def json_schema() -> dict[str, Any]:
@@ -192,18 +201,26 @@ def _renamed(config: Config, tree: Tree, overrides: Tree) -> Config:
     """Give an overridden config a name of its own, made of the overrides that change what is trained."""
     said = dict(_leaves(overrides.plain()))
     try:
-        changed = {key for key, *_ in differences(_validated(tree), config)}
+        changed = {key for key, *_ in differences(validated(tree), config)}
     except ConfigError:
         changed = set(said)  # The file is not complete without its overrides: all of them count.
     counting = sorted((key, value) for key, value in said.items() if key in changed - {"training.seed"})
-    suffix = "".join(f"+{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in counting)
+    suffix = "".join(f"+{key}={told_in_name(value)}" for key, value in counting)
     name = re.sub(r"[^A-Za-z0-9._+=,-]", "_", config.name + suffix)
     if len(name) > LONGEST_NAME:
         raise ConfigError([f"--set: so many overrides make the arm's name too long; give it one with --set name={config.name}-2"])
     return config.model_copy(update={"name": name})
 
 
-def _read(path: Path) -> tuple[Tree, list[str]]:
+def told_in_name(value: Any) -> str:
+    """A value as a part of an arm's name: 0.1, relu, 32,16."""
+    if isinstance(value, list):
+        return ",".join(map(told_in_name, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def read_tree(path: Path) -> tuple[Tree, list[str]]:
+    """A YAML file as a tree, with the mistakes found; an empty one where it can't be read."""
     try:
         return parse(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -213,7 +230,14 @@ def _read(path: Path) -> tuple[Tree, list[str]]:
 
 def _read_chain(path: Path, below: tuple[Path, ...] = ()) -> tuple[Tree, list[str]]:
     """Read a config and all that it extends, merged; the name is each file's own."""
-    tree, problems = _read(path)
+    tree, problems = read_tree(path)
+    whole, others = extended(tree, path, below)
+    return whole, problems + others
+
+
+def extended(tree: Tree, path: Path, below: tuple[Path, ...] = ()) -> tuple[Tree, list[str]]:
+    """Lay a config's keys, written in the file `path`, over what it extends; with the mistakes found on the way."""
+    problems: list[str] = []
     keys = dict(tree.value)
     extends = keys.pop("extends", None)
     keys.setdefault("name", Tree(path.stem, Place(str(path)), Place(str(path))))
@@ -227,8 +251,7 @@ def _read_chain(path: Path, below: tuple[Path, ...] = ()) -> tuple[Tree, list[st
             cycle = " -> ".join(file.name for file in (*chain, parent))
             problems.append(f"{extends.place}: extends itself: {cycle}")
         else:
-            base, above = _read_chain(parent, chain)
-            problems = above + problems
+            base, problems = _read_chain(parent, chain)
     return merge(base, Tree(keys, tree.place, tree.key_place), CHOICES), problems
 
 
@@ -241,20 +264,29 @@ def _missing_config(name: str) -> str:
     return f"{name}: no such config{_near(name)} Shipped with gradclip: {', '.join(shipped_names())}"
 
 
-def _validated(tree: Tree) -> Config:
+def validated(tree: Tree) -> Config:
+    """The config that a complete tree says. Raises ConfigError with every mistake and its place."""
     try:
-        return Config.model_validate(tree.plain())
+        config = Config.model_validate(tree.plain())
     except ValidationError as error:
         raise ConfigError([_problem(dict(detail), tree) for detail in error.errors(include_url=False)]) from None
+    layers = config.model.layer_names
+    unknown = [name for name in config.clipping.layer_thresholds if name not in layers]
+    if unknown:
+        named = tree.value["clipping"].value["layers"].value
+        raise ConfigError([_unknown_choice("clipping.layers", named[name].key_place, name, layers) for name in unknown])
+    return config
 
 
 def _problem(detail: dict[str, Any], tree: Tree) -> str:
     """Tell one of pydantic's errors as a line that names file, line and column."""
     node, path = tree, []
     rest = list(detail["loc"])
-    while rest and isinstance(node.value, dict):
+    while rest and isinstance(node.value, dict | list):
         part = rest.pop(0)
-        if part in node.value:
+        if isinstance(node.value, list):
+            node = node.value[part] if isinstance(part, int) else node
+        elif part in node.value:
             node = node.value[part]
             path.append(part)
         elif detail["type"] == "missing":
@@ -267,16 +299,21 @@ def _problem(detail: dict[str, Any], tree: Tree) -> str:
         return f"{node.key_place}: {_unknown_key(path, tree)}"
     if detail["type"] == "union_tag_invalid":
         choice = CHOICES[path[-1]]
-        return _unknown_choice(f"{where}.{choice}", node.value[choice], list(_sections(path[-1])))
+        given = node.value[choice]
+        return _unknown_choice(f"{where}.{choice}", given.place, given.value, list(_sections(path[-1])))
+    if detail["type"] == "union_tag_not_found" and path and path[-1] in CHOICES:
+        choice = CHOICES[path[-1]]
+        return f"{node.key_place}: missing key '{choice}' in {where}; known: {', '.join(_sections(path[-1]))}"
     if detail["type"] == "literal_error":
-        return _unknown_choice(where, node, [word.strip("'") for word in re.findall(r"'[^']*'", detail["ctx"]["expected"])])
-    return f"{node.place}: {where}: {_wrong_value(detail, node.value)}"
+        known = re.split(r", | or ", detail["ctx"]["expected"])
+        return _unknown_choice(where, node.place, node.value, [word.strip("'") for word in known])
+    return f"{node.place}: {where}: {_wrong_value(detail, node.plain())}"
 
 
-def _unknown_choice(where: str, node: Tree, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(node.value), known, n=1)
+def _unknown_choice(where: str, place: Place, value: Any, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(value), known, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else "."
-    return f"{node.place}: {where} can't be {node.value!r}{hint} Known: {', '.join(known)}"
+    return f"{place}: {where} can't be {value!r}{hint} Known: {', '.join(known)}"
 
 
 def _wrong_value(detail: dict[str, Any], value: Any) -> str:
@@ -291,7 +328,11 @@ def _wrong_value(detail: dict[str, Any], value: Any) -> str:
 
 
 def _sections(key: str) -> dict[str, type[Section]]:
-    return {"optimizer": dict(OPTIMIZER_SECTIONS), "clipping": dict(CLIPPING_SECTIONS)}[key]
+    sections: dict[str, dict[str, type[Section]]] = {
+        "optimizer": dict(OPTIMIZER_SECTIONS),
+        "clipping": dict(CLIPPING_SECTIONS),
+    }
+    return sections[key]
 
 
 def _keys_of(path: list[str], tree: Tree) -> list[str]:
@@ -313,11 +354,17 @@ def _unknown_key(path: list[str], tree: Tree) -> str:
     *section, key = path
     where = ".".join(section) or "the config"
     problem = f"unknown key '{key}' in {where}"
-    modes = difflib.get_close_matches(key, [mode for mode in CLIPPING_SECTIONS if mode != "none"], n=1, cutoff=0.75)
-    if modes and section in (["optimizer"], ["clipping"]):
-        return f"{problem}; did you mean '{modes[0]}'? Write clipping: {{mode: {modes[0]}, threshold: ...}}"
+    meant = difflib.get_close_matches(key, [mode for mode in CLIPPING_SECTIONS if mode != "none"], n=1, cutoff=0.75)
+    if meant and section in (["optimizer"], ["clipping"]):
+        return f"{problem}; did you mean '{meant[0]}'? Write clipping: {{mode: {meant[0]}, ...}}"
     if section == ["clipping"] and key == "threshold":
-        return f"{problem} where mode is none; choose a mode: {', '.join(list(CLIPPING_SECTIONS)[1:])}"
+        chosen = tree.value["clipping"].value["mode"].value
+        modes = [mode for mode, rule in CLIPPING_SECTIONS.items() if "threshold" in rule.model_fields]
+        return f"{problem} where mode is {chosen}; modes with a threshold: {', '.join(modes)}"
+    if section == ["clipping"] and key == "layers":
+        modes = [mode for mode, rule in CLIPPING_SECTIONS.items() if "layers" in rule.model_fields]
+        chosen = tree.value["clipping"].value["mode"].value
+        return f"{problem} where mode is {chosen}; modes with thresholds of layers: {', '.join(modes)}"
     if near := difflib.get_close_matches(key, _keys_of(section, tree), n=1):
         return f"{problem}; did you mean '{near[0]}'?"
     others = ["engine", "data", "model", "loss", "optimizer", "clipping", "training"]

@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 
 WIDE = 112
 """Columns from which a terminal has room for whole tables."""
+MOST_SKIPS_TOLD = 10
+"""With more runs than this, finished ones are passed over without a word."""
+
+
+WORD_STYLES = {
+    "healthy": "bold green",
+    "spiking": "bold yellow",
+    "vanishing": "bold yellow",
+    "exploding": "bold red",
+    "diverged": "bold red",
+}
+"""Styles of the words in which a run's gradients are diagnosed."""
 
 
 def output() -> Console:
@@ -53,6 +65,7 @@ class RunDisplay:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=16), TimeRemainingColumn(compact=True))
         self._progress = Progress(*columns, console=self._console, transient=True, disable=not self._live)
         self._bar: TaskID | None = None
+        self._warned = 0
 
     def __enter__(self) -> RunDisplay:
         self._progress.start()
@@ -76,19 +89,26 @@ class RunDisplay:
             self._say(text)
 
     def started(self, run: PlannedRun) -> None:
+        self._warned = 0
         if self._live:
             self._show(f"{self._position()} {run.label}: first step".strip(), None, 0)
 
     def progressed(self, run: PlannedRun, progress: RunProgress) -> None:
         where = f"{self._position()} {run.label}  epoch {progress.epoch}".strip()
+        new = progress.warnings[self._warned :]
+        self._warned = len(progress.warnings)
         if self._live:
-            self._show(f"{where}\n  {_numbers(progress)}", progress.steps, progress.step)
+            warning = f"\n  [yellow]{progress.warnings[-1].told}[/]" if progress.warnings else ""
+            self._show(f"{where}\n  {_numbers(progress)}", progress.steps, progress.step, warning)
+        elif self._total == 1 or self._verbose:
+            for spike in new:
+                self._say(f"{where}  {spike.told}", "yellow")
         if progress.evaluation and (self._verbose or not self._live):
             evaluation = progress.evaluation
             self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:#.4g}  val_acc {evaluation.accuracy:.3f}")
 
-    def _show(self, text: str, total: int | None, completed: int) -> None:
-        description = text.replace("[", r"\[")
+    def _show(self, text: str, total: int | None, completed: int, warning: str = "") -> None:
+        description = text.replace("[", r"\[") + warning
         if self._bar is None:
             self._bar = self._progress.add_task(description, total=total)
         self._progress.update(self._bar, description=description, total=total, completed=completed)
@@ -101,11 +121,35 @@ class RunDisplay:
         self._done += 1
         told = f": {result.told}" if result.told else ""
         if result.run.action == "skip":
-            self._say(f"{position} {result.run.label}: already {result.status}{told}, left as it is".strip())
+            if self._verbose or self._total <= MOST_SKIPS_TOLD:
+                self._say(f"{position} {result.run.label}: already {result.status}{told}, left as it is".strip())
         elif result.status == "complete":
-            self._say(f"{position} {result.run.label}: complete in {result.seconds:.1f} s".strip(), "green")
+            self._say(
+                f"{position} {result.run.label}: complete in {result.seconds:.1f} s, gradients {result.health}".strip(), "green"
+            )
         else:  # Said even when quiet: it is not what was asked for.
             self._console.print(f"{position} {result.run.label}: {result.status}{told}".strip(), style="red", markup=False)
+
+
+class StepDisplay:
+    """A bar over the steps of one thing, in a terminal; nothing off it."""
+
+    def __init__(self, name: str, steps: int, *, quiet: bool = False) -> None:
+        console = errors()
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True))
+        self._progress = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+        self._bar = self._progress.add_task(name, total=steps)
+
+    def __enter__(self) -> StepDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def update(self, steps: int) -> None:
+        """Show that so many steps are done."""
+        self._progress.update(self._bar, completed=steps)
 
 
 class DownloadDisplay:

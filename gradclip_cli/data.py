@@ -27,7 +27,6 @@ IntArray = npt.NDArray[np.integer[Any]]
 ByteArray = npt.NDArray[np.uint8]
 
 CLASSES = 10
-FEATURES = 28  # width of a time step: a row of pixels
 # Name, bytes and SHA-256, all decompressed.
 FILES = {
     "train-images-idx3-ubyte": (47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),

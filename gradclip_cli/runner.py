@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import signal
@@ -17,11 +18,12 @@ from types import FrameType
 from typing import Any, Protocol
 
 from gradclip_cli import config as configs
-from gradclip_cli import data, engines, weights
+from gradclip_cli import data, engines
 from gradclip_cli.errors import ConflictError, GradclipError, StoreError
+from gradclip_cli.health import Diagnosis, Spike
 from gradclip_cli.schema import Config
 from gradclip_cli.store import FINISHED, RunDirectory, require_writable, runs_of
-from gradclip_cli.training import Outcome, Progress, train
+from gradclip_cli.training import Outcome, Progress, start, train
 
 PACKAGES = ("gradclip-cli", "tensorflow", "keras", "numpy")
 
@@ -49,6 +51,8 @@ class Result:
     seconds: float = 0.0
     told: str = ""
     """Where it diverged, or why it failed."""
+    health: str = ""
+    """What its gradients say, in a few words."""
 
 
 class Observer(Protocol):
@@ -99,23 +103,6 @@ def _plan_run(config: Config, directory: RunDirectory, force: bool) -> PlannedRu
     return PlannedRun(config, directory, "replace", f"{status} before it was finished: starts over")
 
 
-# Measured on two cores of a shared machine, rounded up: see results/LOG.md.
-SECONDS_A_STEP = 0.0007
-SECONDS_AN_EPOCH = 0.1
-SECONDS_A_COMPILATION = 4
-BYTES_A_STEP = 230
-
-
-def estimate(planned: Sequence[PlannedRun]) -> tuple[float, int]:
-    """About how many seconds and bytes the runs that are not skipped will take, on a machine like the one measured."""
-    todo = [run.config for run in planned if run.action != "skip"]
-    steps = sum(config.training.epochs * config.training.steps_per_epoch for config in todo)
-    epochs = sum(config.training.epochs for config in todo)
-    compilations = len({engines.compile_key(config) for config in todo})
-    seconds = steps * SECONDS_A_STEP + epochs * SECONDS_AN_EPOCH + compilations * SECONDS_A_COMPILATION
-    return seconds, steps * BYTES_A_STEP
-
-
 class Interrupted(GradclipError):
     """A signal asked to stop; what was trained so far is marked as interrupted."""
 
@@ -145,9 +132,8 @@ def execute(
         dataset = workshop.dataset(run.config)
         require_writable(run.directory.path.parent.parent)
         observer.preparing(run, "building the model")
-        engine = workshop.engine(run.config)
         with _stop_requests() as stop:
-            result = _execute_run(run, engine, dataset, environment, observer, stop, save_model)
+            result = _execute_run(run, workshop, dataset, environment, observer, stop, save_model)
         results.append(result)
         observer.ended(result)
         if stop.signal_number:
@@ -183,7 +169,7 @@ def _skipped(run: PlannedRun) -> Result:
 
 
 def _execute_run(
-    run: PlannedRun, engine: engines.Engine, dataset: data.Dataset, environment: dict[str, Any], observer: Observer,
+    run: PlannedRun, workshop: _Workshop, dataset: data.Dataset, environment: dict[str, Any], observer: Observer,
     stop: _Stop, save_model: bool,
 ) -> Result:  # fmt: skip
     config, directory = run.config, run.directory
@@ -194,11 +180,12 @@ def _execute_run(
         "started": started.isoformat(timespec="seconds"),
         "evaluation_split": dataset.evaluation_split,
         "dataset_sha256": dataset.sha256,
-        "variables": list(engine.variables),
         **environment,
     }
-    observer.started(run)
     try:
+        engine = workshop.engine(config)
+        facts["variables"] = list(engine.variables)
+        observer.started(run)
         with directory.locked():
             directory.start(config, engine.variables, facts)
             try:
@@ -213,21 +200,14 @@ def _execute_run(
                 raise
     except Exception as error:
         return Result(run, "failed", time.perf_counter() - clock, str(error) or type(error).__name__)
-    return Result(run, outcome.status, seconds, outcome.divergence.told if outcome.divergence else "")
+    told, health = outcome.divergence.told if outcome.divergence else "", outcome.health.told if outcome.health else ""
+    return Result(run, outcome.status, seconds, told, health)
 
 
 def _train(
     config: Config, engine: engines.Engine, dataset: data.Dataset, directory: RunDirectory, report: Any, stop: _Stop
 ) -> Outcome:
-    features = dataset.train_images.shape[2]
-    start = weights.initial_weights(config.model, features=features, classes=data.CLASSES, seed=config.training.seed)
-    engine.reset(start, learning_rate=config.optimizer.learning_rate)
-    schedule = data.BatchSchedule(
-        config.training.seed,
-        samples=len(dataset.train_images),
-        batch_size=config.data.batch_size,
-        shuffle_buffer=config.data.shuffle_buffer,
-    )
+    schedule = start(config, engine, dataset)
     return train(config, engine, schedule, directory, report, stop.requested)
 
 
@@ -246,10 +226,25 @@ def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[s
         "diverged": {**asdict(divergence), "told": divergence.told} if divergence else None,
         "overflows": {"steps": outcome.overflow_steps, "first": outcome.first_overflow},
         "largest_applied": outcome.largest_applied,
+        "health": _health(outcome.health) if outcome.health else None,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "metrics_sha256": directory.metrics_sha256(),
     }
+
+
+def _health(health: Diagnosis) -> dict[str, Any]:
+    """What `run.json` keeps of a diagnosis: enough to tell who was warned, when and how strongly."""
+    warnings = {"first_spike": health.first_spike, "first_explosion": health.first_explosion}
+    return {
+        "word": health.word,
+        "spikes": len(health.spikes),
+        **{name: _spike(spike) if spike else None for name, spike in warnings.items()},
+    }
+
+
+def _spike(spike: Spike) -> dict[str, Any]:
+    return {name: None if value == math.inf or value != value else value for name, value in asdict(spike).items()}
 
 
 @dataclass

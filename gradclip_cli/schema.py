@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
 
 ARM_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=,-]*$"
 LONGEST_NAME = 200
 SAMPLES = {"full": 60_000, "sample": 5_000}
+SIDE = 28  # pixels of an image
 
 
 class Section(BaseModel):
@@ -41,8 +43,11 @@ class Data(Section):
     dataset: Literal["fashion_mnist"] = Field(
         default="fashion_mnist", description="Dataset: 28x28 grey images of clothes in 10 classes."
     )
-    sequence: Literal["rows"] = Field(
-        default="rows", description="How an image becomes a sequence: rows (28 time steps of 28 pixels)."
+    sequence: Literal["rows", "pixels"] = Field(
+        default="rows", description="How an image becomes a sequence: rows (28 time steps of 28 pixels), or pixels (784 of one)."
+    )
+    pool: Literal[1, 2, 4] = Field(
+        default=1, description="Side of the squares of pixels that are averaged: 2 gives 14x14 images, 4 gives 7x7."
     )
     scale: Positive = Field(default=255.0, description="Pixels (0 to 255) are divided by this.")
     batch_size: Count = Field(default=32, description="Samples in a batch, one batch a step.")
@@ -62,6 +67,12 @@ class Data(Section):
             raise ValueError(f"holdout must leave training images: below {SAMPLES[self.subset]} for subset {self.subset}")
         return self
 
+    @property
+    def sequence_shape(self) -> tuple[int, int]:
+        """Time steps and features a time step."""
+        side = SIDE // self.pool
+        return (side, side) if self.sequence == "rows" else (side * side, 1)
+
 
 class Regularizer(Section):
     """Weight penalties."""
@@ -71,24 +82,45 @@ class Regularizer(Section):
 
 
 class Model(Section):
-    """The network: one recurrent layer and a dense output layer."""
+    """The network: recurrent layers and a dense output layer."""
 
     cell: Literal["lstm", "gru", "simple_rnn"] = Field(
-        default="lstm", description="Recurrent layer, before the output layer of 10 classes."
+        default="lstm", description="Recurrent layers, before the output layer of 10 classes."
     )
-    units: Count = Field(default=10, description="Units of the recurrent layer.")
+    units: Annotated[
+        Annotated[Count, Tag("one")] | Annotated[list[Count], Field(min_length=1), Tag("stack")],
+        Discriminator(lambda units: "stack" if isinstance(units, list) else "one"),
+    ] = Field(default=10, description="Units of the recurrent layer; a list, such as [32, 16], stacks layers.")
     activation: Literal["tanh", "relu", "sigmoid", "linear"] = Field(
-        default="tanh", description="Activation of the recurrent layer's candidate or state."
+        default="tanh", description="Activation of the recurrent layers' candidate or state."
     )
     recurrent_gain: Positive = Field(
-        default=1.0, description="Factor on the initial orthogonal recurrent kernel; above 1 makes gradients grow through time."
+        default=1.0, description="Factor on the initial orthogonal recurrent kernels; above 1 makes gradients grow through time."
     )
+    forget_bias: float = Field(default=1.0, description="Initial bias of an lstm's forget gates; lower forgets faster.")
     perturbation: NotNegative = Field(
         default=0.0, description="Initial weights are scaled by one plus this; 1e-6 shows how far rounding alone carries a run."
     )
     regularizer: Regularizer = Field(
         default=Regularizer(), description="Penalty on all kernels, added to the loss that is trained on and reported apart."
     )
+
+    @model_validator(mode="after")
+    def _bias_only_forget_gates(self) -> Model:
+        if self.cell != "lstm" and self.forget_bias != 1:
+            raise ValueError(f"forget_bias belongs to lstm; a {self.cell} has no forget gate")
+        return self
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """Names of the recurrent layers with their units, from the input on: lstm, lstm_1 and so on."""
+        units = [self.units] if isinstance(self.units, int) else self.units
+        return {f"{self.cell}_{index}" if index else self.cell: count for index, count in enumerate(units)}
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Names of all layers with weights, from the input on."""
+        return [*self.layers, "dense"]
 
 
 class Loss(Section):
@@ -106,31 +138,69 @@ class Loss(Section):
         return self
 
 
-class Unclipped(Section):
+LayerThresholds = dict[str, Positive | None]
+_LAYERS = "Thresholds of single layers, such as {dense: 5.0}, in place of `threshold`; null leaves a layer unclipped."
+
+
+class ClippingRule(Section):
+    """Base of the clipping sections; `mode` selects one."""
+
+    mode: str
+
+    @property
+    def threshold_of_all(self) -> float | None:
+        """The threshold; None where nothing is clipped or the rule finds its own."""
+        return getattr(self, "threshold", None)
+
+    @property
+    def layer_thresholds(self) -> LayerThresholds:
+        """Thresholds of single layers, where the rule takes them."""
+        return getattr(self, "layers", {})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the rule needs besides thresholds."""
+        return self.model_dump(exclude={"mode", "threshold", "layers"})
+
+    @property
+    def label(self) -> str:
+        """The rule in short, such as `clipnorm 1 (dense 5)` or `autoclip 10%`."""
+        layers = ", ".join(f"{name} {_short(value)}" for name, value in self.layer_thresholds.items())
+        amount = "" if self.threshold_of_all is None else f" {self.threshold_of_all:g}"
+        return f"{self.mode}{amount}{f' ({layers})' if layers else ''}"
+
+
+def _short(threshold: float | None) -> str:
+    return "unclipped" if threshold is None else f"{threshold:g}"
+
+
+class Unclipped(ClippingRule):
     """No clipping."""
 
     mode: Literal["none"] = Field(default="none", description="Gradients are used as they are.")
 
 
-class ClipValue(Section):
+class ClipValue(ClippingRule):
     """Clipping by value."""
 
     mode: Literal["clipvalue"] = Field(
         default="clipvalue", description="Every gradient element is cut to [-threshold, threshold]."
     )
     threshold: Positive = Field(description="Largest absolute value of a gradient element.")
+    layers: LayerThresholds = Field(default={}, description=_LAYERS)
 
 
-class ClipNorm(Section):
+class ClipNorm(ClippingRule):
     """Clipping by norm, each variable by itself."""
 
     mode: Literal["clipnorm"] = Field(
         default="clipnorm", description="Each variable's gradient is rescaled to norm `threshold` where it is longer."
     )
     threshold: Positive = Field(description="Largest L2 norm of one variable's gradient.")
+    layers: LayerThresholds = Field(default={}, description=_LAYERS)
 
 
-class GlobalClipNorm(Section):
+class GlobalClipNorm(ClippingRule):
     """Clipping by the joint norm."""
 
     mode: Literal["global_clipnorm"] = Field(
@@ -138,6 +208,40 @@ class GlobalClipNorm(Section):
         description="All gradients are rescaled by one factor where their joint norm exceeds `threshold`.",
     )
     threshold: Positive = Field(description="Largest L2 norm of all gradients together.")
+
+
+class Normalize(ClippingRule):
+    """Gradient scaling: always the same norm."""
+
+    mode: Literal["normalize"] = Field(
+        default="normalize", description="All gradients are rescaled by one factor to joint norm `threshold`, up or down."
+    )
+    threshold: Positive = Field(description="L2 norm of all gradients together, on every step.")
+
+
+class AdaptiveClip(ClippingRule):
+    """Adaptive gradient clipping (Brock et al. 2021)."""
+
+    mode: Literal["agc"] = Field(
+        default="agc", description="Each unit's gradient is held to `threshold` times the norm of that unit's weights."
+    )
+    threshold: Positive = Field(default=0.01, description="Largest norm of a unit's gradient over that of its weights.")
+    epsilon: Positive = Field(default=1e-3, description="Norm that a unit's weights count as at least.")
+    layers: LayerThresholds = Field(default={}, description=_LAYERS)
+
+
+class AutoClip(ClippingRule):
+    """Clipping at a percentile of the norms so far (Seetharaman et al. 2020)."""
+
+    mode: Literal["autoclip"] = Field(
+        default="autoclip", description="As global_clipnorm, with a percentile of the joint norms so far as threshold."
+    )
+    percentile: Annotated[float, Field(ge=0, le=100)] = Field(default=10.0, description="Percentile of the norms, 0 to 100.")
+    window: Annotated[int, Field(ge=1, le=100_000)] = Field(default=1000, description="Latest steps whose norms count.")
+
+    @property
+    def label(self) -> str:
+        return f"{self.mode} {self.percentile:g}%"
 
 
 class Training(Section):
@@ -247,9 +351,9 @@ if TYPE_CHECKING:
 else:
     AnyOptimizer = Annotated[functools.reduce(operator.or_, OPTIMIZER_SECTIONS.values()), Field(discriminator="name")]
 
-Clipping = Unclipped | ClipValue | ClipNorm | GlobalClipNorm
-CLIPPING_SECTIONS = {
-    section.model_fields["mode"].default: section for section in (Unclipped, ClipValue, ClipNorm, GlobalClipNorm)
+Clipping = Unclipped | ClipValue | ClipNorm | GlobalClipNorm | Normalize | AdaptiveClip | AutoClip
+CLIPPING_SECTIONS: dict[str, type[ClippingRule]] = {
+    section.model_fields["mode"].default: section for section in get_args(Clipping)
 }
 
 
@@ -269,8 +373,14 @@ class Config(Section):
 
     @property
     def threshold(self) -> float | None:
-        """The clipping threshold; None where nothing is clipped."""
-        return None if isinstance(self.clipping, Unclipped) else self.clipping.threshold
+        """The clipping threshold; None where nothing is clipped or the rule finds its own."""
+        return self.clipping.threshold_of_all
+
+    def thresholds(self, variables: Sequence[str]) -> list[float]:
+        """The threshold of each variable, such as `lstm/kernel`; infinite where it has none."""
+        layers = self.clipping.layer_thresholds
+        given = [layers.get(variable.split("/")[0], self.threshold) for variable in variables]
+        return [math.inf if threshold is None else threshold for threshold in given]
 
     def with_seed(self, seed: int) -> Config:
         """The same config with another seed."""

@@ -128,6 +128,16 @@ class RunDirectory:
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.steps_path}: can't be read: {str(error).splitlines()[0]}") from None
 
+    def steps_in_pieces(self, rows: int) -> Iterator[pd.DataFrame]:
+        """Read `steps.csv` some rows at a time, however long it is. Raises StoreError where it is missing or broken."""
+        import pandas as pd
+
+        try:
+            with pd.read_csv(self.steps_path, chunksize=rows) as pieces:
+                yield from pieces
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.steps_path}: can't be read: {str(error).splitlines()[0]}") from None
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes out. Raises ConflictError where one is at work, StoreError where nothing can be written."""

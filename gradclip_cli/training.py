@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from gradclip_cli.clipping import RULES
-from gradclip_cli.data import BatchSchedule
+from gradclip_cli.data import CLASSES, BatchSchedule, Dataset
 from gradclip_cli.engines import BoolArray, Engine, Evaluation, FloatArray, IntArray, StepRecords
+from gradclip_cli.health import Detector, Diagnosis, Spike
 from gradclip_cli.schema import Config
 from gradclip_cli.store import RunDirectory
+from gradclip_cli.weights import initial_weights
 
 CHUNK = 250  # steps between two looks at the outside: divergence, progress, a request to stop
 
@@ -30,6 +32,8 @@ class Progress:
     clipped_fraction: float
     evaluation: Evaluation | None = None
     """Given at the end of an epoch."""
+    warnings: tuple[Spike, ...] = ()
+    """The run's first spike and first explosion, as soon as they are known."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,22 @@ class Outcome:
     """Steps with a gradient that was not finite although the update was."""
     first_overflow: int | None = None
     largest_applied: float | None = None
-    """Largest applied gradient in the measure that the rule bounds, over its threshold; None without clipping."""
+    """Largest applied gradient in the measure that the rule bounds, over its threshold; None without a fixed threshold."""
+    health: Diagnosis | None = None
+    """What the gradients say; None before the first step."""
+
+
+def start(config: Config, engine: Engine, dataset: Dataset) -> BatchSchedule:
+    """Reset an engine to a config's initial weights and return the batches that its seed gives."""
+    features = config.data.sequence_shape[1]
+    initial = initial_weights(config.model, features=features, classes=CLASSES, seed=config.training.seed)
+    engine.reset(initial, learning_rate=config.optimizer.learning_rate)
+    return BatchSchedule(
+        config.training.seed,
+        samples=len(dataset.train_images),
+        batch_size=config.data.batch_size,
+        shuffle_buffer=config.data.shuffle_buffer,
+    )
 
 
 def train(
@@ -80,36 +99,40 @@ def train(
     """
     training = config.training
     total = training.epochs * training.steps_per_epoch
-    tally = _RunTally(config)
+    tally = _RunTally(config, engine.variables)
     for epoch in range(1, training.epochs + 1):
         summary = _EpochSummary(epoch, config.data.batch_size)
         for steps in _chunks(training.steps_per_epoch):
             if should_stop():
                 return tally.outcome("interrupted", epoch - 1)
             records = engine.train(schedule.take(steps))
-            divergence = _divergence(records, engine.variables, epoch, tally.steps)
+            divergence = find_divergence(records, engine.variables, epoch, tally.steps)
             if divergence:
                 records = records.first(divergence.step - tally.steps)
             directory.append_steps(_step_rows(records, tally.steps))
             tally.add(records)
+            summary.add(records)
+            report(summary.progress(tally, total))
             if divergence:
                 return tally.outcome("diverged", epoch - 1, divergence)
-            summary.add(records)
-            report(summary.progress(tally.steps, total))
         evaluation = engine.evaluate()
         if not np.isfinite(evaluation.loss):
             return tally.outcome("diverged", epoch - 1, Divergence(epoch, tally.steps, "val_loss", ()))
         directory.append_metrics(summary.metrics(evaluation))
-        report(summary.progress(tally.steps, total, evaluation))
+        report(summary.progress(tally, total, evaluation))
     return tally.outcome("complete", training.epochs)
 
 
 class _RunTally:
     """What is counted over a whole run."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, variables: Sequence[str]) -> None:
+        self._rule = RULES[config.clipping.mode]
+        self._thresholds = config.thresholds(variables)
+        self._bounded = config.threshold is not None and self._rule.measure is not None
+        self._detector = Detector(variables)
         self.steps = 0
+        self.warnings: tuple[Spike, ...] = ()
         self._overflows: list[int] = []
         self._largest_applied = 0.0
 
@@ -117,15 +140,21 @@ class _RunTally:
         broken = np.flatnonzero(~np.isfinite(records.norm).all(axis=1))
         self._overflows += [self.steps + int(index) + 1 for index in broken]
         self.steps += len(records)
-        if self._config.threshold is not None:
-            rule = RULES[self._config.clipping.mode]
-            measured = rule.measure(records.applied_norm, records.applied_max_abs) / self._config.threshold
-            self._largest_applied = float(np.max(measured, initial=self._largest_applied, where=np.isfinite(measured)))
+        self._warn_of(self._detector.update(records.loss, records.norm, records.applied_global_norm, records.clipped))
+        if self._bounded:
+            excess = self._rule.excess(records.applied_norm, records.applied_max_abs, self._thresholds)
+            self._largest_applied = float(np.max(excess, initial=self._largest_applied, where=np.isfinite(excess)))
+
+    def _warn_of(self, spikes: Sequence[Spike]) -> None:
+        for spike in spikes:
+            if not self.warnings or (spike.explosive and not any(warning.explosive for warning in self.warnings)):
+                self.warnings += (spike,)
 
     def outcome(self, status: str, epochs: int, divergence: Divergence | None = None) -> Outcome:
         overflows = [step for step in self._overflows if not divergence or step != divergence.step]
-        largest = None if self._config.threshold is None else self._largest_applied
-        return Outcome(status, epochs, self.steps, divergence, len(overflows), min(overflows, default=None), largest)
+        largest = self._largest_applied if self._bounded else None
+        health = self._detector.diagnosis(diverged=status == "diverged") if self.steps else None
+        return Outcome(status, epochs, self.steps, divergence, len(overflows), min(overflows, default=None), largest, health)
 
 
 class _EpochSummary:
@@ -156,17 +185,18 @@ class _EpochSummary:
             "clipped_fraction": float(clipped.mean()),
         }
 
-    def progress(self, done: int, total: int, evaluation: Evaluation | None = None) -> Progress:
+    def progress(self, tally: _RunTally, total: int, evaluation: Evaluation | None = None) -> Progress:
         loss, correct, clipped = self._sums / self._steps
-        norm = float(np.median(self._chunks[-1][2]))
-        return Progress(self._epoch, done, total, loss, correct / self._batch_size, norm, clipped, evaluation)
+        norm, accuracy = float(np.median(self._chunks[-1][2])), correct / self._batch_size
+        return Progress(self._epoch, tally.steps, total, loss, accuracy, norm, clipped, evaluation, tally.warnings)
 
 
 def _chunks(steps: int) -> Iterable[int]:
     return (min(CHUNK, steps - start) for start in range(0, steps, CHUNK))
 
 
-def _divergence(records: StepRecords, variables: Sequence[str], epoch: int, done: int) -> Divergence | None:
+def find_divergence(records: StepRecords, variables: Sequence[str], epoch: int, done: int) -> Divergence | None:
+    """The first step at which a loss or a weight was not finite, counted on from `done`; None if all were."""
     loss_finite = np.isfinite(records.loss + records.penalty)
     sane = loss_finite & records.weights_finite.all(axis=1)
     if sane.all():

@@ -44,22 +44,22 @@ def sample() -> data.Dataset:
     return data.load(config.load("none", SMALL).data)
 
 
-@functools.cache
-def _engine(key: str, chosen: Config) -> engines.Engine:
-    return engines.build(chosen, data.load(chosen.data))
+_ENGINES: dict[str, engines.Engine] = {}
 
 
 def engine_for(chosen: Config) -> engines.Engine:
     """An engine that was reset for a config; one compilation serves all tests that can share it."""
-    engine = _engine(
-        engines.compile_key(chosen), chosen.model_copy(update={"name": "any", "training": Config(name="any").training})
-    )
-    engine.reset(start_weights(chosen), learning_rate=chosen.optimizer.learning_rate)
-    return engine
+    key = engines.compile_key(chosen)
+    if key not in _ENGINES:
+        _ENGINES[key] = engines.build(chosen, data.load(chosen.data))
+    _ENGINES[key].reset(start_weights(chosen), learning_rate=chosen.optimizer.learning_rate)
+    return _ENGINES[key]
 
 
 def start_weights(chosen: Config) -> dict[str, weights.FloatArray]:
-    return weights.initial_weights(chosen.model, features=28, classes=data.CLASSES, seed=chosen.training.seed)
+    return weights.initial_weights(
+        chosen.model, features=chosen.data.sequence_shape[1], classes=data.CLASSES, seed=chosen.training.seed
+    )
 
 
 def schedule_for(chosen: Config) -> data.BatchSchedule:

@@ -276,7 +276,7 @@ def test_list_show_and_json(trained: Path) -> None:
     assert [run["seed"] for run in listed["runs"] if run["arm"] == "none"] == [0, 1]
     assert call("list", "--status", "diverged", "--results", str(trained)).output.count("seed") == 1
     for name in ("none", "none/seed-1", "none:1", str(trained / "none" / "seed-1")):
-        shown = json.loads(call("show", name, "--json", "--results", str(trained)).output)
+        shown = json.loads(call("show", name, "--json", "--results", str(trained)).stdout)
         assert shown["run"]["arm"] == "none"
         assert len(shown["metrics"]) == 2
     assert "lstm(10), sgd at 0.01, clipping clipvalue 0.5" in call("show", "clipvalue", "--results", str(trained)).output

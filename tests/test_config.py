@@ -46,7 +46,8 @@ def test_base_config_is_complete_and_says_the_defaults() -> None:
 def test_schema_file_is_fresh_and_named_by_every_config() -> None:
     folder = config.shipped_directory()
     assert json.loads((folder / "schema.json").read_text()) == config.json_schema()
-    for path in folder.rglob("*.yaml"):
+    for name in config.shipped_names():
+        path = folder / f"{name}.yaml"
         reference = path.read_text().splitlines()[0].removeprefix("# yaml-language-server: $schema=")
         assert (path.parent / reference).resolve() == (folder / "schema.json").resolve()
 
@@ -159,7 +160,27 @@ BAD = {
     "negative threshold": ("clipping: {mode: clipnorm, threshold: -1}", "clipping.threshold: input should be greater than 0"),
     "NaN threshold": ("clipping: {mode: clipnorm, threshold: .nan}", "finite number"),
     "missing threshold": ("clipping: {mode: clipvalue}", "missing key 'threshold'"),
-    "threshold for none": ("clipping: {mode: none, threshold: 1}", "choose a mode"),
+    "threshold for none": ("clipping: {mode: none, threshold: 1}", "where mode is none; modes with a threshold: clipvalue"),
+    "threshold for autoclip": ("clipping: {mode: autoclip, threshold: 1}", "where mode is autoclip; modes with a threshold"),
+    "layers for a joint rule": (
+        "clipping: {mode: global_clipnorm, threshold: 1, layers: {dense: 5}}",
+        "modes with thresholds of layers: clipvalue, clipnorm, agc",
+    ),
+    "a layer that isn't there": (
+        "clipping: {mode: clipnorm, threshold: 1, layers: {dnse: 5}}",
+        "clipping.layers can't be 'dnse'; did you mean 'dense'? Known: lstm, dense",
+    ),
+    "a layer of another cell": (
+        "model: {cell: gru, units: [8, 4]}\nclipping: {mode: clipnorm, threshold: 1, layers: {lstm: 5}}",
+        "Known: gru, gru_1, dense",
+    ),
+    "a layer's threshold of zero": ("clipping: {mode: clipnorm, threshold: 1, layers: {dense: 0}}", "greater than 0"),
+    "percentile above 100": ("clipping: {mode: autoclip, percentile: 101}", "less than or equal to 100, not 101"),
+    "percentile below 0": ("clipping: {mode: autoclip, percentile: -1}", "greater than or equal to 0, not -1"),
+    "pool that doesn't divide": ("data: {pool: 3}", "data.pool can't be 3. Known: 1, 2, 4"),
+    "an empty stack": ("model: {units: []}", "at least 1 item"),
+    "units of nothing": ("model: {units: [32, 0]}", "greater than or equal to 1, not 0"),
+    "forget bias of a gru": ("model: {cell: gru, forget_bias: 0}", "a gru has no forget gate"),
     "two modes": ("clipping: {mode: clipvalue, mode: clipnorm, threshold: 1}", "duplicate key 'mode'"),
     "two modes as keys": ("clipping: {clipvalue: 0.5, clipnorm: 1}", "Write clipping: {mode: clipvalue"),
     "unknown mode": ("clipping: {mode: clipnrom, threshold: 1}", "did you mean 'clipnorm'?"),

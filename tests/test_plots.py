@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from gradclip_cli.plots import Curve, Panel, comparison_figure, save
+from gradclip_cli.plots import (
+    Curve,
+    DifferenceRow,
+    GradientTrace,
+    Panel,
+    StabilityMap,
+    comparison_figure,
+    differences_figure,
+    gradients_figure,
+    save,
+    stability_figure,
+)
+from gradclip_cli.plots.style import ink, luminance, percent
 
 
 def panels(names: list[str], runs: int, epochs: int, diverged: float | None = None) -> list[Panel]:
@@ -55,3 +76,276 @@ def test_one_epoch_and_no_epoch_can_be_drawn(tmp_path: Path) -> None:
     for epochs in (0, 1):
         save(comparison_figure(panels(["a", "b"], 1, epochs)), [tmp_path / f"{epochs}.png", tmp_path / f"{epochs}.svg"])
     assert len(list(tmp_path.iterdir())) == 4
+
+
+VARIABLES = ("lstm/kernel", "lstm/recurrent_kernel", "lstm/bias", "dense/kernel", "dense/bias")
+
+
+def trace(bins: int = 40, factor: Any = 1.0, **changes: Any) -> GradientTrace:
+    """A run of ten steps a bin whose norms lie about 1, times `factor`."""
+    generator = np.random.default_rng(0)
+    norm = np.exp(generator.normal(0, 0.1, bins)) * factor
+    variables = {name: norm * share for name, share in zip(VARIABLES, (0.6, 0.5, 0.4, 0.3, 0.2), strict=True)}
+    steps, clipped, loss = 10.0 * np.arange(bins) + 5.5, np.linspace(0, 1, bins), np.linspace(2.3, 1, bins)
+    made = GradientTrace("none, seed 0", steps, norm, 1.5 * norm, variables, clipped, loss, 1.2 * loss, [], None, {}, 100)
+    return replace(made, **changes)
+
+
+def stability(height: int = 3, width: int = 4, **changes: Any) -> StabilityMap:
+    values = np.arange(height * width, dtype=float).reshape(height, width) + 50
+    made = StabilityMap(
+        metric="holdout accuracy (%)",
+        axis="learning rate",
+        columns=[f"{10.0 ** (index - width):g}" for index in range(width)],
+        rows=[f"clipnorm {index + 1}" for index in range(height)],
+        values=values,
+        diverged=np.zeros_like(values),
+        best=[width - 1] * height,
+        higher_is_better=True,
+    )
+    return replace(made, **changes)
+
+
+def marked(axes: Axes, marker: str) -> list[tuple[float, float]]:
+    """Where these markers stand, in the axes' units or, where they stand at an edge, its share of the height."""
+    lines = [line for line in axes.lines if line.get_marker() == marker]
+    return [(float(x), float(y)) for line in lines for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+
+
+def texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def strip(figure: Figure) -> Axes:
+    """The strip of clipped steps: the one beneath the first panel."""
+    [found] = figure.axes[0].child_axes
+    return found
+
+
+def assert_nothing_is_cut(figure: Figure) -> None:
+    """All that is drawn outside the axes too lies inside the picture, but for rounding."""
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert box.x0 >= -0.01
+    assert box.y0 >= -0.01
+    assert box.x1 <= width + 0.01
+    assert box.y1 <= height + 0.01
+
+
+def test_norms_are_logarithmic_and_all_panels_share_the_steps() -> None:
+    norm, variables, loss = gradients_figure(trace()).axes
+    assert [axes.get_yscale() for axes in (norm, variables, loss)] == ["log", "log", "linear"]
+    assert norm.get_shared_x_axes().joined(norm, variables)
+    assert norm.get_shared_x_axes().joined(norm, loss)
+    assert loss.get_xlabel() == "step"
+
+
+def test_the_loss_is_logarithmic_only_where_it_spans_more_than_two_powers_of_ten() -> None:
+    for largest, scale in ((1e3, "log"), (90.0, "linear")):
+        loss = np.linspace(1, largest, 40)
+        assert gradients_figure(trace(loss=loss, largest_loss=loss)).axes[2].get_yscale() == scale
+
+
+def test_a_healthy_norm_stays_in_the_middle_and_an_explosion_fills_the_panel() -> None:
+    for factor, share in ((1.0, (0, 0.4)), (np.logspace(0, 30, 40), (0.8, 1)), (np.logspace(0, -8, 40), (0.8, 1))):
+        healthy = trace(factor=factor)
+        low, high = np.log10(gradients_figure(healthy).axes[0].get_ylim())
+        assert high - low >= 2
+        drawn = np.ptp(np.log10(healthy.median_norm)) / (high - low)
+        assert share[0] <= drawn <= share[1]
+
+
+def test_every_variable_is_named_beside_its_line_and_told_apart_in_grey() -> None:
+    figure = gradients_figure(trace())
+    lines = [line for line in figure.axes[1].lines if len(line.get_xdata()) == 40]
+    assert set(VARIABLES) <= set(texts(figure.axes[1]))
+    assert len({(line.get_color(), str(line.get_linestyle())) for line in lines}) == len(VARIABLES)
+    boxes = sorted((text.get_window_extent() for text in figure.axes[1].texts), key=lambda box: box.y0)
+    assert all(upper.y0 >= lower.y1 - 4 for lower, upper in itertools.pairwise(boxes))
+
+
+def test_the_strip_is_darker_where_more_steps_were_clipped() -> None:
+    drawn = strip(gradients_figure(trace(clipped=np.linspace(0, 0.5, 40))))
+    [mesh] = [artist for artist in drawn.collections if isinstance(artist, QuadMesh)]
+    shades = [luminance(colour) for colour in mesh.to_rgba(mesh.get_array()).reshape(-1, 4)]
+    assert shades == sorted(shades, reverse=True)
+    assert shades[0] == 1
+    assert 0 < shades[-1] < 0.5  # Black is for bins of which all steps were clipped.
+    assert mesh.get_coordinates()[0, [0, -1], 0].tolist() == [0.5, 400.5]
+    assert texts(drawn) == ["clipped", "25% of steps"]
+
+
+def test_spikes_stand_at_their_steps_and_norms_and_those_without_one_at_the_top() -> None:
+    axes = gradients_figure(trace(spikes=[(31, 20.0), (77, math.inf), (120, 300.0), (350, math.nan)])).axes[0]
+    places = marked(axes, "^")
+    assert places[:2] == [(31, 20), (120, 300)]
+    assert [step for step, _ in places[2:]] == [77, 350]
+    assert all(0.9 < height <= 1 for _, height in places[2:])
+    assert axes.get_ylim()[1] > 300
+    assert {"▲ 2 spikes", "△ 2 not finite"} <= set(texts(axes))
+
+
+def test_thresholds_stand_in_the_panel_of_what_they_bound() -> None:
+    bounds = {"all together": 1.2, "each element": 0.4, "lstm/bias": 0.3, "dense/bias": 1e-20}
+    norm, variables, _ = gradients_figure(trace(thresholds=bounds)).axes
+    dotted = [{line.get_ydata()[0] for line in axes.lines if len(line.get_xdata()) == 2} for axes in (norm, variables)]
+    assert dotted == [{1.2}, {0.4, 0.3}]
+    assert "threshold 1.2 (all together)" in texts(norm)
+    assert {"threshold 0.4 (each element)", "threshold 1e-20 (dense/bias) ↓"} <= set(texts(variables))
+    assert variables.get_ylim()[0] > 1e-3  # A threshold that is far away doesn't flatten the curves.
+
+
+def test_divergence_is_marked_in_every_panel_and_said() -> None:
+    figure = gradients_figure(trace(diverged=1400))
+    for axes in figure.axes:
+        assert [step for step, _ in marked(axes, "X")] == [1400]
+        assert axes.get_xlim()[1] > 1400
+    assert "diverged at step 1,400" in texts(figure.axes[0])
+
+
+def test_zero_norms_are_marked_at_the_bottom() -> None:
+    norm = np.array([1.0, 0, 0, 1e-30, 1e38])
+    made = trace(5, median_norm=norm, largest_norm=norm, variable_norms={"a": norm, "dead": np.zeros(5)})
+    axes = gradients_figure(made).axes
+    assert [step for step, _ in marked(axes[0], "v")] == made.steps[1:3].tolist()
+    assert "▽ zero" in texts(axes[0])
+    assert "dead: all zero" in texts(axes[1])
+    assert axes[0].get_ylim()[0] < 1e-30
+    assert axes[0].get_ylim()[1] > 1e38
+
+
+def test_an_axis_of_epochs_appears_with_the_second_epoch() -> None:
+    for pace, labels in ((100, ["epoch"]), (400, [])):
+        assert [axes.get_xlabel() for axes in gradients_figure(trace(steps_per_epoch=pace)).axes[2].child_axes] == labels
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bins", [1, 3, 1000])
+def test_a_trace_of_nothing_finite_is_drawn(bins: int, tmp_path: Path) -> None:
+    nothing = np.full(bins, np.nan)
+    figure = gradients_figure(
+        trace(
+            bins,
+            median_norm=nothing,
+            largest_norm=nothing,
+            variable_norms={"lstm/kernel": nothing},
+            clipped=nothing,
+            loss=nothing,
+            largest_loss=nothing,
+            spikes=[(1, math.nan)],
+            diverged=1,
+            thresholds={"all together": 1.0, "each variable": 1.0},
+        )
+    )
+    save(figure, [tmp_path / "gradients.png"])
+    assert "nothing finite above zero" in texts(figure.axes[0])
+    assert "lstm/kernel: nothing finite" in texts(figure.axes[1])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "made",
+    [
+        trace(1),
+        trace(1000),
+        trace(factor=np.logspace(-30, 38, 40, dtype=np.float32)),
+        trace(steps=np.linspace(500, 999_500, 40), thresholds={"all together": 1.0}),
+        trace(variable_norms={}, thresholds={"each variable": math.inf}),
+        trace(variable_norms={f"bidirectional/forward_lstm/kernel_{index}": np.full(40, 2.0**index) for index in range(20)}),
+        trace(title="clipvalue+" + ",".join(f"optimizer.parameter_{index}=0.1" for index in range(8))),
+    ],
+    ids=["one bin", "most bins", "wide range", "a million steps", "no variable", "many variables", "long title"],
+)
+def test_gradients_of_any_length_and_range_are_drawn_whole(made: GradientTrace) -> None:
+    assert_nothing_is_cut(gradients_figure(made))
+
+
+def frames(axes: Axes) -> set[tuple[int, int]]:
+    """Row and column of each framed cell."""
+    found = [patch for patch in axes.patches if isinstance(patch, Rectangle) and not patch.get_fill()]
+    return {(int(patch.get_y()), int(patch.get_x())) for patch in found}
+
+
+def test_the_best_cell_of_each_row_is_framed_and_arrows_point_beyond_the_grid() -> None:
+    figure = stability_figure(stability(4, 5, best=[2, None, 0, 4]))
+    axes = figure.axes[0]
+    assert frames(axes) == {(0, 2), (2, 0), (3, 4)}
+    assert [(math.floor(x), math.floor(y)) for x, y in marked(axes, "<")] == [(0, 2)]
+    assert [(math.floor(x), math.floor(y)) for x, y in marked(axes, ">")] == [(4, 3)]
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["best of its row", "best at the grid's edge: a better one may lie beyond"]
+
+
+def test_cells_say_their_value_and_only_where_runs_diverged_their_share() -> None:
+    values = np.array([[85.34, 9.999, 0.01234], [100, 1234567, np.nan]])
+    diverged = np.array([[0, 0.6, 0.001], [1, 0, np.nan]])
+    figure = stability_figure(stability(2, 3, values=values, diverged=diverged, best=[0, None]))
+    cells = ["85.3", "10.0\n60% div.", "0.0123\n<1% div.", "100\n100% div.", "1.23e+06"]
+    assert texts(figure.axes[0]) == cells
+    hatched = [patch for patch in figure.axes[0].patches if patch.get_hatch()]
+    assert [(int(patch.get_y()), int(patch.get_x())) for patch in hatched] == [(1, 2)]
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told[-2:] == ["no run", "div.: share of runs that diverged"]
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_better_is_brighter_and_the_texts_stand_out(higher_is_better: bool) -> None:
+    figure = stability_figure(stability(6, 8, higher_is_better=higher_is_better))
+    [mesh] = [artist for artist in figure.axes[0].collections if isinstance(artist, QuadMesh)]
+    shades = [luminance(colour) for colour in mesh.to_rgba(mesh.get_array()).reshape(-1, 4)]
+    assert shades == sorted(shades, reverse=not higher_is_better)
+    for shade, text in zip(shades, figure.axes[0].texts, strict=True):
+        low, high = sorted((shade, luminance(text.get_color())))
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+    assert figure.axes[1].get_ylabel().replace("\n", " ").startswith("holdout accuracy (%)")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "made",
+    [
+        stability(1, 1),
+        stability(20, 12, diverged=np.ones((20, 12))),
+        stability(12, 20),
+        stability(1, 2, metric="area under the training-loss curve of the holdout split (nats)"),
+        stability(3, 2, rows=["none", "clipvalue 0.5", "global_clipnorm 1 with optimizer.momentum=0.9, model.units=64"]),
+        stability(3, 3, columns=["optimizer.momentum=0.9 and more", "short", "optimizer.nesterov=true"]),
+        stability(2, 2, values=np.full((2, 2), np.nan), diverged=np.full((2, 2), np.nan), best=[None, None]),
+        stability(2, 2, values=np.array([[np.inf, -np.inf], [0, 0]])),
+    ],
+    ids=["one cell", "tall", "wide", "long metric", "long rows", "long columns", "no run", "infinite"],
+)
+def test_maps_of_any_size_are_drawn_whole(made: StabilityMap) -> None:
+    figure = stability_figure(made)
+    assert_nothing_is_cut(figure)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(made.rows)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: comparison_figure(panels(["a", "b"], 2, 4)),
+        lambda: differences_figure("difference", [DifferenceRow("a", [0.1, 0.2], 0.15, -math.inf, math.inf)]),
+        lambda: gradients_figure(trace(spikes=[(3, 9.0), (4, math.inf)], diverged=400, thresholds={"each element": 0.4})),
+        lambda: stability_figure(stability(values=np.array([[1.0, np.nan]] * 3), diverged=np.zeros((3, 2)), best=[0] * 3)),
+    ],
+    ids=["comparison", "differences", "gradients", "stability"],
+)
+def test_the_same_picture_gives_the_same_bytes(draw: Callable[[], Figure], tmp_path: Path) -> None:
+    first, second = tmp_path / "first.svg", tmp_path / "second.svg"
+    save(draw(), [first])
+    save(draw(), [second])
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_percentages_say_none_and_all_only_where_that_is_so() -> None:
+    assert [percent(share) for share in (0, 1e-9, 0.5, 0.999, 1)] == ["0%", "<1%", "50%", ">99%", "100%"]
+
+
+def test_pale_colours_are_darkened_for_text() -> None:
+    contrasts: npt.NDArray[Any] = np.array(
+        [1.05 / (luminance(ink(colour)) + 0.05) for colour in ("#E69F00", "#56B4E9", "#CC79A7")]
+    )
+    assert (contrasts > 3).all()
+    assert ink("#0072B2") == "#0072b2"

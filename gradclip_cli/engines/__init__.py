@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,13 +39,18 @@ class StepRecords:
     """(S, V) norm of the gradient that the optimizer used."""
     applied_max_abs: FloatArray
     """(S, V) largest absolute element of the same."""
-    clipped: BoolArray
-    """(S,) whether the rule's threshold was exceeded."""
+    excess: FloatArray
+    """(S,) how many times its bound the gradient was at most, as the rule measures it; 0 without a bound."""
     weights_finite: BoolArray
     """(S, V) whether each variable held only finite values after the update."""
 
     def __len__(self) -> int:
         return len(self.loss)
+
+    @property
+    def clipped(self) -> BoolArray:
+        """(S,) whether the rule's threshold was exceeded."""
+        return np.asarray(self.excess > 1)
 
     @property
     def global_norm(self) -> FloatArray:
@@ -56,6 +61,11 @@ class StepRecords:
     def applied_global_norm(self) -> FloatArray:
         """(S,) norm of all gradients together, as the optimizer used them."""
         return joint_norm(self.applied_norm)[:, 0]
+
+    @classmethod
+    def joined(cls, pieces: Sequence[StepRecords]) -> StepRecords:
+        """The records of several pieces, in order."""
+        return cls(**{field.name: np.concatenate([getattr(piece, field.name) for piece in pieces]) for field in fields(cls)})
 
     def first(self, steps: int) -> StepRecords:
         """The records of the first `steps` steps."""
@@ -80,7 +90,7 @@ class Engine(Protocol):
         ...
 
     def reset(self, weights: Weights, *, learning_rate: float) -> None:
-        """Take these weights, fresh optimizer slots and step 0."""
+        """Take these weights, fresh optimizer slots, an empty memory of the clipping rule and step 0."""
         ...
 
     def train(self, batches: IntArray) -> StepRecords:
@@ -96,7 +106,7 @@ class Engine(Protocol):
         ...
 
     def state(self) -> dict[str, Array]:
-        """Copy out all that resuming needs: weights, optimizer slots, step count."""
+        """Copy out all that resuming needs: weights, optimizer slots, step count, the clipping rule's memory."""
         ...
 
     def restore(self, state: Mapping[str, Array]) -> None:

@@ -1,7 +1,9 @@
 """The Keras engine: Keras layers, loss and optimizer, with a chunk of steps in one compiled TensorFlow loop.
 
-`clipvalue`, `clipnorm` and `global_clipnorm` are the Keras optimizer's own arguments and keep Keras's behaviour. The
-gradient recorded as applied is the one that the optimizer's `update_step` receives, not a second computation.
+`clipvalue`, `clipnorm` and `global_clipnorm` are the Keras optimizer's own arguments and keep Keras's behaviour; with
+thresholds of single layers, and for every other rule, the gradients are clipped by `gradclip_cli.clipping` before the
+optimizer gets them. The gradient recorded as applied is the one that the optimizer's `update_step` receives, not a second
+computation.
 """
 
 from __future__ import annotations
@@ -9,13 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gradclip_cli.engines.silence import silenced_stderr
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with silenced_stderr():  # TensorFlow reports on the machine before its log level counts.
     import keras
     import tensorflow as tf
@@ -23,7 +26,7 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.config.list_physical_devices()
     tf.get_logger().setLevel("ERROR")
 
-from gradclip_cli.clipping import RULES
+from gradclip_cli.clipping import RULES, Clipped, Situation
 from gradclip_cli.data import CLASSES, Dataset
 from gradclip_cli.engines import Array, Evaluation, FloatArray, IntArray, StepRecords
 from gradclip_cli.errors import EngineError
@@ -32,22 +35,28 @@ from gradclip_cli.weights import Weights
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
 EVALUATION_BATCH = 1000
+KERAS_MODES = ("clipvalue", "clipnorm", "global_clipnorm")
 RECURRENT_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
 
 
 def build_model(model: Model, time_steps: int, features: int, classes: int) -> keras.Sequential:
-    """The article's model: one recurrent layer and a dense one that gives logits. Layers have explicit names."""
+    """The article's model: recurrent layers and a dense one that gives logits. Layers have explicit names."""
     penalty = model.regularizer
     regularizer = keras.regularizers.L1L2(penalty.l1, penalty.l2) if penalty.l1 or penalty.l2 else None
-    recurrent = RECURRENT_LAYERS[model.cell](
-        model.units,
-        activation=model.activation,
-        kernel_regularizer=regularizer,
-        recurrent_regularizer=regularizer,
-        name=model.cell,
-    )
+    *_, last = model.layers
+    recurrent = [
+        RECURRENT_LAYERS[model.cell](
+            units,
+            activation=model.activation,
+            return_sequences=name != last,
+            kernel_regularizer=regularizer,
+            recurrent_regularizer=regularizer,
+            name=name,
+        )
+        for name, units in model.layers.items()
+    ]
     dense = keras.layers.Dense(classes, kernel_regularizer=regularizer, name="dense")
-    return keras.Sequential([keras.Input((time_steps, features)), recurrent, dense])
+    return keras.Sequential([keras.Input((time_steps, features)), *recurrent, dense])
 
 
 def sample_losses(loss: Loss) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -62,10 +71,15 @@ def sample_losses(loss: Loss) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
 
 
 def build_optimizer(config: Config) -> keras.optimizers.Optimizer:
-    """The Keras optimizer that a config describes, with its clipping argument."""
-    clipping: dict[str, float] = {} if config.threshold is None else {config.clipping.mode: config.threshold}
+    """The Keras optimizer that a config describes, with its clipping argument where Keras does the clipping."""
+    clipping: dict[str, Any] = {config.clipping.mode: config.threshold} if clipped_by_keras(config) else {}
     arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate, **clipping}
     return _optimizer_class(config.optimizer.name)(**arguments)
+
+
+def clipped_by_keras(config: Config) -> bool:
+    """Whether the Keras optimizer clips by itself: it knows three rules, each with one threshold for all layers."""
+    return config.clipping.mode in KERAS_MODES and not config.clipping.layer_thresholds
 
 
 def _optimizer_class(name: str) -> type[keras.optimizers.Optimizer]:
@@ -102,16 +116,18 @@ class TensorFlowEngine:
     def __init__(self, config: Config, dataset: Dataset) -> None:
         use_one_thread()
         self._config = config
-        images = dataset.train_images
-        self._model = build_model(config.model, images.shape[1], images.shape[2], CLASSES)
+        self._model = build_model(config.model, *config.data.sequence_shape, CLASSES)
         self._applied: list[tf.Tensor] = []
         self._optimizer = _recording(build_optimizer(config), self._applied)
         self._optimizer.build(self._model.trainable_variables)
         self._loss = sample_losses(config.loss)
-        self._images, self._labels = tf.constant(images), tf.constant(dataset.train_labels, tf.int32)
+        self._images, self._labels = tf.constant(dataset.train_images), tf.constant(dataset.train_labels, tf.int32)
         self._test_images = tf.constant(dataset.evaluation_images)
         self._test_labels = tf.constant(dataset.evaluation_labels, tf.int32)
         self._names = {f"{layer.name}/{v.name}": v for layer in self._model.layers for v in layer.trainable_variables}
+        self._rule = RULES[config.clipping.mode]
+        self._thresholds = config.thresholds(self.variables)
+        self._memory = {key: tf.Variable(value) for key, value in self._rule.memory(config.clipping.settings).items()}
         self._train = tf.function(self._train_chunk, jit_compile=config.engine.jit)
         self._evaluate = tf.function(self._evaluate_all, jit_compile=config.engine.jit)
 
@@ -127,6 +143,8 @@ class TensorFlowEngine:
         fresh.build(self._model.trainable_variables)
         for variable, start in zip(self._optimizer.variables, fresh.variables, strict=True):
             variable.assign(start)
+        for key, value in self._rule.memory(self._config.clipping.settings).items():
+            self._memory[key].assign(value)
         self._optimizer.learning_rate = learning_rate
 
     def train(self, batches: IntArray) -> StepRecords:
@@ -144,13 +162,16 @@ class TensorFlowEngine:
         slots = {
             f"optimizer/{index}": np.array(variable.value.numpy()) for index, variable in enumerate(self._optimizer.variables)
         }
-        return {**self.weights(), **slots}
+        memory = {f"clipping/{key}": np.array(variable.numpy()) for key, variable in self._memory.items()}
+        return {**self.weights(), **slots, **memory}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         for name, variable in self._names.items():
             variable.assign(state[name])
         for index, variable in enumerate(self._optimizer.variables):
             variable.assign(state[f"optimizer/{index}"])
+        for key, variable in self._memory.items():
+            variable.assign(state[f"clipping/{key}"])
 
     def save(self, path: Path) -> None:
         self._model.save(path)
@@ -162,7 +183,7 @@ class TensorFlowEngine:
         return np.asarray(rows.numpy())[: len(batches)]
 
     def _train_chunk(self, batches: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
-        width = 3 + 5 * len(self._names)
+        width = 4 + 5 * len(self._names)
         rows = tf.TensorArray(tf.float64, size=CHUNK, element_shape=(width,))
 
         def step(index: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
@@ -172,7 +193,7 @@ class TensorFlowEngine:
         return rows.stack()
 
     def _step(self, batch: tf.Tensor) -> tf.Tensor:
-        """Take one optimizer step and return its record as a row: three numbers, then five for each variable."""
+        """Take one optimizer step and return its record as a row: four numbers, then five for each variable."""
         inputs, labels = self._inputs(tf.gather(self._images, batch)), tf.gather(self._labels, batch)
         weights = [variable.value for variable in self._names.values()]
         with tf.GradientTape() as tape:
@@ -181,9 +202,22 @@ class TensorFlowEngine:
             total = loss + penalty
         gradients = tape.gradient(total, weights)
         self._applied.clear()
-        self._optimizer.apply(gradients, self._model.trainable_variables)
-        scalars = [tf.cast(value, tf.float64) for value in (loss, penalty, self._correct(labels, logits))]
+        clipped = self._clip(gradients, weights)
+        self._optimizer.apply(clipped.gradients, self._model.trainable_variables)
+        excess = tf.zeros(()) if clipped.excess is None else clipped.excess
+        scalars = [tf.cast(value, tf.float64) for value in (loss, penalty, self._correct(labels, logits), excess)]
         return tf.stack([*scalars, *self._gradient_columns(gradients, self._applied), *self._finite_columns()])
+
+    def _clip(self, gradients: list[tf.Tensor], weights: list[tf.Tensor]) -> Clipped:
+        """Clip by our own rule, and let it remember; what the optimizer clips by itself is left to it."""
+        if clipped_by_keras(self._config):
+            return Clipped(gradients)
+        memory = {key: variable.value() for key, variable in self._memory.items()}
+        situation = Situation(gradients, self._thresholds, weights, self._config.clipping.settings, memory)
+        clipped = self._rule.apply(situation, keras.ops)
+        for key, variable in self._memory.items():
+            variable.assign(tf.cast(clipped.memory[key], variable.dtype))
+        return clipped
 
     def _gradient_columns(self, gradients: list[tf.Tensor], applied: list[tf.Tensor]) -> list[tf.Tensor]:
         return [*map(_norm, gradients), *map(_max_abs, gradients), *map(_norm, applied), *map(_max_abs, applied)]
@@ -192,7 +226,11 @@ class TensorFlowEngine:
         return [tf.cast(tf.reduce_all(tf.math.is_finite(v.value)), tf.float64) for v in self._names.values()]
 
     def _inputs(self, images: tf.Tensor) -> tf.Tensor:
-        return tf.cast(images, tf.float32) / self._config.data.scale
+        data = self._config.data
+        pixels = tf.cast(images, tf.float32)
+        if data.pool > 1:
+            pixels = tf.nn.avg_pool2d(pixels[..., None], data.pool, data.pool, "VALID")
+        return tf.reshape(pixels, (-1, *data.sequence_shape)) / data.scale
 
     def _penalty(self) -> tf.Tensor:
         return tf.add_n(self._model.losses) if self._model.losses else tf.constant(0.0)
@@ -222,15 +260,14 @@ class TensorFlowEngine:
 
     def _records(self, rows: FloatArray) -> StepRecords:
         """Take rows of `_step` apart."""
-        loss, penalty, correct = rows[:, 0], rows[:, 1], rows[:, 2].astype(np.int64)
-        norm, max_abs, applied_norm, applied_max_abs, finite = np.split(rows[:, 3:], 5, axis=1)
+        loss, penalty, correct, excess = rows[:, 0], rows[:, 1], rows[:, 2].astype(np.int64), rows[:, 3]
+        norm, max_abs, applied_norm, applied_max_abs, finite = np.split(rows[:, 4:], 5, axis=1)
         for norms, largest in ((norm, max_abs), (applied_norm, applied_max_abs)):
             largest[np.isnan(norms)] = np.nan  # XLA's maximum passes over NaN.
-        threshold = self._config.threshold
-        rule = RULES[self._config.clipping.mode]
-        clipped = np.zeros(len(rows), bool) if threshold is None else rule.exceeded(norm, max_abs, threshold)
+        if self._rule.measure:
+            excess = self._rule.excess(norm, max_abs, self._thresholds)
         return StepRecords(
-            loss, penalty, correct, norm, max_abs, applied_norm, applied_max_abs, clipped, weights_finite=finite.astype(bool)
+            loss, penalty, correct, norm, max_abs, applied_norm, applied_max_abs, excess, weights_finite=finite.astype(bool)
         )
 
 

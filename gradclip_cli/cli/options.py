@@ -1,0 +1,108 @@
+"""What commands share: options, completions in the shell, JSON and exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from gradclip_cli.store import RunDirectory
+
+JSON_SCHEMA = 1
+DIVERGED = 3
+INTERRUPTED = 130
+RESULTS = Path("results")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+data_directory_option = click.option(
+    "--data-dir", type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder with Fashion-MNIST's four files (or GRADCLIP_DATA); else it is looked for and fetched.",
+)  # fmt: skip
+
+
+def results_option(default: Path | None = RESULTS, told: str = "Folder of the runs.") -> Callable[[Command], Command]:
+    """`--results`: eager, since the completions of other parameters look there."""
+    return click.option(
+        "--results",
+        type=click.Path(path_type=Path),
+        default=default,
+        show_default=default is not None,
+        is_eager=True,
+        metavar="DIR",
+        help=told,
+    )
+
+
+def seeds_option(default: str | None = None, otherwise: str = "") -> Callable[[Command], Command]:
+    """`--seeds`; `otherwise` ends its help where there is no default."""
+    told = f"10 (the first ten: 0 to 9), 0-9, or 1,5,7{otherwise}."
+    return click.option("--seeds", default=default, show_default=True, metavar="SEEDS", help=told)
+
+
+def complete_configs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of shipped configs, and files."""
+    from gradclip_cli import config
+
+    names = [CompletionItem(name) for name in config.shipped_names() if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")]
+
+
+def complete_sweeps(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of shipped sweeps, and files."""
+    from gradclip_cli import config
+
+    names = [CompletionItem(name) for name in config.shipped_sweeps() if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")]
+
+
+def complete_settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Keys that a config may hold."""
+    from gradclip_cli import config
+
+    return [f"{key}=" for key in config.known_keys() if key.startswith(incomplete)]
+
+
+settings_option = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", shell_complete=complete_settings,
+    help="Override a key, such as optimizer.learning_rate=0.1; repeatable. The arm's name tells it.",
+)  # fmt: skip
+
+
+def complete_arms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Arms that have runs."""
+    arms = dict.fromkeys(run.arm for run in _stored_runs(context))
+    return [arm for arm in arms if arm.startswith(incomplete)]
+
+
+def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Single runs, by name."""
+    names = [run_name(run) for run in _stored_runs(context)]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _stored_runs(context: click.Context) -> list[RunDirectory]:
+    from gradclip_cli import store
+
+    return store.runs(context.params.get("results") or RESULTS)
+
+
+def run_name(run: RunDirectory) -> str:
+    """What a run is called on the command line."""
+    return f"{run.arm}/seed-{run.seed}"
+
+
+def run_facts(run: RunDirectory) -> dict[str, Any]:
+    """Which run it is, for JSON."""
+    return {"arm": run.arm, "seed": run.seed, "path": str(run.path)}
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """Print JSON that tells its schema."""
+    click.echo(json.dumps({"schema": JSON_SCHEMA, **content}, indent=2, allow_nan=False))

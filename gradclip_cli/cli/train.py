@@ -1,0 +1,316 @@
+"""Commands that train: run, reproduce, sweep, suggest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gradclip_cli.cli.options import (
+    DIVERGED,
+    RESULTS,
+    complete_configs,
+    complete_sweeps,
+    data_directory_option,
+    json_option,
+    print_json,
+    results_option,
+    run_facts,
+    seeds_option,
+    settings_option,
+)
+from gradclip_cli.errors import GradclipError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gradclip_cli.experiments.reproduce import Reproduction
+    from gradclip_cli.experiments.sweep import Result as SweepResult
+    from gradclip_cli.pace import Pace
+    from gradclip_cli.runner import PlannedRun, Result
+    from gradclip_cli.sweeps import Sweep
+
+MOST_RUNS = 10_000
+TOLD_RUNS = 10
+
+
+@click.command()
+@click.argument("configs", nargs=-1, required=True, metavar="CONFIG...", shell_complete=complete_configs)
+@seeds_option(otherwise="; else each config's own")
+@settings_option
+@results_option()
+@data_directory_option
+@click.option("--force", is_flag=True, help="Train again what is finished, and replace what holds another config.")
+@click.option("--dry-run", is_flag=True, help="Show what would be trained, and stop.")
+@click.option("--save-model", is_flag=True, help="Save each complete run's model as model.keras.")
+@json_option
+@click.pass_context
+def run(
+    context: click.Context, configs: Sequence[str], seeds: str | None, settings: Sequence[str], results: Path,
+    data_dir: Path | None, force: bool, dry_run: bool, save_model: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Train configs: files, or shipped ones by name (none, clipnorm, clipvalue, ...).
+
+    Each run gets DIR/ARM/seed-N with metrics.csv (a row an epoch), steps.csv (a row a step), config.yaml and run.json.
+    Finished runs are left as they are. Exit 3 tells that a run diverged.
+    """
+    from gradclip_cli import config as loading
+
+    given = loading.load_all(configs, settings)
+    chosen_seeds = loading.parse_seeds(seeds) if seeds is not None else None
+
+    from gradclip_cli import runner
+
+    planned = runner.plan(given, chosen_seeds, results, force=force)
+    if dry_run:
+        _print_plan(planned, as_json)
+        return
+    try:
+        ended = _train(context, planned, data_dir, save_model=save_model)
+    except runner.Interrupted as interruption:
+        _print_results(interruption.results, as_json)
+        raise
+    _print_results(ended, as_json)
+    _require_none_failed(ended)
+    if diverged := _count(ended, "diverged"):
+        click.echo(f"{diverged} of {len(ended)} runs diverged.", err=True)
+        context.exit(DIVERGED)
+
+
+@click.command()
+@seeds_option(default="10")
+@results_option(default=Path("results/reproduce"), told="Folder of the runs and the report.")
+@data_directory_option
+@click.option("--dry-run", is_flag=True, help="Show what would be trained and about how long it takes, and stop.")
+@json_option
+@click.pass_context
+def reproduce(context: click.Context, seeds: str, results: Path, data_dir: Path | None, dry_run: bool, as_json: bool) -> None:
+    """Answer the article's claims: train its arms over many seeds, compare them, write report.md and claims.json.
+
+    Trains none, clipnorm and clipvalue; a control that shows what rounding alone does; an explosive setting, unclipped
+    and clipped; and the three arms under Adam. Interrupted, the same command goes on with the runs that are missing.
+    """
+    from gradclip_cli import config
+
+    chosen = config.parse_seeds(seeds)
+
+    from gradclip_cli.experiments import reproduce as experiment
+
+    planned = experiment.plan_reproduction(chosen, results)
+    _say(context, _estimate(planned), even_if_quiet=dry_run)
+    if dry_run:
+        _print_plan(planned, as_json)
+        return
+    experiment.record_plan(chosen, results)
+    _require_none_failed(_train(context, planned, data_dir), then=", then reports")
+    reproduction = experiment.answer_claims(chosen, results)
+    experiment.write_reproduction(reproduction, results)
+    if as_json:
+        click.echo(reproduction.to_json(), nl=False)
+        return
+    _print_claims(reproduction)
+    click.echo(f"report: {results / 'report.md'}", err=True)
+
+
+@click.command()
+@click.argument("sweep_file", metavar="SWEEP", shell_complete=complete_sweeps)
+@results_option(default=None, told="Folder of the runs and the report.  [default: results/ and the sweep's name]")
+@data_directory_option
+@click.option("--dry-run", is_flag=True, help="Show the plan, with the time that a step takes here, and stop.")
+@click.option("--yes", is_flag=True, help=f"Train more than {MOST_RUNS:,} runs.")
+@json_option
+@click.pass_context
+def sweep(
+    context: click.Context, sweep_file: str, results: Path | None, data_dir: Path | None, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    """Train a grid of arms and draw its stability map: SWEEP is a file, or a shipped one by name (stability, explode).
+
+    Then each row's best learning rate, chosen on the holdout, is trained with fresh seeds on all training images, and only
+    these runs are compared on the test set: does clipping help at its best rate? Interrupted, or with failed runs, the same
+    command goes on with what is missing.
+    """
+    from gradclip_cli import sweeps
+
+    chosen = sweeps.load(sweep_file, most_runs=sys.maxsize if yes else sweeps.MOST_RUNS)
+    folder = results or RESULTS / chosen.name
+
+    from gradclip_cli.experiments import sweep as experiment
+
+    planned = experiment.plan(chosen, folder)
+    _say(context, _plan_told(chosen, planned), even_if_quiet=dry_run)
+    if dry_run:
+        _print_plan(planned, as_json)
+        return
+    ended = _train(context, planned, data_dir)
+    _say(context, _tally(ended))
+    _require_none_failed(ended, then=", then reports")
+    result = experiment.read(chosen, folder)
+    planned = experiment.plan_best(result, folder)
+    if planned:
+        _say(context, f"At the best of each row, with fresh seeds: {_estimate(planned)}")
+        ended = _train(context, planned, data_dir)
+        _say(context, _tally(ended))
+        _require_none_failed(ended, then=", then reports")
+    result = experiment.compare_best(result, folder)
+    experiment.write(result, folder)
+    if as_json:
+        click.echo(experiment.to_json(result), nl=False)
+    else:
+        _print_sweep(result)
+    click.echo(f"report: {folder / 'report.md'}", err=True)
+
+
+def _plan_told(chosen: Sweep, planned: Sequence[PlannedRun]) -> str:
+    from gradclip_cli import pace as room
+
+    paces = room.measure_paces(planned)
+    grid = " x ".join(f"{len(axis.labels)} {axis.key}" for axis in chosen.axes)
+    fresh = f"; then each row's best with {len(chosen.fresh_seeds)} fresh seeds" if chosen.fresh_seeds else ""
+    pace = f" A step takes {', '.join(f'{pace.step * 1e3:.2f}' for pace in paces.values())} ms here." if paces else ""
+    shape = f"{chosen.name}: {grid} = {len(chosen.cells)} arms, {len(chosen.seeds)} seeds each{fresh}."
+    return f"{shape}\n{_estimate(planned, paces)}{pace}"
+
+
+def _print_sweep(result: SweepResult) -> None:
+    from gradclip_cli import report
+    from gradclip_cli.console import WIDE, output, simple_table
+    from gradclip_cli.experiments import sweep as experiment
+
+    console = output()
+    console.print(simple_table(experiment.best_columns(), experiment.best_rows(result), texts=["best at"]))
+    if result.best:
+        console.print()
+        columns, rows = report.verdict_columns(result.best.metric), report.verdict_rows(result.best)
+        without = ["seeds", "diverged"] if console.width < WIDE else []
+        console.print(simple_table(columns, rows, texts=["verdict"], without=without))
+    for sentence in [*(result.best.sentences if result.best else []), experiment.scope(result)]:
+        console.print(f"\n{sentence}", markup=False)
+
+
+@click.command()
+@click.argument("config", metavar="CONFIG", shell_complete=complete_configs)
+@click.option("--steps", type=click.IntRange(min=1), default=500, show_default=True, help="Length of the pilot.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the pilot.  [default: the config's own]")
+@settings_option
+@data_directory_option
+@json_option
+@click.pass_context
+def suggest(
+    context: click.Context,
+    config: str,
+    steps: int,
+    seed: int | None,
+    settings: Sequence[str],
+    data_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Suggest thresholds to try, from the gradients of a short unclipped pilot on a config's model and data.
+
+    For each rule: the YAML to paste, on what share of the pilot's steps it would have acted, and why. Nothing is stored.
+    """
+    from gradclip_cli import config as loading
+
+    chosen = loading.load(config, settings)
+    chosen = chosen if seed is None else chosen.with_seed(seed)
+    if chosen.clipping.mode != "none":
+        click.echo(f"{chosen.clipping.label} in {config} is ignored: the pilot runs without clipping.", err=True)
+
+    from gradclip_cli.console import DownloadDisplay, StepDisplay, output, simple_table
+    from gradclip_cli.experiments import suggest as experiment
+
+    with StepDisplay("pilot", steps, quiet=context.find_root().params["quiet"]) as display:
+        pilot = experiment.pilot(
+            chosen, steps, data_directory=data_dir, download_progress=DownloadDisplay(), report=display.update
+        )
+    if as_json:
+        print_json(experiment.to_dict(pilot))
+        return
+    for line in experiment.told(pilot):
+        click.echo(line)
+    if not pilot.sane_steps:
+        return
+    headings, rows = experiment.distribution(pilot)
+    output().print()
+    output().print(simple_table(headings, rows))
+    found = [[each.yaml, f"{each.clipped_share:.0%}", each.reason] for each in experiment.suggestions(pilot)]
+    if found:
+        output().print()
+        output().print(simple_table(["to try", "acts on", "because"], found, texts=["because"]))
+
+
+def _train(
+    context: click.Context, planned: Sequence[PlannedRun], data_directory: Path | None, *, save_model: bool = False
+) -> list[Result]:
+    from gradclip_cli import runner
+    from gradclip_cli.console import DownloadDisplay, RunDisplay
+
+    told = context.find_root().params
+    with RunDisplay(planned, quiet=told["quiet"], verbose=told["verbose"]) as display:
+        return runner.execute(
+            planned, display, save_model=save_model, data_directory=data_directory, download_progress=DownloadDisplay()
+        )
+
+
+def _say(context: click.Context, told: str, *, even_if_quiet: bool = False) -> None:
+    if even_if_quiet or not context.find_root().params["quiet"]:
+        click.echo(told, err=True)
+
+
+def _tally(ended: Sequence[Result]) -> str:
+    """How many runs ended how, and the names of those that diverged or failed."""
+    statuses = dict.fromkeys(result.status for result in ended)
+    counts = ", ".join(f"{_count(ended, status)} {status}" for status in statuses)
+    lines = [f"{len(ended)} runs: {counts}."]
+    for status in ("diverged", "failed"):
+        names = [result.run.label for result in ended if result.status == status]
+        shown = ", ".join(names[:TOLD_RUNS]) + (f" and {len(names) - TOLD_RUNS} more" if len(names) > TOLD_RUNS else "")
+        lines += [f"{status}: {shown}"] if names else []
+    return "\n".join(lines)
+
+
+def _require_none_failed(ended: Sequence[Result], then: str = "") -> None:
+    if failed := [f"{result.run.label} ({result.told})" for result in ended if result.status == "failed"]:
+        shown = "\n  ".join(failed[:TOLD_RUNS] + ["..."] * (len(failed) > TOLD_RUNS))
+        raise GradclipError(f"{len(failed)} of {len(ended)} runs failed; the same command trains them again{then}.\n  {shown}")
+
+
+def _count(ended: Sequence[Result], status: str) -> int:
+    return sum(result.status == status for result in ended)
+
+
+def _estimate(planned: Sequence[PlannedRun], paces: Mapping[str, Pace] | None = None) -> str:
+    from gradclip_cli import pace
+
+    seconds, size = pace.estimate(planned, paces)
+    todo = sum(run.action != "skip" for run in planned)
+    if not todo:
+        return f"All {len(planned)} runs are finished."
+    duration = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
+    return f"{todo} of {len(planned)} runs to train: about {duration} and {size / 1e6:.0f} MB."
+
+
+def _print_plan(planned: Sequence[PlannedRun], as_json: bool) -> None:
+    if as_json:
+        print_json({"runs": [{**run_facts(run.directory), "action": run.action, "reason": run.reason} for run in planned]})
+        return
+    for run in planned:
+        click.echo(f"{run.action:8} {run.directory.path}  ({run.reason})")
+
+
+def _print_results(ended: Sequence[Result], as_json: bool) -> None:
+    if as_json:
+        runs = [{**run_facts(result.run.directory), "status": result.status, "told": result.told} for result in ended]
+        print_json({"runs": runs})
+        return
+    for result in ended:
+        click.echo(f"{result.status:11} {result.run.directory.path}")
+
+
+def _print_claims(reproduction: Reproduction) -> None:
+    from gradclip_cli.console import output, simple_table
+
+    rows = [[claim.id, claim.claim, claim.verdict] for claim in reproduction.claims]
+    output().print(simple_table(["", "claim", "verdict"], rows, texts=["claim"]))

@@ -1,0 +1,317 @@
+"""One run's gradients: their norm, each variable's share in it, what was clipped, and the loss beneath."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.ticker
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from gradclip_cli.plots.style import FloatArray, LineEnd, ink, line_style, logarithmic, name_lines, percent, styled, text_width
+
+LINE, ENVELOPE, SPIKE, THRESHOLD, DIVERGED = "#000000", "#808080", "#D55E00", "#0072B2", "#C00000"
+JOINT = "all together"
+# In inches; the first gap holds the strip of clipped steps.
+PANEL_WIDTH, LEFT, TOP, BOTTOM, EPOCHS, GAPS = 7.4, 1.0, 0.75, 0.62, 0.53, (0.78, 0.5)
+# A threshold farther than this factor from the curves would flatten them: it is told at the edge instead.
+NEAR = 1e3
+
+
+@dataclass(frozen=True)
+class GradientTrace:
+    """One run's gradients in B >= 1 bins of steps, in order; NaN where there is nothing finite."""
+
+    title: str
+    steps: FloatArray
+    """(B,) middle step of each bin, from 1."""
+    median_norm: FloatArray
+    """(B,) median global L2 norm before clipping."""
+    largest_norm: FloatArray
+    """(B,) largest global L2 norm before clipping."""
+    variable_norms: Mapping[str, FloatArray]
+    """By variable: (B,) median L2 norm of its gradient before clipping."""
+    clipped: FloatArray
+    """(B,) share of clipped steps, 0 to 1."""
+    loss: FloatArray
+    """(B,) median loss."""
+    largest_loss: FloatArray
+    """(B,) largest loss."""
+    spikes: Sequence[tuple[int, float]]
+    """Step and global norm of steps far above the running median; the norm may be infinite or NaN."""
+    diverged: int | None
+    """Step at which the run ended in NaN or infinity."""
+    thresholds: Mapping[str, float]
+    """By what it bounds ("all together", "each variable", "each element", or a variable's name): the threshold."""
+    steps_per_epoch: int
+
+
+def gradients_figure(trace: GradientTrace) -> Figure:
+    """Draw three panels over one axis of steps: the global norm with what was clipped, each variable's norm, the loss."""
+    with styled():
+        heights = (2.8, max(2.4, 0.2 * (len(trace.variable_norms) + len(trace.thresholds))), 1.8)
+        figure = Figure()
+        panels = figure.subplots(3, 1, sharex=True)
+        ends = [draw(axes, trace) for draw, axes in zip((_draw_norm, _draw_variables, _draw_loss), panels, strict=True)]
+        bottom = _draw_steps(panels[-1], trace)
+        _draw_divergence(panels, trace)
+        width = LEFT + PANEL_WIDTH + 0.35 + max(1.0, text_width(name for panel in ends for _, name, _ in panel))
+        lines = textwrap.wrap(trace.title if len(trace.title) <= 80 else re.sub(r",(?=\S)", ", ", trace.title), 80)
+        height = _place(figure, panels, width, heights, bottom, TOP + 0.25 * max(0, len(lines) - 1))
+        figure.text(0.15 / width, 1 - 0.12 / height, "\n".join(lines), fontsize=13, weight="bold", va="top")
+        figure.draw_without_rendering()  # Only then are the axes' limits final.
+        for axes, panel_ends in zip(panels, ends, strict=True):
+            name_lines(axes, panel_ends, within=True)
+    return figure
+
+
+def _place(figure: Figure, panels: Sequence[Axes], width: float, heights: Sequence[float], bottom: float, top: float) -> float:
+    """Size the figure so that panels keep their size in inches, whatever stands around them; return its height."""
+    bottoms = bottom + np.cumsum([0, *(size + gap for size, gap in zip(heights[:0:-1], GAPS[::-1], strict=True))])[::-1]
+    height = float(bottoms[0] + heights[0] + top)
+    figure.set_size_inches(width, height)
+    for axes, low, size in zip(panels, bottoms, heights, strict=True):
+        axes.set_position((LEFT / width, low / height, PANEL_WIDTH / width, size / height))
+    return height
+
+
+def _draw_norm(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
+    """Draw the global norm, its spikes and its threshold, and how much was clipped; return what to write beside them."""
+    spikes = np.array([norm for _, norm in trace.spikes], dtype=float)
+    thresholds = {scope: value for scope, value in trace.thresholds.items() if scope == JOINT}
+    axes.set_title("Gradient norm before clipping")
+    axes.set_ylabel("global L2 norm")
+    _set_range(axes, trace.median_norm, [trace.largest_norm, spikes], thresholds)
+    ends = _draw_median(axes, trace.steps, trace.median_norm, trace.largest_norm)
+    ends += _draw_spikes(axes, trace.spikes) + _draw_zeros(axes, trace.steps, trace.median_norm)
+    _draw_clipped(axes, trace)
+    return ends + _draw_thresholds(axes, thresholds, {})
+
+
+def _draw_variables(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
+    """Draw each variable's norm and the thresholds for variables or elements; return the lines' ends."""
+    thresholds = {scope: value for scope, value in trace.thresholds.items() if scope != JOINT}
+    norms = list(trace.variable_norms.values())
+    axes.set_title("Gradient norm of each variable, before clipping")
+    axes.set_ylabel("L2 norm")
+    _set_range(axes, np.concatenate([*norms, np.empty(0)]), [], thresholds)
+    ends: list[LineEnd] = []
+    colours: dict[str, str] = {}
+    for index, (name, norm) in enumerate(trace.variable_norms.items()):
+        style = line_style(index)
+        colours[name] = style["color"]
+        shown = _positive(norm)
+        _draw_smooth(axes, trace.steps, shown, **style)
+        last = _known(shown)
+        told = name if len(last) else f"{name}: {'all zero' if (norm == 0).any() else 'nothing finite'}"
+        ends.append((float(last[-1]) if len(last) else axes.get_ylim()[0], told, ink(style["color"])))
+    if not any(np.isfinite(_positive(norm)).any() for norm in norms):
+        _say_nothing_to_draw(axes, "no finite gradient above zero")
+    return ends + _draw_thresholds(axes, thresholds, colours)
+
+
+def _draw_loss(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
+    """Draw the loss, on a log scale where it spans more than two powers of ten; return the lines' ends."""
+    axes.set_title("Loss")
+    axes.set_ylabel("loss")
+    ends = _draw_median(axes, trace.steps, trace.loss, trace.largest_loss)
+    losses = _known(_finite(np.concatenate([trace.loss, trace.largest_loss])))
+    above = losses[losses > 0]
+    axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
+    if not len(losses):
+        axes.set_yticks([])
+    elif losses.min() >= 0 and len(above) and above.max() / 100 > above.min():
+        _set_log_limits(axes, above.min(), above.max())
+    elif losses.min() >= 0:
+        axes.set_ylim(bottom=0)  # so that noise on a loss that goes nowhere looks as small as it is
+    return ends
+
+
+def _draw_steps(axes: Axes, trace: GradientTrace) -> float:
+    """Label the axis of steps, and that of epochs beneath it where there is more than one; return their inches."""
+    first, last = _edges(trace.steps)[[0, -1]]
+    last = max([last, *(step + 0.5 for step, _ in trace.spikes), (trace.diverged or 0) + 0.5])
+    axes.set_xlim(first - 0.01 * (last - first), last + 0.01 * (last - first))
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(_whole_numbers(8))
+    axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+    if last <= trace.steps_per_epoch + 1:
+        return BOTTOM
+    pace = trace.steps_per_epoch
+    epochs = axes.secondary_xaxis(-0.3, functions=(lambda step: np.divide(step, pace), lambda epoch: np.multiply(epoch, pace)))
+    epochs.set_xlabel("epoch")
+    epochs.xaxis.set_major_locator(_whole_numbers(10))
+    epochs.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+    return BOTTOM + EPOCHS
+
+
+def _whole_numbers(most: int) -> matplotlib.ticker.MaxNLocator:
+    return matplotlib.ticker.MaxNLocator(most, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+
+
+def _draw_divergence(panels: Sequence[Axes], trace: GradientTrace) -> None:
+    """Draw a line with a cross through all panels where the run diverged, and say it above the first."""
+    if trace.diverged is None:
+        return
+    cross: dict[str, Any] = {"color": DIVERGED, "markersize": 11, "markeredgecolor": "white", "zorder": 5}
+    for axes in panels:
+        axes.axvline(trace.diverged, color=DIVERGED, linewidth=1.4, zorder=1.6)
+        axes.plot(trace.diverged, 0.6, "X", transform=axes.get_xaxis_transform(), **cross)
+    told = f"diverged at step {trace.diverged:,}"
+    panels[0].annotate(told, (1, 1.02), xycoords="axes fraction", color=DIVERGED, weight="bold", ha="right", va="bottom")
+
+
+def _draw_median(axes: Axes, steps: FloatArray, median: FloatArray, largest: FloatArray) -> list[LineEnd]:
+    """Draw the median with the largest above it, or one line where bins hold a single step; return the lines' ends."""
+    log = axes.get_yscale() == "log"
+    middle, upper = (_positive(values) if log else _finite(values) for values in (median, largest))
+    if not (np.isfinite(middle).any() or np.isfinite(upper).any()):
+        _say_nothing_to_draw(axes, "nothing finite above zero" if log else "nothing finite")
+        return []
+    if np.array_equal(middle, upper, equal_nan=True):
+        _draw_line(axes, steps, middle, color=LINE, linewidth=1.5 if len(steps) <= 300 else 1.0)
+        return _end(middle, "each step", LINE)
+    axes.fill_between(steps, middle, upper, color=ENVELOPE, alpha=0.25, linewidth=0)
+    _draw_line(axes, steps, upper, color=ENVELOPE, linewidth=0.8)
+    _draw_smooth(axes, steps, middle, color=LINE)
+    return _end(upper, "largest", ENVELOPE) + _end(middle, "median", LINE)
+
+
+def _draw_smooth(axes: Axes, steps: FloatArray, values: FloatArray, **style: Any) -> None:
+    """Draw a line; where bins are many, thin, and its running median over it, whose dash can be told in the noise."""
+    reach = len(values) // 160 - 1
+    if reach < 1:
+        _draw_line(axes, steps, values, linewidth=1.5, **style)
+    else:
+        _draw_line(axes, steps, values, linewidth=0.7, alpha=0.5, color=style["color"])
+        axes.plot(steps, _running_median(values, reach), linewidth=1.6, **style)
+
+
+def _running_median(values: FloatArray, reach: int) -> FloatArray:
+    """Median of each value and its neighbours up to `reach` bins away, NaN where the value is."""
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, reach, constant_values=np.nan), 2 * reach + 1)
+    known = np.isfinite(values)
+    smooth = np.full(len(values), np.nan)
+    smooth[known] = np.nanmedian(windows[known], axis=1)
+    return smooth
+
+
+def _end(values: FloatArray, name: str, colour: str) -> list[LineEnd]:
+    known = _known(values)
+    return [(float(known[-1]), name, colour)] if len(known) else []
+
+
+def _draw_line(axes: Axes, steps: FloatArray, values: FloatArray, **style: Any) -> None:
+    """Draw a line, and a dot wherever a value stands alone between unknown ones, since a line needs two."""
+    axes.plot(steps, values, **style)
+    known = np.pad(np.isfinite(values), 1)
+    alone = known[1:-1] & ~known[:-2] & ~known[2:]
+    if alone.any():
+        axes.plot(steps[alone], values[alone], "o", color=style["color"], markersize=4)
+
+
+def _draw_spikes(axes: Axes, spikes: Sequence[tuple[int, float]]) -> list[LineEnd]:
+    """Mark spikes by triangles, at the top edge where the norm is not finite; return what to write beside them."""
+    finite = [(step, norm) for step, norm in spikes if np.isfinite(norm)]
+    endless = [step for step, norm in spikes if not np.isfinite(norm)]
+    ends: list[LineEnd] = []
+    if finite:
+        steps, norms = zip(*finite, strict=True)
+        axes.plot(steps, norms, "^", color=SPIKE, markersize=7, markeredgecolor="white", markeredgewidth=0.6, zorder=4)
+        ends.append((max(norms), f"▲ {len(finite):,} {'spike' if len(finite) == 1 else 'spikes'}", SPIKE))
+    if endless:
+        place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "zorder": 5}
+        axes.plot(endless, [0.97] * len(endless), "^", color=SPIKE, markerfacecolor="white", markersize=8, **place)
+        ends.append((axes.get_ylim()[1], f"△ {len(endless):,} not finite", SPIKE))
+    return ends
+
+
+def _draw_zeros(axes: Axes, steps: FloatArray, norms: FloatArray) -> list[LineEnd]:
+    """Mark bins whose median norm is zero, which a log scale can't show, at the bottom edge."""
+    zeros = steps[norms == 0]
+    if not len(zeros):
+        return []
+    place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "zorder": 4}
+    axes.plot(zeros, np.full(len(zeros), 0.03), "v", color=LINE, markerfacecolor="white", markersize=5, **place)
+    return [(axes.get_ylim()[0], "▽ zero", LINE)]
+
+
+def _draw_thresholds(axes: Axes, thresholds: Mapping[str, float], colours: Mapping[str, str]) -> list[LineEnd]:
+    """Draw thresholds as dotted lines, or tell them at the edge where they are far away; return what to write beside them."""
+    low, high = axes.get_ylim()
+    ends: list[LineEnd] = []
+    for scope, threshold in thresholds.items():
+        colour = colours.get(scope, THRESHOLD)
+        there = low <= threshold <= high
+        if there:
+            axes.axhline(threshold, color=colour, linestyle=":", linewidth=1.8, zorder=3)
+        beyond = "" if there else " ↓" if threshold < low else " ↑"
+        ends.append((float(np.clip(threshold, low, high)), f"threshold {threshold:g} ({scope}){beyond}", ink(colour)))
+    return ends
+
+
+def _draw_clipped(axes: Axes, trace: GradientTrace) -> None:
+    """Draw a strip beneath the axes: the darker, the more steps were clipped."""
+    edges = _edges(trace.steps)
+    strip = axes.inset_axes((0, -0.1, 1, 0.06), sharex=axes)
+    strip.pcolormesh(edges, [0, 1], np.atleast_2d(trace.clipped), cmap="Greys", norm=PowerNorm(0.5, 0, 1))  # few are seen too
+    strip.add_patch(Rectangle((edges[0], 0), edges[-1] - edges[0], 1, fill=False, linewidth=0.8, clip_on=False))
+    strip.set_axis_off()
+    strip.annotate("clipped", (-0.01, 0.5), xycoords="axes fraction", fontsize=10, ha="right", va="center")
+    known = np.isfinite(trace.clipped)
+    if known.any():
+        share = float(np.average(trace.clipped[known], weights=np.diff(edges)[known]))
+        strip.annotate(f"{percent(share)} of steps", (1.015, 0.5), xycoords="axes fraction", fontsize=10, va="center")
+
+
+def _set_range(axes: Axes, centre: FloatArray, others: Sequence[FloatArray], thresholds: Mapping[str, float]) -> None:
+    """Make the y axis logarithmic, from least to largest and at least a power of ten either side of the median.
+
+    So a healthy run looks flat, whatever its noise, and a spike or a growth stands out.
+    """
+    middle = _known(_positive(centre))
+    values = _known(_positive(np.concatenate([centre, *others])))
+    typical = float(np.median(middle if len(middle) else values)) if len(values) else 1.0
+    low, high = min([typical / 10, *values]), max([typical * 10, *values])
+    near = [threshold for threshold in thresholds.values() if low / NEAR <= threshold <= high * NEAR]
+    _set_log_limits(axes, min([low, *near]), max([high, *near]))
+
+
+def _set_log_limits(axes: Axes, least: float, largest: float) -> None:
+    """Make the y axis logarithmic, from a little below the least to a little above the largest value."""
+    low, high = np.log10([least, largest])
+    margin = max(0.18, 0.06 * (high - low))
+    axes.set_ylim(10.0 ** max(-200, low - margin), 10.0 ** min(200, high + margin))
+    logarithmic(axes)
+
+
+def _edges(steps: FloatArray) -> FloatArray:
+    """Where bins begin and end, (B + 1,), from their middles (B,); the first begins before step 1."""
+    between = (steps[1:] + steps[:-1]) / 2
+    edges = np.concatenate([[0.5], between])
+    return np.append(edges, 2 * steps[-1] - edges[-1])
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    """The finite values, NaN elsewhere, as float64: no product with a float32's largest value overflows there."""
+    return np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+
+
+def _positive(values: FloatArray) -> FloatArray:
+    """The values that a log scale can show, NaN elsewhere."""
+    return _finite(np.where(values > 0, values, np.nan))
+
+
+def _known(values: FloatArray) -> FloatArray:
+    return values[np.isfinite(values)]
+
+
+def _say_nothing_to_draw(axes: Axes, told: str) -> None:
+    axes.annotate(told, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", backgroundcolor="white")
