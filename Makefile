@@ -7,7 +7,7 @@ RESULTS ?= results
 SEEDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: venv-without-ensurepip help install data reproduce run test test-quick check format bench docs clean
+.PHONY: venv-without-ensurepip help install data reproduce run test test-quick test-endurance check format bench docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
@@ -50,8 +50,11 @@ run: data  ## The article with one seed: train none, clipnorm and clipvalue, and
 test: $(VENV)/.installed-dev data  ## Everything the tests need, then all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-endurance: $(VENV)/.installed-dev data  ## What takes many minutes: runs killed again and again
+	$(BIN)/python -m pytest -m endurance
+
 test-quick: $(VENV)/.installed-dev  ## The tests that take seconds
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not endurance'
 
 check: $(VENV)/.installed-dev  ## Lint, formatting, types, and generated text that must be fresh
 	$(BIN)/ruff check .
@@ -68,7 +71,7 @@ docs: $(VENV)/.installed-dev  ## Regenerate the schema and the generated parts o
 	$(BIN)/gradclip schema > configs/schema.json
 	$(BIN)/cog -r -I . README.md
 
-bench: data  ## Time the engine beside the article's model.fit
+bench: data  ## Time the engine and the pool beside the article's model.fit (half an hour)
 	$(BIN)/python benchmarks/bench.py
 
 clean:  ## Remove .venv and caches; runs stay

@@ -1,124 +1,204 @@
-"""Time a step of the article's literal `model.fit` beside a step of the engine: `make bench`.
+"""The benchmark: `make bench`. Writes results/bench/bench.json and results/bench/table.md.
 
-The article's code and the engine run in processes of their own, in turn, because the machine's speed drifts; what counts is
-the ratio of medians. Each warms up with an epoch (compilation, caches). What the gradient records cost is measured between
-two engines that take turns in one process.
+Every contender runs in a process of its own, in turn, several rounds, because the machine's speed drifts: what counts are
+ratios of medians within one call. Those whose library is not installed are left out, and the table says so.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-STEPS = 500
-TURNS = 10
-CONTENDERS = {
-    "fit": "the article's model.fit, all cores",
+from contenders import CONTENDERS, RULES
+
+ROUNDS = 3
+NEEDS = {"pytorch": "torch", "jax": "jax"}
+ONCE = ("pixels",)
+SWARMS = (2, 10, 30)  # seeds of three arms
+ALLOWED = {"agc": 0.25}  # of a step over `none`; the other rules 0.10
+CHECKPOINT_SECONDS = 5
+RESULTS = Path(__file__).parent.parent / "results"
+
+
+def main() -> None:
+    missing = [name for name, library in NEEDS.items() if not importlib.util.find_spec(library)]
+    figures: dict[str, list[float]] = {}
+    for number in range(1, ROUNDS + 1):
+        for name in CONTENDERS:
+            if name not in missing and (number == 1 or name not in ONCE):
+                gather(figures, contend(name))
+        print(f"round {number} of {ROUNDS}", file=sys.stderr)
+    gather(figures, start_up())
+    for seeds in SWARMS:
+        gather(figures, {f"pool {3 * seeds}": swarm(seeds)})
+        print(f"pool of {3 * seeds} runs", file=sys.stderr)
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    costs = {name: ratio(figures, f"rule {name}", "rule none") - 1 for name in RULES}
+    content = {
+        "machine": machine(),
+        "rounds": ROUNDS,
+        "missing": missing,
+        "figures": figures,
+        "medians": medians,
+        "speed_up": ratio(figures, "fit", "engine"),
+        "records_cost": ratio(figures, "engine", "engine_without_records") - 1,
+        "rule_costs": costs,
+        "bounds": bounds(figures, medians, costs),
+    }
+    folder = RESULTS / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.json").write_text(json.dumps(content, indent=2) + "\n")
+    table = to_markdown(content, figures)
+    (folder / "table.md").write_text(table)
+    print(table)
+
+
+def contend(name: str) -> dict[str, float]:
+    command = [sys.executable, str(Path(__file__).with_name("contenders.py")), name]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    return dict(json.loads(output.splitlines()[-1]))
+
+
+def gather(figures: dict[str, list[float]], measured: dict[str, float]) -> None:
+    for name, value in measured.items():
+        figures.setdefault(name, []).append(value)
+
+
+def gradclip(*arguments: str) -> float:
+    """Seconds that a command takes from start to end."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "gradclip_cli", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def start_up() -> dict[str, float]:
+    article = str(RESULTS / "article")
+    with tempfile.TemporaryDirectory() as folder:
+        commands = {
+            "--help": ["--help"],
+            "list": ["list", "none", "--results", article],
+            "compare": ["compare", "none", "clipnorm", "clipvalue", "--results", article, "--out", folder],
+        }
+        return {
+            f"start {name}": statistics.median(gradclip(*command) for _ in range(ROUNDS)) for name, command in commands.items()
+        }
+
+
+def swarm(seeds: int) -> float:
+    """Seconds of three arms with so many seeds through the pool, from start to end."""
+    with tempfile.TemporaryDirectory() as folder:
+        return gradclip("-q", "run", "none", "clipnorm", "clipvalue", "--seeds", str(seeds), "--results", folder)
+
+
+def fits_in_sequence(medians: dict[str, float], runs: int) -> float:
+    """Seconds that as many plain `fit` runs would take one after another: extrapolated from measured epochs."""
+    return medians["fit start-up"] + runs * medians["fit run"]
+
+
+def ratio(figures: dict[str, list[float]], one: str, other: str) -> float:
+    """The median over rounds, each of which ran both."""
+    return statistics.median(a / b for a, b in zip(figures[one], figures[other], strict=True))
+
+
+def bounds(figures: dict[str, list[float]], medians: dict[str, float], costs: dict[str, float]) -> list[dict[str, object]]:
+    """What must hold, what was found, and whether it does."""
+    pool = fits_in_sequence(medians, 90) / medians["pool 90"]
+    checkpoint = medians["checkpoint"] / 1e3 / CHECKPOINT_SECONDS
+    memory = max(figures["memory 1"] + figures["memory 2"])
+    found = [
+        ("engine against plain fit: times faster", ratio(figures, "fit", "engine"), "at least", 6.0),
+        ("90 runs through the pool against 90 fits in sequence: times faster", pool, "at least", 12.0),
+        ("two jobs against one: times the steps a second", ratio(figures, "jobs 2", "jobs 1"), "at least", 1.7),
+        ("checkpoints: share of a run's time", checkpoint, "at most", 0.03),
+        ("records: share of a step", ratio(figures, "engine", "engine_without_records") - 1, "at most", 0.15),
+        ("memory a worker, MB", memory, "at most", 1000.0),
+    ]
+    if "jax" in figures:
+        found.insert(1, ("engine against a JAX scan: times its time", ratio(figures, "engine", "jax"), "at most", 1.3))
+    found += [
+        (f"rule {name}: share of a step over none", cost, "at most", ALLOWED.get(name, 0.1))
+        for name, cost in costs.items()
+        if name != "none"
+    ]
+    return [
+        {"what": what, "found": value, "bound": f"{direction} {bound:g}", "holds": (value >= bound) == (direction == "at least")}
+        for what, value, direction, bound in found
+    ]
+
+
+def machine() -> dict[str, object]:
+    from gradclip_cli.provenance import provenance
+
+    facts = provenance()
+    return {
+        **facts["machine"],
+        **facts["versions"],
+        "cores_available": len(os.sched_getaffinity(0)),
+        "platform": platform.platform(),
+    }
+
+
+STEP_NAMES = {
+    "fit": "the article's `model.fit`, all cores",
+    "fit_compiled": "`model.fit` with `jit_compile` and `steps_per_execution=250`, all cores",
     "engine": "gradclip's engine with its records, one thread",
     "engine_without_records": "the same without gradient records",
+    "pytorch": "PyTorch, eager `nn.LSTM` with `clip_grad_value_`, one thread",
+    "jax": "JAX, a hand-written step under `lax.scan`, no records, one thread",
+    **{f"rule {name}": f"the engine with {name}" for name in RULES},
+    "pixels": "the engine on 784 time steps an image",
 }
 
 
-def time_fit() -> float:
-    """The article's code, with clipvalue: Keras's `fit` over a tf.data pipeline."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    import keras
-    import tensorflow as tf
-
-    from gradclip_cli import config, data
-
-    dataset = data.load(config.load("clipvalue").data)
-    images, labels = dataset.train_images / 255.0, dataset.train_labels
-    pipeline = tf.data.Dataset.from_tensor_slices((images.astype("float32"), labels.astype("int32")))
-    pipeline = pipeline.repeat().shuffle(5000).batch(32).prefetch(1)
-    model = keras.Sequential([keras.Input((28, 28)), keras.layers.LSTM(10), keras.layers.Dense(10)])
-    model.compile(
-        keras.optimizers.SGD(learning_rate=0.01, clipvalue=0.5),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    return timed(lambda: model.fit(pipeline, steps_per_epoch=STEPS, epochs=1, verbose=0))
-
-
-def time_engines() -> dict[str, float]:
-    """Both engines in one process, taking turns, so that the small difference between them is not the machine's drift."""
-    from gradclip_cli import config, data, weights
-    from gradclip_cli.engines import tensorflow as room
-
-    class WithoutRecords(room.TensorFlowEngine):
-        def _gradient_columns(self, gradients: list[Any], applied: list[Any]) -> list[Any]:
-            return [room.tf.constant(0.0, room.tf.float64)] * (4 * len(gradients))
-
-        def _finite_columns(self) -> list[Any]:
-            return [room.tf.constant(1.0, room.tf.float64)] * len(self.variables)
-
-    chosen = config.load("clipvalue")
-    dataset = data.load(chosen.data)
-    start = weights.initial_weights(chosen.model, features=chosen.data.sequence_shape[1], classes=data.CLASSES, seed=0)
-    batches = data.BatchSchedule(0, samples=60_000, batch_size=32, shuffle_buffer=5000).take(STEPS)
-    engines = {"engine": room.TensorFlowEngine(chosen, dataset), "engine_without_records": WithoutRecords(chosen, dataset)}
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    for engine in engines.values():
-        engine.reset(start, learning_rate=0.01)
-        engine.train(batches)
-    for _ in range(TURNS):
-        for name, engine in engines.items():
-            started = time.perf_counter()
-            engine.train(batches)
-            times[name].append((time.perf_counter() - started) / STEPS * 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
+def to_markdown(content: dict[str, object], figures: dict[str, list[float]]) -> str:
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    facts = content["machine"]
+    assert isinstance(facts, dict)
+    told = f"{facts['cores_available']} cores, {facts['processor']}, TensorFlow {facts['tensorflow']}, Keras {facts['keras']}"
+    lines = [f"One call of `make bench`, {ROUNDS} interleaved rounds, medians (range). {told}.", ""]
+    if content["missing"]:
+        lines += [f"Not installed, so left out: {', '.join(map(str, content['missing']))}.", ""]  # type: ignore[call-overload]
+    lines += ["| a training step | ms |", "|---|---:|"]
+    lines += [f"| {name} | {spread(figures[key])} |" for key, name in STEP_NAMES.items() if key in figures]
+    lines += [
+        "",
+        "| many runs of the article's length, evaluated after each epoch | through the pool | one `fit` after another* | |",
+    ]
+    lines += ["|---|---:|---:|---:|"]
+    for seeds in SWARMS:
+        runs = 3 * seeds
+        pool, fits = medians[f"pool {runs}"], fits_in_sequence(medians, runs)
+        lines.append(f"| {runs} runs | {pool:.0f} s | {fits:.0f} s | {fits / pool:.1f} times faster |")
+    lines += ["", "\\* Extrapolated from measured epochs, each evaluated on the test set.", ""]
+    lines += ["| start-up | s |", "|---|---:|"]
+    lines += [f"| `gradclip {name}` | {medians[f'start {name}']:.2f} |" for name in ("--help", "list", "compare")]
+    lines += [
+        "",
+        f"784 time steps: compiled in {medians['pixels compilation']:.1f} s, {medians['pixels memory']:.0f} MB. "
+        f"A checkpoint takes {medians['checkpoint']:.1f} ms, at most one every {CHECKPOINT_SECONDS} s.",
+        "",
+        "| must hold | found | bound | |",
+        "|---|---:|---:|---|",
+    ]
+    for bound in content["bounds"]:  # type: ignore[attr-defined]
+        lines.append(
+            f"| {bound['what']} | {bound['found']:.3g} | {bound['bound']} | {'holds' if bound['holds'] else '**missed**'} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
-def timed(epoch: Callable[[], object]) -> float:
-    """Milliseconds a step of the second and third epoch."""
-    epoch()
-    started = time.perf_counter()
-    epoch()
-    epoch()
-    return (time.perf_counter() - started) / (2 * STEPS) * 1e3
-
-
-def measure(process: str) -> None:
-    print(json.dumps({"fit": time_fit()} if process == "fit" else time_engines()))
-
-
-def main(rounds: int = 5) -> None:
-    times: dict[str, list[float]] = {contender: [] for contender in CONTENDERS}
-    for number in range(1, rounds + 1):
-        for process in ("fit", "engines"):
-            command = [sys.executable, __file__, process]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-            for contender, milliseconds in json.loads(output.splitlines()[-1]).items():
-                times[contender].append(milliseconds)
-        latest = ", ".join(f"{name} {values[-1]:.2f} ms" for name, values in times.items())
-        print(f"round {number} of {rounds}: {latest}", file=sys.stderr)
-    medians = {contender: statistics.median(values) for contender, values in times.items()}
-    print(f"{'ms a step, median of ' + str(rounds) + ' rounds (range)':58} {'':>6}")
-    for contender, told in CONTENDERS.items():
-        values = times[contender]
-        print(f"{told:50} {medians[contender]:6.2f}  ({min(values):.2f} to {max(values):.2f})")
-    speed_up = medians["fit"] / medians["engine"]
-    pairs = zip(times["engine"], times["engine_without_records"], strict=True)
-    cost = statistics.median(with_records / without - 1 for with_records, without in pairs)
-    print(f"engine against fit: {speed_up:.1f} times faster (to hold: 6)")
-    print(f"cost of the gradient records: {cost:.1%} of a step (to hold: 15%)")
-    facts = {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(), "rounds": rounds}
-    folder = Path(__file__).parent.parent / "results" / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {"machine": facts, "ms_a_step": times, "medians": medians, "speed_up": speed_up, "records_cost": cost}
-    (folder / "bench.json").write_text(json.dumps(content, indent=2) + "\n")
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        measure(sys.argv[1])
-    else:
-        main()
+    main()

@@ -2,4 +2,5 @@
 
 from gradclip_cli.cli import main
 
-main(prog_name="gradclip")
+if __name__ == "__main__":  # Spawned workers import this module too.
+    main(prog_name="gradclip")

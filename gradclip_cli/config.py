@@ -89,7 +89,7 @@ def load(name: str, settings: Sequence[str] = ()) -> Config:
     overrides = Tree({}, _NOWHERE, _NOWHERE)
     for setting in settings:
         override, mistakes = parse_setting(setting)
-        overrides = merge(overrides, override)
+        overrides = merge(overrides, override, CHOICES)
         problems += mistakes
     if problems:
         raise ConfigError(problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
@@ -55,7 +56,7 @@ def _numbers(progress: RunProgress) -> str:
 
 
 class RunDisplay:
-    """Shows runs as they go: a live bar in a terminal; off it, or when verbose, a line an epoch."""
+    """Shows runs as they go: in a terminal an overall bar and a line for each at work; off it, or verbose, a line an epoch."""
 
     def __init__(self, runs: Sequence[PlannedRun], *, quiet: bool = False, verbose: bool = False) -> None:
         self._console = errors()
@@ -64,8 +65,15 @@ class RunDisplay:
         self._done, self._total = 0, len(runs)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=16), TimeRemainingColumn(compact=True))
         self._progress = Progress(*columns, console=self._console, transient=True, disable=not self._live)
-        self._bar: TaskID | None = None
-        self._warned = 0
+        self._bars: dict[Path, TaskID] = {}
+        self._warned: dict[Path, int] = {}
+        self._prepared: set[str] = set()
+        todo = [run.config.training for run in runs if run.action != "skip"]
+        self._steps = {run.directory.path: 0 for run in runs if run.action != "skip"}
+        self._overall: TaskID | None = None
+        if len(todo) > 1:
+            total = sum(training.epochs * training.steps_per_epoch for training in todo)
+            self._overall = self._progress.add_task(f"{len(todo)} runs", total=total)
 
     def __enter__(self) -> RunDisplay:
         self._progress.start()
@@ -74,32 +82,31 @@ class RunDisplay:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
 
-    def _position(self) -> str:
-        return f"[{self._done + 1}/{self._total}]" if self._total > 1 else ""
-
     def _say(self, text: str, style: str | None = None) -> None:
         if not self._quiet:
             self._console.print(text, style=style, markup=False)
 
     def preparing(self, run: PlannedRun, what: str) -> None:
-        text = f"{self._position()} {run.label}: {what}".strip()
+        """What is done before a run's first step."""
         if self._live:
-            self._show(text, None, 0)
-        elif not self._done:  # Later runs find most of it done.
-            self._say(text)
+            self._show(run, f"{run.label}: {what}", None, 0)
+        elif what not in self._prepared:  # Later runs find most of it done.
+            self._prepared.add(what)
+            self._say(f"{run.label}: {what}")
 
-    def started(self, run: PlannedRun) -> None:
-        self._warned = 0
-        if self._live:
-            self._show(f"{self._position()} {run.label}: first step".strip(), None, 0)
+    def remarked(self, run: PlannedRun, remark: str) -> None:
+        """Something that the user should know of a run that goes on."""
+        self._say(f"{run.label}: {remark}", "yellow")
 
     def progressed(self, run: PlannedRun, progress: RunProgress) -> None:
-        where = f"{self._position()} {run.label}  epoch {progress.epoch}".strip()
-        new = progress.warnings[self._warned :]
-        self._warned = len(progress.warnings)
+        """How far a run is."""
+        where, path = f"{run.label}  epoch {progress.epoch}", run.directory.path
+        new = progress.warnings[self._warned.get(path, 0) :]
+        self._warned[path] = len(progress.warnings)
+        self._count(path, progress.step)
         if self._live:
             warning = f"\n  [yellow]{progress.warnings[-1].told}[/]" if progress.warnings else ""
-            self._show(f"{where}\n  {_numbers(progress)}", progress.steps, progress.step, warning)
+            self._show(run, f"{where}\n  {_numbers(progress)}", progress.steps, progress.step, warning)
         elif self._total == 1 or self._verbose:
             for spike in new:
                 self._say(f"{where}  {spike.told}", "yellow")
@@ -107,28 +114,37 @@ class RunDisplay:
             evaluation = progress.evaluation
             self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:#.4g}  val_acc {evaluation.accuracy:.3f}")
 
-    def _show(self, text: str, total: int | None, completed: int, warning: str = "") -> None:
+    def _count(self, path: Path, steps: int) -> None:
+        """Let the overall bar know how many steps of a run are done."""
+        if self._overall is not None:
+            self._progress.update(self._overall, advance=steps - self._steps[path])
+        self._steps[path] = steps
+
+    def _show(self, run: PlannedRun, text: str, total: int | None, completed: int, warning: str = "") -> None:
         description = text.replace("[", r"\[") + warning
-        if self._bar is None:
-            self._bar = self._progress.add_task(description, total=total)
-        self._progress.update(self._bar, description=description, total=total, completed=completed)
+        path = run.directory.path
+        if path not in self._bars:
+            self._bars[path] = self._progress.add_task(description, total=total)
+        self._progress.update(self._bars[path], description=description, total=total, completed=completed)
 
     def ended(self, result: Result) -> None:
-        if self._bar is not None:
-            self._progress.remove_task(self._bar)
-            self._bar = None
-        position = self._position()
+        """How a run ended."""
+        path, training = result.run.directory.path, result.run.config.training
+        if path in self._bars:
+            self._progress.remove_task(self._bars.pop(path))
         self._done += 1
+        position = f"[{self._done}/{self._total}] " if self._total > 1 else ""
         told = f": {result.told}" if result.told else ""
         if result.run.action == "skip":
             if self._verbose or self._total <= MOST_SKIPS_TOLD:
-                self._say(f"{position} {result.run.label}: already {result.status}{told}, left as it is".strip())
-        elif result.status == "complete":
-            self._say(
-                f"{position} {result.run.label}: complete in {result.seconds:.1f} s, gradients {result.health}".strip(), "green"
-            )
+                self._say(f"{position}{result.run.label}: already {result.status}{told}, left as it is")
+            return
+        self._count(path, training.epochs * training.steps_per_epoch)
+        if result.status == "complete":
+            told = f"complete in {result.seconds:.1f} s, gradients {result.health}"
+            self._say(f"{position}{result.run.label}: {told}", "green")
         else:  # Said even when quiet: it is not what was asked for.
-            self._console.print(f"{position} {result.run.label}: {result.status}{told}".strip(), style="red", markup=False)
+            self._console.print(f"{position}{result.run.label}: {result.status}{told}", style="red", markup=False)
 
 
 class StepDisplay:

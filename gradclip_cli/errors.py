@@ -39,3 +39,7 @@ class ReportError(GradclipError):
 
 class EngineError(GradclipError):
     """An engine is missing, or this process can't run it as configured."""
+
+
+class ClusterError(GradclipError):
+    """A Dask cluster can't be reached, or can't train what this gradclip asks of it."""

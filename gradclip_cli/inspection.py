@@ -26,6 +26,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 BINS = 1000
 ROWS = 5000  # read at a time
 TOLD_SPIKES = 5
+QUANTITIES = ("step", "loss", "grad_norm", "applied_norm", "clipped")
 
 
 @dataclass(frozen=True)
@@ -47,26 +48,64 @@ class Inspection:
 
 
 def inspect(run: RunDirectory) -> Inspection:
-    """Read a run's `steps.csv` in pieces. Raises StoreError where it is missing, broken or empty."""
+    """Read a run's `steps.csv` in pieces, as far as it goes. Raises StoreError where it is missing, cut short or broken."""
     config, metadata = run.config(), run.metadata()
-    total = metadata.get("steps") or config.training.epochs * config.training.steps_per_epoch
-    size = math.ceil(total / BINS)
+    rows = _whole_rows(run, metadata.get("steps"))
+    size = math.ceil(rows / BINS)
     detector: Detector | None = None
     variables: tuple[str, ...] = ()
     bins = []
-    for frame in run.steps_in_pieces(size * math.ceil(ROWS / size)):
+    for frame in _pieces(run, rows, size * math.ceil(ROWS / size)):
         if detector is None:
-            columns = [str(column) for column in frame.columns]
-            variables = tuple(column.removeprefix("norm/") for column in columns if column.startswith("norm/"))
+            variables = tuple(column.removeprefix("norm/") for column in frame.columns[len(QUANTITIES) :])
             detector = Detector(variables)
-        norm = frame[[f"norm/{name}" for name in variables]].to_numpy(float)
-        loss, applied_norm = frame["loss"].to_numpy(float), frame["applied_norm"].to_numpy(float)
-        detector.update(loss, norm, applied_norm, frame["clipped"].to_numpy(bool))
+        norm = frame[[f"norm/{name}" for name in variables]].to_numpy()
+        clipped = frame["clipped"].to_numpy(bool)
+        detector.update(frame["loss"].to_numpy(), norm, frame["applied_norm"].to_numpy(), clipped)
         bins.append(_binned(frame, variables, size))
-    if detector is None:
-        raise StoreError(f"{run.steps_path}: holds no steps")
+    assert detector
     diagnosis = detector.diagnosis(diverged=metadata["status"] == "diverged")
     return Inspection(run, config, metadata, variables, diagnosis, pd.concat(bins, ignore_index=True))
+
+
+def _whole_rows(run: RunDirectory, trained: int | None) -> int:
+    """Rows of `steps.csv`, one at least; what a running or killed process has begun to write is none yet."""
+    try:
+        with open(run.steps_path, "rb") as file:
+            rows = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) - 1
+    except OSError as error:
+        raise StoreError(f"{run.steps_path}: can't be read: {error.strerror}") from None
+    if trained and rows != trained:
+        raise StoreError(f"{run.steps_path}: holds {max(0, rows):,} whole steps where {trained:,} were trained: cut short?")
+    if rows < 1:
+        raise StoreError(f"{run.steps_path}: holds no steps")
+    return rows
+
+
+def _pieces(run: RunDirectory, rows: int, size: int) -> Iterator[pd.DataFrame]:
+    """The first `rows` rows, `size` at a time: the common quantities and each variable's norm, all float64."""
+    done = 0
+    for piece in run.steps_in_pieces(size):
+        frame = _numbers(run, piece[: rows - done])
+        in_order = np.array_equal(frame["step"], np.arange(done + 1, done + len(frame) + 1))
+        if not in_order or not frame["clipped"].isin((0, 1)).all():
+            raise StoreError(f"{run.steps_path}: not every step from {done + 1:,} on is there, whole and in order")
+        yield frame
+        done += len(frame)
+        if done == rows:
+            return
+    raise StoreError(f"{run.steps_path}: holds {done:,} steps in {rows:,} lines")
+
+
+def _numbers(run: RunDirectory, piece: pd.DataFrame) -> pd.DataFrame:
+    norms = [column for column in piece.columns if str(column).startswith("norm/")]
+    try:
+        frame = piece[[*QUANTITIES, *norms]].astype(float)
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"{run.steps_path}: not a table of steps: {error}") from None
+    if not norms:
+        raise StoreError(f"{run.steps_path}: not a table of steps: no variable's norm")
+    return frame
 
 
 def _binned(frame: pd.DataFrame, variables: tuple[str, ...], size: int) -> pd.DataFrame:
@@ -85,10 +124,7 @@ def lines(inspection: Inspection) -> list[tuple[str, str]]:
     told = [("norm", _norms(health)), ("spikes", _spikes(health))]
     if inspection.config.clipping.mode != "none":
         told.append(("clipped", _clipping(health)))
-    told += [
-        ("leading", f"{health.leading_variable} contributes most: {health.leading_share:.0%} of the squared norm"),
-        ("vanishing", _vanishing(health)),
-    ]
+    told += [("leading", _leading(health)), ("vanishing", _vanishing(health))]
     told += [("events" if not number else "", event) for number, event in enumerate(_events(inspection))]
     return [*told, ("diagnosis", health.word)]
 
@@ -97,42 +133,53 @@ def _norms(health: Diagnosis) -> str:
     if not math.isfinite(health.median):
         return "not finite on any step"
     figures = f"median {health.median:.3g}, 99th percentile {health.percentile_99:.3g}, largest {health.largest:.3g}"
-    return f"{figures} (step {health.largest_step}), of {health.steps:,} steps, before clipping"
+    return f"{figures} (step {health.largest_step}), of {_count(health.steps, 'step')}, before clipping"
 
 
 def _spikes(health: Diagnosis) -> str:
     if not health.spikes:
-        return f"none: no step above {SPIKE:.0f} times its running median"
-    shown = [f"{spike.step} ({_multiple(spike)})" for spike in health.spikes[:TOLD_SPIKES]]
-    more = f" and {len(health.spikes) - TOLD_SPIKES} more" if len(health.spikes) > TOLD_SPIKES else ""
-    count = f"{len(health.spikes)} steps" if len(health.spikes) > 1 else "1 step"
+        return f"none: no step above {SPIKE:.0f} times the running median"
+    shown = [f"step {spike.step} ({_times(spike)})" for spike in health.spikes[:TOLD_SPIKES]]
+    more = f" and {len(health.spikes) - TOLD_SPIKES:,} more" if len(health.spikes) > TOLD_SPIKES else ""
+    count = _count(len(health.spikes), "step")
     return f"{count} above {SPIKE:.0f} times the running median: {', '.join(shown)}{more}"
 
 
-def _multiple(spike: Spike) -> str:
-    return (
-        f"{spike.multiple:,.0f}x"
-        if spike.multiple < 1e6
-        else f"{spike.multiple:.1g}x"
-        if math.isfinite(spike.multiple)
-        else "not finite"
-    )
+def _times(spike: Spike) -> str:
+    return f"{spike.multiple_told}x" if math.isfinite(spike.norm) else "not finite"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _clipping(health: Diagnosis) -> str:
     if not health.clipped_share:
         return "no step: the gradient never exceeded the rule's bound"
-    cut = f"; {health.cut_share:.0%} of the norm was cut off them on average" if math.isfinite(health.cut_share) else ""
-    return f"{health.clipped_share:.1%} of the steps{cut}"
+    cut = f"; {_percent(health.cut_share)} of their norm was cut off on average" if math.isfinite(health.cut_share) else ""
+    return f"{_percent(health.clipped_share)} of the steps{cut}"
+
+
+def _percent(share: float) -> str:
+    """A share with three digits, so that one step in a million isn't none; 100 only where all is meant."""
+    return f"{100 * share:.3g}%" if share < 0.9995 or share == 1 else ">99.9%"
+
+
+def _leading(health: Diagnosis) -> str:
+    if health.leading_variable is None:
+        return "no variable: no finite norm above zero"
+    return f"{health.leading_variable} contributes most: {health.leading_share:.0%} of the squared norm on average"
 
 
 def _vanishing(health: Diagnosis) -> str:
+    if not math.isfinite(health.loss_change):
+        return "can't be told from so few finite steps"
     facts = [
-        f"norms end at {health.sinking:.2g} of what they began with" if math.isfinite(health.sinking) else "",
-        f"the first layer gets {health.reach:.2g} times the norm of the last" if math.isfinite(health.reach) else "",
-        f"the loss changed by {health.loss_change:+.0%}" if abs(health.loss_change) < 1e3 else "",
+        f"norms end at {health.norm_ratio:.2g} times what they began with" if math.isfinite(health.norm_ratio) else "",
+        f"the first layer's norm ends at {health.reach:.2g} times the last layer's" if math.isfinite(health.reach) else "",
+        f"the loss changed by {health.loss_change:+.0%}" if abs(health.loss_change) < 1e3 else "the loss exploded",
     ]
-    return f"{'yes' if health.word == 'vanishing' else 'no'}: {'; '.join(filter(None, facts)) or 'too few finite steps to tell'}"
+    return f"{'signs of it' if health.vanishing else 'no signs'}: {'; '.join(filter(None, facts))}"
 
 
 def _events(inspection: Inspection) -> list[str]:
@@ -146,10 +193,10 @@ def _events(inspection: Inspection) -> list[str]:
     if health.last_sane:
         at, norm = health.last_sane
         events.append((at, 2, f"last sane norm, {norm:.3g}"))
-    if (explosion := health.first_explosion) and explosion != first:
+    if (explosion := health.first_explosion) and explosion is not first:
         events.append((explosion.step, 3, f"first explosion (above {EXPLOSION:,.0f} times), {_told(explosion)}"))
     if health.overflow:
-        events.append((health.overflow.step, 4, f"first gradients not finite: {', '.join(health.overflow.variables)}"))
+        events.append((health.overflow.step, 4, f"first gradients not finite, in {', '.join(health.overflow.variables)}"))
     events.append((step, 5, f"diverged: {inspection.metadata['diverged']['told']}"))
     return [f"step {at}: {what}" for at, _, what in sorted(events)]
 
@@ -157,7 +204,7 @@ def _events(inspection: Inspection) -> list[str]:
 def _told(spike: Spike) -> str:
     if not math.isfinite(spike.norm):
         return f"not finite, in {spike.variable}"
-    return f"norm {spike.norm:.3g}, {_multiple(spike)} the running median, most in {spike.variable}"
+    return f"norm {spike.norm:.3g}, {_times(spike)} the running median, most in {spike.variable}"
 
 
 def to_dict(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -171,7 +218,7 @@ def trace(inspection: Inspection) -> GradientTrace:
 
     bins, config = inspection.bins, inspection.config
     return GradientTrace(
-        title=f"{inspection.run.arm}, seed {inspection.run.seed}: {inspection.diagnosis.word}",
+        title=f"{config.name}, seed {config.training.seed}: {inspection.diagnosis.word}",
         steps=bins["step"].to_numpy(float),
         median_norm=bins["grad_norm"].to_numpy(float),
         largest_norm=bins["largest grad_norm"].to_numpy(float),
@@ -194,7 +241,7 @@ def _thresholds(config: Config) -> Iterator[tuple[str, float]]:
     yield scope, config.threshold
     for layer, threshold in config.clipping.layer_thresholds.items():
         if threshold is not None:
-            yield layer, threshold
+            yield f"{scope} of {layer}", threshold
 
 
 def draw(inspection: Inspection, folder: Path) -> Path:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from typing import Any
 
 from gradclip_cli import data, engines
 from gradclip_cli.runner import PlannedRun
-from gradclip_cli.schema import Config
-from gradclip_cli.training import CHUNK, start
+from gradclip_cli.schema import Config, Data
+from gradclip_cli.store import step_columns
+from gradclip_cli.training import start
+
+TIMED_IMAGES = 10_000
+TEST_IMAGES = {"full": 10_000, "sample": 1_000}
 
 
 @dataclass(frozen=True)
@@ -23,33 +28,55 @@ class Pace:
 
 # Measured on two cores of a shared machine with the article's model, rounded up: see results/LOG.md.
 USUAL_PACE = Pace()
-BYTES_A_STEP = 230
+BYTES_A_COLUMN = 8.5
 MOST_MEASURED = 3
+TIMED_STEPS = 50
 
 
-def estimate(planned: Sequence[PlannedRun], paces: Mapping[str, Pace] | None = None) -> tuple[float, int]:
-    """About how many seconds and bytes the runs that are not skipped will take.
+def estimate(planned: Sequence[PlannedRun], paces: Mapping[str, Pace] | None = None, *, jobs: int = 1) -> tuple[float, int]:
+    """About how many seconds and bytes the runs that are not skipped will take, with `jobs` of them at a time on as many cores.
 
-    `paces` are those of `measure_paces`; without them a machine like the one once measured is assumed.
+    `paces` are those of `measure_paces`; a kind that is not among them takes their mean. Without any, a machine like the one
+    once measured is assumed.
     """
     todo = [run.config for run in planned if run.action != "skip"]
-    paces = paces or {}
-    mean = (
-        Pace(*(sum(values) / len(paces) for values in zip(*map(astuple, paces.values()), strict=True))) if paces else USUAL_PACE
-    )
-    seconds = 0.0
+    mean = _mean(list((paces or {}).values()))
+    seconds, size = 0.0, 0.0
+    compilations: dict[str, float] = {}
     for config in todo:
-        pace, training = paces.get(_model_kind(config), mean), config.training
-        seconds += training.epochs * (training.steps_per_epoch * pace.step + pace.evaluation)
-    compilations = {engines.compile_key(config): paces.get(_model_kind(config), mean).compilation for config in todo}
-    steps = sum(config.training.epochs * config.training.steps_per_epoch for config in todo)
-    return seconds + sum(compilations.values()), steps * BYTES_A_STEP
+        pace, training = (paces or {}).get(_model_kind(config), mean), config.training
+        evaluation = pace.evaluation * _evaluated(config.data) / TIMED_IMAGES
+        seconds += training.epochs * (training.steps_per_epoch * pace.step + evaluation)
+        size += training.epochs * training.steps_per_epoch * _bytes_a_step(config)
+        compilations[engines.compile_key(config)] = pace.compilation
+    if not todo:
+        return 0.0, 0
+    # Each of the workers compiles something, if only what another compiled too.
+    compiling = sum(compilations.values()) / min(jobs, len(compilations))
+    return seconds / min(jobs, len(todo)) + compiling, round(size)
+
+
+def _mean(paces: Sequence[Pace]) -> Pace:
+    return Pace(*(sum(values) / len(paces) for values in zip(*map(astuple, paces), strict=True))) if paces else USUAL_PACE
+
+
+def _evaluated(chosen: Data) -> int:
+    """How many images an evaluation sees."""
+    return chosen.holdout or TEST_IMAGES[chosen.subset]
+
+
+def _bytes_a_step(config: Config) -> float:
+    recurrent = [f"{layer}/{name}" for layer in config.model.layers for name in ("kernel", "recurrent_kernel", "bias")]
+    return BYTES_A_COLUMN * len(step_columns([*recurrent, "dense/kernel", "dense/bias"]))
 
 
 def measure_paces(planned: Sequence[PlannedRun]) -> dict[str, Pace]:
-    """Time a few of the kinds of models that are to be trained, on this machine and the shipped sample."""
-    kinds = {_model_kind(run.config): run.config for run in reversed(planned) if run.action != "skip"}
-    return {kind: _measure_pace(config) for kind, config in list(reversed(kinds.items()))[:MOST_MEASURED]}
+    """Time the first few kinds of models that are to be trained, on this machine and the shipped sample."""
+    kinds: dict[str, Config] = {}
+    for run in planned:
+        if run.action != "skip":
+            kinds.setdefault(_model_kind(run.config), run.config)
+    return {kind: _measure_pace(config) for kind, config in list(kinds.items())[:MOST_MEASURED]}
 
 
 def _model_kind(config: Config) -> str:
@@ -62,12 +89,15 @@ def _measure_pace(config: Config) -> Pace:
     config = config.model_copy(update={"data": sample})
     dataset = data.load(sample)
     engine = engines.build(config, dataset)
-    batches = start(config, engine, dataset).take(CHUNK)
-    times = []
-    for work in (lambda: engine.train(batches), lambda: engine.train(batches), engine.evaluate, engine.evaluate):
-        clock = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - clock)
-    first, again, first_evaluation, evaluation = times
-    images = 10_000 / len(dataset.evaluation_images)
-    return Pace(again / CHUNK, evaluation * images, first - again + first_evaluation - evaluation)
+    batches = start(config, engine, dataset).take(TIMED_STEPS)
+    first = _seconds(lambda: engine.train(batches[:1]))  # compiles, as the first evaluation does
+    step = _seconds(lambda: engine.train(batches)) / TIMED_STEPS
+    first_evaluation, evaluation = _seconds(engine.evaluate), _seconds(engine.evaluate)
+    compilation = max(0.0, first - step + first_evaluation - evaluation)
+    return Pace(step, evaluation * TIMED_IMAGES / len(dataset.evaluation_images), compilation)
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    clock = time.perf_counter()
+    work()
+    return time.perf_counter() - clock

@@ -1,36 +1,32 @@
-"""Many runs: plans them, skips finished ones, trains the others and counts the outcomes."""
+"""Many runs: plans them, skips finished ones, has the others trained and counts the outcomes."""
 
 from __future__ import annotations
 
-import math
-import os
-import platform
 import signal
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib import metadata
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 from gradclip_cli import config as configs
 from gradclip_cli import data, engines
+from gradclip_cli.cluster import Cluster
 from gradclip_cli.errors import ConflictError, GradclipError, StoreError
-from gradclip_cli.health import Diagnosis, Spike
 from gradclip_cli.schema import Config
 from gradclip_cli.store import FINISHED, RunDirectory, require_writable, runs_of
-from gradclip_cli.training import Outcome, Progress, start, train
+from gradclip_cli.trainer import Ending, Event, Task, Workshop
+from gradclip_cli.training import Progress
+from gradclip_cli.workers import WorkerProcesses
 
-PACKAGES = ("gradclip-cli", "tensorflow", "keras", "numpy")
+HEARTBEAT = 0.1  # seconds between two looks at what the workers tell
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run to train, or to leave alone: `action` is train, skip or replace; `reason` says why."""
+    """A run to train, or to leave alone: `action` is train, resume, replace or skip; `reason` says why."""
 
     config: Config
     directory: RunDirectory
@@ -59,9 +55,18 @@ class Observer(Protocol):
     """Is told what happens, to show it."""
 
     def preparing(self, run: PlannedRun, what: str) -> None: ...
-    def started(self, run: PlannedRun) -> None: ...
+    def remarked(self, run: PlannedRun, remark: str) -> None: ...
     def progressed(self, run: PlannedRun, progress: Progress) -> None: ...
     def ended(self, result: Result) -> None: ...
+
+
+class Trainers(Protocol):
+    """What trains tasks elsewhere: worker processes of this machine, or a cluster's."""
+
+    def submit(self, task: Task) -> Future[Ending]: ...
+    def events(self, seconds: float) -> Iterable[Event]: ...
+    def ask_to_stop(self) -> None: ...
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None: ...
 
 
 def plan(given: Sequence[Config], seeds: Sequence[int] | None, results: Path, *, force: bool = False) -> list[PlannedRun]:
@@ -84,6 +89,11 @@ def plan(given: Sequence[Config], seeds: Sequence[int] | None, results: Path, *,
     return planned
 
 
+def _extends(differences: Sequence[tuple[str, Any, Any]]) -> bool:
+    """Whether all that a config changes is to train longer."""
+    return len(differences) == 1 and differences[0][0] == "training.epochs" and differences[0][2] > differences[0][1]
+
+
 def _plan_run(config: Config, directory: RunDirectory, force: bool) -> PlannedRun:
     status = directory.status()
     if force:
@@ -91,6 +101,9 @@ def _plan_run(config: Config, directory: RunDirectory, force: bool) -> PlannedRu
     # An arm's runs differ in nothing but the seed, so a new seed must fit those that are there.
     stored = directory if status != "none" else next(iter(runs_of(directory.path.parent)), None)
     differences = configs.differences(stored.config().with_seed(config.training.seed), config) if stored else []
+    if status == "complete" and _extends(differences) and directory.checkpoint_path.exists():
+        _, there, here = differences[0]
+        return PlannedRun(config, directory, "resume", f"goes on from {there} to {here} epochs")
     if stored and differences:
         told = "; ".join(f"{key}: {there} there, {here} here" for key, there, here in differences)
         raise ConflictError(
@@ -100,67 +113,127 @@ def _plan_run(config: Config, directory: RunDirectory, force: bool) -> PlannedRu
         return PlannedRun(config, directory, "train", "new")
     if status in FINISHED:
         return PlannedRun(config, directory, "skip", f"already {status}")
+    if directory.checkpoint_path.exists():
+        return PlannedRun(config, directory, "resume", f"{status} before it was finished: goes on from its checkpoint")
     return PlannedRun(config, directory, "replace", f"{status} before it was finished: starts over")
 
 
 class Interrupted(GradclipError):
-    """A signal asked to stop; what was trained so far is marked as interrupted."""
+    """A signal asked to stop; what was trained so far is kept in checkpoints."""
 
-    def __init__(self, signal_number: int, results: list[Result]) -> None:
-        super().__init__("Interrupted. Give the same command again: finished runs are kept, the interrupted one starts over.")
+    def __init__(self, signal_number: int, results: list[Result], *, on_cluster: bool = False) -> None:
+        others = "what had not come back is trained again" if on_cluster else "interrupted ones go on"
+        super().__init__(f"Interrupted. Give the same command again: finished runs are kept, {others}.")
         self.exit_code = 128 + signal_number
         self.results = results
 
 
 def execute(
-    planned: Sequence[PlannedRun], observer: Observer, *, save_model: bool = False, data_directory: Path | None = None,
-    download_progress: data.DownloadProgress | None = None,
+    planned: Sequence[PlannedRun], observer: Observer, *, jobs: int = 1, cluster: str | None = None, save_model: bool = False,
+    keep_checkpoint: bool = False, data_directory: Path | None = None, download_progress: data.DownloadProgress | None = None,
 ) -> list[Result]:  # fmt: skip
-    """Train the planned runs one after another, building an engine once for all runs that it can serve.
+    """Train the planned runs in up to `jobs` worker processes (one job: in this one) and return how each ended, in order.
 
-    A run that fails is marked so and the others go on. Raises Interrupted on SIGINT or SIGTERM, with the results so far.
+    With the address of a Dask scheduler as `cluster` its workers train them; `data_directory` is then a folder of theirs.
+    A run that fails is marked so and the others go on. Raises Interrupted on SIGINT or SIGTERM, with the results so far,
+    and DatasetError, StoreError or ClusterError before anything is trained.
     """
-    results: list[Result] = []
-    environment = provenance()
-    workshop = _Workshop(data_directory, download_progress)
-    for run in planned:
-        if run.action == "skip":
-            results.append(_skipped(run))
-            observer.ended(results[-1])
-            continue
-        observer.preparing(run, "loading the dataset")
-        dataset = workshop.dataset(run.config)
-        require_writable(run.directory.path.parent.parent)
-        observer.preparing(run, "building the model")
-        with _stop_requests() as stop:
-            result = _execute_run(run, workshop, dataset, environment, observer, stop, save_model)
-        results.append(result)
+    results = {run.directory.path: _skipped(run) for run in planned if run.action == "skip"}
+    for result in results.values():
         observer.ended(result)
+    todo = {run.directory.path: run for run in planned if run.action != "skip"}
+    if todo:
+        if not cluster:
+            data_directory = _find_dataset(list(todo.values()), data_directory, download_progress)
+        require_writable(planned[0].directory.path.parent.parent)
+        tasks = [
+            Task.of(
+                run.config, run.directory, start_over=run.action != "resume", data_directory=data_directory,
+                save_model=save_model, keep_checkpoint=keep_checkpoint,
+            )
+            for run in todo.values()
+        ]  # fmt: skip
+        ended = _train_all(tasks, todo, observer, min(jobs, len(tasks)), cluster)
+        results |= {path: _result(todo[path], ending) for path, ending in ended.items()}
+    return [results[run.directory.path] for run in planned if run.directory.path in results]
+
+
+def _find_dataset(
+    todo: Sequence[PlannedRun], data_directory: Path | None, download_progress: data.DownloadProgress | None
+) -> Path | None:
+    """Find or fetch the dataset once, before any worker looks for it."""
+    if all(run.config.data.subset == "sample" for run in todo):
+        return data_directory
+    return data.locate(data_directory, progress=download_progress).folder
+
+
+def _train_all(
+    tasks: Sequence[Task], runs: Mapping[Path, PlannedRun], observer: Observer, jobs: int, cluster: str | None
+) -> dict[Path, Ending]:
+    ended: dict[Path, Ending] = {}
+
+    def show(event: Event) -> None:
+        if event.directory not in ended:  # What a worker tells may arrive after its result.
+            _show(event, runs[event.directory], observer)
+
+    def finish(task: Task, ending: Ending) -> None:
+        ended[task.directory] = ending
+        observer.ended(_result(runs[task.directory], ending))
+
+    with _stop_requests() as stop:
+        if cluster or jobs > 1:
+            _train_elsewhere(Cluster(cluster) if cluster else WorkerProcesses(jobs), tasks, stop, finish, show)
+        else:
+            workshop = Workshop()
+            for task in tasks:
+                if not stop.requested():
+                    finish(task, workshop.train(task, show, stop.requested))
         if stop.signal_number:
-            raise Interrupted(stop.signal_number, results)
-    return results
+            results = [_result(runs[path], ending) for path, ending in ended.items()]
+            raise Interrupted(stop.signal_number, results, on_cluster=bool(cluster))
+    return ended
 
 
-class _Workshop:
-    """What a process keeps from run to run: the datasets that were loaded, and the engine of the last kind of run."""
+def _train_elsewhere(
+    trainers: Trainers, tasks: Sequence[Task], stop: _Stop,
+    finish: Callable[[Task, Ending], None], show: Callable[[Event], None],
+) -> None:  # fmt: skip
+    try:
+        stop.listeners.append(trainers.ask_to_stop)
+        if not stop.requested():
+            _follow({trainers.submit(task): task for task in tasks}, trainers.events, finish, show)
+    except BaseException:
+        trainers.shutdown(cancel_futures=True)
+        raise
+    trainers.shutdown()
 
-    def __init__(self, data_directory: Path | None, download_progress: data.DownloadProgress | None) -> None:
-        self._data_directory = data_directory
-        self._download_progress = download_progress
-        self._datasets: dict[str, data.Dataset] = {}
-        self._engines: dict[str, engines.Engine] = {}
 
-    def dataset(self, config: Config) -> data.Dataset:
-        key = config.data.model_dump_json(include={"dataset", "subset", "holdout"})
-        if key not in self._datasets:
-            self._datasets[key] = data.load(config.data, self._data_directory, self._download_progress)
-        return self._datasets[key]
+def _follow(
+    futures: Mapping[Future[Ending], Task], events: Callable[[float], Iterable[Event]],
+    finish: Callable[[Task, Ending], None], show: Callable[[Event], None],
+) -> None:  # fmt: skip
+    """Show what the workers tell and finish what is done, until all is."""
+    pending = set(futures)
+    while pending:
+        for event in events(HEARTBEAT):
+            show(event)
+        done, pending = wait(pending, timeout=0)
+        for future in done:
+            if not future.cancelled():
+                finish(futures[future], future.result())
 
-    def engine(self, config: Config) -> engines.Engine:
-        key = engines.compile_key(config)
-        if key not in self._engines:
-            self._engines = {key: engines.build(config, self.dataset(config))}
-        return self._engines[key]
+
+def _show(event: Event, run: PlannedRun, observer: Observer) -> None:
+    if event.progress:
+        observer.progressed(run, event.progress)
+    elif event.kind == "remark":
+        observer.remarked(run, event.told)
+    else:
+        observer.preparing(run, event.told)
+
+
+def _result(run: PlannedRun, ending: Ending) -> Result:
+    return Result(run, ending.status, ending.seconds, ending.told, ending.health)
 
 
 def _skipped(run: PlannedRun) -> Result:
@@ -168,88 +241,10 @@ def _skipped(run: PlannedRun) -> Result:
     return Result(run, stored["status"], told=(stored.get("diverged") or {}).get("told", ""))
 
 
-def _execute_run(
-    run: PlannedRun, workshop: _Workshop, dataset: data.Dataset, environment: dict[str, Any], observer: Observer,
-    stop: _Stop, save_model: bool,
-) -> Result:  # fmt: skip
-    config, directory = run.config, run.directory
-    started, clock = datetime.now(UTC), time.perf_counter()
-    facts = {
-        "arm": config.name,
-        "seed": config.training.seed,
-        "started": started.isoformat(timespec="seconds"),
-        "evaluation_split": dataset.evaluation_split,
-        "dataset_sha256": dataset.sha256,
-        **environment,
-    }
-    try:
-        engine = workshop.engine(config)
-        facts["variables"] = list(engine.variables)
-        observer.started(run)
-        with directory.locked():
-            directory.start(config, engine.variables, facts)
-            try:
-                outcome = _train(config, engine, dataset, directory, lambda progress: observer.progressed(run, progress), stop)
-                if save_model and outcome.status == "complete":
-                    _save_model(engine, directory)
-                seconds = time.perf_counter() - clock
-                directory.write_metadata({**facts, **_ending(outcome, directory, seconds)})
-            except BaseException as error:
-                status = "failed" if isinstance(error, Exception) else "interrupted"
-                directory.write_metadata({**facts, "status": status, "reason": f"{type(error).__name__}: {error}"})
-                raise
-    except Exception as error:
-        return Result(run, "failed", time.perf_counter() - clock, str(error) or type(error).__name__)
-    told, health = outcome.divergence.told if outcome.divergence else "", outcome.health.told if outcome.health else ""
-    return Result(run, outcome.status, seconds, told, health)
-
-
-def _train(
-    config: Config, engine: engines.Engine, dataset: data.Dataset, directory: RunDirectory, report: Any, stop: _Stop
-) -> Outcome:
-    schedule = start(config, engine, dataset)
-    return train(config, engine, schedule, directory, report, stop.requested)
-
-
-def _save_model(engine: engines.Engine, directory: RunDirectory) -> None:
-    temporary = directory.path / ".saving.keras"
-    engine.save(temporary)
-    os.replace(temporary, directory.model_path)
-
-
-def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[str, Any]:
-    divergence = outcome.divergence
-    return {
-        "status": outcome.status,
-        "epochs": outcome.epochs,
-        "steps": outcome.steps,
-        "diverged": {**asdict(divergence), "told": divergence.told} if divergence else None,
-        "overflows": {"steps": outcome.overflow_steps, "first": outcome.first_overflow},
-        "largest_applied": outcome.largest_applied,
-        "health": _health(outcome.health) if outcome.health else None,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "metrics_sha256": directory.metrics_sha256(),
-    }
-
-
-def _health(health: Diagnosis) -> dict[str, Any]:
-    """What `run.json` keeps of a diagnosis: enough to tell who was warned, when and how strongly."""
-    warnings = {"first_spike": health.first_spike, "first_explosion": health.first_explosion}
-    return {
-        "word": health.word,
-        "spikes": len(health.spikes),
-        **{name: _spike(spike) if spike else None for name, spike in warnings.items()},
-    }
-
-
-def _spike(spike: Spike) -> dict[str, Any]:
-    return {name: None if value == math.inf or value != value else value for name, value in asdict(spike).items()}
-
-
 @dataclass
 class _Stop:
     signal_number: int = 0
+    listeners: list[Callable[[], None]] = field(default_factory=list)
 
     def requested(self) -> bool:
         return bool(self.signal_number)
@@ -264,6 +259,8 @@ def _stop_requests() -> Iterator[_Stop]:
         if stop.signal_number:
             raise KeyboardInterrupt
         stop.signal_number = signal_number
+        for listener in stop.listeners:
+            listener()
 
     before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -271,34 +268,3 @@ def _stop_requests() -> Iterator[_Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def provenance() -> dict[str, Any]:
-    """Versions, git commit (of a checkout, else None) and machine: what a result may depend on besides its config."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    machine = {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()}
-    return {"versions": versions, "git_commit": _git_commit(), "machine": machine}
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _git_commit() -> str | None:
-    checkout = Path(__file__).parent.parent
-    if not (checkout / ".git").exists():
-        return None
-    command = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return answer.stdout.strip() or None

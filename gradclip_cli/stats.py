@@ -22,12 +22,14 @@ import scipy.stats
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.integer[Any]]
 
 CONFIDENCE = 0.95
 LEVEL = 1 - CONFIDENCE
 POWER = 0.8
 EXACT_SEEDS = 14
 RESAMPLES = 99_999
+BLOCK = 10_000  # resamples drawn at a time, which bounds the memory for many seeds
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,25 @@ def _subset_means(differences: FloatArray, n_resamples: int, seed: int) -> tuple
     """
     seeds = len(differences)
     if seeds <= EXACT_SEEDS:
-        chosen = (np.arange(1, 2**seeds)[:, None] >> np.arange(seeds)) & 1
+        means = _means_of(differences, (np.arange(1, 2**seeds)[:, None] >> np.arange(seeds)) & 1)
     else:
-        chosen = np.random.default_rng(seed).integers(0, 2, (n_resamples, seeds))
-        chosen = chosen[chosen.any(axis=1)]
-    sums = chosen @ differences
-    # Sums that cancel exactly must not be told from zero by rounding.
-    sums[np.abs(sums) <= 1e-12 * np.abs(differences).sum()] = 0
-    means = np.sort(sums / chosen.sum(axis=1))
+        generator = np.random.default_rng(seed)
+        blocks = (min(BLOCK, n_resamples - start) for start in range(0, n_resamples, BLOCK))
+        means = np.concatenate([_means_of(differences, generator.integers(0, 2, (size, seeds))) for size in blocks])
+    means.sort()
     if np.ptp(differences) == 0:
         means[:] = differences[0]
     return means, len(means) + 1
+
+
+def _means_of(differences: FloatArray, chosen: IntArray) -> FloatArray:
+    """Mean of each subset, from rows of zeros and ones, (subsets, seeds); empty ones are left out."""
+    chosen = chosen[chosen.any(axis=1)]
+    sums = chosen @ differences
+    # Sums that cancel exactly must not be told from zero by rounding.
+    sums[np.abs(sums) <= 1e-12 * np.abs(differences).sum()] = 0
+    means: FloatArray = sums / chosen.sum(axis=1)
+    return means
 
 
 def _sign_flip_p(means: FloatArray, flips: int) -> float:

@@ -1,7 +1,8 @@
 """Run directories: every file name and column in them, written so that a crash leaves the old or the new, never half.
 
-`results/<arm>/seed-<n>/` holds `config.yaml`, `metrics.csv` (a row an epoch), `steps.csv` (a row a step), `run.json`
-and, where asked for, `model.keras`. Times stand in `run.json` alone, so the CSVs are reproducible to the byte.
+`results/<arm>/seed-<n>/` holds `config.yaml`, `metrics.csv` (a row an epoch), `steps.csv` (a row a step), `run.json`, while it
+is unfinished `checkpoint.npz` and, where asked for, `model.keras`. Times stand in `run.json` alone, so the CSVs are reproducible
+to the byte. A checkpoint holds the CSVs' lengths at its moment: what a crash left beyond them is cut off before a run goes on.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gradclip_cli import config as configs
 from gradclip_cli.errors import ConfigError, ConflictError, StoreError
 from gradclip_cli.schema import Config
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
+
+    Array = npt.NDArray[Any]
 
 SCHEMA = 1
 METRICS = (
@@ -30,11 +36,21 @@ METRICS = (
 STEPS = ("step", "loss", "penalty", "correct", "grad_norm", "applied_norm", "clipped")
 STEPS_PER_VARIABLE = ("norm", "max_abs", "applied_norm", "applied_max_abs")
 FINISHED = ("complete", "diverged")
+_LENGTHS = "lengths"
 
 
 def step_columns(variables: Sequence[str]) -> list[str]:
     """Columns of `steps.csv` for these variables: the common ones, then `norm/lstm/kernel` and so on."""
     return [*STEPS, *(f"{quantity}/{variable}" for quantity in STEPS_PER_VARIABLE for variable in variables)]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A moment of a run: named arrays, all that going on needs, and how long both CSVs were then, in bytes."""
+
+    arrays: Mapping[str, Array]
+    metrics_bytes: int
+    steps_bytes: int
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,10 @@ class RunDirectory:
     @property
     def steps_path(self) -> Path:
         return self.path / "steps.csv"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.path / "checkpoint.npz"
 
     @property
     def model_path(self) -> Path:
@@ -165,6 +185,42 @@ class RunDirectory:
         _append(self.metrics_path, [",".join(METRICS)])
         _append(self.steps_path, [",".join(step_columns(variables))])
 
+    def write_checkpoint(self, arrays: Mapping[str, Array]) -> None:
+        """Keep this moment, in place of an earlier one. Both CSVs must be written up to it."""
+        import numpy as np
+
+        lengths = np.array([self.metrics_path.stat().st_size, self.steps_path.stat().st_size])
+        with _replacing(self.checkpoint_path) as file:
+            np.savez(file, allow_pickle=False, **{_LENGTHS: lengths, **arrays})
+
+    def read_checkpoint(self) -> Checkpoint | None:
+        """The last checkpoint; None where there is none. Raises StoreError where it can't be used, with the reason."""
+        import numpy as np
+
+        try:
+            with np.load(self.checkpoint_path, allow_pickle=False) as file:
+                arrays = dict(file)
+            metrics_bytes, steps_bytes = arrays.pop(_LENGTHS).tolist()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise StoreError(f"its checkpoint can't be read ({str(error).splitlines()[0]})") from None
+        for path, length in ((self.metrics_path, metrics_bytes), (self.steps_path, steps_bytes)):
+            if not _ends_a_line(path, length):
+                raise StoreError(f"{path.name} is shorter than its checkpoint says, or was changed")
+        return Checkpoint(arrays, metrics_bytes, steps_bytes)
+
+    def resume(self, checkpoint: Checkpoint, config: Config, metadata: Mapping[str, Any]) -> None:
+        """Cut off what was written after a checkpoint and go on: config, `run.json` as running."""
+        for path, length in ((self.metrics_path, checkpoint.metrics_bytes), (self.steps_path, checkpoint.steps_bytes)):
+            os.truncate(path, length)
+        write_atomically(self.config_path, configs.to_yaml(config))
+        self.write_metadata({**metadata, "status": "running"})
+
+    def remove_checkpoint(self) -> None:
+        """Forget the checkpoint of a finished run."""
+        self.checkpoint_path.unlink(missing_ok=True)
+
     def _clear(self) -> None:
         for path in self.path.iterdir():
             if path.name != ".lock":
@@ -220,14 +276,35 @@ def require_writable(folder: Path) -> None:
         raise StoreError(_unwritable(folder, error)) from None
 
 
-def write_atomically(path: Path, content: str) -> None:
-    """Write a text file under a temporary name, sync it, and move it into place."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file under a temporary name, sync it, and move it into place."""
+    with _replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file under a temporary name that takes `path`'s place once it is written and synced; nothing is left of a failure."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _ends_a_line(path: Path, length: int) -> bool:
+    """Whether a file is at least this long and a line ends there."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(length - 1)
+            return file.read(1) == b"\n"
+    except OSError:
+        return False
 
 
 def _append(path: Path, lines: Iterable[str]) -> None:

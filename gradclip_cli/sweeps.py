@@ -7,7 +7,11 @@ grid:
   clipping: [{mode: none}, {mode: clipnorm, threshold: 1}]
 seeds: 5                                          # as --seeds takes them
 fresh_seeds: 10                                   # further seeds, for the comparison at each row's best; 0 for none
+name: mine                                        # else the file's own
 ```
+
+The values of a `clipping` axis replace the base's rule whole. Where two axes speak of one section, the more special one wins,
+whatever their order: `optimizer.name` chooses the optimizer, then `optimizer.learning_rate` sets its rate.
 """
 
 from __future__ import annotations
@@ -16,28 +20,49 @@ import difflib
 import itertools
 import math
 import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from gradclip_cli import config as configs
 from gradclip_cli.errors import ConfigError
-from gradclip_cli.schema import Config
+from gradclip_cli.schema import ARM_NAME, LONGEST_NAME, Config
 from gradclip_cli.yaml_tree import Tree, merge
 
 KEYS = ("base", "grid", "seeds", "fresh_seeds", "name")
 MOST_RUNS = 10_000
 LEARNING_RATE = "optimizer.learning_rate"
+CLIPPING = "clipping"
 FRESH_SEEDS = 10
 SEEDS = 5
+REFUSED = {
+    "name": "the arms' names are made from the grid",
+    "extends": "put it into the base",
+    "training.seed": "seeds stand in `seeds`",
+    "data.holdout": "put it into the base: cells are only comparable on the same images",
+}
+"""Keys that no grid may hold, with what to do instead."""
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One key of the grid, with a label for each of its values."""
+    """One key of the grid, with a label for each of its values; `numeric` where all of them are numbers."""
 
     key: str
     labels: tuple[str, ...]
+    numeric: bool = False
+
+    @property
+    def told(self) -> str:
+        """The key in words, such as `learning rate`, or `optimizer` for `optimizer.name`."""
+        section, _, last = self.key.rpartition(".")
+        return (section if last == "name" else last).replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -57,7 +82,7 @@ class Sweep:
     cells: tuple[Cell, ...]
     seeds: tuple[int, ...]
     fresh_seeds: tuple[int, ...]
-    """Seeds that the grid is not trained with."""
+    """Seeds that the grid is not trained with; none where nothing is held out to choose on, or there is but one row."""
 
     @property
     def configs(self) -> list[Config]:
@@ -66,13 +91,12 @@ class Sweep:
 
     @property
     def column_axis(self) -> int:
-        """The axis whose best value is looked for in each row: the learning rate, else the grid's last key."""
-        keys = [axis.key for axis in self.axes]
-        return keys.index(LEARNING_RATE) if LEARNING_RATE in keys else len(keys) - 1
+        """The axis whose best value is looked for in each row: the learning rate, else the grid's last key but clipping."""
+        return _column_axis([axis.key for axis in self.axes])
 
     @property
     def columns(self) -> Axis:
-        """The axis of the map's columns."""
+        """The axis of the map's columns. Numbers rise, so that the first and the last are the grid's edges."""
         return self.axes[self.column_axis]
 
     def rows(self) -> dict[str, list[Cell]]:
@@ -80,7 +104,7 @@ class Sweep:
         found: dict[str, list[Cell]] = {}
         for cell in self.cells:
             labels = [
-                axis.labels[place] if axis.key == "clipping" else f"{axis.key.rpartition('.')[2]} {axis.labels[place]}"
+                axis.labels[place] if axis.key == CLIPPING else f"{axis.told} {axis.labels[place]}"
                 for index, (axis, place) in enumerate(zip(self.axes, cell.places, strict=True))
                 if index != self.column_axis
             ]
@@ -88,36 +112,72 @@ class Sweep:
         return found
 
 
+@dataclass(frozen=True)
+class _Value:
+    """One value of an axis, with its place in the file."""
+
+    tree: Tree
+    label: str
+
+
+def _column_axis(keys: Sequence[str]) -> int:
+    if LEARNING_RATE in keys:
+        return keys.index(LEARNING_RATE)
+    return max((index for index, key in enumerate(keys) if key != CLIPPING), default=len(keys) - 1)
+
+
 def find(name: str) -> Path:
     """The file that `name` means: a path, else a shipped sweep's name. Raises ConfigError."""
-    if Path(name).is_file():
-        return Path(name)
+    path = Path(name)
+    if path.is_file():
+        return path
     if name.removesuffix(".yaml") in configs.shipped_sweeps():
         return configs.shipped_directory() / configs.SWEEPS / f"{name.removesuffix('.yaml')}.yaml"
-    near = difflib.get_close_matches(Path(name).stem, configs.shipped_sweeps(), n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
+    if configs.find(name):
+        raise ConfigError([f"{name} is a config, not a sweep: train it with gradclip run {name}, or name it as a sweep's base"])
+    beside = {file.stem: str(file) for file in path.parent.glob("*.yaml")}
+    known = beside | {shipped: shipped for shipped in configs.shipped_sweeps()}
+    near = difflib.get_close_matches(path.stem, known, n=1)
+    hint = f"; did you mean '{known[near[0]]}'?" if near else "."
     raise ConfigError([f"{name}: no such sweep{hint} Shipped with gradclip: {', '.join(configs.shipped_sweeps())}"])
 
 
 def load(name: str, *, most_runs: int = MOST_RUNS) -> Sweep:
-    """Load the sweep that `name` means. Raises ConfigError with every mistake and its place, or for over `most_runs` runs."""
+    """Load the sweep that `name` means.
+
+    Raises ConfigError with every mistake and its place, or, before the grid is expanded, for over `most_runs` runs.
+    """
     path = find(name)
     tree, problems = configs.read_tree(path)
+    if problems:
+        raise ConfigError(problems)
     given: dict[str, Tree] = tree.value
     problems += [_unknown(key, child) for key, child in given.items() if key not in KEYS]
     problems += [f"{tree.place}: missing key '{key}' in the sweep" for key in ("base", "grid") if key not in given]
+
+    def part(key: str, read: Callable[[Tree], Read], otherwise: Read) -> Read:
+        """Read one of the sweep's keys; a mistake there is told with the others."""
+        try:
+            return read(given[key]) if key in given else otherwise
+        except ConfigError as error:
+            problems.extend(error.problems)
+            return otherwise
+
+    sweep_name = part("name", _name, path.stem)
+    if "name" not in given and _name_problem(sweep_name):
+        problems.append(f"{path}: name: {_name_problem(sweep_name)}; give the sweep a name")
+    seeds = part("seeds", _seeds, list(range(SEEDS)))
+    fresh = part("fresh_seeds", _fresh_seeds, FRESH_SEEDS)
+    no_axes: dict[str, list[_Value]] = {}
+    axes = part("grid", _axes, no_axes)
     if problems:
         raise ConfigError(problems)
-    seeds = _seeds(given)
-    axes = _axes(given["grid"])
-    count = math.prod(len(values) for values in axes.values()) * len(seeds)
-    if count > most_runs:
-        raise ConfigError([f"{path}: {count:,} runs, which is over {most_runs:,}; shorten the grid, or give --yes to train them"])
-    sweep_name = str(given["name"].plain()) if "name" in given else path.stem
-    cells = _cells(_base(given["base"], path, sweep_name), axes)
-    first_fresh, fresh = max(seeds) + 1, _fresh_seeds(given)
-    labelled = tuple(Axis(key, tuple(_label(key, value) for value in values)) for key, values in axes.items())
-    return Sweep(sweep_name, labelled, cells, tuple(seeds), tuple(range(first_fresh, first_fresh + fresh)))
+    _require_few(path, axes, len(seeds), most_runs)
+    cells = _cells(_base(given["base"], path, sweep_name), axes, path)
+    if not _comparable(cells, axes):
+        fresh = 0
+    labelled = tuple(_labelled(key, values) for key, values in axes.items())
+    return Sweep(sweep_name, labelled, cells, tuple(seeds), tuple(range(max(seeds) + 1, max(seeds) + 1 + fresh)))
 
 
 def _unknown(key: str, child: Tree) -> str:
@@ -126,108 +186,210 @@ def _unknown(key: str, child: Tree) -> str:
     return f"{child.key_place}: unknown key '{key}' in the sweep{hint}"
 
 
-def _axes(grid: Tree) -> dict[str, list[Tree]]:
+def _require_few(path: Path, axes: Mapping[str, Sequence[_Value]], seeds: int, most_runs: int) -> None:
+    """Refuse a grid of over `most_runs` runs. Raises ConfigError."""
+    runs = math.prod(len(values) for values in axes.values()) * seeds
+    if runs > most_runs:
+        raise ConfigError([f"{path}: {runs:,} runs, which is over {most_runs:,}; shorten the grid, or give --yes to train them"])
+
+
+def _comparable(cells: Sequence[Cell], axes: Mapping[str, Sequence[_Value]]) -> bool:
+    """Whether rows can be compared at their bests: there are several, and something is held out to choose these on."""
+    columns = len(list(axes.values())[_column_axis(list(axes))])
+    return len(cells) > columns and cells[0].config.data.holdout > 0
+
+
+def _labelled(key: str, values: Sequence[_Value]) -> Axis:
+    return Axis(key, tuple(value.label for value in values), all(_is_number(value.tree.value) for value in values))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _axes(grid: Tree) -> dict[str, list[_Value]]:
     if not isinstance(grid.value, dict) or not grid.value:
         raise ConfigError(
             [f"{grid.place}: the grid is empty; give keys with lists of values, such as {LEARNING_RATE}: [0.01, 0.1]"]
         )
-    problems = []
+    problems = [
+        f"{values.key_place}: grid.{key} can't be swept over; {REFUSED[refused]}"
+        for key, values in grid.value.items()
+        for refused in REFUSED
+        if key == refused or key.startswith(f"{refused}.")
+    ]
+    axes = {}
     for key, values in grid.value.items():
-        if not isinstance(values.value, list) or not values.value:
-            problems.append(f"{values.place}: grid.{key}: expected a list of values with at least one, such as [0.01, 0.1]")
-        elif len({repr(value.plain()) for value in values.value}) < len(values.value):
-            problems.append(f"{values.place}: grid.{key}: holds a value twice")
-        if key.partition(".")[0] == "name" or key == "training.seed":
-            problems.append(f"{values.key_place}: grid.{key} can't be swept over; " + _INSTEAD[key == "training.seed"])
+        if isinstance(values.value, list) and values.value:
+            axes[key] = [_Value(_placed(key, value, values), _label(key, value)) for value in values.value]
+            problems += _repeated(key, axes[key]) + _no_rules(key, axes[key])
+        else:
+            problems.append(f"{values.place}: grid.{key}: {_no_list(key, values)}")
     if problems:
         raise ConfigError(problems)
-    return {
-        key: [Tree(value.value, value.place, values.key_place) for value in values.value] for key, values in grid.value.items()
-    }
+    column = list(axes)[_column_axis(list(axes))]
+    if _labelled(column, axes[column]).numeric:
+        axes[column].sort(key=lambda value: value.tree.value)
+    return axes
 
 
-_INSTEAD = ("the arms' names are made from the grid", "seeds stand in `seeds`")
+def _placed(key: str, value: Tree, values: Tree) -> Tree:
+    """A value with the place where a mistake in it is told: a whole section's own, else its axis's."""
+    whole = key in Config.model_fields and isinstance(value.value, dict)
+    return Tree(value.value, value.place, value.place if whole else values.key_place)
 
 
-def _seeds(given: dict[str, Tree]) -> list[int]:
-    plain = given["seeds"].plain() if "seeds" in given else SEEDS
+def _no_rules(key: str, values: Sequence[_Value]) -> list[str]:
+    return [
+        f"{value.tree.place}: grid.clipping: expected whole rules, such as {{mode: clipnorm, threshold: 1}}, not {value.label}"
+        for value in values
+        if key == CLIPPING and not isinstance(value.tree.value, dict)
+    ]
+
+
+def _no_list(key: str, values: Tree) -> str:
+    if isinstance(values.value, dict) and values.value:
+        return f"expected a list of values; write {key}.{next(iter(values.value))}: [...] for one of its keys"
+    return "expected a list of values with at least one, such as [0.01, 0.1]"
+
+
+def _repeated(key: str, values: Sequence[_Value]) -> list[str]:
+    first: dict[str, _Value] = {}
+    return [
+        f"{value.tree.place}: grid.{key}: holds {value.label} twice (first at {first[value.label].tree.place})"
+        for value in values
+        if first.setdefault(value.label, value) is not value
+    ]
+
+
+def _name(given: Tree) -> str:
+    name = given.value if given.value is not None and not isinstance(given.value, list | dict) else ""
+    if problem := _name_problem(str(name)):
+        raise ConfigError([f"{given.place}: name: {problem}"])
+    return str(name)
+
+
+def _name_problem(name: str) -> str:
+    if re.fullmatch(ARM_NAME, name):
+        return ""
+    return f"letters, digits and . _ + = , - only, the first a letter or digit, since it names a folder, not {name!r}"
+
+
+def _seeds(given: Tree) -> list[int]:
+    plain = given.plain()
+    # A list's comma tells its only seed from a count.
+    text = "".join(f"{part}," for part in plain) if isinstance(plain, list) else str(plain)
     try:
-        return configs.parse_seeds(",".join(map(str, plain)) if isinstance(plain, list) else str(plain))
+        return configs.parse_seeds(text)
     except ConfigError as error:
-        raise ConfigError([f"{given['seeds'].place}: {problem.removeprefix('--')}" for problem in error.problems]) from None
+        raise ConfigError([f"{given.place}: {problem.removeprefix('--')}" for problem in error.problems]) from None
 
 
-def _fresh_seeds(given: dict[str, Tree]) -> int:
-    if "fresh_seeds" not in given:
-        return FRESH_SEEDS
-    count = given["fresh_seeds"].plain()
-    if type(count) is not int or count < 0 or count == 1:
-        raise ConfigError([f"{given['fresh_seeds'].place}: fresh_seeds: expected 0 (none) or a number from 2, not {count!r}"])
+def _fresh_seeds(given: Tree) -> int:
+    count = given.plain()
+    if type(count) is not int or count == 1 or not 0 <= count <= configs.MOST_SEEDS:
+        expected = f"expected 0 (none) or a number from 2 to {configs.MOST_SEEDS:,}"
+        raise ConfigError([f"{given.place}: fresh_seeds: {expected}, not {count!r}"])
     return count
 
 
 def _base(base: Tree, path: Path, name: str) -> Tree:
     """The base config as a complete tree. Raises ConfigError."""
-    if isinstance(base.value, str):
+    named = isinstance(base.value, str)
+    if named:
         base = Tree({"extends": base}, base.place, base.key_place)
     if not isinstance(base.value, dict):
         raise ConfigError([f"{base.place}: base: expected a config's name, or a config's keys"])
     tree, problems = configs.extended(base, path)
     if problems:
-        raise ConfigError(problems)
+        told = f"{base.place}: "
+        raise ConfigError([problem.replace(f"{told}extends '", f"{told}base is '") if named else problem for problem in problems])
     return merge(tree, Tree({"name": Tree(name, base.place, base.key_place)}, base.place, base.key_place))
 
 
-def _cells(base: Tree, axes: dict[str, list[Tree]]) -> tuple[Cell, ...]:
-    cells, problems = [], []
+def _cells(base: Tree, axes: Mapping[str, Sequence[_Value]], path: Path) -> tuple[Cell, ...]:
+    cells: list[Cell] = []
+    problems: dict[str, None] = {}
     for places in itertools.product(*(range(len(values)) for values in axes.values())):
         chosen = {key: values[place] for (key, values), place in zip(axes.items(), places, strict=True)}
         try:
             config = configs.validated(_with(base, chosen))
         except ConfigError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
+            problems |= dict.fromkeys(error.problems)
             continue
         cells.append(Cell(config.model_copy(update={"name": _arm_name(config, chosen)}), places))
-    names = [cell.config.name for cell in cells]
-    problems += [f"two cells of the grid are both named {name}" for name in dict.fromkeys(names) if names.count(name) > 1]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(problems))
+    if told := _not_distinct([cell.config for cell in cells]):
+        raise ConfigError([f"{path}: {problem}" for problem in told])
     return tuple(cells)
 
 
-def _with(base: Tree, chosen: dict[str, Tree]) -> Tree:
-    """Lay a cell's values over the base; `clipping` replaces it whole."""
-    for key, value in chosen.items():
+def _not_distinct(cells: Sequence[Config]) -> list[str]:
+    """What keeps the cells from being arms of their own that can be compared."""
+    arms: dict[str, str] = {}
+    for config in cells:
+        trained = config.with_seed(0).model_dump_json(exclude={"name"})
+        if (same := arms.setdefault(trained, config.name)) != config.name:
+            return [f"{same} and {config.name} are the same config: one key of the grid overrides another"]
+    for name, times in Counter(config.name for config in cells).items():
+        if times > 1:
+            return [f"{times} cells of the grid are named {name}; leave all but one of them out"]
+        if len(name) > LONGEST_NAME:
+            return [f"{name} is longer than {LONGEST_NAME} letters; sweep over single keys, such as {LEARNING_RATE}"]
+    if len({config.data.holdout for config in cells}) > 1:
+        return [f"data.holdout differs between the cells; {REFUSED['data.holdout']}"]
+    return []
+
+
+def _with(base: Tree, chosen: Mapping[str, _Value]) -> Tree:
+    """Lay a cell's values over the base; `clipping` replaces it whole.
+
+    Sections come first, then what chooses their kind, then their other keys: so none of them is lost.
+    """
+    kinds = [f"{section}.{choice}" for section, choice in configs.CHOICES.items()]
+    for key in sorted(chosen, key=lambda key: (key.count("."), key not in kinds)):
+        value = chosen[key].tree
         leaf = value
         for part in reversed(key.split(".")):
             leaf = Tree({part: Tree(leaf.value, leaf.place, value.key_place)}, value.place, value.key_place)
-        if key == "clipping":
+        if key == CLIPPING:
             base = Tree({name: child for name, child in base.value.items() if name != key}, base.place, base.key_place)
         base = merge(base, leaf, configs.CHOICES)
     return base
 
 
-def _arm_name(config: Config, chosen: dict[str, Tree]) -> str:
+def _arm_name(config: Config, chosen: Mapping[str, _Value]) -> str:
     """Such as clipnorm-1+optimizer.learning_rate=0.1: the rule where it is swept over, then the other keys."""
-    parts = [config.clipping.label if "clipping" in chosen else config.name]
-    parts += [f"{key}={_label(key, value)}" for key, value in chosen.items() if key != "clipping"]
-    return "+".join(re.sub(r"[^A-Za-z0-9._=,]+", "-", part).strip("-") for part in parts)
+    parts = [chosen[CLIPPING].label if CLIPPING in chosen else config.name]
+    parts += [f"{key}={value.label}" for key, value in chosen.items() if key != CLIPPING]
+    return "+".join(re.sub(r"[^A-Za-z0-9._=,+-]+", "-", part).strip("-") for part in parts)
 
 
 def _label(key: str, value: Tree) -> str:
     plain = value.plain()
-    if isinstance(plain, dict):
-        return (
-            _rule_label(plain)
-            if key == "clipping"
-            else ", ".join(f"{name} {_plain_label(child)}" for name, child in plain.items())
-        )
-    return _plain_label(plain)
+    if not isinstance(plain, dict):
+        return _plain_label(plain)
+    if key == CLIPPING:
+        return _rule_label(plain)
+    return ", ".join(f"{name} {_plain_label(child)}" for name, child in plain.items())
 
 
 def _rule_label(plain: dict[str, Any]) -> str:
-    return Config.model_validate({"name": "any", "clipping": plain}).clipping.label
+    """The rule in short, with the settings that are not as usual: `clipnorm 1`, `autoclip 10% (window 50)`."""
+    try:
+        rule = Config.model_validate({"name": "any", CLIPPING: plain}).clipping
+    except ValidationError:
+        return str(plain)  # What is wrong with it is told when the cells are made.
+    usual = {name: field.default for name, field in type(rule).model_fields.items()}
+    settings = [f"{name} {value:g}" for name, value in rule.settings.items() if name != "percentile" and value != usual[name]]
+    return f"{rule.label} ({', '.join(settings)})" if settings else rule.label
 
 
 def _plain_label(plain: Any) -> str:
-    return f"{plain:g}" if isinstance(plain, float) else configs.told_in_name(plain)
+    if isinstance(plain, float):
+        short = f"{plain:g}"
+        return short if float(short) == plain else repr(plain)
+    if isinstance(plain, list):
+        return ",".join(map(_plain_label, plain))
+    return configs.told_in_name(plain) if plain is None or isinstance(plain, bool | int | str) else str(plain)

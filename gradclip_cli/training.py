@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradclip_cli.clipping import RULES
 from gradclip_cli.data import CLASSES, BatchSchedule, Dataset
-from gradclip_cli.engines import BoolArray, Engine, Evaluation, FloatArray, IntArray, StepRecords
+from gradclip_cli.engines import Array, BoolArray, Engine, Evaluation, FloatArray, IntArray, StepRecords
 from gradclip_cli.health import Detector, Diagnosis, Spike
 from gradclip_cli.schema import Config
-from gradclip_cli.store import RunDirectory
+from gradclip_cli.store import Checkpoint, RunDirectory
 from gradclip_cli.weights import initial_weights
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 CHUNK = 250  # steps between two looks at the outside: divergence, progress, a request to stop
+CHECKPOINT_SECONDS = 5.0  # from one checkpoint to the next, at least
+ROWS = 5000  # of steps.csv, read at a time
 
 
 @dataclass(frozen=True)
@@ -91,22 +97,33 @@ def train(
     directory: RunDirectory,
     report: Callable[[Progress], None],
     should_stop: Callable[[], bool] = lambda: False,
+    *,
+    checkpoint: Checkpoint | None = None,
+    keep_checkpoint: bool = False,
 ) -> Outcome:
-    """Train an engine that was reset, writing `steps.csv` and, after each whole epoch, a row of `metrics.csv`.
+    """Train a started run to its end and write its rows, or until it diverges or `should_stop` says so.
 
-    The run ends at the first step whose loss or weights are not finite; that step is the last in `steps.csv`. It stops
-    between two chunks where `should_stop` says so.
+    The engine and the schedule stand at the run's beginning. With a `checkpoint` of this run, to which its directory was
+    resumed, it goes on from there. A checkpoint is written when it is stopped, and at the end of an epoch, where the last
+    one is CHECKPOINT_SECONDS old; `keep_checkpoint` writes one at the end too.
     """
     training = config.training
     total = training.epochs * training.steps_per_epoch
-    tally = _RunTally(config, engine.variables)
-    for epoch in range(1, training.epochs + 1):
-        summary = _EpochSummary(epoch, config.data.batch_size)
-        for steps in _chunks(training.steps_per_epoch):
+    tally, summary = _RunTally(config, engine.variables), _EpochSummary(1, config.data.batch_size)
+    if checkpoint:
+        _go_on(checkpoint, engine, schedule, directory, tally, summary)
+    clock = time.monotonic()
+
+    def keep() -> None:
+        directory.write_checkpoint({**_prefixed("engine", engine.state()), **tally.state(), **summary.state()})
+
+    while summary.epoch <= training.epochs:
+        for steps in _chunks(training.steps_per_epoch - summary.steps):
             if should_stop():
-                return tally.outcome("interrupted", epoch - 1)
+                keep()
+                return tally.outcome("interrupted", summary.epoch - 1)
             records = engine.train(schedule.take(steps))
-            divergence = find_divergence(records, engine.variables, epoch, tally.steps)
+            divergence = find_divergence(records, engine.variables, summary.epoch, tally.steps)
             if divergence:
                 records = records.first(divergence.step - tally.steps)
             directory.append_steps(_step_rows(records, tally.steps))
@@ -114,13 +131,37 @@ def train(
             summary.add(records)
             report(summary.progress(tally, total))
             if divergence:
-                return tally.outcome("diverged", epoch - 1, divergence)
+                return tally.outcome("diverged", summary.epoch - 1, divergence)
         evaluation = engine.evaluate()
         if not np.isfinite(evaluation.loss):
-            return tally.outcome("diverged", epoch - 1, Divergence(epoch, tally.steps, "val_loss", ()))
+            return tally.outcome("diverged", summary.epoch - 1, Divergence(summary.epoch, tally.steps, "val_loss", ()))
         directory.append_metrics(summary.metrics(evaluation))
         report(summary.progress(tally, total, evaluation))
+        summary = _EpochSummary(summary.epoch + 1, config.data.batch_size)
+        ended = summary.epoch > training.epochs
+        if keep_checkpoint if ended else time.monotonic() - clock >= CHECKPOINT_SECONDS:
+            keep()
+            clock = time.monotonic()
     return tally.outcome("complete", training.epochs)
+
+
+def _go_on(
+    checkpoint: Checkpoint, engine: Engine, schedule: BatchSchedule, directory: RunDirectory, tally: _RunTally,
+    summary: _EpochSummary,
+) -> None:  # fmt: skip
+    """Bring everything to where a checkpoint was taken."""
+    arrays = checkpoint.arrays
+    engine.restore({name.removeprefix("engine/"): value for name, value in arrays.items() if name.startswith("engine/")})
+    summary.restore(arrays)
+    for rows in directory.steps_in_pieces(ROWS):
+        tally.read(rows)
+    tally.restore(arrays)
+    for steps in _chunks(tally.steps):
+        schedule.take(steps)
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {f"{prefix}/{name}": value for name, value in arrays.items()}
 
 
 class _RunTally:
@@ -130,20 +171,40 @@ class _RunTally:
         self._rule = RULES[config.clipping.mode]
         self._thresholds = config.thresholds(variables)
         self._bounded = config.threshold is not None and self._rule.measure is not None
+        self._variables = variables
         self._detector = Detector(variables)
         self.steps = 0
         self.warnings: tuple[Spike, ...] = ()
-        self._overflows: list[int] = []
+        self._overflow_steps, self._first_overflow = 0, 0
         self._largest_applied = 0.0
 
     def add(self, records: StepRecords) -> None:
-        broken = np.flatnonzero(~np.isfinite(records.norm).all(axis=1))
-        self._overflows += [self.steps + int(index) + 1 for index in broken]
+        # Where the update was not finite either, the run ends: that is no overflow.
+        survived = records.weights_finite.all(axis=1) & np.isfinite(records.loss + records.penalty)
+        broken = np.flatnonzero(survived & ~np.isfinite(records.norm).all(axis=1))
+        if len(broken):
+            self._first_overflow = self._first_overflow or self.steps + int(broken[0]) + 1
+            self._overflow_steps += len(broken)
         self.steps += len(records)
         self._warn_of(self._detector.update(records.loss, records.norm, records.applied_global_norm, records.clipped))
         if self._bounded:
             excess = self._rule.excess(records.applied_norm, records.applied_max_abs, self._thresholds)
             self._largest_applied = float(np.max(excess, initial=self._largest_applied, where=np.isfinite(excess)))
+
+    def state(self) -> dict[str, Array]:
+        """What `steps.csv` doesn't tell to the last digit."""
+        counts = (self.steps, self._overflow_steps, self._first_overflow)
+        return {"run/counts": np.array(counts), "run/largest_applied": np.array(self._largest_applied)}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        self.steps, self._overflow_steps, self._first_overflow = arrays["run/counts"].tolist()
+        self._largest_applied = float(arrays["run/largest_applied"])
+
+    def read(self, rows: pd.DataFrame) -> None:
+        """Let the detector read rows of `steps.csv`."""
+        norm = rows[[f"norm/{name}" for name in self._variables]].to_numpy(float)
+        loss, applied_norm = rows["loss"].to_numpy(float), rows["applied_norm"].to_numpy(float)
+        self._warn_of(self._detector.update(loss, norm, applied_norm, rows["clipped"].to_numpy(bool)))
 
     def _warn_of(self, spikes: Sequence[Spike]) -> None:
         for spike in spikes:
@@ -151,31 +212,48 @@ class _RunTally:
                 self.warnings += (spike,)
 
     def outcome(self, status: str, epochs: int, divergence: Divergence | None = None) -> Outcome:
-        overflows = [step for step in self._overflows if not divergence or step != divergence.step]
         largest = self._largest_applied if self._bounded else None
         health = self._detector.diagnosis(diverged=status == "diverged") if self.steps else None
-        return Outcome(status, epochs, self.steps, divergence, len(overflows), min(overflows, default=None), largest, health)
+        return Outcome(
+            status, epochs, self.steps, divergence, self._overflow_steps, self._first_overflow or None, largest, health
+        )
 
 
 class _EpochSummary:
     """What `metrics.csv` and the progress need of an epoch's steps so far."""
 
     def __init__(self, epoch: int, batch_size: int) -> None:
-        self._epoch = epoch
+        self.epoch = epoch
+        self.steps = 0
         self._batch_size = batch_size
         self._chunks: list[tuple[FloatArray, IntArray, FloatArray, BoolArray]] = []
         self._sums = np.zeros(3)
-        self._steps = 0
 
     def add(self, records: StepRecords) -> None:
-        self._chunks.append((records.loss, records.correct, records.global_norm, records.clipped))
-        self._sums += records.loss.sum(), records.correct.sum(), records.clipped.sum()
-        self._steps += len(records)
+        self._add(records.loss, records.correct, records.global_norm, records.clipped)
+
+    def _add(self, loss: FloatArray, correct: IntArray, norm: FloatArray, clipped: BoolArray) -> None:
+        self._chunks.append((loss, correct, norm, clipped))
+        self._sums += loss.sum(), correct.sum(), clipped.sum()
+        self.steps += len(loss)
+
+    def state(self) -> dict[str, Array]:
+        columns = [np.concatenate(parts) for parts in zip(*self._chunks, strict=True)] if self._chunks else []
+        return {
+            "epoch/number": np.array(self.epoch),
+            **{f"epoch/{name}": part for name, part in zip(_COLUMNS, columns, strict=False)},
+        }
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        self.epoch = int(arrays["epoch/number"])
+        if f"epoch/{_COLUMNS[0]}" in arrays:
+            loss, correct, norm, clipped = (arrays[f"epoch/{name}"] for name in _COLUMNS)
+            self._add(loss, correct, norm, clipped)
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
         loss, correct, norm, clipped = (np.concatenate(parts) for parts in zip(*self._chunks, strict=True))
         return {
-            "epoch": self._epoch,
+            "epoch": self.epoch,
             "loss": float(loss.mean()),
             "accuracy": float(correct.sum() / (len(correct) * self._batch_size)),
             "val_loss": evaluation.loss,
@@ -186,9 +264,12 @@ class _EpochSummary:
         }
 
     def progress(self, tally: _RunTally, total: int, evaluation: Evaluation | None = None) -> Progress:
-        loss, correct, clipped = self._sums / self._steps
+        loss, correct, clipped = self._sums / self.steps
         norm, accuracy = float(np.median(self._chunks[-1][2])), correct / self._batch_size
-        return Progress(self._epoch, tally.steps, total, loss, accuracy, norm, clipped, evaluation, tally.warnings)
+        return Progress(self.epoch, tally.steps, total, loss, accuracy, norm, clipped, evaluation, tally.warnings)
+
+
+_COLUMNS = ("loss", "correct", "norm", "clipped")
 
 
 def _chunks(steps: int) -> Iterable[int]:

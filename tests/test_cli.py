@@ -175,7 +175,7 @@ def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, 
     assert len(pd.read_csv(results / "long" / "seed-0" / "steps.csv")) == record["steps"]
     assert call("list", "--results", str(results)).output.count("interrupted") == 1
     assert "not finished" in call("compare", "--results", str(results)).output
-    assert "starts over" in call(*LONG, "--results", str(results), "--dry-run").output
+    assert "goes on from its checkpoint" in call(*LONG, "--results", str(results), "--dry-run").output
 
 
 def test_second_interrupt_stops_at_once(results: Path) -> None:

@@ -43,6 +43,11 @@ def test_base_config_is_complete_and_says_the_defaults() -> None:
     assert list(written) == list(defaults)
 
 
+def test_a_later_override_replaces_a_choice_whole() -> None:
+    chosen = config.load("none", ["clipping={mode: autoclip, window: 50}", "clipping={mode: clipnorm, threshold: 2}"])
+    assert chosen.clipping.label == "clipnorm 2"
+
+
 def test_schema_file_is_fresh_and_named_by_every_config() -> None:
     folder = config.shipped_directory()
     assert json.loads((folder / "schema.json").read_text()) == config.json_schema()

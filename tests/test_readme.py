@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gradclip_cli import config
+from gradclip_cli import config, sweeps
 from gradclip_cli.cli import main
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -38,4 +38,4 @@ def test_the_config_that_it_explains_is_valid(tmp_path: Path) -> None:
     for number, block in enumerate(blocks):
         path = tmp_path / f"readme-{number}.yaml"
         path.write_text(block)
-        config.load(str(path))
+        sweeps.load(str(path)) if "grid:" in block else config.load(str(path))

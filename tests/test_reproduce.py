@@ -26,6 +26,7 @@ from gradclip_cli.experiments.reproduce import (
     config_name,
     write_reproduction,
 )
+from gradclip_cli.trainer import Workshop
 
 SEEDS = list(range(9))
 
@@ -228,21 +229,19 @@ def test_reproduce_from_end_to_end_and_interrupted(results: Path, monkeypatch: p
         return [load_all([name], [*short, f"name={given.name}"])[0] for name, given in zip(names, loaded, strict=True)]
 
     monkeypatch.setattr(config, "load_all", load_short)
-    from gradclip_cli import runner
+    train, trained = Workshop.train, []
 
-    execute_run, trained = runner._execute_run, []
-
-    def counted(run: Any, *others: Any) -> Any:
+    def counted(workshop: Workshop, *others: Any) -> Any:
         if len(trained) == 5:
             raise KeyboardInterrupt
-        trained.append(run.label)
-        return execute_run(run, *others)
+        trained.append(others)
+        return train(workshop, *others)
 
-    monkeypatch.setattr(runner, "_execute_run", counted)
-    first = CliRunner().invoke(main, ["reproduce", "--seeds", "2", "--results", str(results)])
+    monkeypatch.setattr(Workshop, "train", counted)
+    first = CliRunner().invoke(main, ["reproduce", "--seeds", "2", "--jobs", "1", "--results", str(results)])
     assert first.exit_code == 130
     assert not (results / "report.md").exists()
-    monkeypatch.setattr(runner, "_execute_run", execute_run)
+    monkeypatch.setattr(Workshop, "train", train)
     second = CliRunner().invoke(main, ["reproduce", "--seeds", "2", "--results", str(results)])
     assert second.exit_code == 0, second.output
     assert "29 of 34 runs to train" in second.stderr

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from conftest import SMALL
 
-from gradclip_cli import config, engines, runner
+from gradclip_cli import config, engines, runner, trainer
+from gradclip_cli.errors import ConflictError
 from gradclip_cli.runner import PlannedRun, Result
 from gradclip_cli.schema import Config
 from gradclip_cli.training import Outcome, Progress
@@ -19,7 +20,7 @@ class Quiet:
         self.ended_runs: list[Result] = []
 
     def preparing(self, run: PlannedRun, what: str) -> None: ...
-    def started(self, run: PlannedRun) -> None: ...
+    def remarked(self, run: PlannedRun, remark: str) -> None: ...
     def progressed(self, run: PlannedRun, progress: Progress) -> None: ...
 
     def ended(self, result: Result) -> None:
@@ -42,14 +43,14 @@ def test_one_engine_serves_all_runs_of_its_kind(results: Path, monkeypatch: pyte
 
 
 def test_a_run_that_fails_is_marked_and_the_others_go_on(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train = runner.train
+    train = trainer.train
 
-    def failing(chosen: Config, *others: Any) -> Outcome:
+    def failing(chosen: Config, *others: Any, **more: Any) -> Outcome:
         if chosen.training.seed == 1:
             raise OSError(28, "No space left on device")
-        return train(chosen, *others)
+        return train(chosen, *others, **more)
 
-    monkeypatch.setattr(runner, "train", failing)
+    monkeypatch.setattr(trainer, "train", failing)
     runs = planned(results, [0, 1, 2])[:3]
     observer = Quiet()
     ended = runner.execute(runs, observer)
@@ -63,8 +64,40 @@ def test_a_run_that_fails_is_marked_and_the_others_go_on(results: Path, monkeypa
     assert {result.status for result in again} == {"complete"}
 
 
-def test_provenance_names_versions_commit_and_machine() -> None:
-    facts = runner.provenance()
-    assert set(facts["versions"]) >= {"python", "tensorflow", "keras", "numpy", "gradclip-cli"}
-    assert facts["machine"]["cores"] >= 1
-    assert facts["git_commit"] is None or len(facts["git_commit"].removesuffix("-dirty")) == 40
+def test_an_engine_that_cannot_be_built_fails_its_runs_only(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = engines.build
+
+    def failing(chosen: Config, dataset: Any) -> Any:
+        if chosen.clipping.mode == "clipvalue":
+            raise RuntimeError("XLA can't compile this")
+        return build(chosen, dataset)
+
+    monkeypatch.setattr(engines, "build", failing)
+    ended = runner.execute(planned(results, [0]), Quiet())
+    assert {result.run.config.name: result.status for result in ended} == {
+        "none": "complete", "clipvalue": "failed", "faster": "complete",
+    }  # fmt: skip
+
+
+def test_plan_says_what_will_be_done(results: Path) -> None:
+    (run,) = runner.plan([config.load("none", [*SMALL, "name=one"])], [0], results)
+    assert (run.action, run.reason) == ("train", "new")
+    run.directory.path.mkdir(parents=True)
+    run.directory.start(run.config, ["lstm/kernel"], {})
+
+    def planned_now(*settings: str) -> tuple[str, str]:
+        (again,) = runner.plan([config.load("none", [*SMALL, "name=one", *settings])], [0], results)
+        return again.action, again.reason
+
+    assert planned_now() == ("replace", "running before it was finished: starts over")
+    run.directory.write_checkpoint({})
+    assert planned_now() == ("resume", "running before it was finished: goes on from its checkpoint")
+    run.directory.write_metadata({"status": "complete"})
+    assert planned_now() == ("skip", "already complete")
+    assert planned_now("training.epochs=5") == ("resume", "goes on from 2 to 5 epochs")
+    for settings in ("training.epochs=1", "training.steps_per_epoch=7"):
+        with pytest.raises(ConflictError, match="holds another config"):
+            planned_now(settings)
+    run.directory.remove_checkpoint()
+    with pytest.raises(ConflictError, match=r"training\.epochs: 2 there, 5 here"):
+        planned_now("training.epochs=5")

@@ -53,7 +53,9 @@ def small(*settings: str) -> Config:
 def test_csvs_hold_what_was_trained(tmp_path: Path) -> None:
     chosen = small("clipping.threshold=0.3")
     outcome, directory, seen = run(chosen, tmp_path)
-    assert outcome == Outcome("complete", 2, 12, largest_applied=outcome.largest_applied)
+    assert outcome == Outcome("complete", 2, 12, largest_applied=outcome.largest_applied, health=outcome.health)
+    assert outcome.health is not None
+    assert outcome.health.word == "healthy"
     assert outcome.largest_applied == pytest.approx(1, abs=1e-6)
     metrics, steps = pd.read_csv(directory.metrics_path), pd.read_csv(directory.steps_path)
     assert tuple(metrics.columns) == METRICS

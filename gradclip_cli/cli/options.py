@@ -27,6 +27,24 @@ data_directory_option = click.option(
 )  # fmt: skip
 
 
+def _jobs_or_cluster(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Refuse both; they are parsed in the order in which they are given."""
+    if value is not None and any(context.params.get(name) is not None for name in {"jobs", "cluster"} - {parameter.name}):
+        raise click.UsageError("--jobs counts worker processes here; with --cluster those of the cluster train.", context)
+    return value
+
+
+jobs_option = click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", callback=_jobs_or_cluster,
+    help="Worker processes.  [default: the cores this process may use]",
+)  # fmt: skip
+
+cluster_option = click.option(
+    "--cluster", metavar="ADDRESS", callback=_jobs_or_cluster,
+    help="Have the workers of the Dask scheduler at tcp://host:port train; --data-dir is then a folder of theirs.",
+)  # fmt: skip
+
+
 def results_option(default: Path | None = RESULTS, told: str = "Folder of the runs.") -> Callable[[Command], Command]:
     """`--results`: eager, since the completions of other parameters look there."""
     return click.option(

@@ -141,7 +141,7 @@ def _facts(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | 
 
 def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | None) -> None:
     from gradclip_cli import inspection
-    from gradclip_cli.console import WORD_STYLES, output, simple_table
+    from gradclip_cli.console import WIDE, WORD_STYLES, output, simple_table
 
     console = output()
     for line in _description(run, metadata):
@@ -149,7 +149,8 @@ def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspectio
     frame = _metrics(run, metadata)
     if frame is not None and len(frame):
         rows = [[str(int(row[0])), *(f"{value:.4g}" for value in row[1:])] for row in frame.itertuples(index=False)]
-        console.print(simple_table([column.replace("_", " ") for column in frame.columns], rows))
+        between = "\n" if console.width < WIDE else " "
+        console.print(simple_table([column.replace("_", between) for column in frame.columns], rows))
     if inspected:
         *told, (heading, word) = inspection.lines(inspected)
         console.print(simple_table(["gradients", ""], [list(pair) for pair in told], texts=[""]))
@@ -213,9 +214,12 @@ def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: b
 
 
 def _row(run: RunDirectory) -> list[str]:
-    status = run.status()
-    metadata = run.metadata() if status != "unreadable" else {}
-    return [run.arm, str(run.seed), status, str(metadata.get("steps", "")), str(metadata.get("finished", ""))]
+    try:
+        metadata = run.metadata()
+    except StoreError:
+        metadata = {"status": "unreadable"}
+    facts = (metadata.get(name) for name in ("status", "steps", "finished"))
+    return [run.arm, str(run.seed), *("" if fact is None else str(fact) for fact in facts)]
 
 
 @click.command()

@@ -12,9 +12,11 @@ import click
 from gradclip_cli.cli.options import (
     DIVERGED,
     RESULTS,
+    cluster_option,
     complete_configs,
     complete_sweeps,
     data_directory_option,
+    jobs_option,
     json_option,
     print_json,
     results_option,
@@ -43,14 +45,18 @@ TOLD_RUNS = 10
 @settings_option
 @results_option()
 @data_directory_option
+@jobs_option
+@cluster_option
 @click.option("--force", is_flag=True, help="Train again what is finished, and replace what holds another config.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained, and stop.")
 @click.option("--save-model", is_flag=True, help="Save each complete run's model as model.keras.")
+@click.option("--keep-checkpoint", is_flag=True, help="Keep it, so that more epochs can be added later.")
 @json_option
 @click.pass_context
 def run(
     context: click.Context, configs: Sequence[str], seeds: str | None, settings: Sequence[str], results: Path,
-    data_dir: Path | None, force: bool, dry_run: bool, save_model: bool, as_json: bool,
+    data_dir: Path | None, jobs: int | None, cluster: str | None, force: bool, dry_run: bool, save_model: bool,
+    keep_checkpoint: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train configs: files, or shipped ones by name (none, clipnorm, clipvalue, ...).
 
@@ -69,7 +75,7 @@ def run(
         _print_plan(planned, as_json)
         return
     try:
-        ended = _train(context, planned, data_dir, save_model=save_model)
+        ended = _train(context, planned, data_dir, save_model=save_model, keep_checkpoint=keep_checkpoint)
     except runner.Interrupted as interruption:
         _print_results(interruption.results, as_json)
         raise
@@ -84,10 +90,15 @@ def run(
 @seeds_option(default="10")
 @results_option(default=Path("results/reproduce"), told="Folder of the runs and the report.")
 @data_directory_option
+@jobs_option
+@cluster_option
 @click.option("--dry-run", is_flag=True, help="Show what would be trained and about how long it takes, and stop.")
 @json_option
 @click.pass_context
-def reproduce(context: click.Context, seeds: str, results: Path, data_dir: Path | None, dry_run: bool, as_json: bool) -> None:
+def reproduce(
+    context: click.Context, seeds: str, results: Path, data_dir: Path | None, jobs: int | None, cluster: str | None,
+    dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Answer the article's claims: train its arms over many seeds, compare them, write report.md and claims.json.
 
     Trains none, clipnorm and clipvalue; a control that shows what rounding alone does; an explosive setting, unclipped
@@ -100,7 +111,7 @@ def reproduce(context: click.Context, seeds: str, results: Path, data_dir: Path 
     from gradclip_cli.experiments import reproduce as experiment
 
     planned = experiment.plan_reproduction(chosen, results)
-    _say(context, _estimate(planned), even_if_quiet=dry_run)
+    _say(context, _estimate(planned, jobs), even_if_quiet=dry_run)
     if dry_run:
         _print_plan(planned, as_json)
         return
@@ -119,13 +130,16 @@ def reproduce(context: click.Context, seeds: str, results: Path, data_dir: Path 
 @click.argument("sweep_file", metavar="SWEEP", shell_complete=complete_sweeps)
 @results_option(default=None, told="Folder of the runs and the report.  [default: results/ and the sweep's name]")
 @data_directory_option
+@jobs_option
+@cluster_option
 @click.option("--dry-run", is_flag=True, help="Show the plan, with the time that a step takes here, and stop.")
 @click.option("--yes", is_flag=True, help=f"Train more than {MOST_RUNS:,} runs.")
 @json_option
 @click.pass_context
 def sweep(
-    context: click.Context, sweep_file: str, results: Path | None, data_dir: Path | None, dry_run: bool, yes: bool, as_json: bool
-) -> None:
+    context: click.Context, sweep_file: str, results: Path | None, data_dir: Path | None, jobs: int | None,
+    cluster: str | None, dry_run: bool, yes: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Train a grid of arms and draw its stability map: SWEEP is a file, or a shipped one by name (stability, explode).
 
     Then each row's best learning rate, chosen on the holdout, is trained with fresh seeds on all training images, and only
@@ -140,7 +154,8 @@ def sweep(
     from gradclip_cli.experiments import sweep as experiment
 
     planned = experiment.plan(chosen, folder)
-    _say(context, _plan_told(chosen, planned), even_if_quiet=dry_run)
+    if dry_run or not context.find_root().params["quiet"]:
+        click.echo(_plan_told(chosen, planned, jobs), err=True)
     if dry_run:
         _print_plan(planned, as_json)
         return
@@ -150,7 +165,7 @@ def sweep(
     result = experiment.read(chosen, folder)
     planned = experiment.plan_best(result, folder)
     if planned:
-        _say(context, f"At the best of each row, with fresh seeds: {_estimate(planned)}")
+        _say(context, f"At the best of each row, with fresh seeds: {_estimate(planned, jobs)}")
         ended = _train(context, planned, data_dir)
         _say(context, _tally(ended))
         _require_none_failed(ended, then=", then reports")
@@ -163,15 +178,16 @@ def sweep(
     click.echo(f"report: {folder / 'report.md'}", err=True)
 
 
-def _plan_told(chosen: Sweep, planned: Sequence[PlannedRun]) -> str:
+def _plan_told(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -> str:
     from gradclip_cli import pace as room
 
     paces = room.measure_paces(planned)
     grid = " x ".join(f"{len(axis.labels)} {axis.key}" for axis in chosen.axes)
     fresh = f"; then each row's best with {len(chosen.fresh_seeds)} fresh seeds" if chosen.fresh_seeds else ""
     pace = f" A step takes {', '.join(f'{pace.step * 1e3:.2f}' for pace in paces.values())} ms here." if paces else ""
-    shape = f"{chosen.name}: {grid} = {len(chosen.cells)} arms, {len(chosen.seeds)} seeds each{fresh}."
-    return f"{shape}\n{_estimate(planned, paces)}{pace}"
+    seeds = f"{len(chosen.seeds)} seeds" if len(chosen.seeds) > 1 else "one seed"
+    shape = f"{chosen.name}: {grid} = {len(chosen.cells)} arms, {seeds} each{fresh}."
+    return f"{shape}\n{_estimate(planned, jobs, paces)}{pace}"
 
 
 def _print_sweep(result: SweepResult) -> None:
@@ -184,8 +200,8 @@ def _print_sweep(result: SweepResult) -> None:
     if result.best:
         console.print()
         columns, rows = report.verdict_columns(result.best.metric), report.verdict_rows(result.best)
-        without = ["seeds", "diverged"] if console.width < WIDE else []
-        console.print(simple_table(columns, rows, texts=["verdict"], without=without))
+        without = ["seeds", "p", "won", "diverged", columns[2]] if console.width < WIDE else []
+        console.print(simple_table(columns, rows, texts=["arm", "verdict"], without=without))
     for sentence in [*(result.best.sentences if result.best else []), experiment.scope(result)]:
         console.print(f"\n{sentence}", markup=False)
 
@@ -241,16 +257,21 @@ def suggest(
         output().print(simple_table(["to try", "acts on", "because"], found, texts=["because"]))
 
 
-def _train(
-    context: click.Context, planned: Sequence[PlannedRun], data_directory: Path | None, *, save_model: bool = False
-) -> list[Result]:
-    from gradclip_cli import runner
+def _train(context: click.Context, planned: Sequence[PlannedRun], data_directory: Path | None, **options: bool) -> list[Result]:
+    """Train what is planned, with the command's own --jobs or --cluster; `options` are those of `runner.execute`."""
+    from gradclip_cli import runner, workers
     from gradclip_cli.console import DownloadDisplay, RunDisplay
 
     told = context.find_root().params
     with RunDisplay(planned, quiet=told["quiet"], verbose=told["verbose"]) as display:
         return runner.execute(
-            planned, display, save_model=save_model, data_directory=data_directory, download_progress=DownloadDisplay()
+            planned,
+            display,
+            jobs=context.params["jobs"] or workers.available_cores(),
+            cluster=context.params["cluster"],
+            data_directory=data_directory,
+            download_progress=DownloadDisplay(),
+            **options,
         )
 
 
@@ -281,10 +302,10 @@ def _count(ended: Sequence[Result], status: str) -> int:
     return sum(result.status == status for result in ended)
 
 
-def _estimate(planned: Sequence[PlannedRun], paces: Mapping[str, Pace] | None = None) -> str:
-    from gradclip_cli import pace
+def _estimate(planned: Sequence[PlannedRun], jobs: int | None, paces: Mapping[str, Pace] | None = None) -> str:
+    from gradclip_cli import pace, workers
 
-    seconds, size = pace.estimate(planned, paces)
+    seconds, size = pace.estimate(planned, paces, jobs=jobs or workers.available_cores())
     todo = sum(run.action != "skip" for run in planned)
     if not todo:
         return f"All {len(planned)} runs are finished."

@@ -1,12 +1,14 @@
 """`sweep`: a grid of arms, its stability map, and whether clipping still helps at its best rate.
 
-Each row's best column is chosen on the holdout by the mean score over seeds. Only then are the best ones trained on all training
-images with seeds that the grid never had, and only those runs are compared on the test set: no figure is used twice.
+Each row's best column is chosen on the holdout by the mean score over seeds, the first of equals. Only then are the best ones
+trained on all training images with seeds that the grid never had, and only those runs are compared on the test set: no figure is
+used twice.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +22,12 @@ from gradclip_cli import comparison, report, runner
 from gradclip_cli.arms import Arm
 from gradclip_cli.comparison import Comparison
 from gradclip_cli.data import CLASSES
-from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.metrics import METRICS, scores
+from gradclip_cli.errors import ConflictError, ReportError, StoreError
+from gradclip_cli.metrics import METRICS, counted, scores
 from gradclip_cli.runner import PlannedRun
 from gradclip_cli.schema import Config
 from gradclip_cli.store import write_atomically
-from gradclip_cli.sweeps import Cell, Sweep
+from gradclip_cli.sweeps import CLIPPING, Axis, Cell, Sweep
 
 if TYPE_CHECKING:
     from gradclip_cli.plots import StabilityMap
@@ -42,13 +44,14 @@ class Row:
     label: str
     cells: tuple[Cell, ...]
     arms: tuple[Arm, ...]
+    columns: Axis
     best: int | None
-    """None where no run of the row was better than chance."""
+    """None where no cell of the row was better than chance."""
 
     @property
     def scores(self) -> list[float]:
         """Mean score of each cell over seeds, in percent; a diverged run counts as chance."""
-        return [float(np.mean(scores(arm, METRIC, 0.0))) * METRIC.scale for arm in self.arms]
+        return [_score(arm) for arm in self.arms]
 
     @property
     def diverged(self) -> list[float]:
@@ -57,8 +60,8 @@ class Row:
 
     @property
     def at_edge(self) -> bool:
-        """Whether the best column is the first or the last, so that a better one may lie beyond."""
-        return self.best is not None and len(self.arms) > 1 and self.best in (0, len(self.arms) - 1)
+        """Whether the best column is the least or the largest number of several, so that a better one may lie beyond."""
+        return self.columns.numeric and len(self.arms) > 1 and self.best in (0, len(self.arms) - 1)
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,21 @@ class Result:
 
 
 def plan(sweep: Sweep, results: Path) -> list[PlannedRun]:
-    """Plan the grid's runs, writing nothing."""
-    return runner.plan(sweep.configs, sweep.seeds, results)
+    """Plan the grid's runs, writing nothing. Raises ConflictError where the folder holds runs of other configs."""
+    return _plan(sweep.configs, sweep.seeds, results)
+
+
+def _plan(configs: Sequence[Config], seeds: Sequence[int], results: Path) -> list[PlannedRun]:
+    try:
+        return runner.plan(configs, seeds, results)
+    except ConflictError as error:
+        conflicts = str(error).splitlines()
+        first = conflicts[0].partition("; give yours")[0]
+        others = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
+        raise ConflictError(
+            f"{first}{others}. Give the changed sweep another name, or another folder with --results, or remove its old runs "
+            "(gradclip rm)."
+        ) from None
 
 
 def read(sweep: Sweep, results: Path) -> Result:
@@ -81,8 +97,8 @@ def read(sweep: Sweep, results: Path) -> Result:
     arms = _read_all(sweep.configs, sweep.seeds, results)
     rows = []
     for label, cells in sweep.rows().items():
-        row = Row(label, tuple(cells), tuple(arms[cell.config.name] for cell in cells), None)
-        rows.append(Row(label, row.cells, row.arms, _best(row)))
+        row = tuple(arms[cell.config.name] for cell in cells)
+        rows.append(Row(label, tuple(cells), row, sweep.columns, _best(row)))
     return Result(sweep, tuple(rows), rows[0].arms[0].evaluation_split)
 
 
@@ -92,35 +108,42 @@ def _read_all(configs: Sequence[Config], seeds: Sequence[int], results: Path) ->
     arms = {arm.name: arm.only(seeds) for arm in read}
     missing = [name for name in names if name not in arms or set(arms[name].seeds) != set(seeds)]
     if missing:
+        broken = "\n  ".join(warnings)
         raise ReportError(
-            "; ".join([f"runs of {', '.join(missing)} can't be read", *warnings]) + ". Give the same command again."
+            f"{results}: runs of {', '.join(missing)} can't be read. Remove them (gradclip rm), then give the same command "
+            f"again.\n  {broken}"
         )
     return arms
 
 
-def _best(row: Row) -> int | None:
-    chance = 100 / CLASSES
-    return int(np.argmax(row.scores)) if max(row.scores) > chance else None
+def _score(arm: Arm) -> float:
+    return float(np.mean(scores(arm, METRIC, 0.0))) * METRIC.scale
+
+
+def _best(arms: Sequence[Arm]) -> int | None:
+    means, chance = [_score(arm) for arm in arms], METRIC.scale / CLASSES
+    best = int(np.argmax(means))
+    # A mean of runs at chance may be above it by rounding.
+    return best if means[best] > chance and not math.isclose(means[best], chance) else None
 
 
 def best_configs(result: Result) -> list[Config]:
-    """The config of each row's best column, on all training images; none where rates were chosen on the test set."""
-    if result.split == "test":
-        return []
+    """The config of each row's best column, on all training images: what is compared. None where nothing can be."""
     chosen = [row.cells[row.best].config for row in result.rows if row.best is not None]
+    if result.split == "test" or not result.sweep.fresh_seeds or len(chosen) < 2:
+        return []
     return [config.model_copy(update={"data": config.data.model_copy(update={"holdout": 0})}) for config in chosen]
 
 
 def plan_best(result: Result, results: Path) -> list[PlannedRun]:
     """Plan the runs at the rows' best columns, with seeds that the grid never had."""
-    configs = best_configs(result) if result.sweep.fresh_seeds else []
-    return runner.plan(configs, result.sweep.fresh_seeds, results / BEST)
+    return _plan(best_configs(result), result.sweep.fresh_seeds, results / BEST)
 
 
 def compare_best(result: Result, results: Path) -> Result:
     """Compare the runs at the rows' best columns: with the unclipped one, else the first."""
     configs = best_configs(result)
-    if len(configs) < 2 or not result.sweep.fresh_seeds:
+    if not configs:
         return result
     _read_all(configs, result.sweep.fresh_seeds, results / BEST)
     unclipped = next((config.name for config in configs if config.clipping.mode == "none"), configs[0].name)
@@ -155,8 +178,8 @@ def stability(result: Result) -> StabilityMap:
 
     columns = result.sweep.columns
     return StabilityMap(
-        metric=f"mean {result.split} accuracy (%)",
-        axis=_axis_name(columns.key),
+        metric=f"{result.split} accuracy (%)",
+        axis=columns.told,
         columns=columns.labels,
         rows=[row.label for row in result.rows],
         values=np.array([row.scores for row in result.rows]),
@@ -166,13 +189,9 @@ def stability(result: Result) -> StabilityMap:
     )
 
 
-def _axis_name(key: str) -> str:
-    return key.rpartition(".")[2].replace("_", " ")
-
-
 def best_columns() -> list[str]:
     """Headings of `best_rows`."""
-    return ["", "best at", "accuracy (%)", "diverged there", ""]
+    return ["", "best at", "accuracy (%)", "diverged there"]
 
 
 def best_rows(result: Result) -> list[list[str]]:
@@ -181,30 +200,65 @@ def best_rows(result: Result) -> list[list[str]]:
     told = []
     for row in result.rows:
         if row.best is None:
-            told.append([row.label, "none", "", "", "no run better than chance"])
+            told.append([row.label, "nothing was better than chance", "", ""])
             continue
-        edge = "at the grid's edge: a better one may lie beyond" if row.at_edge else ""
+        edge = " (at the edge)" if row.at_edge else ""
         score, diverged = f"{row.scores[row.best]:.1f}", f"{row.diverged[row.best]:.0%}"
-        told.append([row.label, f"{_axis_name(axis.key)} {axis.labels[row.best]}", score, diverged, edge])
+        told.append([row.label, f"{axis.told} {axis.labels[row.best]}{edge}", score, diverged])
     return told
 
 
 def scope(result: Result) -> str:
-    """What the choice rests on, and what the comparison does."""
-    seeds = comparison.seed_list(result.sweep.seeds)
-    chosen = (
-        f"Each row's best {_axis_name(result.sweep.columns.key)} was chosen by mean {result.split} accuracy over seeds {seeds}"
-    )
+    """What the choice rests on, which bests are at the grid's edge, and what the comparison does, or why there is none."""
+    return " ".join([_choice_told(result), *_edges_told(result), _comparison_told(result)])
+
+
+def _choice_told(result: Result) -> str:
+    axis, seeds = result.sweep.columns, comparison.seed_list(result.sweep.seeds)
+    measure = f"mean {result.split} accuracy over seeds {seeds}, a diverged run counting as chance"
+    if len(axis.labels) == 1:
+        return f"There is one {axis.told} only, so none was chosen; the map shows {measure}."
+    return f"Each row's best {axis.told} was chosen by {measure}."
+
+
+def _edges_told(result: Result) -> list[str]:
+    rows = [row.label for row in result.rows if row.at_edge]
+    return [f"At the grid's edge, so that a better one may lie beyond: {'; '.join(rows)}."] if rows else []
+
+
+def _comparison_told(result: Result) -> str:
     if result.split == "test":
         return (
-            f"{chosen}: on the test set, so comparing at the best ones would use it twice. Set data.holdout in the base for that."
+            "That was on the test set, which a comparison of the rows at their best would use a second time; for one, set "
+            "data.holdout in the base."
         )
+    if len(result.rows) == 1:
+        return "There is one row only, so nothing was compared."
+    if sum(row.best is not None for row in result.rows) < 2:
+        return "Fewer than two rows were better than chance, so nothing was compared."
     if not result.best:
-        return f"{chosen}; nothing was compared at the best ones."
+        return "Without fresh seeds nothing was compared at the best ones."
     fresh = comparison.seed_list(result.sweep.fresh_seeds)
-    return (
-        f"{chosen}. Those were trained anew, on all training images with the fresh seeds {fresh}; only these runs are compared."
+    told = (
+        f"The best ones were trained anew, on all training images with the fresh seeds {fresh}, and only these runs are compared "
+        "on the test set."
     )
+    return f"{told} {_mixed_told(result)}".strip()
+
+
+def _mixed_told(result: Result) -> str:
+    """A warning where rows differ in more than their rule."""
+    others = [
+        axis.key
+        for index, axis in enumerate(result.sweep.axes)
+        if index != result.sweep.column_axis and axis.key.partition(".")[0] != CLIPPING and len(axis.labels) > 1
+    ]
+    return f"Rows differ in {', '.join(others)} too: a difference between them need not be clipping's." if others else ""
+
+
+def warnings(result: Result) -> list[str]:
+    """What is mixed within the grid: versions, machines, engine settings."""
+    return arm_room.mixtures([arm for row in result.rows for arm in row.arms])
 
 
 def write(result: Result, results: Path) -> list[Path]:
@@ -239,26 +293,29 @@ def to_json(result: Result) -> str:
         "comparison": f"{BEST}/comparison.json" if result.best else None,
         "sentences": result.best.sentences if result.best else [],
         "scope": scope(result),
+        "warnings": warnings(result),
     }
     return json.dumps(report.finite(content), indent=2, allow_nan=False) + "\n"
 
 
 def to_markdown(result: Result) -> str:
     """The sweep as a page."""
-    axis, best = _axis_name(result.sweep.columns.key), result.best
+    axis, best = result.sweep.columns.told, result.best
+    arms, seeds = counted(len(result.sweep.cells), "arm"), counted(len(result.sweep.seeds), "seed")
     parts = [
-        f"# {result.sweep.name}: {len(result.sweep.cells)} arms, {len(result.sweep.seeds)} seeds each",
+        f"# {result.sweep.name}: {arms}, {seeds} each",
         f"![Mean {result.split} accuracy by {axis} and row, with the share of runs that diverged](stability.png)",
         f"## The best {axis} of each row",
         report.markdown_table(best_columns(), best_rows(result)),
         scope(result),
+        *[f"Warning: {warning}" for warning in warnings(result)],
     ]
     if best:
         parts += [
             "## At the best ones",
             report.markdown_table(report.verdict_columns(best.metric), report.verdict_rows(best)),
-            *[f"- {sentence}" for sentence in best.sentences],
+            "\n".join(f"- {sentence}" for sentence in best.sentences),
             f"{comparison.scope_sentence(best)} [{BEST}/comparison.md]({BEST}/comparison.md) has more.",
             f"![Paired differences]({BEST}/differences.png)",
         ]
-    return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
+    return "\n\n".join(parts) + "\n"

@@ -83,10 +83,13 @@ def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
     return ends
 
 
+MOST_LINES = 100  # Beyond so many runs, single ones can't be seen beside their band.
+
+
 def _draw_runs(axes: Axes, curve: Curve, colour: str) -> None:
     """Draw single runs as thin lines, where there are several and no peaks stand for them, and where each diverged."""
     for values, diverged in zip(curve.values, curve.diverged, strict=True):
-        if len(curve.values) > 1 and curve.peaks is None:
+        if 1 < len(curve.values) <= MOST_LINES and curve.peaks is None:
             axes.plot(curve.x, values, color=colour, linewidth=0.7, alpha=min(0.35, 3 / len(curve.values)))
         if diverged is not None:
             _cross(axes, curve.x, values, diverged, colour)

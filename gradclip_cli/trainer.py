@@ -1,0 +1,222 @@
+"""One run in this process: loads the dataset, builds or reuses an engine, trains, and leaves the run's directory complete.
+
+A run goes on from its checkpoint where there is one that can be used; else it starts over, and says why.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gradclip_cli import data, engines
+from gradclip_cli.errors import StoreError
+from gradclip_cli.health import Diagnosis, Spike
+from gradclip_cli.provenance import provenance
+from gradclip_cli.schema import Config
+from gradclip_cli.store import Checkpoint, RunDirectory
+from gradclip_cli.training import Outcome, Progress, start, train
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to train, as plain data that travels between processes."""
+
+    config: str
+    """The config as JSON."""
+    directory: Path
+    start_over: bool = False
+    """Whether a checkpoint that is there is to be ignored."""
+    data_directory: Path | None = None
+    save_model: bool = False
+    keep_checkpoint: bool = False
+
+    @classmethod
+    def of(cls, config: Config, directory: RunDirectory, **others: Any) -> Task:
+        """The task of training a config into a directory."""
+        return cls(config.model_dump_json(), directory.path, **others)
+
+    def load_config(self) -> Config:
+        """The config to train."""
+        return Config.model_validate_json(self.config)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: `status` is complete, diverged, interrupted or failed."""
+
+    status: str
+    seconds: float = 0.0
+    told: str = ""
+    """Where it diverged, or why it failed."""
+    health: str = ""
+    """What its gradients say, in a few words."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to show about a run that is being trained: what is being prepared, a remark, or how far it is."""
+
+    directory: Path
+    kind: str
+    """`preparing`, `remark` or `progress`."""
+    told: str = ""
+    progress: Progress | None = None
+
+
+class Workshop:
+    """What a process keeps from run to run: the datasets that were loaded, and the engine of the last kind of run."""
+
+    def __init__(self, download_progress: data.DownloadProgress | None = None) -> None:
+        self._download_progress = download_progress
+        self._datasets: dict[str, data.Dataset] = {}
+        self._engines: dict[str, engines.Engine] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def train(self, task: Task, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> Ending:
+        """Train one run. What goes wrong is told in the ending, not raised; KeyboardInterrupt and the like are."""
+        with self._one_at_a_time:
+            try:
+                return self._train(task, report, should_stop)
+            except Exception as error:
+                return Ending("failed", told=str(error) or type(error).__name__)
+
+    def _train(self, task: Task, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> Ending:
+        config, directory = task.load_config(), RunDirectory(task.directory)
+        report(Event(task.directory, "preparing", "loading the dataset"))
+        dataset = self._dataset(config, task.data_directory)
+        report(Event(task.directory, "preparing", "building the model"))
+        engine = self._engine(config, dataset)
+        with directory.locked():
+            checkpoint, remark = _usable_checkpoint(task, directory)
+            if remark:
+                report(Event(task.directory, "remark", remark))
+            facts = {**_facts(config, dataset, engine), **_history(directory, checkpoint)}
+            if checkpoint:
+                directory.resume(checkpoint, config, facts)
+            else:
+                directory.start(config, engine.variables, facts)
+            return _train_started(task, config, engine, dataset, directory, checkpoint, facts, report, should_stop)
+
+    def _dataset(self, config: Config, data_directory: Path | None) -> data.Dataset:
+        key = config.data.model_dump_json(include={"dataset", "subset", "holdout"})
+        if key not in self._datasets:
+            self._datasets[key] = data.load(config.data, data_directory, self._download_progress)
+        return self._datasets[key]
+
+    def _engine(self, config: Config, dataset: data.Dataset) -> engines.Engine:
+        key = engines.compile_key(config)
+        if key not in self._engines:
+            self._engines = {}  # Let go of the last one first.
+            self._engines = {key: engines.build(config, dataset)}
+        return self._engines[key]
+
+
+def _usable_checkpoint(task: Task, directory: RunDirectory) -> tuple[Checkpoint | None, str]:
+    """The checkpoint to go on from; else a remark where there was something to go on from, but it can't be used."""
+    if task.start_over:
+        return None, ""
+    try:
+        checkpoint = directory.read_checkpoint()
+    except StoreError as error:
+        return None, f"starts over: {error}"
+    return checkpoint, f"goes on from step {checkpoint.arrays['run/counts'][0]:,}" if checkpoint else ""
+
+
+def _facts(config: Config, dataset: data.Dataset, engine: engines.Engine) -> dict[str, Any]:
+    return {
+        "arm": config.name,
+        "seed": config.training.seed,
+        "started": _now(),
+        "evaluation_split": dataset.evaluation_split,
+        "dataset_sha256": dataset.sha256,
+        "variables": list(engine.variables),
+        **provenance(),
+    }
+
+
+def _history(directory: RunDirectory, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """What `run.json` keeps of the earlier parts of a run that goes on: when it began, and when it went on."""
+    if not checkpoint:
+        return {}
+    try:
+        before = directory.metadata()
+    except StoreError:
+        before = {}
+    started = {"started": before["started"]} if "started" in before else {}
+    return {**started, "resumed": [*before.get("resumed", []), _now()], "seconds_before": before.get("seconds", 0.0)}
+
+
+def _train_started(
+    task: Task, config: Config, engine: engines.Engine, dataset: data.Dataset, directory: RunDirectory,
+    checkpoint: Checkpoint | None, facts: Mapping[str, Any], report: Callable[[Event], None], should_stop: Callable[[], bool],
+) -> Ending:  # fmt: skip
+    def progressed(progress: Progress) -> None:
+        report(Event(directory.path, "progress", progress=progress))
+
+    clock = time.perf_counter()
+    try:
+        schedule = start(config, engine, dataset)
+        outcome = train(
+            config, engine, schedule, directory, progressed, should_stop,
+            checkpoint=checkpoint, keep_checkpoint=task.keep_checkpoint,
+        )  # fmt: skip
+        if task.save_model and outcome.status == "complete":
+            _save_model(engine, directory)
+        seconds = time.perf_counter() - clock
+        directory.write_metadata({**facts, **_ending(outcome, directory, seconds + facts.get("seconds_before", 0.0))})
+        if outcome.status != "interrupted" and not task.keep_checkpoint:
+            directory.remove_checkpoint()
+    except BaseException as error:
+        status = "failed" if isinstance(error, Exception) else "interrupted"
+        directory.write_metadata({**facts, "status": status, "reason": f"{type(error).__name__}: {error}"})
+        raise
+    told, health = outcome.divergence.told if outcome.divergence else "", outcome.health.told if outcome.health else ""
+    return Ending(outcome.status, seconds, told, health)
+
+
+def _save_model(engine: engines.Engine, directory: RunDirectory) -> None:
+    temporary = directory.path / ".saving.keras"
+    engine.save(temporary)
+    os.replace(temporary, directory.model_path)
+
+
+def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[str, Any]:
+    divergence = outcome.divergence
+    return {
+        "status": outcome.status,
+        "epochs": outcome.epochs,
+        "steps": outcome.steps,
+        "diverged": {**asdict(divergence), "told": divergence.told} if divergence else None,
+        "overflows": {"steps": outcome.overflow_steps, "first": outcome.first_overflow},
+        "largest_applied": outcome.largest_applied,
+        "health": _health(outcome.health) if outcome.health else None,
+        "finished": _now(),
+        "seconds": round(seconds, 3),
+        "metrics_sha256": directory.metrics_sha256(),
+    }
+
+
+def _health(health: Diagnosis) -> dict[str, Any]:
+    """What `run.json` keeps of a diagnosis: enough to tell who was warned, when and how strongly."""
+    warnings = {"first_spike": health.first_spike, "first_explosion": health.first_explosion}
+    return {
+        "word": health.word,
+        "spikes": len(health.spikes),
+        **{name: _spike(spike) if spike else None for name, spike in warnings.items()},
+    }
+
+
+def _spike(spike: Spike) -> dict[str, Any]:
+    finite = {"norm": math.isfinite(spike.norm), "multiple": math.isfinite(spike.multiple)}
+    return {name: value if finite.get(name, True) else None for name, value in asdict(spike).items()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

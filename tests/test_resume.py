@@ -1,0 +1,275 @@
+"""Stopped, killed or hit by a fault at any moment, a run goes on and ends with the bytes of one that never was."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SMALL
+
+from gradclip_cli import config, store, training
+from gradclip_cli.schema import Config
+from gradclip_cli.store import RunDirectory
+from gradclip_cli.trainer import Ending, Event, Task, Workshop
+
+SETTINGS = (*SMALL, "name=resumed", "training.epochs=3", "training.steps_per_epoch=30", "clipping={mode: autoclip, window: 50}")
+CHUNKS = 6  # 25 and 5 steps an epoch, three epochs
+
+
+@pytest.fixture(scope="module")
+def workshop() -> Workshop:
+    """One engine for the whole module: what a run leaves in it must not reach the next."""
+    return Workshop()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_chunks_and_checkpoints_often() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        patched.setattr(training, "CHUNK", 25)
+        yield
+
+
+def chosen(*settings: str) -> Config:
+    return config.load("none", [*SETTINGS, *settings])
+
+
+def go(workshop: Workshop, path: Path, *, stop_after: int | None = None, settings: tuple[str, ...] = (), **task: Any) -> Ending:
+    """Train or go on in `path`, asked to stop after some chunks; what is remarked stands in the events' list."""
+    chunks = itertools.count()
+    events.clear()
+    directory = RunDirectory(path / "resumed" / "seed-0")
+    return workshop.train(
+        Task.of(chosen(*settings), directory, **task),
+        events.append,
+        lambda: stop_after is not None and next(chunks) >= stop_after,
+    )
+
+
+events: list[Event] = []
+
+
+def remarks() -> str:
+    return "; ".join(event.told for event in events if event.kind == "remark")
+
+
+def content(path: Path) -> tuple[bytes, bytes]:
+    run = path / "resumed" / "seed-0"
+    return (run / "metrics.csv").read_bytes(), (run / "steps.csv").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that was never interrupted."""
+    path = tmp_path_factory.mktemp("whole")
+    assert go(workshop, path).status == "complete"
+    return path
+
+
+@pytest.mark.parametrize("after", range(CHUNKS))
+def test_stopped_after_any_chunk_it_goes_on_to_the_byte(after: int, workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+    assert go(workshop, tmp_path, stop_after=after).status == "interrupted"
+    run = RunDirectory(tmp_path / "resumed" / "seed-0")
+    assert run.status() == "interrupted"
+    steps = [0, 25, 30, 55, 60, 85][after]
+    assert len(run.steps_path.read_text().splitlines()) == steps + 1
+    assert go(workshop, tmp_path).status == "complete"
+    assert remarks() == f"goes on from step {steps:,}"
+    assert content(tmp_path) == content(whole)
+    assert not run.checkpoint_path.exists()
+    metadata, uninterrupted = run.metadata(), RunDirectory(whole / "resumed" / "seed-0").metadata()
+    for key in ("status", "epochs", "steps", "largest_applied", "overflows", "metrics_sha256"):
+        assert metadata[key] == uninterrupted[key]
+    assert metadata["health"]["spikes"] == uninterrupted["health"]["spikes"]
+    assert len(metadata["resumed"]) == 1
+
+
+def test_stopped_again_and_again(workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+    while go(workshop, tmp_path, stop_after=1).status == "interrupted":
+        pass
+    assert content(tmp_path) == content(whole)
+
+
+@pytest.mark.parametrize("optimizer", ["{name: adam}", "{name: schedulefreeadamw}", "{name: sgd, momentum: 0.9}"])
+def test_optimizer_slots_go_on(optimizer: str, workshop: Workshop, tmp_path: Path) -> None:
+    settings = (f"optimizer={optimizer}", "engine.jit=false", "training.epochs=2", "training.steps_per_epoch=5")
+    go(workshop, tmp_path / "whole", settings=settings)
+    go(workshop, tmp_path / "parts", settings=settings, stop_after=1)
+    go(workshop, tmp_path / "parts", settings=settings)
+    assert content(tmp_path / "whole") == content(tmp_path / "parts")
+
+
+def test_a_run_that_diverges_after_it_went_on(workshop: Workshop, tmp_path: Path) -> None:
+    settings = (
+        "model={cell: simple_rnn, units: 32, activation: relu}", "optimizer.learning_rate=0.1", "clipping={mode: none}",
+        "training.epochs=5", "training.steps_per_epoch=100", "engine.jit=false", "training.seed=1",
+    )  # fmt: skip
+    ended = go(workshop, tmp_path / "whole", settings=settings)
+    assert ended.status == "diverged"
+    assert go(workshop, tmp_path / "parts", settings=settings, stop_after=1).status == "interrupted"
+    assert go(workshop, tmp_path / "parts", settings=settings).told == ended.told
+    assert content(tmp_path / "whole") == content(tmp_path / "parts")
+
+
+def test_rows_beyond_the_checkpoint_are_cut_off(workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+    """As a kill between a chunk's rows and the next checkpoint leaves them, the last one torn."""
+    go(workshop, tmp_path, stop_after=3)
+    run = RunDirectory(tmp_path / "resumed" / "seed-0")
+    with open(run.steps_path, "a") as steps, open(run.metrics_path, "a") as metrics:
+        steps.write("56,2.1,0,7\n57,2.")
+        metrics.write("2,1.9,0.5")
+    assert go(workshop, tmp_path).status == "complete"
+    assert content(tmp_path) == content(whole)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "remark"),
+    [
+        ("checkpoint.npz", lambda path: os.truncate(path, path.stat().st_size // 2), "starts over: its checkpoint can't be read"),
+        ("checkpoint.npz", lambda path: os.truncate(path, 0), "starts over: its checkpoint can't be read"),
+        ("checkpoint.npz", lambda path: flip(path), "starts over: its checkpoint can't be read"),
+        ("checkpoint.npz", lambda path: path.unlink(), ""),
+        ("steps.csv", lambda path: os.truncate(path, path.stat().st_size - 100), "starts over: steps.csv is shorter"),
+        ("steps.csv", lambda path: path.unlink(), "starts over: steps.csv is shorter"),
+        ("metrics.csv", lambda path: os.truncate(path, 10), "starts over: metrics.csv is shorter"),
+        ("run.json", lambda path: os.truncate(path, 20), "goes on from step 55"),
+        ("run.json", lambda path: path.unlink(), "goes on from step 55"),
+        ("config.yaml", lambda path: path.unlink(), "goes on from step 55"),
+    ],
+)  # fmt: skip
+def test_damaged_files(file: str, damage: Any, remark: str, workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+    go(workshop, tmp_path, stop_after=3)
+    damage(tmp_path / "resumed" / "seed-0" / file)
+    assert go(workshop, tmp_path).status == "complete"
+    assert remarks().startswith(remark)
+    assert bool(remarks()) == bool(remark)
+    assert content(tmp_path) == content(whole)
+
+
+def flip(path: Path) -> None:
+    """Change one byte in the middle of an array."""
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 3] ^= 0xFF
+    path.write_bytes(damaged)
+
+
+class FullDisk:
+    """Fails with ENOSPC at the n-th time that the store syncs a file, when what was written is on the disk in part."""
+
+    def __init__(self, at: int) -> None:
+        self.calls, self._at, self._sync = 0, at, os.fsync
+
+    def fsync(self, descriptor: int) -> None:
+        self.calls += 1
+        if self.calls == self._at:
+            size = os.fstat(descriptor).st_size
+            os.truncate(descriptor, max(0, size - 7))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._sync(descriptor)
+
+
+def test_a_full_disk_at_every_write(workshop: Workshop, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for at in itertools.count(1):
+        disk = FullDisk(at)
+        monkeypatch.setattr(store.os, "fsync", disk.fsync)
+        ended = go(workshop, tmp_path / str(at))
+        monkeypatch.undo()
+        if disk.calls < at:
+            assert ended.status == "complete"
+            break
+        assert ended.status == "failed"
+        assert "No space left" in ended.told
+        assert RunDirectory(tmp_path / str(at) / "resumed" / "seed-0").status() != "complete"
+        assert go(workshop, tmp_path / str(at)).status == "complete"
+        assert content(tmp_path / str(at)) == content(whole), f"write {at}"
+    assert at > 15
+
+
+def test_a_finished_run_that_kept_its_checkpoint_goes_on(workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+    assert go(workshop, tmp_path, settings=("training.epochs=2",), keep_checkpoint=True).status == "complete"
+    assert go(workshop, tmp_path).status == "complete"
+    assert remarks() == "goes on from step 60"
+    assert content(tmp_path) == content(whole)
+
+
+def test_start_over_ignores_the_checkpoint(workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+    go(workshop, tmp_path, stop_after=3)
+    go(workshop, tmp_path, start_over=True)
+    assert remarks() == ""
+    assert content(tmp_path) == content(whole)
+
+
+COMMAND = (
+    "from gradclip_cli import training\n"
+    "training.CHECKPOINT_SECONDS = 0.0\n"
+    "from gradclip_cli.cli import main\n"
+    "main(prog_name='gradclip')\n"
+)
+
+
+def start_command(results: Path) -> subprocess.Popen[bytes]:
+    """The real command in a process of its own, with a checkpoint after each epoch."""
+    longer = (*SETTINGS, "training.epochs=8", "training.steps_per_epoch=300")
+    settings = [part for setting in longer for part in ("--set", setting)]
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "-q", "run", "none", *settings, "--results", str(results)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def kill_at_random(results: Path, seed: int) -> Iterator[int]:
+    """Kill the command at a random moment, mostly while it trains, and start it again, until it ends; yields each kill."""
+    moments = random.Random(seed)
+    for number in itertools.count(1):
+        running = start_command(results)
+        if moments.random() < 0.2:
+            time.sleep(moments.uniform(0, 6))
+        else:
+            wait_for_rows(running, results / "resumed" / "seed-0" / "steps.csv")
+            time.sleep(moments.uniform(0, 3.5))  # compiling the evaluation, then the epochs
+        if running.poll() is None:
+            running.send_signal(signal.SIGKILL)
+        running.communicate()
+        if running.returncode == 0:
+            return
+        assert running.returncode == -signal.SIGKILL
+        yield number
+
+
+def wait_for_rows(running: subprocess.Popen[bytes], path: Path) -> None:
+    """Wait until a running command has added rows."""
+    size = None
+    while running.poll() is None:
+        now = path.stat().st_size if path.exists() else 0
+        if size is not None and now > max(size, 1000):
+            return
+        size = now
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(30, marks=[pytest.mark.slow, pytest.mark.endurance])])
+def test_killed_at_random_moments(kills: int, tmp_path: Path) -> None:
+    """Rounds of kills until the run is done, as many rounds as it takes; every round's bytes are compared."""
+    assert start_command(tmp_path / "whole").wait(timeout=120) == 0
+    count = 0
+    for number in itertools.count():
+        for _ in kill_at_random(tmp_path / str(number), seed=number):
+            count += 1
+            if count % 4 == 0:  # let it end now and then
+                break
+        assert start_command(tmp_path / str(number)).wait(timeout=120) == 0
+        assert content(tmp_path / str(number)) == content(tmp_path / "whole")
+        assert json.loads((tmp_path / str(number) / "resumed" / "seed-0" / "run.json").read_text())["status"] == "complete"
+        if count >= kills:
+            return
