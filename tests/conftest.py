@@ -21,6 +21,9 @@ from gradclip_cli.store import METRICS, RunDirectory
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
+# Worker processes take seconds to start; the tests that are about them ask for some.
+os.environ["GRADCLIP_JOBS"] = "1"
+
 SMALL = ("data.subset=sample", "training.epochs=2", "training.steps_per_epoch=6")
 
 

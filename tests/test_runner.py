@@ -28,8 +28,8 @@ class Quiet:
 
 
 def planned(results: Path, seeds: list[int]) -> list[PlannedRun]:
-    arms = [config.load(arm, [*SMALL, f"name={arm}"]) for arm in ("none", "clipvalue")]
-    faster = config.load("none", [*SMALL, "name=faster", "optimizer.learning_rate=0.1"])
+    arms = [config.load(arm, [*SMALL, f"name={arm}", "engine.jit=false"]) for arm in ("none", "clipvalue")]
+    faster = config.load("none", [*SMALL, "name=faster", "optimizer.learning_rate=0.1", "engine.jit=false"])
     return runner.plan([*arms, faster], seeds, results)
 
 

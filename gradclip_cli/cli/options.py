@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
@@ -28,15 +29,16 @@ data_directory_option = click.option(
 
 
 def _jobs_or_cluster(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """Refuse both; they are parsed in the order in which they are given."""
-    if value is not None and any(context.params.get(name) is not None for name in {"jobs", "cluster"} - {parameter.name}):
+    """Refuse both on the command line; they are parsed in the order in which they are given."""
+    given = [name for name in ("jobs", "cluster") if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if len(given) == 2:
         raise click.UsageError("--jobs counts worker processes here; with --cluster those of the cluster train.", context)
     return value
 
 
 jobs_option = click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", callback=_jobs_or_cluster,
-    help="Worker processes.  [default: the cores this process may use]",
+    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", envvar="GRADCLIP_JOBS", callback=_jobs_or_cluster,
+    help="Worker processes (or GRADCLIP_JOBS).  [default: the cores this process may use]",
 )  # fmt: skip
 
 cluster_option = click.option(
