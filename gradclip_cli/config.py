@@ -301,6 +301,9 @@ def _problem(detail: dict[str, Any], tree: Tree) -> str:
         choice = CHOICES[path[-1]]
         given = node.value[choice]
         return _unknown_choice(f"{where}.{choice}", given.place, given.value, list(_sections(path[-1])))
+    if detail["type"] in ("model_attributes_type", "model_type", "dict_type") and path:
+        example = f"{{{CHOICES[path[-1]]}: {node.value}}}" if path[-1] in CHOICES else "{key: value}"
+        return f"{node.place}: {where} holds keys, not {json.dumps(node.value, default=str)}; write {where}: {example}"
     if detail["type"] == "union_tag_not_found" and path and path[-1] in CHOICES:
         choice = CHOICES[path[-1]]
         return f"{node.key_place}: missing key '{choice}' in {where}; known: {', '.join(_sections(path[-1]))}"

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 WIDE = 112
 """Columns from which a terminal has room for whole tables."""
+BESIDE = 30
+"""Columns that spinner, bar and time left take in a progress line."""
 MOST_SKIPS_TOLD = 10
 """With more runs than this, finished ones are passed over without a word."""
 
@@ -51,7 +53,7 @@ def errors() -> Console:
 
 
 def _numbers(progress: RunProgress) -> str:
-    text = f"loss {progress.loss:#.4g}  acc {progress.accuracy:.3f}  grad norm {progress.grad_norm:#.3g}"
+    text = f"loss {progress.loss:#.4g}  acc {progress.accuracy:.3f}  norm {progress.grad_norm:#.3g}"
     return f"{text}  clipped {progress.clipped_fraction:.0%}"
 
 
@@ -89,7 +91,7 @@ class RunDisplay:
     def preparing(self, run: PlannedRun, what: str) -> None:
         """What is done before a run's first step."""
         if self._live:
-            self._show(run, f"{run.label}: {what}", None, 0)
+            self._show(run, f"{self._label(run, len(what) + 2)}: {what}", None, 0)
         elif what not in self._prepared:  # Later runs find most of it done.
             self._prepared.add(what)
             self._say(f"{run.label}: {what}")
@@ -100,12 +102,12 @@ class RunDisplay:
 
     def progressed(self, run: PlannedRun, progress: RunProgress) -> None:
         """How far a run is."""
-        where, path = f"{run.label}  epoch {progress.epoch}", run.directory.path
+        where, path = f"{self._label(run, len('  epoch 1000'))}  epoch {progress.epoch}", run.directory.path
         new = progress.warnings[self._warned.get(path, 0) :]
         self._warned[path] = len(progress.warnings)
         self._count(path, progress.step)
         if self._live:
-            warning = f"\n  [yellow]{progress.warnings[-1].told}[/]" if progress.warnings else ""
+            warning = f"\n  [yellow]{progress.warnings[-1].brief}[/]" if progress.warnings else ""
             self._show(run, f"{where}\n  {_numbers(progress)}", progress.steps, progress.step, warning)
         elif self._total == 1 or self._verbose:
             for spike in new:
@@ -119,6 +121,12 @@ class RunDisplay:
         if self._overall is not None:
             self._progress.update(self._overall, advance=steps - self._steps[path])
         self._steps[path] = steps
+
+    def _label(self, run: PlannedRun, room: int) -> str:
+        """A run's label, shortened in its middle so that the bar and `room` more columns fit beside it."""
+        width = max(20, self._console.width - BESIDE - room)
+        label = run.label
+        return label if not self._live or len(label) <= width else f"{label[: width - 11]}…{label[-10:]}"
 
     def _show(self, run: PlannedRun, text: str, total: int | None, completed: int, warning: str = "") -> None:
         description = text.replace("[", r"\[") + warning

@@ -58,6 +58,13 @@ class Spike:
         return f"{self.multiple:,.0f}" if self.multiple < 1e6 else f"{self.multiple:.1g}"
 
     @property
+    def brief(self) -> str:
+        """The spike in so few words that they fit into a progress line."""
+        if not np.isfinite(self.norm):
+            return f"not finite at step {self.step}: {self.variable}"
+        return f"{self.multiple_told}x at step {self.step}: {self.variable}"
+
+    @property
     def told(self) -> str:
         """The spike in words."""
         if not np.isfinite(self.norm):

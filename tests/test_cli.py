@@ -68,7 +68,7 @@ def test_run_writes_the_files_and_tells_each_epoch(results: Path) -> None:
     assert ended.stdout.split() == ["complete", str(results / arm / "seed-0")]
     lines = [line for line in ended.stderr.splitlines() if " epoch " in line]
     assert len(lines) == 2
-    assert all(word in lines[-1] for word in ("loss", "acc", "grad norm", "val_loss", "val_acc"))
+    assert all(word in lines[-1] for word in ("loss", "acc", "norm", "val_loss", "val_acc"))
     assert "\x1b" not in ended.stderr + ended.stdout
     assert {path.name for path in (results / arm / "seed-0").iterdir()} == {"config.yaml", "metrics.csv", "steps.csv", "run.json"}
     record = json.loads((results / arm / "seed-0" / "run.json").read_text())

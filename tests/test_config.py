@@ -186,6 +186,7 @@ BAD = {
     "an empty stack": ("model: {units: []}", "at least 1 item"),
     "units of nothing": ("model: {units: [32, 0]}", "greater than or equal to 1, not 0"),
     "forget bias of a gru": ("model: {cell: gru, forget_bias: 0}", "a gru has no forget gate"),
+    "a mode without its key": ("clipping: clipnorm", 'clipping holds keys, not "clipnorm"; write clipping: {mode: clipnorm}'),
     "two modes": ("clipping: {mode: clipvalue, mode: clipnorm, threshold: 1}", "duplicate key 'mode'"),
     "two modes as keys": ("clipping: {clipvalue: 0.5, clipnorm: 1}", "Write clipping: {mode: clipvalue"),
     "unknown mode": ("clipping: {mode: clipnrom, threshold: 1}", "did you mean 'clipnorm'?"),

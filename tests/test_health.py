@@ -112,6 +112,7 @@ def test_a_spike_is_told_with_its_variable() -> None:
     assert (spike.step, spike.variable, spike.explosive) == (7, "lstm/kernel", False)
     assert spike.norm == pytest.approx(math.sqrt(300**2 + 40**2 + 5**2))
     assert spike.multiple == pytest.approx(spike.norm / math.sqrt(1 + 0.01 + 4))
+    assert spike.brief == "135x at step 7: lstm/kernel"
     assert spike.told == "gradient spike at step 7: norm 303, 135 times the running median, most in lstm/kernel"
 
 
