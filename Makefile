@@ -71,7 +71,7 @@ docs: $(VENV)/.installed-dev  ## Regenerate the schema and the generated parts o
 	$(BIN)/gradclip schema > configs/schema.json
 	$(BIN)/cog -r -I . README.md
 
-bench: data  ## Time the engine and the pool beside the article's model.fit (half an hour)
+bench: data  ## Time the engine and the pool beside the article's model.fit (20 minutes)
 	$(BIN)/python benchmarks/bench.py
 
 clean:  ## Remove .venv and caches; runs stay

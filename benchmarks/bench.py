@@ -19,7 +19,7 @@ from pathlib import Path
 
 from contenders import CONTENDERS, RULES
 
-ROUNDS = 1
+ROUNDS = 3
 NEEDS = {"pytorch": "torch", "jax": "jax"}
 ONCE = ("pixels",)
 SWARMS = (2, 10, 30)  # seeds of three arms
