@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from contenders import CONTENDERS, RULES
 
@@ -159,14 +160,13 @@ STEP_NAMES = {
 }
 
 
-def to_markdown(content: dict[str, object], figures: dict[str, list[float]]) -> str:
+def to_markdown(content: dict[str, Any], figures: dict[str, list[float]]) -> str:
     medians = {name: statistics.median(values) for name, values in figures.items()}
     facts = content["machine"]
-    assert isinstance(facts, dict)
     told = f"{facts['cores_available']} cores, {facts['processor']}, TensorFlow {facts['tensorflow']}, Keras {facts['keras']}"
     lines = [f"One call of `make bench`, {ROUNDS} interleaved rounds, medians (range). {told}.", ""]
     if content["missing"]:
-        lines += [f"Not installed, so left out: {', '.join(map(str, content['missing']))}.", ""]  # type: ignore[call-overload]
+        lines += [f"Not installed, so left out: {', '.join(map(str, content['missing']))}.", ""]
     lines += ["| a training step | ms |", "|---|---:|"]
     lines += [f"| {name} | {spread(figures[key])} |" for key, name in STEP_NAMES.items() if key in figures]
     lines += [
@@ -189,7 +189,7 @@ def to_markdown(content: dict[str, object], figures: dict[str, list[float]]) -> 
         "| must hold | found | bound | |",
         "|---|---:|---:|---|",
     ]
-    for bound in content["bounds"]:  # type: ignore[attr-defined]
+    for bound in content["bounds"]:
         lines.append(
             f"| {bound['what']} | {bound['found']:.3g} | {bound['bound']} | {'holds' if bound['holds'] else '**missed**'} |"
         )

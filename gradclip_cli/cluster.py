@@ -7,7 +7,6 @@ A run whose worker is lost is handed to another one by Dask.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import pkgutil
@@ -17,13 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import asdict
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 from gradclip_cli import __version__
 from gradclip_cli.errors import ClusterError
 from gradclip_cli.store import FINISHED, RunDirectory, write_atomically
-from gradclip_cli.trainer import Ending, Event, Task, Workshop
+from gradclip_cli.trainer import Ending, Event, Task, Workshop, cancel, drained
 
 CONNECT_SECONDS = 10
 
@@ -64,10 +63,7 @@ class Cluster(Executor):
         if self._stopping and not self._cancelled:
             self._cancelled = True
             self._client.cancel([sent for sent in list(self._sent.values()) if sent.status == "pending"])
-        with contextlib.suppress(Empty):
-            yield self._told.get(timeout=seconds)
-            while True:
-                yield self._told.get_nowait()
+        return drained(self._told, seconds)
 
     def ask_to_stop(self) -> None:
         """Cancel what has not come back, at the next call of `events`: a signal handler must not wait for the client's locks."""
@@ -90,8 +86,7 @@ class Cluster(Executor):
         except Exception as error:
             ending = Ending("failed", told=f"{type(error).__name__}: {error}")
         if ending is None:
-            future.cancel()
-            future.set_running_or_notify_cancel()  # Only then do those that wait for it know.
+            cancel(future)
         else:
             future.set_result(ending)
         sent.release()  # so that the worker forgets the files

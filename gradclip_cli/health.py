@@ -15,12 +15,15 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gradclip_cli.clipping import joint_norm
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
@@ -181,6 +184,12 @@ class Detector:
         self._losses.append(np.array(loss, np.float64))  # a copy: a view would keep all that was read
         self._steps += len(joint)
         return spikes
+
+    def read(self, rows: pd.DataFrame) -> list[Spike]:
+        """Read S more rows of `steps.csv` and return their spikes."""
+        norm = rows[[f"norm/{name}" for name in self._variables]].to_numpy(float)
+        loss, applied_norm = rows["loss"].to_numpy(float), rows["applied_norm"].to_numpy(float)
+        return self.update(loss, norm, applied_norm, rows["clipped"].to_numpy(bool))
 
     def _find_spikes(self, norm: FloatArray, joint: FloatArray) -> list[Spike]:
         known = np.where(np.isfinite(joint), joint, np.inf)

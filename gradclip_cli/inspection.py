@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from gradclip_cli.clipping import ALL_TOGETHER, EACH_ELEMENT, EACH_VARIABLE, RUL
 from gradclip_cli.errors import StoreError
 from gradclip_cli.health import EXPLOSION, SPIKE, Detector, Diagnosis, Spike
 from gradclip_cli.schema import Config
-from gradclip_cli.store import RunDirectory
+from gradclip_cli.store import RunDirectory, unwritable
 
 if TYPE_CHECKING:
     from gradclip_cli.plots import GradientTrace
@@ -59,9 +59,7 @@ def inspect(run: RunDirectory) -> Inspection:
         if detector is None:
             variables = tuple(column.removeprefix("norm/") for column in frame.columns[len(QUANTITIES) :])
             detector = Detector(variables)
-        norm = frame[[f"norm/{name}" for name in variables]].to_numpy()
-        clipped = frame["clipped"].to_numpy(bool)
-        detector.update(frame["loss"].to_numpy(), norm, frame["applied_norm"].to_numpy(), clipped)
+        detector.read(frame)
         bins.append(_binned(frame, variables, size))
     assert detector
     diagnosis = detector.diagnosis(diverged=metadata["status"] == "diverged")
@@ -207,11 +205,6 @@ def _told(spike: Spike) -> str:
     return f"norm {spike.norm:.3g}, {_times(spike)} the running median, most in {spike.variable}"
 
 
-def to_dict(diagnosis: Diagnosis) -> dict[str, Any]:
-    """All figures of a diagnosis, for JSON; what is not finite is left for the writer to replace."""
-    return asdict(diagnosis)
-
-
 def trace(inspection: Inspection) -> GradientTrace:
     """The run's steps as the picture wants them."""
     from gradclip_cli.plots import GradientTrace
@@ -253,5 +246,5 @@ def draw(inspection: Inspection, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         plots.save(plots.gradients_figure(trace(inspection)), [path])
     except OSError as error:
-        raise StoreError(f"{folder}: can't be written ({error.strerror}); choose another folder with --out") from None
+        raise unwritable(folder, error, "--out") from None
     return path

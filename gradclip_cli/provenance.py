@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 PACKAGES = ("gradclip-cli", "tensorflow", "keras", "numpy")
 
 
+@functools.cache
 def provenance() -> dict[str, Any]:
     """Versions, git commit (of a checkout, else None) and machine: what a result may depend on besides its config."""
     versions = {"python": platform.python_version()}

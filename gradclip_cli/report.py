@@ -17,9 +17,8 @@ from gradclip_cli import stats
 from gradclip_cli.arms import Arm
 from gradclip_cli.clipping import RULES
 from gradclip_cli.comparison import RESULT_COLUMNS, ArmReport, Comparison, planning_sentence, scope_sentence
-from gradclip_cli.errors import StoreError
 from gradclip_cli.metrics import Metric, told, told_p
-from gradclip_cli.store import write_atomically
+from gradclip_cli.store import unwritable, write_atomically
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -189,7 +188,7 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
         write_atomically(paths["comparison.md"], to_markdown(comparison))
         write_atomically(paths["comparison.json"], to_json(comparison))
     except OSError as error:
-        raise StoreError(f"{folder}: can't be written ({error.strerror}); choose another folder with --out") from None
+        raise unwritable(folder, error, "--out") from None
     return list(paths.values())
 
 

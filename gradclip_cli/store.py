@@ -170,7 +170,7 @@ class RunDirectory:
         except filelock.Timeout:
             raise ConflictError(f"{self.path}: another gradclip process is training this run; wait for it or stop it") from None
         except OSError as error:
-            raise StoreError(_unwritable(self.path, error)) from None
+            raise unwritable(self.path, error) from None
         try:
             yield
         finally:
@@ -273,7 +273,7 @@ def require_writable(folder: Path) -> None:
         write_atomically(folder / ".gradclip-write-test", "")
         (folder / ".gradclip-write-test").unlink()
     except OSError as error:
-        raise StoreError(_unwritable(folder, error)) from None
+        raise unwritable(folder, error) from None
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -314,5 +314,6 @@ def _append(path: Path, lines: Iterable[str]) -> None:
         os.fsync(file.fileno())
 
 
-def _unwritable(path: Path, error: OSError) -> str:
-    return f"{path}: can't be written ({error.strerror}); choose another folder with --results"
+def unwritable(path: Path, error: OSError, option: str = "--results") -> StoreError:
+    """The error to raise where a folder can't be written; `option` names another one."""
+    return StoreError(f"{path}: can't be written ({error.strerror}); choose another folder with {option}")

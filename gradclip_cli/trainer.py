@@ -5,15 +5,18 @@ A run goes on from its checkpoint where there is one that can be used; else it s
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from queue import Empty
+from typing import Any, Protocol
 
 from gradclip_cli import data, engines
 from gradclip_cli.errors import StoreError
@@ -68,6 +71,27 @@ class Event:
     """`preparing`, `remark` or `progress`."""
     told: str = ""
     progress: Progress | None = None
+
+
+class EventQueue(Protocol):
+    """A queue of threads or of processes."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Event: ...
+    def get_nowait(self) -> Event: ...
+
+
+def drained(queue: EventQueue, seconds: float) -> Iterator[Event]:
+    """All that a queue holds, waiting for the first up to `seconds`."""
+    with contextlib.suppress(Empty):
+        yield queue.get(timeout=seconds)
+        while True:
+            yield queue.get_nowait()
+
+
+def cancel(future: Future[Ending]) -> None:
+    """Cancel what has not begun, and let those that wait for it know."""
+    future.cancel()
+    future.set_running_or_notify_cancel()  # `concurrent.futures.wait` would wait on without it.
 
 
 class Workshop:

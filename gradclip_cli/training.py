@@ -123,7 +123,7 @@ def train(
                 keep()
                 return tally.outcome("interrupted", summary.epoch - 1)
             records = engine.train(schedule.take(steps))
-            divergence = find_divergence(records, engine.variables, summary.epoch, tally.steps)
+            divergence = find_divergence(records, engine.variables, tally.steps, training.steps_per_epoch)
             if divergence:
                 records = records.first(divergence.step - tally.steps)
             directory.append_steps(_step_rows(records, tally.steps))
@@ -171,7 +171,6 @@ class _RunTally:
         self._rule = RULES[config.clipping.mode]
         self._thresholds = config.thresholds(variables)
         self._bounded = config.threshold is not None and self._rule.measure is not None
-        self._variables = variables
         self._detector = Detector(variables)
         self.steps = 0
         self.warnings: tuple[Spike, ...] = ()
@@ -202,9 +201,7 @@ class _RunTally:
 
     def read(self, rows: pd.DataFrame) -> None:
         """Let the detector read rows of `steps.csv`."""
-        norm = rows[[f"norm/{name}" for name in self._variables]].to_numpy(float)
-        loss, applied_norm = rows["loss"].to_numpy(float), rows["applied_norm"].to_numpy(float)
-        self._warn_of(self._detector.update(loss, norm, applied_norm, rows["clipped"].to_numpy(bool)))
+        self._warn_of(self._detector.read(rows))
 
     def _warn_of(self, spikes: Sequence[Spike]) -> None:
         for spike in spikes:
@@ -276,7 +273,7 @@ def _chunks(steps: int) -> Iterable[int]:
     return (min(CHUNK, steps - start) for start in range(0, steps, CHUNK))
 
 
-def find_divergence(records: StepRecords, variables: Sequence[str], epoch: int, done: int) -> Divergence | None:
+def find_divergence(records: StepRecords, variables: Sequence[str], done: int, steps_per_epoch: int) -> Divergence | None:
     """The first step at which a loss or a weight was not finite, counted on from `done`; None if all were."""
     loss_finite = np.isfinite(records.loss + records.penalty)
     sane = loss_finite & records.weights_finite.all(axis=1)
@@ -284,7 +281,9 @@ def find_divergence(records: StepRecords, variables: Sequence[str], epoch: int, 
         return None
     first = int(np.argmin(sane))
     broken = tuple(name for name, finite in zip(variables, records.weights_finite[first], strict=True) if not finite)
-    return Divergence(epoch, done + first + 1, "weights" if loss_finite[first] else "loss", broken)
+    return Divergence(
+        (done + first) // steps_per_epoch + 1, done + first + 1, "weights" if loss_finite[first] else "loss", broken
+    )
 
 
 def _step_rows(records: StepRecords, done: int) -> Iterable[list[Any]]:

@@ -19,10 +19,9 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event as StopEvent
-from queue import Empty
 
 from gradclip_cli import engines
-from gradclip_cli.trainer import Ending, Event, Task, Workshop
+from gradclip_cli.trainer import Ending, Event, Task, Workshop, cancel, drained
 
 ATTEMPTS = 2
 
@@ -57,10 +56,7 @@ class WorkerProcesses(Executor):
 
     def events(self, seconds: float) -> Iterator[Event]:
         """What the workers told, waiting for the first up to `seconds`."""
-        with contextlib.suppress(Empty):
-            yield self._events.get(timeout=seconds)
-            while True:
-                yield self._events.get_nowait()
+        return drained(self._events, seconds)
 
     @property
     def pids(self) -> list[int]:
@@ -126,8 +122,7 @@ class WorkerProcesses(Executor):
                 self._lock.wait()
             if self._stop.is_set():
                 for _, _, future in self._pending:
-                    future.cancel()
-                    future.set_running_or_notify_cancel()  # Only then do those that wait for it know.
+                    cancel(future)
                 self._pending.clear()
             if not self._pending:
                 return None

@@ -36,6 +36,13 @@ def mistakes(path: Path | str) -> list[str]:
     return list(caught.value.problems)
 
 
+def assert_one_mistake(path: Path, place: str, told: str) -> None:
+    problem, *others = mistakes(path)
+    assert problem.startswith(f"{path}:{place}: ")
+    assert told in problem
+    assert not others
+
+
 def names(sweep: Sweep) -> list[str]:
     return [config.name for config in sweep.configs]
 
@@ -291,10 +298,7 @@ def test_mistakes_in_the_grid_have_their_place(grid: str, place: str, told: str,
 )  # fmt: skip
 def test_mistakes_beside_the_grid_have_their_place(rest: str, place: str, told: str, write_config: Writer) -> None:
     path = write_config(f"{BASE}grid: {{clipping: {RULES}, model.units: [5, 6]}}\n{rest}\n")
-    problem, *others = mistakes(path)
-    assert problem.startswith(f"{path}:{place}: ")
-    assert told in problem
-    assert not others
+    assert_one_mistake(path, place, told)
 
 
 @pytest.mark.parametrize(
@@ -311,10 +315,7 @@ def test_mistakes_beside_the_grid_have_their_place(rest: str, place: str, told: 
 )  # fmt: skip
 def test_mistakes_in_the_base_are_told_once(base: str, place: str, told: str, write_config: Writer) -> None:
     path = write_config(f"{base}\ngrid: {{clipping: {RULES}, optimizer.learning_rate: {RATES}}}\n")
-    problem, *others = mistakes(path)
-    assert problem.startswith(f"{path}:{place}: ")
-    assert told in problem
-    assert not others
+    assert_one_mistake(path, place, told)
 
 
 def test_all_mistakes_are_told_at_once(write_config: Writer) -> None:

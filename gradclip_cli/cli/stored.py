@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,11 +131,10 @@ def _inspected(run: RunDirectory) -> Inspection | None:
 
 def _facts(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | None) -> dict[str, Any]:
     from gradclip_cli import report
-    from gradclip_cli.inspection import to_dict
 
     frame = _metrics(run, metadata)
     metrics = [] if frame is None else frame.to_dict("records")
-    health = to_dict(inspected.diagnosis) if inspected else None
+    health = asdict(inspected.diagnosis) if inspected else None
     facts = {"path": str(run.path), "run": metadata, "config": run.config().model_dump(), "metrics": metrics, "health": health}
     return {key: report.finite(value) for key, value in facts.items()}
 

@@ -101,8 +101,9 @@ def reproduce(
 ) -> None:  # fmt: skip
     """Answer the article's claims: train its arms over many seeds, compare them, write report.md and claims.json.
 
-    Trains none, clipnorm and clipvalue; a control that shows what rounding alone does; an explosive setting, unclipped
-    and clipped; and the three arms under Adam. Interrupted, the same command goes on with the runs that are missing.
+    Trains none, clipnorm and clipvalue; a control that shows what rounding alone does; clipnorm with a wider threshold for
+    the output layer; an explosive setting, unclipped, clipped and with other remedies; and the three arms under Adam.
+    Interrupted, the same command goes on with the runs that are missing.
     """
     from gradclip_cli import config
 
@@ -159,16 +160,12 @@ def sweep(
     if dry_run:
         _print_plan(planned, as_json)
         return
-    ended = _train(context, planned, data_dir)
-    _say(context, _tally(ended))
-    _require_none_failed(ended, then=", then reports")
+    _train_and_tell(context, planned, data_dir)
     result = experiment.read(chosen, folder)
     planned = experiment.plan_best(result, folder)
     if planned:
         _say(context, f"At the best of each row, with fresh seeds: {_estimate(planned, jobs)}")
-        ended = _train(context, planned, data_dir)
-        _say(context, _tally(ended))
-        _require_none_failed(ended, then=", then reports")
+        _train_and_tell(context, planned, data_dir)
     result = experiment.compare_best(result, folder)
     experiment.write(result, folder)
     if as_json:
@@ -273,6 +270,13 @@ def _train(context: click.Context, planned: Sequence[PlannedRun], data_directory
             download_progress=DownloadDisplay(),
             **options,
         )
+
+
+def _train_and_tell(context: click.Context, planned: Sequence[PlannedRun], data_directory: Path | None) -> None:
+    """Train what is planned, tell how it ended, and raise where a run failed."""
+    ended = _train(context, planned, data_directory)
+    _say(context, _tally(ended))
+    _require_none_failed(ended, then=", then reports")
 
 
 def _say(context: click.Context, told: str, *, even_if_quiet: bool = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +81,8 @@ def pilot(
     divergence = None
     while done < steps and not divergence:
         records = engine.train(schedule.take(min(CHUNK, steps - done)))
-        divergence = find_divergence(records, engine.variables, 1, done)
+        divergence = find_divergence(records, engine.variables, done, config.training.steps_per_epoch)
         if divergence:
-            divergence = replace(divergence, epoch=-(-divergence.step // config.training.steps_per_epoch))
             records = records.first(divergence.step - done)
         detector.update(records.loss, records.norm, records.applied_global_norm, np.zeros(len(records), bool))
         pieces.append(records)

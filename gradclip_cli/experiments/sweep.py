@@ -22,11 +22,11 @@ from gradclip_cli import comparison, report, runner
 from gradclip_cli.arms import Arm
 from gradclip_cli.comparison import Comparison
 from gradclip_cli.data import CLASSES
-from gradclip_cli.errors import ConflictError, ReportError, StoreError
+from gradclip_cli.errors import ConflictError, ReportError
 from gradclip_cli.metrics import METRICS, counted, scores
 from gradclip_cli.runner import PlannedRun
 from gradclip_cli.schema import Config
-from gradclip_cli.store import write_atomically
+from gradclip_cli.store import unwritable, write_atomically
 from gradclip_cli.sweeps import CLIPPING, Axis, Cell, Sweep
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def write(result: Result, results: Path) -> list[Path]:
         write_atomically(paths["sweep.json"], to_json(result))
         write_atomically(paths["report.md"], to_markdown(result))
     except OSError as error:
-        raise StoreError(f"{results}: can't be written ({error.strerror}); choose another folder with --results") from None
+        raise unwritable(results, error) from None
     if result.best:
         report.write(result.best, results / BEST)
     return list(paths.values())
