@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import mmap
 import os
 import shutil
 import subprocess
@@ -183,7 +184,10 @@ def _idx_array(content: bytes) -> ByteArray:
     """Read the idx format: two zero bytes, type (8: unsigned byte), number of dimensions, sizes as big-endian int32."""
     dimensions = content[3]
     shape = tuple(np.frombuffer(content, ">i4", dimensions, offset=4))
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    elements = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
+    pages = np.frombuffer(mmap.mmap(-1, len(elements)), np.uint8)  # aligned, so that a framework can use this memory as it is
+    pages[:] = elements
+    return pages.reshape(shape)
 
 
 def _store_verified(folder: Path, name: str, source: Path) -> None:

@@ -27,7 +27,7 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.get_logger().setLevel("ERROR")
 
 from gradclip_cli.clipping import RULES, Clipped, Situation
-from gradclip_cli.data import CLASSES, Dataset
+from gradclip_cli.data import CLASSES, ByteArray, Dataset
 from gradclip_cli.engines import Array, Evaluation, FloatArray, IntArray, StepRecords
 from gradclip_cli.errors import EngineError
 from gradclip_cli.schema import Config, Loss, Model
@@ -35,6 +35,7 @@ from gradclip_cli.weights import Weights
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
 EVALUATION_BATCH = 1000
+ALIGNMENT = 64  # bytes, of TensorFlow's own memory; it aborts on less
 KERAS_MODES = ("clipvalue", "clipnorm", "global_clipnorm")
 RECURRENT_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
 
@@ -99,6 +100,13 @@ def _recording(optimizer: keras.optimizers.Optimizer, applied: list[tf.Tensor]) 
     return twin
 
 
+def _tensor(images: ByteArray) -> tf.Tensor:
+    """A tensor over the array's own memory where that is aligned as TensorFlow's is; else, or on a GPU, a copy."""
+    if images.ctypes.data % ALIGNMENT:
+        return tf.constant(images)
+    return tf.identity(tf.experimental.dlpack.from_dlpack(images.__dlpack__()))
+
+
 def _norm(gradient: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.reduce_sum(tf.square(tf.cast(gradient, tf.float64))))
 
@@ -121,8 +129,8 @@ class TensorFlowEngine:
         self._optimizer = _recording(build_optimizer(config), self._applied)
         self._optimizer.build(self._model.trainable_variables)
         self._loss = sample_losses(config.loss)
-        self._images, self._labels = tf.constant(dataset.train_images), tf.constant(dataset.train_labels, tf.int32)
-        self._test_images = tf.constant(dataset.evaluation_images)
+        self._images, self._labels = _tensor(dataset.train_images), tf.constant(dataset.train_labels, tf.int32)
+        self._test_images = _tensor(dataset.evaluation_images)
         self._test_labels = tf.constant(dataset.evaluation_labels, tf.int32)
         self._names = {f"{layer.name}/{v.name}": v for layer in self._model.layers for v in layer.trainable_variables}
         self._rule = RULES[config.clipping.mode]

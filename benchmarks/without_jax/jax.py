@@ -1,0 +1,3 @@
+"""Stands before JAX on the path of the benchmark's other contenders and of their worker processes."""
+
+raise ImportError
