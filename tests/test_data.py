@@ -125,11 +125,16 @@ def test_no_dataset_and_no_network_lists_all_that_was_tried(nowhere: Path) -> No
 
 
 def test_download_is_verified_and_stored(originals: Path, nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over real HTTP on loopback: a mirror that lies is passed over, an honest one is used, and the bar is driven."""
+    """Over real HTTP on loopback: a mirror that lies is passed over, an honest one is used, and the bar is driven.
+
+    A cache that was damaged is fetched again.
+    """
     import functools
     import http.server
     import threading
 
+    nowhere.mkdir()
+    (nowhere / "train-images-idx3-ubyte").write_bytes((originals / "train-images-idx3-ubyte").read_bytes()[:-1])
     served = tmp_path / "served"
     for mirror in ("lying", "honest"):
         (served / mirror).mkdir(parents=True)

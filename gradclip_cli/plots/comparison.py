@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from gradclip_cli.plots.style import COLOURS, DASHES, FloatArray, LineEnd, logarithmic, name_lines, styled
@@ -88,9 +89,11 @@ MOST_LINES = 100  # Beyond so many runs, single ones can't be seen beside their 
 
 def _draw_runs(axes: Axes, curve: Curve, colour: str) -> None:
     """Draw single runs as thin lines, where there are several and no peaks stand for them, and where each diverged."""
+    if 1 < len(curve.values) <= MOST_LINES and curve.peaks is None:
+        lines = [np.column_stack([curve.x, values]) for values in curve.values]
+        axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=min(0.35, 3 / len(lines))))
+        axes.autoscale_view()
     for values, diverged in zip(curve.values, curve.diverged, strict=True):
-        if 1 < len(curve.values) <= MOST_LINES and curve.peaks is None:
-            axes.plot(curve.x, values, color=colour, linewidth=0.7, alpha=min(0.35, 3 / len(curve.values)))
         if diverged is not None:
             _cross(axes, curve.x, values, diverged, colour)
 
