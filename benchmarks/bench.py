@@ -139,7 +139,7 @@ def bounds(figures: dict[str, list[float]], medians: dict[str, float], costs: di
 def machine() -> dict[str, object]:
     from gradclip_cli.provenance import provenance
 
-    facts = provenance()
+    facts = provenance("tensorflow")
     return {
         **facts["machine"],
         **facts["versions"],

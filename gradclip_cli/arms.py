@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -150,10 +151,17 @@ def differences(arms: Sequence[Arm]) -> list[str]:
     return told
 
 
-def mixtures(arms: Iterable[Arm]) -> list[str]:
+def _version(package: str, run: StoredRun) -> str | None:
+    """The version of a package that a run was trained with; None where its framework needs none."""
+    version: str | None = run.metadata["versions"].get(package)
+    return version
+
+
+def mixtures(arms: Sequence[Arm]) -> list[str]:
     """Warn where the runs come from several versions, machines, datasets or engine settings."""
+    packages = sorted({package for arm in arms for run in arm.runs for package in run.metadata["versions"]})
     facts: dict[str, Callable[[StoredRun], Any]] = {
-        "versions": lambda run: ", ".join(f"{name} {version}" for name, version in sorted(run.metadata["versions"].items())),
+        **{f"versions of {package}": functools.partial(_version, package) for package in packages},
         "machines": lambda run: run.metadata["machine"].get("processor"),
         "datasets": lambda run: run.metadata["dataset_sha256"],
         "evaluation splits": lambda run: run.metadata["evaluation_split"],
@@ -165,6 +173,7 @@ def mixtures(arms: Iterable[Arm]) -> list[str]:
         for arm in arms:
             for run in arm.runs:
                 values.setdefault(of(run), []).append(f"{arm.name}/{run.directory.path.name}")
+        values.pop(None, None)
         if len(values) > 1:
             told = "; ".join(f"{value} ({len(places)} runs, such as {places[0]})" for value, places in values.items())
             warnings.append(f"mixed {fact}: {told}")

@@ -1,7 +1,7 @@
 """Gradient clipping rules: what each one means, independent of any framework.
 
 A rule maps one step's gradients (a list of V arrays of any shapes) to the gradients that the optimizer uses. It is
-written over an array namespace (`numpy`, `keras.ops`), so that the same lines are formula, reference and check.
+written over an array namespace (`numpy`, `keras.ops`, `torch`), so that the same lines are formula, reference and check.
 
 | mode | bound | formula | scope |
 |---|---|---|---|
@@ -110,7 +110,7 @@ def clip_adaptively(
     clipped, excesses = [], []
     for gradient, weight, threshold in zip(gradients, weights, thresholds, strict=True):
         axis = None if len(gradient.shape) < 2 else 0
-        length, bound = _Length([gradient], xp, axis), xp.maximum(_Length([weight], xp, axis).norm, epsilon) * threshold
+        length, bound = _Length([gradient], xp, axis), xp.clip(_Length([weight], xp, axis).norm, epsilon, np.inf) * threshold
         clipped += _shortened([gradient], bound, length, xp)
         excesses.append(xp.amax(length.norm / bound))
     return clipped, xp.amax(xp.stack(excesses))
@@ -143,7 +143,7 @@ def _remembered(memory: Memory, norm: Any, xp: Any) -> Memory:
     places = xp.arange(recent.shape[0])
     slot = count % recent.shape[0]
     # Close the gap that the oldest leaves, then open one for the new norm.
-    gap = xp.count_nonzero(ordered < xp.take(recent, slot))
+    gap = xp.count_nonzero(ordered < recent[slot])
     following = xp.concatenate([ordered[1:], xp.full_like(ordered[:1], np.inf)])
     closed = xp.where(places < gap, ordered, following)
     place = xp.count_nonzero(closed < norm)
@@ -160,9 +160,9 @@ def _remembered(memory: Memory, norm: Any, xp: Any) -> Memory:
 def _percentile(memory: Memory, percentile: float, xp: Any) -> Any:
     """The percentile of the norms in a memory, interpolated as `numpy.percentile` does; infinite where it is empty."""
     ordered = memory["sorted"]
-    last = xp.maximum(xp.minimum(memory["count"], ordered.shape[0]) - 1, 0)
+    last = xp.clip(memory["count"] - 1, 0, ordered.shape[0] - 1)
     position = xp.multiply(last, percentile / 100)
-    share = xp.maximum(1 - xp.abs(xp.subtract(xp.arange(ordered.shape[0]), position)), 0)
+    share = xp.clip(1 - xp.abs(xp.subtract(xp.arange(ordered.shape[0]), position)), 0, 1)
     return xp.sum(share * xp.where(share > 0, ordered, xp.zeros_like(ordered)))
 
 

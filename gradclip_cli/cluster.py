@@ -21,7 +21,7 @@ from typing import Any
 
 from gradclip_cli import __version__
 from gradclip_cli.errors import ClusterError
-from gradclip_cli.store import FINISHED, RunDirectory, write_atomically
+from gradclip_cli.store import FINISHED, MODEL_FILES, RunDirectory, write_atomically
 from gradclip_cli.trainer import Ending, Event, Task, Workshop, cancel, drained
 
 CONNECT_SECONDS = 10
@@ -185,7 +185,7 @@ def train_on_worker(
             save_model=save_model, keep_checkpoint=keep_checkpoint,
         )  # fmt: skip
         ending = _this_worker().train(task, lambda event: None, _dropped(worker))
-        paths = [directory.metrics_path, directory.steps_path, directory.model_path]
+        paths = [directory.metrics_path, directory.steps_path, *map(directory.model_path, MODEL_FILES)]
         paths += [directory.checkpoint_path] if keep_checkpoint else []
         files = {path.name: path.read_bytes() for path in paths if path.exists()}
         return asdict(ending), directory.metadata() if directory.status() != "none" else {}, files

@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from gradclip_cli.errors import ConfigError
+from gradclip_cli.frameworks import lacking_in_pytorch
 from gradclip_cli.schema import (
     CLIPPING_SECTIONS,
     LONGEST_NAME,
@@ -275,7 +276,19 @@ def validated(tree: Tree) -> Config:
     if unknown:
         named = tree.value["clipping"].value["layers"].value
         raise ConfigError([_unknown_choice("clipping.layers", named[name].key_place, name, layers) for name in unknown])
+    if config.engine.framework == "pytorch" and (lacking := lacking_in_pytorch(config)):
+        raise ConfigError([f"{_place(tree, key)}: {key}: {why}" for key, why in lacking.items()])
     return config
+
+
+def _place(tree: Tree, key: str) -> Place:
+    """Where a dotted key's value was written; else the nearest place above it."""
+    node = tree
+    for part in key.split("."):
+        if part not in node.value:
+            break
+        node = node.value[part]
+    return node.place
 
 
 def _problem(detail: dict[str, Any], tree: Tree) -> str:

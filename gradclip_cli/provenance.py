@@ -10,14 +10,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("gradclip-cli", "tensorflow", "keras", "numpy")
+PACKAGES = {"tensorflow": ("gradclip-cli", "tensorflow", "keras", "numpy"), "pytorch": ("gradclip-cli", "torch", "numpy")}
 
 
 @functools.cache
-def provenance() -> dict[str, Any]:
+def provenance(framework: str) -> dict[str, Any]:
     """Versions, git commit (of a checkout, else None) and machine: what a result may depend on besides its config."""
     versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in PACKAGES[framework]:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -31,10 +31,24 @@ NotNegative = Annotated[float, Field(ge=0)]
 class Engine(Section):
     """Which framework trains, and how."""
 
-    framework: Literal["tensorflow"] = Field(default="tensorflow", description="Framework that trains: tensorflow (Keras).")
-    jit: bool = Field(
-        default=True, description="Compile the training loop with XLA; false runs the same code uncompiled, several times slower."
+    framework: Literal["tensorflow", "pytorch"] = Field(
+        default="tensorflow", description="Framework that trains: tensorflow (Keras), or pytorch, where it is installed."
     )
+    jit: bool = Field(
+        default=True,
+        description="With tensorflow: compile the training loop with XLA; false runs the same code uncompiled, much slower.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="With pytorch: where it trains; auto takes a GPU where there is one."
+    )
+
+    @model_validator(mode="after")
+    def _belong_to_the_framework(self) -> Engine:
+        if self.framework == "pytorch" and not self.jit:
+            raise ValueError("jit belongs to tensorflow; pytorch compiles nothing")
+        if self.framework == "tensorflow" and self.device != "auto":
+            raise ValueError("device belongs to pytorch; tensorflow takes a GPU that it sees (CUDA_VISIBLE_DEVICES hides it)")
+        return self
 
 
 class Data(Section):
@@ -381,6 +395,10 @@ class Config(Section):
         layers = self.clipping.layer_thresholds
         given = [layers.get(variable.split("/")[0], self.threshold) for variable in variables]
         return [math.inf if threshold is None else threshold for threshold in given]
+
+    def with_framework(self, framework: str) -> Config:
+        """The same config trained by another framework, with that framework's own engine settings at their defaults."""
+        return self.model_copy(update={"engine": Engine.model_validate({"framework": framework})})
 
     def with_seed(self, seed: int) -> Config:
         """The same config with another seed."""

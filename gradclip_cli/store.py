@@ -1,8 +1,9 @@
 """Run directories: every file name and column in them, written so that a crash leaves the old or the new, never half.
 
 `results/<arm>/seed-<n>/` holds `config.yaml`, `metrics.csv` (a row an epoch), `steps.csv` (a row a step), `run.json`, while it
-is unfinished `checkpoint.npz` and, where asked for, `model.keras`. Times stand in `run.json` alone, so the CSVs are reproducible
-to the byte. A checkpoint holds the CSVs' lengths at its moment: what a crash left beyond them is cut off before a run goes on.
+is unfinished `checkpoint.npz` and, where asked for, the model in its framework's own format. Times stand in `run.json` alone,
+so the CSVs are reproducible to the byte. A checkpoint holds the CSVs' lengths at its moment: what a crash left beyond them is cut
+off before a run goes on.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ METRICS = (
 )  # fmt: skip
 STEPS = ("step", "loss", "penalty", "correct", "grad_norm", "applied_norm", "clipped")
 STEPS_PER_VARIABLE = ("norm", "max_abs", "applied_norm", "applied_max_abs")
+MODEL_FILES = {"tensorflow": "model.keras", "pytorch": "model.pt"}
 FINISHED = ("complete", "diverged")
 _LENGTHS = "lengths"
 
@@ -88,9 +90,9 @@ class RunDirectory:
     def checkpoint_path(self) -> Path:
         return self.path / "checkpoint.npz"
 
-    @property
-    def model_path(self) -> Path:
-        return self.path / "model.keras"
+    def model_path(self, framework: str) -> Path:
+        """Where the trained model is saved, in the framework's own format."""
+        return self.path / MODEL_FILES[framework]
 
     def config(self) -> Config:
         """The config that was trained. Raises StoreError where it can't be read."""

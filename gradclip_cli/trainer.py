@@ -161,7 +161,7 @@ def _facts(config: Config, dataset: data.Dataset, engine: engines.Engine) -> dic
         "evaluation_split": dataset.evaluation_split,
         "dataset_sha256": dataset.sha256,
         "variables": list(engine.variables),
-        **provenance(),
+        **provenance(config.engine.framework),
     }
 
 
@@ -192,7 +192,7 @@ def _train_started(
             checkpoint=checkpoint, keep_checkpoint=task.keep_checkpoint,
         )  # fmt: skip
         if task.save_model and outcome.status == "complete":
-            _save_model(engine, directory)
+            _save_model(engine, directory.model_path(config.engine.framework))
         seconds = time.perf_counter() - clock
         directory.write_metadata({**facts, **_ending(outcome, directory, seconds + facts.get("seconds_before", 0.0))})
         if outcome.status != "interrupted" and not task.keep_checkpoint:
@@ -205,10 +205,10 @@ def _train_started(
     return Ending(outcome.status, seconds, told, health)
 
 
-def _save_model(engine: engines.Engine, directory: RunDirectory) -> None:
-    temporary = directory.path / ".saving.keras"
+def _save_model(engine: engines.Engine, path: Path) -> None:
+    temporary = path.with_name(f".saving{path.suffix}")
     engine.save(temporary)
-    os.replace(temporary, directory.model_path)
+    os.replace(temporary, path)
 
 
 def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[str, Any]:

@@ -42,6 +42,7 @@ FLOORS = {
     "plots.style": 2,
     "stats": 3,
     "engines.tensorflow": 2,
+    "engines.pytorch": 2,
     "engines": 2,
     "engines.silence": 1,
     "sweeps": 2,
@@ -50,6 +51,7 @@ FLOORS = {
     "health": 1,
     "store": 1,
     "config": 1,
+    "frameworks": 1,
     "schema": 0,
     "yaml_tree": 0,
     "clipping": 0,
@@ -60,10 +62,13 @@ FLOORS = {
 NEIGHBOURS = {
     ("engines", "engines.tensorflow"),
     ("engines.tensorflow", "engines"),
+    ("engines", "engines.pytorch"),
+    ("engines.pytorch", "engines"),
     ("plots", "plots.comparison"),
     ("plots", "plots.gradients"),
     ("plots", "plots.stability"),
     ("store", "config"),
+    ("config", "frameworks"),
 }
 
 

@@ -122,7 +122,7 @@ def test_mixed_versions_machines_and_engines_are_warned_of(stored: Path) -> None
         settings=["engine.jit=false"],
     )
     warnings = "\n".join(comparison.compare(stored).warnings)
-    for words in ("mixed versions", "tensorflow 2.20", "mixed machines", "mixed engine settings", "none/seed-3"):
+    for words in ("mixed versions of tensorflow: 2.21", "2.20", "mixed machines", "mixed engine settings", "none/seed-3"):
         assert words in warnings
 
 

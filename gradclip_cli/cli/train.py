@@ -49,7 +49,7 @@ TOLD_RUNS = 10
 @cluster_option
 @click.option("--force", is_flag=True, help="Train again what is finished, and replace what holds another config.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained, and stop.")
-@click.option("--save-model", is_flag=True, help="Save each complete run's model as model.keras.")
+@click.option("--save-model", is_flag=True, help="Save each complete run's model: model.keras, or model.pt.")
 @click.option("--keep-checkpoint", is_flag=True, help="Keep it, so that more epochs can be added later.")
 @json_option
 @click.pass_context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from gradclip_cli.clipping import joint_norm
 from gradclip_cli.data import Dataset
+from gradclip_cli.errors import EngineError
 from gradclip_cli.schema import Config
 from gradclip_cli.weights import Weights
 
@@ -126,8 +128,14 @@ def compile_key(config: Config) -> str:
 def build(config: Config, dataset: Dataset) -> Engine:
     """Build the engine that a config asks for. Only here is a framework imported.
 
-    Raises EngineError where the framework can't run as configured.
+    Raises EngineError where the framework is not installed or can't run as configured.
     """
-    from gradclip_cli.engines.tensorflow import TensorFlowEngine
+    if config.engine.framework == "tensorflow":
+        from gradclip_cli.engines.tensorflow import TensorFlowEngine
 
-    return TensorFlowEngine(config, dataset)
+        return TensorFlowEngine(config, dataset)
+    if not importlib.util.find_spec("torch"):
+        raise EngineError("PyTorch is not installed here: pip install 'gradclip-cli[pytorch]', then the same command again.")
+    from gradclip_cli.engines.pytorch import PyTorchEngine
+
+    return PyTorchEngine(config, dataset)
