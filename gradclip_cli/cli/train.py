@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gradclip_cli.runner import PlannedRun, Result
     from gradclip_cli.sweeps import Sweep
 
+FRAMEWORKS = ["tensorflow", "pytorch"]
 MOST_RUNS = 10_000
 TOLD_RUNS = 10
 
@@ -88,7 +89,15 @@ def run(
 
 @click.command()
 @seeds_option(default="10")
-@results_option(default=Path("results/reproduce"), told="Folder of the runs and the report.")
+@results_option(default=None, told="Folder of the runs and the report.  [default: results/reproduce]")
+@click.option(
+    "--framework", type=click.Choice(FRAMEWORKS), default=FRAMEWORKS[0], show_default=True,
+    help="What trains; the default folder of pytorch's runs is results/reproduce-pytorch.",
+)
+@click.option(
+    "--against", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
+    help="Another reproduction with these seeds, such as the other framework's: do the verdicts agree?",
+)
 @data_directory_option
 @jobs_option
 @cluster_option
@@ -96,8 +105,8 @@ def run(
 @json_option
 @click.pass_context
 def reproduce(
-    context: click.Context, seeds: str, results: Path, data_dir: Path | None, jobs: int | None, cluster: str | None,
-    dry_run: bool, as_json: bool,
+    context: click.Context, seeds: str, results: Path | None, framework: str, against: Path | None, data_dir: Path | None,
+    jobs: int | None, cluster: str | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Answer the article's claims: train its arms over many seeds, compare them, write report.md and claims.json.
 
@@ -108,23 +117,24 @@ def reproduce(
     from gradclip_cli import config
 
     chosen = config.parse_seeds(seeds)
+    folder = results or RESULTS / ("reproduce" if framework == FRAMEWORKS[0] else f"reproduce-{framework}")
 
     from gradclip_cli.experiments import reproduce as experiment
 
-    planned = experiment.plan_reproduction(chosen, results)
+    planned = experiment.plan_reproduction(chosen, folder, framework)
     _say(context, _estimate(planned, jobs), even_if_quiet=dry_run)
     if dry_run:
         _print_plan(planned, as_json)
         return
-    experiment.record_plan(chosen, results)
+    experiment.record_plan(chosen, folder)
     _require_none_failed(_train(context, planned, data_dir), then=", then reports")
-    reproduction = experiment.answer_claims(chosen, results)
-    experiment.write_reproduction(reproduction, results)
+    reproduction = experiment.answer_claims(chosen, folder)
+    experiment.write_reproduction(reproduction, folder)
     if as_json:
         click.echo(reproduction.to_json(), nl=False)
         return
     _print_claims(reproduction)
-    click.echo(f"report: {results / 'report.md'}", err=True)
+    click.echo(f"report: {folder / 'report.md'}", err=True)
 
 
 @click.command()

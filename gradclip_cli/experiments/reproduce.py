@@ -48,6 +48,16 @@ class Reproduction:
     adam: Comparison
 
     @property
+    def framework(self) -> str:
+        """What trained the runs."""
+        return self.accuracy.baseline.arm.config.engine.framework
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """The arms whose accuracies are compared, and the control, by name."""
+        return {part.arm.name: part.arm for part in self.noise.arms}
+
+    @property
     def notes(self) -> list[str]:
         """What a reader of the accuracies must know: seeds added later, mixed versions, runs left out."""
         return [*self.accuracy.notes, *self.accuracy.warnings]
@@ -71,12 +81,13 @@ class Reproduction:
         return json.dumps(report.finite(content), indent=2, allow_nan=False) + "\n"
 
 
-def plan_reproduction(seeds: Sequence[int], results: Path) -> list[PlannedRun]:
-    """Plan all runs of the reproduction, writing nothing. Raises ReportError for fewer than two seeds."""
+def plan_reproduction(seeds: Sequence[int], results: Path, framework: str = "tensorflow") -> list[PlannedRun]:
+    """Plan all runs of the reproduction in a framework, writing nothing. Raises ReportError for fewer than two seeds."""
     if len(seeds) < 2:
         raise ReportError("reproduce compares runs over seeds: give at least 2, better 10 (--seeds 10)")
     shipped = config.shipped_directory()  # by path, so that no file of the same name here is taken for it
-    return runner.plan(config.load_all([str(shipped / f"{config_name(arm)}.yaml") for arm in ARMS]), seeds, results)
+    chosen = config.load_all([str(shipped / f"{config_name(arm)}.yaml") for arm in ARMS])
+    return runner.plan([each.with_framework(framework) for each in chosen], seeds, results)
 
 
 def record_plan(seeds: Sequence[int], results: Path) -> None:
