@@ -7,7 +7,7 @@ RESULTS ?= results
 SEEDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: venv-without-ensurepip help install data reproduce run test test-quick test-endurance check format bench docs clean
+.PHONY: venv-without-ensurepip help install install-pytorch data reproduce run test test-quick test-endurance check format bench docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 install: $(VENV)/.installed  ## Make .venv and install gradclip into it
+
+install-pytorch: $(VENV)/.installed  ## PyTorch too, as pip finds it (its CPU build is far smaller: install that one first)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[pytorch]'
 
 data: install  ## Find or fetch Fashion-MNIST, and verify it
 	$(BIN)/gradclip data --fetch

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,16 @@ def bounds(figures: dict[str, list[float]], medians: dict[str, float], costs: di
         ("records: share of a step", ratio(figures, "engine", "engine_without_records") - 1, "at most", 0.15),
         ("memory a worker, MB", memory, "at most", 1000.0),
     ]
+    if "pytorch" in figures:
+        found.insert(
+            1,
+            (
+                "PyTorch engine against the plain loop: times its time",
+                ratio(figures, "pytorch_engine", "pytorch"),
+                "at most",
+                1.1,
+            ),
+        )
     if "jax" in figures:
         found.insert(1, ("engine against a JAX scan: times its time", ratio(figures, "engine", "jax"), "at most", 1.3))
     found += [
@@ -143,6 +154,7 @@ def machine() -> dict[str, object]:
     return {
         **facts["machine"],
         **facts["versions"],
+        **{library: metadata.version(library) for library in NEEDS.values() if importlib.util.find_spec(library)},
         "cores_available": len(os.sched_getaffinity(0)),
         "platform": platform.platform(),
     }
@@ -154,6 +166,7 @@ STEP_NAMES = {
     "engine": "gradclip's engine with its records, one thread",
     "engine_without_records": "the same without gradient records",
     "pytorch": "PyTorch, eager `nn.LSTM` with `clip_grad_value_`, one thread",
+    "pytorch_engine": "gradclip's PyTorch engine with its records, one thread",
     "jax": "JAX, a hand-written step under `lax.scan`, no records, one thread",
     **{f"rule {name}": f"the engine with {name}" for name in RULES},
     "pixels": "the engine on 784 time steps an image",

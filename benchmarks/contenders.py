@@ -99,7 +99,7 @@ def engines() -> Figures:
     chosen = config.load("clipvalue")
     dataset = data.load(chosen.data)
     built = {"engine": room.TensorFlowEngine(chosen, dataset), "engine_without_records": WithoutRecords(chosen, dataset)}
-    return _in_turns(built, chosen)
+    return _in_turns({name: _epoch(engine, chosen, dataset) for name, engine in built.items()})
 
 
 def rules() -> Figures:
@@ -110,21 +110,25 @@ def rules() -> Figures:
     chosen = {name: config.load("none", ["name=bench", f"clipping={clipping}"]) for name, clipping in RULES.items()}
     dataset = data.load(chosen["none"].data)
     built = {f"rule {name}": TensorFlowEngine(one, dataset) for name, one in chosen.items()}
-    return _in_turns(built, chosen["none"])
+    return _in_turns({name: _epoch(engine, chosen["none"], dataset) for name, engine in built.items()})
 
 
-def _in_turns(built: dict[str, Any], chosen: Any) -> Figures:
-    from gradclip_cli import data, training
+def _epoch(engine: Any, chosen: Any, dataset: Any) -> Callable[[], object]:
+    """An epoch's steps of an engine that stands at its beginning."""
+    from gradclip_cli import training
 
-    dataset = data.load(chosen.data)
-    times: dict[str, list[float]] = {name: [] for name in built}
-    for engine in built.values():
-        batches = training.start(chosen, engine, dataset).take(STEPS)
-        engine.train(batches)
+    batches = training.start(chosen, engine, dataset).take(STEPS)
+    return lambda: engine.train(batches)
+
+
+def _in_turns(epochs: dict[str, Callable[[], object]]) -> Figures:
+    times: dict[str, list[float]] = {name: [] for name in epochs}
+    for epoch in epochs.values():
+        epoch()
     for _ in range(TURNS):
-        for name, engine in built.items():
+        for name, epoch in epochs.items():
             started = time.perf_counter()
-            engine.train(batches)
+            epoch()
             times[name].append((time.perf_counter() - started) / STEPS * 1e3)
     return {name: statistics.median(values) for name, values in times.items()}
 
@@ -151,9 +155,14 @@ def pixels() -> Figures:
 
 
 def pytorch() -> Figures:
-    """The same training written in eager PyTorch, one thread."""
+    """The same training written in eager PyTorch, and gradclip's PyTorch engine, taking turns, one thread."""
     import torch
 
+    from gradclip_cli import config, data
+    from gradclip_cli.engines.pytorch import PyTorchEngine
+
+    chosen = config.load("pytorch/clipvalue", ["name=bench", "engine.device=cpu"])
+    dataset = data.load(chosen.data)
     torch.set_num_threads(1)
     images, labels = (torch.from_numpy(array) for array in _arrays())
     recurrent, dense = torch.nn.LSTM(28, 10, batch_first=True), torch.nn.Linear(10, 10)
@@ -169,7 +178,7 @@ def pytorch() -> Figures:
             torch.nn.utils.clip_grad_value_(parameters, 0.5)
             optimizer.step()
 
-    return {"pytorch": _milliseconds_a_step(epoch)}
+    return _in_turns({"pytorch": epoch, "pytorch_engine": _epoch(PyTorchEngine(chosen, dataset), chosen, dataset)})
 
 
 def jax() -> Figures:

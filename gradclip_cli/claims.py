@@ -354,7 +354,7 @@ class Spread:
 
 def noise_floor(base: Arm, control: Arm, others: Sequence[Arm]) -> list[Spread]:
     """How wide pairs differ: by rounding alone (the control), by clipping, and by nothing but the seed."""
-    paired = [_spread(f"{arm.name} against {base.name}, same seed", base, arm) for arm in (control, *others)]
+    paired = [spread_of_pairs(f"{arm.name} against {base.name}, same seed", base, arm) for arm in (control, *others)]
     unpaired = [np.sqrt(2) * base.scored(column)[:, epoch].std(ddof=1) for column, epoch in _SPREAD_COLUMNS]
     accuracies, losses = 100 * np.array(unpaired[:2]), unpaired[2:]
     return [*paired, Spread(f"two runs of {base.name} with different seeds", *accuracies.tolist(), *map(float, losses))]
@@ -363,7 +363,8 @@ def noise_floor(base: Arm, control: Arm, others: Sequence[Arm]) -> list[Spread]:
 _SPREAD_COLUMNS = (("val_accuracy", 0), ("val_accuracy", -1), ("loss", 0), ("loss", -1))
 
 
-def _spread(what: str, base: Arm, arm: Arm) -> Spread:
+def spread_of_pairs(what: str, base: Arm, arm: Arm) -> Spread:
+    """How wide runs of one seed differ between two arms, over the seeds that both have."""
     shared = set(base.seeds) & set(arm.seeds)
     base, arm = base.only(shared), arm.only(shared)
     deviations = [float((arm.scored(column) - base.scored(column))[:, epoch].std(ddof=1)) for column, epoch in _SPREAD_COLUMNS]

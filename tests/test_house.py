@@ -21,6 +21,7 @@ FLOORS = {
     "experiments": 8,
     "experiments.reproduce": 8,
     "experiments.sweep": 8,
+    "experiments.agreement": 8,
     "experiments.suggest": 8,
     "report": 7,
     "inspection": 7,
@@ -68,6 +69,7 @@ NEIGHBOURS = {
     ("plots", "plots.gradients"),
     ("plots", "plots.stability"),
     ("store", "config"),
+    ("experiments.reproduce", "experiments.agreement"),
     ("config", "frameworks"),
 }
 

@@ -91,11 +91,16 @@ def run(
 @seeds_option(default="10")
 @results_option(default=None, told="Folder of the runs and the report.  [default: results/reproduce]")
 @click.option(
-    "--framework", type=click.Choice(FRAMEWORKS), default=FRAMEWORKS[0], show_default=True,
+    "--framework",
+    type=click.Choice(FRAMEWORKS),
+    default=FRAMEWORKS[0],
+    show_default=True,
     help="What trains; the default folder of pytorch's runs is results/reproduce-pytorch.",
 )
 @click.option(
-    "--against", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
+    "--against",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
     help="Another reproduction with these seeds, such as the other framework's: do the verdicts agree?",
 )
 @data_directory_option
@@ -129,6 +134,7 @@ def reproduce(
     experiment.record_plan(chosen, folder)
     _require_none_failed(_train(context, planned, data_dir), then=", then reports")
     reproduction = experiment.answer_claims(chosen, folder)
+    reproduction = experiment.held_against(reproduction, against) if against else reproduction
     experiment.write_reproduction(reproduction, folder)
     if as_json:
         click.echo(reproduction.to_json(), nl=False)
@@ -349,3 +355,5 @@ def _print_claims(reproduction: Reproduction) -> None:
 
     rows = [[claim.id, claim.claim, claim.verdict] for claim in reproduction.claims]
     output().print(simple_table(["", "claim", "verdict"], rows, texts=["claim"]))
+    if reproduction.agreement:
+        output().print(f"\n{reproduction.agreement.sentence}", markup=False)

@@ -131,12 +131,13 @@ def keras_variables(network: Network, model: Model) -> list[Variable]:
     ]
 
 
-def sample_losses(loss: Loss, labels: Tensor, outputs: Tensor) -> Tensor:
-    """The loss of each sample, (batch,), from labels (batch,) and outputs (batch, classes)."""
+def batch_loss(loss: Loss, labels: Tensor, outputs: Tensor, reduction: str = "mean") -> Tensor:
+    """The mean (or `sum`) of the samples' losses, from labels (batch,) and outputs (batch, classes)."""
     if loss.name == "crossentropy":
-        return functional.cross_entropy(outputs, labels, reduction="none")
+        return functional.cross_entropy(outputs, labels, reduction=reduction)
     targets = loss.target_scale * functional.one_hot(labels, outputs.shape[-1])
-    return (targets - outputs).square().mean(-1)
+    squared = functional.mse_loss(outputs, targets.to(outputs.dtype), reduction=reduction)
+    return squared if reduction == "mean" else squared / outputs.shape[-1]
 
 
 def find_device(device: str) -> torch.device:
@@ -159,6 +160,7 @@ class PyTorchEngine:
         self._network = Network(config.model, config.data.sequence_shape[1], CLASSES).to(self._device)
         self._variables = keras_variables(self._network, config.model)
         self._parameters = [parameter for variable in self._variables for parameter in variable.parameters]
+        self._gradient = _shared_gradient(self._parameters)
         self._kernels = [variable.parameters[0] for variable in self._variables if variable.is_kernel]
         self._images, self._labels = self._moved(dataset.train_images), self._moved(dataset.train_labels.astype(np.int64))
         self._test_images = self._moved(dataset.evaluation_images)
@@ -192,7 +194,7 @@ class PyTorchEngine:
         pieces = (self._test_images.split(EVALUATION_BATCH), self._test_labels.split(EVALUATION_BATCH))
         for images, labels in zip(*pieces, strict=True):
             outputs = self._network(self._inputs(images))
-            loss += sample_losses(self._config.loss, labels, outputs).double().sum()
+            loss += batch_loss(self._config.loss, labels, outputs, "sum")
             correct += (outputs.argmax(-1) == labels).sum()
         samples, penalty = len(self._test_labels), self._penalty()
         return Evaluation(loss.item() / samples, 0.0 if penalty is None else penalty.item(), correct.item() / samples)
@@ -246,20 +248,24 @@ class PyTorchEngine:
         inputs = self._inputs(self._images[indices.flatten()]).unflatten(0, (steps, size))
         labels = self._labels[indices]
         block = Block(steps, size, self._parameters)
-        for step in range(steps):
-            self._step(inputs[step], labels[step], block, step)
+        for step, batch in enumerate(zip(inputs, labels, strict=True)):
+            self._step(*batch, block, step)
         return self._records(block, labels)
 
     def _step(self, inputs: Tensor, labels: Tensor, block: Block, step: int) -> None:
         """Take one optimizer step as PyTorch users write it, and keep what is to be recorded of it."""
-        self._optimizer.zero_grad()
+        self._gradient.zero_()
         outputs = self._network(inputs)
-        loss, penalty = sample_losses(self._config.loss, labels, outputs).mean(), self._penalty()
+        loss, penalty = batch_loss(self._config.loss, labels, outputs), self._penalty()
         (loss if penalty is None else loss + penalty).backward()
-        block.keep(step, loss=loss, penalty=penalty, outputs=outputs)
-        block.keep_gradients(step, block.gradients)
-        block.keep(step, excess=self._clip())
-        block.keep_gradients(step, block.applied)
+        block.loss[step], block.outputs[step] = loss.detach(), outputs.detach()
+        if penalty is not None:
+            block.penalty[step] = penalty.detach()
+        block.gradients[step] = self._gradient
+        excess = self._clip()
+        if excess is not None:
+            block.excess[step] = excess
+        block.applied[step] = self._gradient
         self._steps += 1
         self._place_epsilon()
         self._optimizer.step()
@@ -337,25 +343,24 @@ class Block:
     """What is kept of some steps on the device, until all of it is measured at once: a step has no time for it."""
 
     def __init__(self, steps: int, batch_size: int, parameters: Sequence[torch.nn.Parameter]) -> None:
-        self._parameters = parameters
+        self._parameters = [parameter.detach().view(-1) for parameter in parameters]
         device, values = parameters[0].device, sum(parameter.numel() for parameter in parameters)
         self.gradients, self.applied, self.weights = (torch.empty(steps, values, device=device) for _ in range(3))
         self.outputs = torch.empty(steps, batch_size, CLASSES, device=device)
         self.loss, self.penalty, self.excess = (torch.zeros(steps, device=device) for _ in range(3))
 
-    def keep(self, step: int, **values: Tensor | None) -> None:
-        """Keep values of a step by their names here; None leaves zeros."""
-        for name, value in values.items():
-            if value is not None:
-                getattr(self, name)[step] = value.detach()
-
-    def keep_gradients(self, step: int, rows: Tensor) -> None:
-        """Keep the gradients as they are now, in `gradients` or in `applied`."""
-        torch.cat([gradient.view(-1) for gradient in _gradients(self._parameters)], out=rows[step])
-
     def keep_weights(self, step: int) -> None:
         """Keep the parameters as they are now."""
-        torch.cat([parameter.detach().view(-1) for parameter in self._parameters], out=self.weights[step])
+        torch.cat(self._parameters, out=self.weights[step])
+
+
+def _shared_gradient(parameters: Sequence[torch.nn.Parameter]) -> Tensor:
+    """Let the parameters' gradients be parts of one tensor, (elements of all,): one copy then keeps all of them."""
+    sizes = [parameter.numel() for parameter in parameters]
+    gradient = torch.zeros(sum(sizes), device=parameters[0].device)
+    for parameter, part in zip(parameters, gradient.split(sizes), strict=True):
+        parameter.grad = part.view_as(parameter)
+    return gradient
 
 
 def _norms(rows: Tensor, sizes: Sequence[int]) -> tuple[FloatArray, FloatArray]:

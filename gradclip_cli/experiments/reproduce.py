@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from gradclip_cli.arms import Arm
 from gradclip_cli.claims import Answer, Spread
 from gradclip_cli.comparison import Comparison
 from gradclip_cli.errors import ReportError
+from gradclip_cli.experiments.agreement import Agreement, hold_against
 from gradclip_cli.runner import PlannedRun
 from gradclip_cli.store import require_writable, write_atomically
 
@@ -46,11 +47,8 @@ class Reproduction:
     explosion: Comparison
     remedies: Comparison
     adam: Comparison
-
-    @property
-    def framework(self) -> str:
-        """What trained the runs."""
-        return self.accuracy.baseline.arm.config.engine.framework
+    agreement: Agreement | None = None
+    """With another framework's reproduction, where it was held against one."""
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -77,6 +75,7 @@ class Reproduction:
                 for part in self.adam.others
             ],
             "notes": self.notes,
+            "agreement": self.agreement.to_dict() if self.agreement else None,
         }
         return json.dumps(report.finite(content), indent=2, allow_nan=False) + "\n"
 
@@ -122,6 +121,15 @@ def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
     )
 
 
+def held_against(reproduction: Reproduction, results: Path) -> Reproduction:
+    """The reproduction with its answers held against those of another framework's, stored in `results`, for the same seeds.
+
+    Raises ReportError where that one lacks a run, or was trained by the same framework.
+    """
+    other = answer_claims(reproduction.seeds, results)
+    return replace(reproduction, agreement=hold_against(reproduction.claims, reproduction.arms, other.claims, other.arms))
+
+
 def _require_all(arms: Mapping[str, Arm], seeds: Sequence[int], warnings: Sequence[str]) -> None:
     """A claim must not be answered from the runs that happen to be readable."""
     missing = [
@@ -143,6 +151,9 @@ def write_reproduction(reproduction: Reproduction, results: Path) -> None:
     plots.save(explosion, [results / "explosion.png", results / "explosion.svg"])
     axis, rows = report.difference_axis(reproduction.noise), report.difference_rows(reproduction.noise)
     plots.save(plots.differences_figure(axis, rows), [results / "noise.png", results / "noise.svg"])
+    if reproduction.agreement:
+        frameworks = plots.comparison_figure(reproduction.agreement.panels())
+        plots.save(frameworks, [results / "frameworks.png", results / "frameworks.svg"])
     write_atomically(results / "claims.json", reproduction.to_json())
     write_atomically(results / "report.md", to_markdown(reproduction))
 
@@ -162,6 +173,7 @@ def to_markdown(reproduction: Reproduction) -> str:
         "is no effect. Verdicts speak of these seeds, this model and this test set.",
         f"**Assumed**, because the article's own setting is lost: {'; '.join(claims.ASSUMED)}.",
         *[f"Note: {note}" for note in reproduction.notes],
+        *(reproduction.agreement.to_markdown() if reproduction.agreement else []),
         *[part for answer in reproduction.claims for part in _claim(answer)],
         "## Accuracy (description)",
         report.markdown_table(report.verdict_columns(accuracy.metric)[:4], _without_verdicts(accuracy)),
