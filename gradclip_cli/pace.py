@@ -21,13 +21,13 @@ TEST_IMAGES = {"full": 10_000, "sample": 1_000}
 class Pace:
     """How fast one kind of model trains, in seconds: a step, an evaluation of 10,000 images, a compilation."""
 
-    step: float = 0.0007
-    evaluation: float = 0.1
-    compilation: float = 4.0
+    step: float
+    evaluation: float
+    compilation: float
 
 
 # Measured on two cores of a shared machine with the article's model, rounded up: see results/LOG.md.
-USUAL_PACE = Pace()
+USUAL_PACES = {"tensorflow": Pace(0.0007, 0.1, 4.0), "pytorch": Pace(0.0014, 0.2, 0.0)}
 BYTES_A_COLUMN = 8.5
 MOST_MEASURED = 3
 TIMED_STEPS = 50
@@ -40,11 +40,12 @@ def estimate(planned: Sequence[PlannedRun], paces: Mapping[str, Pace] | None = N
     once measured is assumed.
     """
     todo = [run.config for run in planned if run.action != "skip"]
-    mean = _mean(list((paces or {}).values()))
+    measured = list((paces or {}).values())
     seconds, size = 0.0, 0.0
     compilations: dict[str, float] = {}
     for config in todo:
-        pace, training = (paces or {}).get(_model_kind(config), mean), config.training
+        usual = _mean(measured) if measured else USUAL_PACES[config.engine.framework]
+        pace, training = (paces or {}).get(_model_kind(config), usual), config.training
         evaluation = pace.evaluation * _evaluated(config.data) / TIMED_IMAGES
         seconds += training.epochs * (training.steps_per_epoch * pace.step + evaluation)
         size += training.epochs * training.steps_per_epoch * _bytes_a_step(config)
@@ -57,7 +58,7 @@ def estimate(planned: Sequence[PlannedRun], paces: Mapping[str, Pace] | None = N
 
 
 def _mean(paces: Sequence[Pace]) -> Pace:
-    return Pace(*(sum(values) / len(paces) for values in zip(*map(astuple, paces), strict=True))) if paces else USUAL_PACE
+    return Pace(*(sum(values) / len(paces) for values in zip(*map(astuple, paces), strict=True)))
 
 
 def _evaluated(chosen: Data) -> int:

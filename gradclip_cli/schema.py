@@ -397,7 +397,9 @@ class Config(Section):
         return [math.inf if threshold is None else threshold for threshold in given]
 
     def with_framework(self, framework: str) -> Config:
-        """The same config trained by another framework, with that framework's own engine settings at their defaults."""
+        """The same config trained by a framework; another one's engine settings are at their defaults."""
+        if framework == self.engine.framework:
+            return self
         return self.model_copy(update={"engine": Engine.model_validate({"framework": framework})})
 
     def with_seed(self, seed: int) -> Config:

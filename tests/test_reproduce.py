@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from gradclip_cli.experiments.reproduce import (
     REMEDIES,
     answer_claims,
     config_name,
+    held_against,
     write_reproduction,
 )
 from gradclip_cli.trainer import Workshop
@@ -47,6 +50,7 @@ def store_all(results: Path, **changes: Any) -> None:
         "adam-clipnorm": {"loss": 0.5, "largest_applied": 1.0},
         "adam-clipvalue": {"loss": 0.5, "largest_applied": 1.0},
     }
+    settings = changes.pop("settings", [])
     for arm, plan in plans.items():
         plan |= changes.get(arm.replace("-", "_"), {})
         plan.setdefault("health", {"first_spike": None, "first_explosion": None})
@@ -58,7 +62,7 @@ def store_all(results: Path, **changes: Any) -> None:
                 plan["health"] = {"first_spike": {"step": 2}, "first_explosion": None, **changes.get("warnings", {})}
             store_run(
                 results, arm, seed, losses, status=status, base=config_name(arm),
-                diverged={"step": 40 + seed, "told": "x"} if status == "diverged" else None, **plan,
+                diverged={"step": 40 + seed, "told": "x"} if status == "diverged" else None, settings=settings, **plan,
             )  # fmt: skip
 
 
@@ -166,6 +170,36 @@ def test_primary_tests_are_one_family(results: Path) -> None:
     assert (figures["C4"]["low"], figures["C4"]["high"]) == pytest.approx(stats.share_interval(9, 9))
 
 
+def test_two_frameworks_are_held_together(results: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    store_all(results)
+    store_all(other, clipvalue={"loss": 1.1}, settings=["engine.framework=pytorch"])
+    both = held_against(answer_claims(SEEDS, other), results)
+    assert both.agreement
+    assert both.agreement.frameworks == ("pytorch", "tensorflow")
+    assert both.agreement.differing == ["C2", "C3"]
+    assert both.agreement.verdicts["C2"] == ("contradicted", "supported")
+    assert {each.arm: each.against.mean for each in both.agreement.twins} == {
+        "none": 0, "clipnorm": 0, "control": 0, "clipvalue": pytest.approx(-100 * 0.2 / 3)
+    }  # fmt: skip
+    write_reproduction(both, other)
+    report = (other / "report.md").read_text()
+    assert "PyTorch and TensorFlow (Keras) agree on 6 of 8 claims. They differ on C2: contradicted and supported; C3" in report
+    assert json.loads((other / "claims.json").read_text())["agreement"]["differing"] == ["C2", "C3"]
+    assert (other / "frameworks.png").stat().st_size > 10_000
+    shutil.rmtree(other)
+    store_all(other, settings=["engine.framework=pytorch"])
+    alike = held_against(answer_claims(SEEDS, results), other).agreement
+    assert alike
+    assert alike.sentence == "TensorFlow (Keras) and PyTorch agree on all 8 claims."
+
+
+def test_one_framework_is_not_held_against_itself(results: Path) -> None:
+    store_all(results)
+    with pytest.raises(ReportError, match="Both were trained by tensorflow"):
+        held_against(answer_claims(SEEDS, results), results)
+
+
 def test_rounding_bound_counts_what_the_norm_sums() -> None:
     one = 2.0**-24
     assert claims.rounding_bound(config.load("clipvalue")) == one
@@ -248,3 +282,11 @@ def test_reproduce_from_end_to_end_and_interrupted(results: Path, monkeypatch: p
     answers = {claim["id"]: claim["verdict"] for claim in json.loads((results / "claims.json").read_text())["claims"]}
     assert answers["C1"] == "supported"
     assert answers["C2"] == "not shown"  # two seeds can't show anything
+    if not importlib.util.find_spec("torch"):
+        pytest.skip("PyTorch is not installed: the second half needs it")
+    other = results.with_name("other")
+    arguments = ["--seeds", "2", "--jobs", "1", "--results", str(other), "--framework", "pytorch", "--against", str(results)]
+    third = CliRunner().invoke(main, ["reproduce", *arguments])
+    assert third.exit_code == 0, third.output
+    assert "PyTorch and TensorFlow (Keras) agree on" in third.stdout
+    assert json.loads((other / "none" / "seed-0" / "run.json").read_text())["versions"].keys() >= {"torch"}
