@@ -33,7 +33,9 @@ OPTIMIZERS: Mapping[str, Counterpart] = MappingProxyType(
         "adam": Counterpart("Adam", {**_BETAS, "amsgrad": ("amsgrad",)}),
         "adamw": Counterpart("AdamW", {**_BETAS, "amsgrad": ("amsgrad",), "weight_decay": ("weight_decay",)}),
         "adamax": Counterpart("Adamax", _BETAS),
-        "nadam": Counterpart("NAdam", _BETAS, {"momentum_decay": 1.0}),
+        "nadam": Counterpart(
+            "NAdam", {**_BETAS, "weight_decay": ("weight_decay",)}, {"momentum_decay": 1.0, "decoupled_weight_decay": True}
+        ),
         "adagrad": Counterpart("Adagrad", {"initial_accumulator_value": ("initial_accumulator_value",), **_EPSILON}),
         "adadelta": Counterpart("Adadelta", {"rho": ("rho",), **_EPSILON}),
     }
@@ -56,6 +58,9 @@ def pytorch_optimizer(optimizer: Optimizer) -> tuple[str, dict[str, Any]]:
     for argument, names in counterpart.arguments.items():
         values = tuple(parameters[name] for name in names)
         arguments[argument] = values if len(values) > 1 else values[0]
+    if optimizer.name == "adagrad":  # Keras adds epsilon to the squares under the root, so they may as well begin with it.
+        arguments["initial_accumulator_value"] += arguments["eps"]
+        arguments["eps"] = 0.0
     if "nesterov" in arguments:  # Without momentum it means nothing to Keras; PyTorch refuses it.
         arguments["nesterov"] = arguments["nesterov"] and arguments["momentum"] > 0
     if "weight_decay" in arguments:
@@ -75,7 +80,7 @@ def lacking_in_pytorch(config: Config) -> dict[str, str]:
         lacking["optimizer.name"] = f"{why}; with pytorch: {', '.join(OPTIMIZERS)}"
     elif config.optimizer.parameters().get("weight_decay") and "weight_decay" not in OPTIMIZERS[name].arguments:
         lacking["optimizer.weight_decay"] = (
-            f"Keras decays the weights apart from the gradient, torch.optim.{OPTIMIZERS[name].name}'s weight_decay is "
-            "added to it: that is model.regularizer.l2 (half as large); decay apart is torch.optim.AdamW's, optimizer adamw"
+            f"Keras decays the weights apart from the gradient, torch.optim.{OPTIMIZERS[name].name} adds its weight_decay to it, "
+            "as model.regularizer.l2 of half its size does for kernels; with pytorch adamw and nadam decay apart"
         )
     return lacking

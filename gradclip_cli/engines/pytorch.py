@@ -4,7 +4,7 @@ It trains what the Keras engine trains: the same initial weights, the same batch
 arguments. Steps are taken one by one in eager mode; what is recorded of them stays on the device until a block of steps is done.
 
 Where the two frameworks differ (docs/frameworks.md has the table): `clip_grad_norm_` divides by the norm plus 1e-6; Adam's
-epsilon is set anew on each step, so that it counts as much as in Keras; RMSprop, Adagrad and Adamax have it elsewhere for good.
+epsilon is set anew on each step, so that it counts as much as in Keras; RMSprop's and Adamax's stand elsewhere for good.
 """
 
 from __future__ import annotations
