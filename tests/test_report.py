@@ -126,6 +126,16 @@ def test_mixed_versions_machines_and_engines_are_warned_of(stored: Path) -> None
         assert words in warnings
 
 
+def test_what_only_one_framework_needs_is_no_mixed_version(stored: Path) -> None:
+    for seed in range(6):
+        store_run(
+            stored, "pytorch-none", seed, [2.0, 1.0, 0.5], versions={"torch": "2.13"}, settings=["engine.framework=pytorch"]
+        )
+    (warning,) = comparison.compare(stored, ["none", "pytorch-none"]).warnings
+    assert warning.startswith("mixed engine settings: framework tensorflow")
+    assert "framework pytorch" in warning
+
+
 def test_json_is_complete_and_has_no_nan(stored: Path) -> None:
     store_run(stored, "one", 0, [2.0, 1.0, 0.5])
     content = json.loads(report.to_json(comparison.compare(stored)), parse_constant=pytest.fail)

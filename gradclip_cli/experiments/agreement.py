@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gradclip_cli.plots import Panel
 
 TITLES = {"tensorflow": "TensorFlow (Keras)", "pytorch": "PyTorch"}
+LEAST = 1e-9  # points
 DRAWN = ("none", "clipvalue")
 
 
@@ -79,12 +80,11 @@ class Agreement:
             [
                 each.arm,
                 f"{each.against.mean:+.1f} ({each.against.low:.1f} to {each.against.high:.1f})",
-                f"{each.spread.accuracy_early:#.2g}",
-                f"{each.spread.accuracy_late:.1f}",
+                *_deviations(each.spread),
             ]
             for each in self.twins
         ]
-        rounding = ["*rounding alone*", "", f"{self.rounding.accuracy_early:#.2g}", f"{self.rounding.accuracy_late:.1f}"]
+        rounding = ["*rounding alone*", "", *_deviations(self.rounding)]
         headings = ["arm", "difference (points)", "sd of pairs, epoch 1", "at the end"]
         return [
             f"## The same in {theirs}",
@@ -135,3 +135,9 @@ def _against(base: Arm, arm: Arm) -> AgainstBaseline:
     (other,) = comparison.compare_arms([base, arm], baseline=base.name).others
     assert other.against is not None
     return other.against
+
+
+def _deviations(spread: Spread) -> list[str]:
+    """Of accuracies, in points, after the first epoch and at the end; what is less than one sample is rounding of the mean."""
+    early = f"{spread.accuracy_early:#.2g}" if spread.accuracy_early > LEAST else "0"
+    return [early, f"{spread.accuracy_late:.1f}"]

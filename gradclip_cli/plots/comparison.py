@@ -78,8 +78,7 @@ def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
             ends.append((float(mean[np.isfinite(mean)][-1]), curve.name, colour))
         else:  # no line to name: every run diverged before its first point
             axes.annotate(curve.name, (0.02, 0.06 + 0.07 * index), xycoords="axes fraction", color=colour, fontsize=10)
-        if curve.name in panel.thresholds:
-            _draw_threshold(axes, curve.name, *panel.thresholds[curve.name], colour)
+    _draw_thresholds(axes, panel)
     _label_axes(axes, panel)
     return ends
 
@@ -110,11 +109,16 @@ def _draw_mean(axes: Axes, curve: Curve, colour: str, dash: Any) -> FloatArray:
     return mean
 
 
-def _draw_threshold(axes: Axes, name: str, threshold: float, scope: str, colour: str) -> None:
-    axes.axhline(threshold, color=colour, linestyle=":", linewidth=1.2)
-    label = f"threshold of {name}: {threshold:g} ({scope})"
+def _draw_thresholds(axes: Axes, panel: Panel) -> None:
+    """Draw them as lines, each label below that of the threshold above it, which may lie as high."""
+    colours = {curve.name: COLOURS[index % len(COLOURS)] for index, curve in enumerate(panel.curves)}
+    drawn = [name for name in colours if name in panel.thresholds]
     place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right", "va": "top"}
-    axes.annotate(label, (0.99, threshold), (0, -3), color=colour, fontsize=9, **place)
+    for line, name in enumerate(sorted(drawn, key=lambda name: -panel.thresholds[name][0])):
+        threshold, scope = panel.thresholds[name]
+        axes.axhline(threshold, color=colours[name], linestyle=":", linewidth=1.2)
+        label = f"threshold of {name}: {threshold:g} ({scope})"
+        axes.annotate(label, (0.99, threshold), (0, -3 - 11 * line), color=colours[name], fontsize=9, **place)
 
 
 def _label_axes(axes: Axes, panel: Panel) -> None:
@@ -123,7 +127,7 @@ def _label_axes(axes: Axes, panel: Panel) -> None:
     axes.set_xlabel("epoch")
     axes.xaxis.set_tick_params(labelbottom=True)
     if panel.log:
-        axes.margins(y=0.09)
+        axes.margins(y=0.09 + 0.03 * len(panel.thresholds))
         logarithmic(axes)
 
 
