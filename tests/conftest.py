@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import subprocess
 import sys
@@ -25,6 +26,18 @@ settings.load_profile("unhurried")
 os.environ["GRADCLIP_JOBS"] = "1"
 
 SMALL = ("data.subset=sample", "training.epochs=2", "training.steps_per_epoch=6")
+
+needs_pytorch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
+FRAMEWORKS = ["tensorflow", pytest.param("pytorch", marks=needs_pytorch)]
+# Keras compiles for seconds; what is not about that goes without. PyTorch has nothing to compile.
+UNCOMPILED: dict[str, tuple[str, ...]] = {"tensorflow": ("engine.jit=false",), "pytorch": ("engine.framework=pytorch",)}
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def framework(request: pytest.FixtureRequest) -> str:
+    """Each framework in turn; a test that asks for it holds for all of them."""
+    chosen: str = request.param
+    return chosen
 
 
 @pytest.fixture

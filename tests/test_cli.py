@@ -17,7 +17,7 @@ import click
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
-from conftest import SMALL, gradclip
+from conftest import SMALL, gradclip, needs_pytorch
 
 from gradclip_cli import __version__
 from gradclip_cli.cli import main
@@ -75,6 +75,20 @@ def test_run_writes_the_files_and_tells_each_epoch(results: Path) -> None:
     assert record["status"] == "complete"
     assert record["versions"]["tensorflow"]
     assert record["evaluation_split"] == "test"
+
+
+@needs_pytorch
+def test_a_run_with_pytorch_says_so_and_saves_its_own_model(results: Path) -> None:
+    ended = gradclip(
+        "run", "clipvalue", *SETTINGS, "--set", "engine.framework=pytorch", "--set", "name=other", "--save-model",
+        "--results", str(results),
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    run = results / "other" / "seed-0"
+    assert {path.name for path in run.iterdir()} == {"config.yaml", "metrics.csv", "steps.csv", "run.json", "model.pt"}
+    versions = json.loads((run / "run.json").read_text())["versions"]
+    assert versions["torch"]
+    assert not {"tensorflow", "keras"} & versions.keys()
 
 
 def test_quiet_run_says_nothing_on_stderr(results: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rules keep their bound, leave what is within it alone, and mean the same in NumPy and in Keras, compiled as in the engine."""
+"""Rules keep their bound, leave what is within it alone, and mean the same in NumPy, in Keras (compiled) and in PyTorch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import FRAMEWORKS, needs_pytorch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -36,6 +37,9 @@ ELEMENTS = st.floats(-LARGEST, LARGEST, allow_subnormal=False, width=32)
 SHAPES = ((3, 4), (5,))
 WEIGHTS = [np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), np.zeros(5, np.float32)]
 GRADIENTS = st.tuples(*(arrays(np.float32, shape, elements=ELEMENTS) for shape in SHAPES)).map(list)
+MODERATE = st.tuples(
+    *(arrays(np.float32, shape, elements=st.floats(-(2.0**50), 2.0**50, allow_subnormal=False, width=32)) for shape in SHAPES)
+).map(list)  # squares within float32's range
 THRESHOLDS = st.sampled_from([1e-3, 0.5, 1.0, 1e3])
 SETTINGS = {"epsilon": 1e-3, "percentile": 50.0, "window": 4}
 CLIPPING_MODES = sorted(set(RULES) - {"none"})
@@ -74,9 +78,26 @@ def compiled(mode: str, threshold: float) -> Callable[..., Any]:
     return tf.function(step, jit_compile=True)
 
 
-def apply_compiled(mode: str, gradients: list[FloatArray], threshold: float) -> list[FloatArray]:
-    memory = {key: tf.constant(value) for key, value in percentile_memory(SETTINGS["window"]).items()}
-    return [tensor.numpy() for tensor in compiled(mode, threshold)([tf.constant(g) for g in gradients], memory)[0]]
+def apply_in(
+    framework: str, mode: str, gradients: list[FloatArray], threshold: float = 1.0, memory: Any = None
+) -> tuple[list[FloatArray], dict[str, FloatArray]]:
+    """The gradients and the memory that a framework's engine would have after a step."""
+    memory = percentile_memory(SETTINGS["window"]) if memory is None else memory
+    if framework == "tensorflow":
+        tensors = {key: tf.constant(value) for key, value in memory.items()}
+        clipped, remembered = compiled(mode, threshold)([tf.constant(g) for g in gradients], tensors)
+    else:
+        clipped, remembered = apply_in_pytorch(mode, gradients, threshold, memory)
+    return [tensor.numpy() for tensor in clipped], {key: value.numpy() for key, value in remembered.items()}
+
+
+def apply_in_pytorch(mode: str, gradients: list[FloatArray], threshold: float, memory: Any) -> tuple[list[Any], dict[str, Any]]:
+    import torch
+
+    given, weights = ([torch.tensor(array) for array in arrays] for arrays in (gradients, WEIGHTS))
+    remembered = {key: torch.tensor(value) for key, value in memory.items()}
+    clipped = RULES[mode].apply(Situation(given, [threshold] * len(given), weights, SETTINGS, remembered), torch)
+    return clipped.gradients, {key: value.to(remembered[key].dtype) for key, value in clipped.memory.items()}
 
 
 def by_formula(mode: str, gradients: list[FloatArray], threshold: float) -> list[FloatArray]:
@@ -129,21 +150,23 @@ def test_numpy_does_what_the_formula_says(mode: str, gradients: list[FloatArray]
     close(mode, apply(mode, gradients, threshold), by_formula(mode, gradients, threshold))
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("mode", CLIPPING_MODES)
 @given(gradients=GRADIENTS, threshold=st.sampled_from([1e-3, 1.0]))
 @settings(max_examples=50)
-def test_same_in_numpy_and_compiled(mode: str, gradients: list[FloatArray], threshold: float) -> None:
-    close(mode, apply_compiled(mode, gradients, threshold), apply(mode, gradients, threshold))
+def test_same_in_numpy_and_in_the_engine(mode: str, framework: str, gradients: list[FloatArray], threshold: float) -> None:
+    close(mode, apply_in(framework, mode, gradients, threshold)[0], apply(mode, gradients, threshold))
 
 
+@pytest.mark.parametrize("where", ["numpy", *FRAMEWORKS])
 @pytest.mark.parametrize("name", EXTREME)
 @pytest.mark.parametrize("mode", CLIPPING_MODES)
-def test_extreme_gradients(mode: str, name: str) -> None:
+def test_extreme_gradients(mode: str, name: str, where: str) -> None:
     """Squares of finite gradients overflow or vanish in float32; the rules still do what their formula says."""
+    gradients = EXTREME[name]
     for threshold in (1e-3, 1.0):
-        expected = by_formula(mode, EXTREME[name], threshold)
-        close(mode, apply(mode, EXTREME[name], threshold), expected)
-        close(mode, apply_compiled(mode, EXTREME[name], threshold), expected)
+        ours = apply(mode, gradients, threshold) if where == "numpy" else apply_in(where, mode, gradients, threshold)[0]
+        close(mode, ours, by_formula(mode, gradients, threshold))
 
 
 @pytest.mark.parametrize("mode", STATELESS)
@@ -212,17 +235,16 @@ def test_autoclip_is_the_percentile_of_the_window(norms: list[float], percentile
         np.testing.assert_allclose(gradients[0][0], min(norm, bound), rtol=1e-5, atol=1e-6 * seen.max() + 1e-37)
 
 
-def test_compiled_memory_goes_on_as_in_numpy() -> None:
-    run = compiled("autoclip", 1.0)
+def test_memory_goes_on_in_the_engine_as_in_numpy(framework: str) -> None:
     ours: Any = percentile_memory(SETTINGS["window"])
-    theirs: Any = {key: tf.constant(value) for key, value in ours.items()}
+    theirs: Any = ours
     generator = np.random.default_rng(0)
     for _ in range(12):
         gradients = [(generator.normal(size=shape) * generator.lognormal()).astype(np.float32) for shape in SHAPES]
         clipped = RULES["autoclip"].apply(situation(gradients, 1.0, ours), np)
         ours = clipped.memory
-        tensors, theirs = run([tf.constant(gradient) for gradient in gradients], theirs)
-        close("autoclip", [tensor.numpy() for tensor in tensors], clipped.gradients)
+        applied, theirs = apply_in(framework, "autoclip", gradients, 1.0, theirs)
+        close("autoclip", applied, clipped.gradients)
         for key, value in ours.items():
             np.testing.assert_allclose(theirs[key], value, rtol=1e-6)
 
@@ -309,21 +331,16 @@ def fate(mode: str, bad: float, results: list[FloatArray], gradients: list[Float
     return letter, told(neighbour, gradients[0][1:, 0], alone[0][1:, 0]), told(results[1], gradients[1], alone[1])
 
 
-@pytest.mark.parametrize("how", ["numpy", "compiled"])
+@pytest.mark.parametrize("where", ["numpy", *FRAMEWORKS])
 @pytest.mark.parametrize(("mode", "bad"), sorted(BEYOND_FLOAT))
-def test_what_rules_do_to_gradients_that_are_not_finite(mode: str, bad: str, how: str) -> None:
+def test_what_rules_do_to_gradients_that_are_not_finite(mode: str, bad: str, where: str) -> None:
     first = np.full((3, 4), -2.0, np.float32)
     first[0, 0] = float(bad)
-    gradients = [first, np.full(5, 3.0, np.float32)]
+    gradients, memory = [first, np.full(5, 3.0, np.float32)], None
     if mode == "autoclip":  # a memory with norms in it, so that there is a threshold
         memory = RULES[mode].apply(situation([np.full((3, 4), 0.1, np.float32)], 1.0), np).memory
-        results = apply(mode, gradients, 1.0, memory)
-        if how == "compiled":
-            tensors = {key: tf.constant(value) for key, value in memory.items()}
-            results = [tensor.numpy() for tensor in compiled(mode, 1.0)([tf.constant(g) for g in gradients], tensors)[0]]
-    else:
-        results = apply(mode, gradients) if how == "numpy" else apply_compiled(mode, gradients, 1.0)
-    assert fate(mode, float(bad), results, gradients) == BEYOND_FLOAT[mode, bad]
+    clipped = apply(mode, gradients, 1.0, memory) if where == "numpy" else apply_in(where, mode, gradients, 1.0, memory)[0]
+    assert fate(mode, float(bad), clipped, gradients) == BEYOND_FLOAT[mode, bad]
 
 
 def by_keras(mode: str, gradients: list[FloatArray], threshold: float = 1.0) -> list[FloatArray]:
@@ -331,12 +348,40 @@ def by_keras(mode: str, gradients: list[FloatArray], threshold: float = 1.0) -> 
     return [np.array(tensor) for tensor in keras.optimizers.SGD(**{mode: threshold})._clip_gradients(tensors)]
 
 
-@given(gradients=GRADIENTS.filter(lambda gradients: all(np.abs(g).max() < 1e15 for g in gradients)), threshold=THRESHOLDS)
 @pytest.mark.parametrize("mode", ["clipvalue", "clipnorm", "global_clipnorm"])
+@given(gradients=MODERATE, threshold=THRESHOLDS)
 def test_keras_clips_as_the_rule_does(mode: str, gradients: list[FloatArray], threshold: float) -> None:
     """Within float32's range for squares, Keras's own clipping is the rule (beyond it, Keras's norm overflows)."""
     for ours, theirs in zip(apply(mode, gradients, threshold), by_keras(mode, gradients, threshold), strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5 * np.abs(ours).max() + 1e-20)
+
+
+@needs_pytorch
+@pytest.mark.parametrize("mode", ["clipvalue", "clipnorm", "global_clipnorm"])
+@given(gradients=MODERATE, threshold=THRESHOLDS)
+def test_pytorch_clips_as_the_rule_does_but_for_its_1e_6(mode: str, gradients: list[FloatArray], threshold: float) -> None:
+    """PyTorch adds it to the norm before it divides."""
+    ours = apply(mode, gradients, threshold)
+    if mode != "clipvalue":
+        norms = [np.linalg.norm(gradient.astype(np.float64)) for gradient in gradients]
+        norms = [np.linalg.norm(norms)] * len(norms) if mode == "global_clipnorm" else norms
+        ours = [g * min(1, threshold / (norm + 1e-6)) for g, norm in zip(gradients, norms, strict=True)]
+    for mine, theirs in zip(ours, by_pytorch(mode, gradients, threshold), strict=True):
+        np.testing.assert_allclose(theirs, mine, rtol=1e-5, atol=1e-5 * np.abs(mine).max() + 1e-20)
+
+
+def by_pytorch(mode: str, gradients: list[FloatArray], threshold: float) -> list[FloatArray]:
+    import torch
+    from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+    parameters = [torch.nn.Parameter(torch.zeros(gradient.shape)) for gradient in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = torch.tensor(gradient)
+    if mode == "clipvalue":
+        clip_grad_value_(parameters, threshold)
+    for group in [parameters] if mode == "global_clipnorm" else [[each] for each in parameters] if mode == "clipnorm" else []:
+        clip_grad_norm_(group, threshold)
+    return [parameter.grad.numpy() for parameter in parameters]
 
 
 def test_where_keras_differs() -> None:

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import SMALL
+from conftest import SMALL, UNCOMPILED
 
 from gradclip_cli import cluster, config, runner
 from gradclip_cli.cli import main
 from gradclip_cli.errors import ClusterError
-from gradclip_cli.store import RunDirectory, runs
+from gradclip_cli.store import MODEL_FILES, RunDirectory, runs
 from gradclip_cli.trainer import Ending, Event, Task, Workshop
 
 pytest.importorskip("distributed", reason="needs gradclip-cli[cluster]")
 
-QUICK = (*SMALL, "engine.jit=false", "data.pool=4")
+QUICK = (*SMALL, *UNCOMPILED["tensorflow"], "data.pool=4")
 LONG = ("training.epochs=4", "training.steps_per_epoch=250")
 ENDLESS = ("training.epochs=4000", "training.steps_per_epoch=250")
 
@@ -89,8 +89,9 @@ class Seen:
         pass
 
 
-def planned(results: Path, seeds: Sequence[int], *settings: str) -> list[runner.PlannedRun]:
-    return runner.plan([config.load("clipnorm", [*QUICK, "name=clipnorm", *settings])], seeds, results)
+def planned(results: Path, seeds: Sequence[int], *settings: str, framework: str = "tensorflow") -> list[runner.PlannedRun]:
+    chosen = config.load("clipnorm", [*SMALL, *UNCOMPILED[framework], "data.pool=4", "name=clipnorm", *settings])
+    return runner.plan([chosen], seeds, results)
 
 
 def train_here(plans: Sequence[runner.PlannedRun]) -> list[Ending]:
@@ -119,8 +120,9 @@ def command(loopback: Loopback, results: Path, seeds: int, *settings: str) -> su
     )
 
 
-def test_a_cluster_leaves_the_files_of_a_local_run(loopback: Loopback, tmp_path: Path) -> None:
-    here, there, seen = planned(tmp_path / "here", range(4)), planned(tmp_path / "there", range(4)), Seen()
+def test_a_cluster_leaves_the_files_of_a_local_run(framework: str, loopback: Loopback, tmp_path: Path) -> None:
+    here, there = (planned(tmp_path / where, range(4), framework=framework) for where in ("here", "there"))
+    seen = Seen()
     assert {ending.status for ending in train_here(here)} == {"complete"}
     ended = runner.execute(there, seen, cluster=loopback.address, save_model=True)
     assert {result.status for result in ended} == {"complete"}
@@ -130,7 +132,7 @@ def test_a_cluster_leaves_the_files_of_a_local_run(loopback: Loopback, tmp_path:
         assert theirs.directory.metadata().keys() == mine.directory.metadata().keys()
         assert theirs.directory.metrics()["loss"].notna().all()  # its SHA-256 stands in run.json
         names = {path.name for path in theirs.directory.path.iterdir()}
-        assert names == {"config.yaml", "metrics.csv", "steps.csv", "run.json", "model.keras"}
+        assert names == {"config.yaml", "metrics.csv", "steps.csv", "run.json", MODEL_FILES[framework]}
     assert seen.told[0].startswith(f"handed to {loopback.address}")
     assert not [*loopback.folder.rglob("steps.csv")]  # the workers keep nothing
 

@@ -794,7 +794,7 @@ def decayed_apart(name: str, switch: Mapping[str, bool] = {}, **arguments: Any) 
 
 
 def test_weight_decay_is_apart_from_the_gradient_in_keras_and_in_adamw() -> None:
-    """NAdam has a switch for it, which we set. Plain SGD has no memory of gradients to put the decay in: there the two are one."""
+    """NAdam has a switch for it, which we set. Plain SGD keeps nothing of earlier gradients: there the two are one."""
     assert decayed_apart("adamw", epsilon=1e-30)
     assert decayed_apart("sgd")
     assert decayed_apart("nadam")

@@ -72,7 +72,11 @@ def test_a_kind_that_was_not_measured_takes_the_mean(results: Path) -> None:
     seconds, _ = pace.estimate(runs, {one: Pace(1.0, 0.0, 0.0)})
     assert seconds == 20
     usual, _ = pace.estimate(runs)
-    assert usual == 2 * (10 * pace.USUAL_PACES["tensorflow"].step + pace.USUAL_PACES["tensorflow"].evaluation + pace.USUAL_PACES["tensorflow"].compilation)
+    assert usual == 2 * (
+        10 * pace.USUAL_PACES["tensorflow"].step
+        + pace.USUAL_PACES["tensorflow"].evaluation
+        + pace.USUAL_PACES["tensorflow"].compilation
+    )
 
 
 def test_a_deeper_model_writes_more(results: Path) -> None:

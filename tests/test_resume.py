@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL
+from conftest import FRAMEWORKS, SMALL, UNCOMPILED, needs_pytorch
 
 from gradclip_cli import config, store, training
 from gradclip_cli.schema import Config
@@ -27,10 +27,21 @@ SETTINGS = (*SMALL, "name=resumed", "training.epochs=3", "training.steps_per_epo
 CHUNKS = 6  # 25 and 5 steps an epoch, three epochs
 
 
-@pytest.fixture(scope="module")
-def workshop() -> Workshop:
-    """One engine for the whole module: what a run leaves in it must not reach the next."""
-    return Workshop()
+class OneFramework(Workshop):
+    """Trains everything with the same framework."""
+
+    def __init__(self, framework: str) -> None:
+        super().__init__()
+        self.framework = framework
+
+
+@pytest.fixture(scope="module", params=FRAMEWORKS)
+def workshop(request: pytest.FixtureRequest) -> OneFramework:
+    """One engine for all of a framework's tests: what a run leaves in it must not reach the next."""
+    return OneFramework(request.param)
+
+
+only_tensorflow = pytest.mark.parametrize("workshop", ["tensorflow"], indirect=True)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -45,13 +56,15 @@ def chosen(*settings: str) -> Config:
     return config.load("none", [*SETTINGS, *settings])
 
 
-def go(workshop: Workshop, path: Path, *, stop_after: int | None = None, settings: tuple[str, ...] = (), **task: Any) -> Ending:
+def go(
+    workshop: OneFramework, path: Path, *, stop_after: int | None = None, settings: tuple[str, ...] = (), **task: Any
+) -> Ending:
     """Train or go on in `path`, asked to stop after some chunks; what is remarked stands in the events' list."""
     chunks = itertools.count()
     events.clear()
     directory = RunDirectory(path / "resumed" / "seed-0")
     return workshop.train(
-        Task.of(chosen(*settings), directory, **task),
+        Task.of(chosen(f"engine.framework={workshop.framework}", *settings), directory, **task),
         events.append,
         lambda: stop_after is not None and next(chunks) >= stop_after,
     )
@@ -70,7 +83,7 @@ def content(path: Path) -> tuple[bytes, bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(workshop: OneFramework, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that was never interrupted."""
     path = tmp_path_factory.mktemp("whole")
     assert go(workshop, path).status == "complete"
@@ -78,7 +91,7 @@ def whole(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("after", range(CHUNKS))
-def test_stopped_after_any_chunk_it_goes_on_to_the_byte(after: int, workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+def test_stopped_after_any_chunk_it_goes_on_to_the_byte(after: int, workshop: OneFramework, whole: Path, tmp_path: Path) -> None:
     assert go(workshop, tmp_path, stop_after=after).status == "interrupted"
     run = RunDirectory(tmp_path / "resumed" / "seed-0")
     assert run.status() == "interrupted"
@@ -95,34 +108,13 @@ def test_stopped_after_any_chunk_it_goes_on_to_the_byte(after: int, workshop: Wo
     assert len(metadata["resumed"]) == 1
 
 
-def test_stopped_again_and_again(workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+def test_stopped_again_and_again(workshop: OneFramework, whole: Path, tmp_path: Path) -> None:
     while go(workshop, tmp_path, stop_after=1).status == "interrupted":
         pass
     assert content(tmp_path) == content(whole)
 
 
-@pytest.mark.parametrize("optimizer", ["{name: adam}", "{name: schedulefreeadamw}", "{name: sgd, momentum: 0.9}"])
-def test_optimizer_slots_go_on(optimizer: str, workshop: Workshop, tmp_path: Path) -> None:
-    settings = (f"optimizer={optimizer}", "engine.jit=false", "training.epochs=2", "training.steps_per_epoch=5")
-    go(workshop, tmp_path / "whole", settings=settings)
-    go(workshop, tmp_path / "parts", settings=settings, stop_after=1)
-    go(workshop, tmp_path / "parts", settings=settings)
-    assert content(tmp_path / "whole") == content(tmp_path / "parts")
-
-
-def test_a_run_that_diverges_after_it_went_on(workshop: Workshop, tmp_path: Path) -> None:
-    settings = (
-        "model={cell: simple_rnn, units: 32, activation: relu}", "optimizer.learning_rate=0.1", "clipping={mode: none}",
-        "training.epochs=5", "training.steps_per_epoch=100", "engine.jit=false", "training.seed=1",
-    )  # fmt: skip
-    ended = go(workshop, tmp_path / "whole", settings=settings)
-    assert ended.status == "diverged"
-    assert go(workshop, tmp_path / "parts", settings=settings, stop_after=1).status == "interrupted"
-    assert go(workshop, tmp_path / "parts", settings=settings).told == ended.told
-    assert content(tmp_path / "whole") == content(tmp_path / "parts")
-
-
-def test_rows_beyond_the_checkpoint_are_cut_off(workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+def test_rows_beyond_the_checkpoint_are_cut_off(workshop: OneFramework, whole: Path, tmp_path: Path) -> None:
     """As a kill between a chunk's rows and the next checkpoint leaves them, the last one torn."""
     go(workshop, tmp_path, stop_after=3)
     run = RunDirectory(tmp_path / "resumed" / "seed-0")
@@ -133,6 +125,7 @@ def test_rows_beyond_the_checkpoint_are_cut_off(workshop: Workshop, whole: Path,
     assert content(tmp_path) == content(whole)
 
 
+@only_tensorflow
 @pytest.mark.parametrize(
     ("file", "damage", "remark"),
     [
@@ -148,7 +141,7 @@ def test_rows_beyond_the_checkpoint_are_cut_off(workshop: Workshop, whole: Path,
         ("config.yaml", lambda path: path.unlink(), "goes on from step 55"),
     ],
 )  # fmt: skip
-def test_damaged_files(file: str, damage: Any, remark: str, workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+def test_damaged_files(file: str, damage: Any, remark: str, workshop: OneFramework, whole: Path, tmp_path: Path) -> None:
     go(workshop, tmp_path, stop_after=3)
     damage(tmp_path / "resumed" / "seed-0" / file)
     assert go(workshop, tmp_path).status == "complete"
@@ -179,7 +172,8 @@ class FullDisk:
         self._sync(descriptor)
 
 
-def test_a_full_disk_at_every_write(workshop: Workshop, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@only_tensorflow
+def test_a_full_disk_at_every_write(workshop: OneFramework, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for at in itertools.count(1):
         disk = FullDisk(at)
         monkeypatch.setattr(store.os, "fsync", disk.fsync)
@@ -196,18 +190,51 @@ def test_a_full_disk_at_every_write(workshop: Workshop, whole: Path, tmp_path: P
     assert at > 15
 
 
-def test_a_finished_run_that_kept_its_checkpoint_goes_on(workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+def test_a_finished_run_that_kept_its_checkpoint_goes_on(workshop: OneFramework, whole: Path, tmp_path: Path) -> None:
     assert go(workshop, tmp_path, settings=("training.epochs=2",), keep_checkpoint=True).status == "complete"
     assert go(workshop, tmp_path).status == "complete"
     assert remarks() == "goes on from step 60"
     assert content(tmp_path) == content(whole)
 
 
-def test_start_over_ignores_the_checkpoint(workshop: Workshop, whole: Path, tmp_path: Path) -> None:
+def test_start_over_ignores_the_checkpoint(workshop: OneFramework, whole: Path, tmp_path: Path) -> None:
     go(workshop, tmp_path, stop_after=3)
     go(workshop, tmp_path, start_over=True)
     assert remarks() == ""
     assert content(tmp_path) == content(whole)
+
+
+@pytest.mark.parametrize(
+    ("workshop", "optimizer"),
+    [
+        ("tensorflow", "{name: adam}"),
+        ("tensorflow", "{name: schedulefreeadamw}"),
+        ("tensorflow", "{name: sgd, momentum: 0.9}"),
+        pytest.param("pytorch", "{name: adam, amsgrad: true}", marks=needs_pytorch),
+        pytest.param("pytorch", "{name: rmsprop, centered: true, momentum: 0.9}", marks=needs_pytorch),
+        pytest.param("pytorch", "{name: sgd, momentum: 0.9}", marks=needs_pytorch),
+    ],
+    indirect=["workshop"],
+)
+def test_optimizer_slots_go_on(workshop: OneFramework, optimizer: str, tmp_path: Path) -> None:
+    uncompiled = UNCOMPILED[workshop.framework]
+    settings = (f"optimizer={optimizer}", *uncompiled, "training.epochs=2", "training.steps_per_epoch=5")
+    go(workshop, tmp_path / "whole", settings=settings)
+    go(workshop, tmp_path / "parts", settings=settings, stop_after=1)
+    go(workshop, tmp_path / "parts", settings=settings)
+    assert content(tmp_path / "whole") == content(tmp_path / "parts")
+
+
+def test_a_run_that_diverges_after_it_went_on(workshop: OneFramework, tmp_path: Path) -> None:
+    settings = (
+        "model={cell: simple_rnn, units: 32, activation: relu}", "optimizer.learning_rate=0.1", "clipping={mode: none}",
+        "training.epochs=5", "training.steps_per_epoch=100", *UNCOMPILED[workshop.framework], "training.seed=1",
+    )  # fmt: skip
+    ended = go(workshop, tmp_path / "whole", settings=settings)
+    assert ended.status == "diverged"
+    assert go(workshop, tmp_path / "parts", settings=settings, stop_after=1).status == "interrupted"
+    assert go(workshop, tmp_path / "parts", settings=settings).told == ended.told
+    assert content(tmp_path / "whole") == content(tmp_path / "parts")
 
 
 COMMAND = (
@@ -218,9 +245,14 @@ COMMAND = (
 )
 
 
-def start_command(results: Path) -> subprocess.Popen[bytes]:
+EPOCHS = {"tensorflow": 8, "pytorch": 3}
+
+
+def start_command(results: Path, framework: str) -> subprocess.Popen[bytes]:
     """The real command in a process of its own, with a checkpoint after each epoch."""
-    longer = (*SETTINGS, "training.epochs=8", "training.steps_per_epoch=300")
+    longer = (
+        *SETTINGS, f"engine.framework={framework}", f"training.epochs={EPOCHS[framework]}", "training.steps_per_epoch=300"
+    )  # fmt: skip
     settings = [part for setting in longer for part in ("--set", setting)]
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, "-q", "run", "none", *settings, "--results", str(results)],
@@ -228,16 +260,16 @@ def start_command(results: Path) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def kill_at_random(results: Path, seed: int) -> Iterator[int]:
+def kill_at_random(results: Path, framework: str, seed: int) -> Iterator[int]:
     """Kill the command at a random moment, mostly while it trains, and start it again, until it ends; yields each kill."""
     moments = random.Random(seed)
     for number in itertools.count(1):
-        running = start_command(results)
+        running = start_command(results, framework)
         if moments.random() < 0.2:
             time.sleep(moments.uniform(0, 6))
         else:
             wait_for_rows(running, results / "resumed" / "seed-0" / "steps.csv")
-            time.sleep(moments.uniform(0, 3.5))  # compiling the evaluation, then the epochs
+            time.sleep(moments.uniform(0, EPOCHS[framework] / 2))  # Keras compiles the evaluation, then the epochs
         if running.poll() is None:
             running.send_signal(signal.SIGKILL)
         running.communicate()
@@ -258,17 +290,28 @@ def wait_for_rows(running: subprocess.Popen[bytes], path: Path) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(30, marks=[pytest.mark.slow, pytest.mark.endurance])])
-def test_killed_at_random_moments(kills: int, tmp_path: Path) -> None:
+MANY = [pytest.mark.slow, pytest.mark.endurance]
+
+
+@pytest.mark.parametrize(
+    ("framework", "kills"),
+    [
+        ("tensorflow", 2),
+        pytest.param("pytorch", 1, marks=needs_pytorch),
+        pytest.param("tensorflow", 30, marks=MANY),
+        pytest.param("pytorch", 30, marks=[needs_pytorch, *MANY]),
+    ],
+)
+def test_killed_at_random_moments(framework: str, kills: int, tmp_path: Path) -> None:
     """Rounds of kills until the run is done, as many rounds as it takes; every round's bytes are compared."""
-    assert start_command(tmp_path / "whole").wait(timeout=120) == 0
+    assert start_command(tmp_path / "whole", framework).wait(timeout=120) == 0
     count = 0
     for number in itertools.count():
-        for _ in kill_at_random(tmp_path / str(number), seed=number):
+        for _ in kill_at_random(tmp_path / str(number), framework, seed=number):
             count += 1
             if count % 4 == 0 or count >= kills:  # let it end now and then
                 break
-        assert start_command(tmp_path / str(number)).wait(timeout=120) == 0
+        assert start_command(tmp_path / str(number), framework).wait(timeout=120) == 0
         assert content(tmp_path / str(number)) == content(tmp_path / "whole")
         assert json.loads((tmp_path / str(number) / "resumed" / "seed-0" / "run.json").read_text())["status"] == "complete"
         if count >= kills:

@@ -12,17 +12,15 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, gradclip
+from conftest import SMALL, UNCOMPILED, gradclip
 
 from gradclip_cli import config
 from gradclip_cli.store import RunDirectory, runs
 from gradclip_cli.trainer import Ending, Event, Task, Workshop
 from gradclip_cli.workers import WorkerProcesses, available_cores
 
-QUICK = ("engine.jit=false",)
 
-
-def tasks(results: Path, *arms: str, seeds: Iterable[int] = (0,), settings: tuple[str, ...] = QUICK) -> list[Task]:
+def tasks(results: Path, *arms: str, seeds: Iterable[int], settings: tuple[str, ...]) -> list[Task]:
     configs = [config.load(arm, [*SMALL, f"name={arm}", *settings]).with_seed(seed) for arm in arms for seed in seeds]
     return [Task.of(chosen, RunDirectory.of(results, chosen.name, chosen.training.seed)) for chosen in configs]
 
@@ -40,13 +38,16 @@ def contents(results: Path) -> dict[str, bytes]:
     return {str(path.relative_to(results)): path.read_bytes() for path in sorted(results.rglob("*.csv"))}
 
 
-def test_two_workers_write_the_bytes_of_one_process(tmp_path: Path) -> None:
+def test_two_workers_write_the_bytes_of_one_process(framework: str, tmp_path: Path) -> None:
+    def planned(results: Path) -> list[Task]:
+        return tasks(results, "none", "clipnorm", seeds=range(3), settings=UNCOMPILED[framework])
+
     alone = Workshop()
-    for task in tasks(tmp_path / "one", "none", "clipnorm", seeds=range(3)):
+    for task in planned(tmp_path / "one"):
         assert alone.train(task, lambda event: None, lambda: False).status == "complete"
     kinds: list[str] = []
     with WorkerProcesses(2) as workers:
-        futures = [workers.submit(task) for task in tasks(tmp_path / "two", "none", "clipnorm", seeds=range(3))]
+        futures = [workers.submit(task) for task in planned(tmp_path / "two")]
         endings = follow(workers, futures, lambda event: kinds.append(event.kind))
     assert {ending.status for ending in endings} == {"complete"}
     assert contents(tmp_path / "one") == contents(tmp_path / "two")

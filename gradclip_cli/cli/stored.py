@@ -180,7 +180,8 @@ def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
     lines = [
         f"{run.path}: {metadata['status']}",
         f"  model      {model.cell}({model.units}), {optimizer.name} at {optimizer.learning_rate:g}, clipping {clipping}",
-        f"  trained    {metadata.get('steps', '?')} steps, started {metadata.get('started')}, {metadata.get('seconds', '?')} s",
+        f"  trained    by {config.engine.framework}, {metadata.get('steps', '?')} steps, started {metadata.get('started')}, "
+        f"{metadata.get('seconds', '?')} s",
         f"  evaluated  on the {metadata.get('evaluation_split')} split of Fashion-MNIST ({config.data.subset})",
     ]
     if metadata.get("diverged"):

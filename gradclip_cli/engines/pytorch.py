@@ -31,7 +31,7 @@ from gradclip_cli.weights import Weights
 
 EVALUATION_BATCH = 1000
 PYTORCH_MODES = ("clipvalue", "clipnorm", "global_clipnorm")
-BLOCK_BYTES = 64_000_000  # of what a block of steps keeps on the device
+BLOCK_BYTES = 4_000_000  # of what a block of steps keeps on the device: as much as a cache holds
 LAYERS: dict[str, type[torch.nn.RNNBase]] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "simple_rnn": torch.nn.RNN}
 
 
@@ -210,10 +210,11 @@ class PyTorchEngine:
             if value is not None
         }
         memory = {f"clipping/{key}": value.cpu().numpy().copy() for key, value in self._memory.items()}
-        return {**self.weights(), **slots, **memory, "steps": np.array(self._steps)}
+        rate = np.array(self._optimizer.param_groups[0]["lr"])
+        return {**self.weights(), **slots, **memory, "steps": np.array(self._steps), "learning_rate": rate}
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        self.reset({name: state[name] for name in self.variables}, learning_rate=self._optimizer.param_groups[0]["lr"])
+        self.reset({name: state[name] for name in self.variables}, learning_rate=float(state["learning_rate"]))
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in state.items():
             if name.startswith("optimizer/"):
