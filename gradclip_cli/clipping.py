@@ -143,9 +143,8 @@ def _remembered(memory: Memory, norm: Any, xp: Any) -> Memory:
     places = xp.arange(recent.shape[0])
     slot = count % recent.shape[0]
     # Close the gap that the oldest leaves, then open one for the new norm.
-    oldest = xp.amin(
-        xp.where(places == slot, recent, xp.full_like(recent, np.inf))
-    )  # XLA would compile anew for each recent[slot].
+    # (XLA would compile a plain recent[slot] anew for each slot.)
+    oldest = xp.amin(xp.where(places == slot, recent, xp.full_like(recent, np.inf)))
     gap = xp.count_nonzero(ordered < oldest)
     following = xp.concatenate([ordered[1:], xp.full_like(ordered[:1], np.inf)])
     closed = xp.where(places < gap, ordered, following)

@@ -60,6 +60,7 @@ class Agreement:
         ours, theirs = self.frameworks
         return {
             "frameworks": [ours, theirs],
+            "told": self.sentence,
             "verdicts": {claim: dict(zip(self.frameworks, both, strict=True)) for claim, both in self.verdicts.items()},
             "differing": self.differing,
             "twins": [
