@@ -13,7 +13,7 @@ import pytest
 from conftest import SMALL, engine_for, start_weights
 from hypothesis import given
 from hypothesis import strategies as st
-from test_training import OVERFLOWING, run, small
+from test_training import AMPLIFYING, OVERFLOWING, run, small
 
 from gradclip_cli import config
 from gradclip_cli.health import Detector, Diagnosis
@@ -313,9 +313,7 @@ def test_clipping_leaves_spikes_that_do_no_harm(tmp_path: Path) -> None:
 
 def test_an_overflow_without_divergence_explodes(tmp_path: Path) -> None:
     chosen = small(*OVERFLOWING)
-    start = start_weights(chosen)
-    start = {**start, "simple_rnn/kernel": 0 * start["simple_rnn/kernel"], "simple_rnn/recurrent_kernel": np.full((1, 1), 24.0)}
-    outcome, _, _ = run(chosen, tmp_path, start=start)
+    outcome, _, _ = run(chosen, tmp_path, start={**start_weights(chosen), **AMPLIFYING})
     assert outcome.health is not None
     assert outcome.status == "complete"
     assert outcome.health.word == "exploding"

@@ -296,8 +296,8 @@ MANY = [pytest.mark.slow, pytest.mark.endurance]
 @pytest.mark.parametrize(
     ("framework", "kills"),
     [
-        ("tensorflow", 2),
-        pytest.param("pytorch", 1, marks=needs_pytorch),
+        ("tensorflow", 1),
+        pytest.param("pytorch", 2, marks=needs_pytorch),
         pytest.param("tensorflow", 30, marks=MANY),
         pytest.param("pytorch", 30, marks=[needs_pytorch, *MANY]),
     ],
