@@ -7,6 +7,7 @@ of its own, so that one that dies takes no other along: it is replaced, and its 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import multiprocessing
 import multiprocessing.connection
@@ -17,8 +18,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Event as StopEvent
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
 
 from gradclip_cli import engines
 from gradclip_cli.trainer import Ending, Event, Task, Workshop, cancel, drained
@@ -36,8 +38,9 @@ class WorkerProcesses(Executor):
 
     def __init__(self, count: int) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._events: Queue[Event] = self._context.Queue()
-        self._stop: StopEvent = self._context.Event()
+        # A worker may be killed at any moment, so nothing that the workers share has a lock, which would die with its holder.
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._stop = self._context.RawValue(ctypes.c_bool, False)
         self._lock = threading.Condition()
         self._pending: list[tuple[str, Task, Future[Ending]]] = []
         self._working_on: dict[int, str] = {}
@@ -65,7 +68,7 @@ class WorkerProcesses(Executor):
 
     def ask_to_stop(self) -> None:
         """Let every run stop at its next chunk, with a checkpoint; what has not begun is cancelled."""
-        self._stop.set()
+        self._stop.value = True
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers: once all is done, or at once with `cancel_futures`."""
@@ -94,7 +97,7 @@ class WorkerProcesses(Executor):
                     break
                 except BrokenProcessPool:
                     executor = None
-                    if self._stop.is_set():
+                    if self._stop.value:
                         future.set_result(Ending("interrupted", told="its worker was stopped"))
                         break
                     if attempt == ATTEMPTS:
@@ -109,18 +112,25 @@ class WorkerProcesses(Executor):
             executor.shutdown()
 
     def _new_worker(self, number: int) -> ProcessPoolExecutor:
-        executor = ProcessPoolExecutor(
-            1, mp_context=self._context, initializer=_begin_worker, initargs=(self._events, self._stop)
-        )
+        told, telling = self._context.Pipe(duplex=False)
+        executor = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin_worker, initargs=(telling, self._stop))
         self._pids[number] = executor.submit(os.getpid).result()
+        telling.close()  # Only the worker holds that end now: it ends with the worker.
+        threading.Thread(target=self._listen, args=(told,), daemon=True).start()
         return executor
+
+    def _listen(self, told: Connection) -> None:
+        """Hand on what one worker tells, until it ends."""
+        with told, contextlib.suppress(EOFError, OSError):
+            while True:
+                self._events.put(told.recv())
 
     def _take(self, number: int) -> tuple[Task, Future[Ending]] | None:
         """The next task of a worker: of the kind it has an engine for, else of a kind that no other works on, else any."""
         with self._lock:
             while not self._pending and not self._closed:
                 self._lock.wait()
-            if self._stop.is_set():
+            if self._stop.value:
                 for _, _, future in self._pending:
                     cancel(future)
                 self._pending.clear()
@@ -142,7 +152,7 @@ class _WorkerProcess:
 
     def __init__(self) -> None:
         self.workshop = Workshop()
-        self.events: Queue[Event] | None = None
+        self.telling: Connection | None = None
         self.should_stop: Callable[[], bool] = lambda: False
 
 
@@ -151,12 +161,12 @@ def _this_worker() -> _WorkerProcess:
     return _WorkerProcess()
 
 
-def _begin_worker(events: Queue[Event], stop: StopEvent) -> None:
+def _begin_worker(telling: Connection, stop: Any) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # They may reach the whole group; the parent says what to do.
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker = _this_worker()
-    worker.events, worker.should_stop = events, stop.is_set
+    worker.telling, worker.should_stop = telling, lambda: bool(stop.value)
 
 
 def _end_with_parent() -> None:
@@ -171,7 +181,7 @@ def _train_in_worker(task: Task) -> Ending:
     worker = _this_worker()
 
     def report(event: Event) -> None:
-        if worker.events is not None:
-            worker.events.put(event)
+        if worker.telling is not None:
+            worker.telling.send(event)
 
     return worker.workshop.train(task, report, worker.should_stop)

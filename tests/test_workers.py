@@ -9,6 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event as SynchronizedEvent
+from multiprocessing.synchronize import SemLock
 from pathlib import Path
 
 import pytest
@@ -91,6 +94,14 @@ def test_a_killed_worker_costs_its_run_one_retry_and_nothing_else(tmp_path: Path
     assert [remark for remark in remarks if "tried once more" in remark]
     assert endings[0].status in ("failed", "interrupted")  # whichever was noticed first, the second death or the stop
     assert endings[1].status == "interrupted"
+
+
+def test_workers_share_nothing_with_a_lock() -> None:
+    """A worker that is killed while it holds one would stop all the others: for good, and seldom."""
+    with WorkerProcesses(1) as workers:
+        shared = [each for each in vars(workers).values() if type(each).__module__.startswith("multiprocessing.")]
+        assert not [each for each in shared if isinstance(each, (Queue, SynchronizedEvent, SemLock))]
+        assert [each for each in vars(workers).values() if type(each).__name__ == "c_bool"]  # how they are asked to stop
 
 
 def test_workers_stop_at_a_chunk_and_the_rest_is_cancelled(tmp_path: Path) -> None:
