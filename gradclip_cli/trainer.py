@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import Empty
-from typing import Any, Protocol
+from queue import Empty, SimpleQueue
+from typing import Any
 
 from gradclip_cli import data, engines
 from gradclip_cli.errors import StoreError
@@ -73,14 +73,7 @@ class Event:
     progress: Progress | None = None
 
 
-class EventQueue(Protocol):
-    """A queue of threads or of processes."""
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Event: ...
-    def get_nowait(self) -> Event: ...
-
-
-def drained(queue: EventQueue, seconds: float) -> Iterator[Event]:
+def drained(queue: SimpleQueue[Event], seconds: float) -> Iterator[Event]:
     """All that a queue holds, waiting for the first up to `seconds`."""
     with contextlib.suppress(Empty):
         yield queue.get(timeout=seconds)

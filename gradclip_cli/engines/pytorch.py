@@ -167,6 +167,8 @@ class PyTorchEngine:
         self._test_labels = self._moved(dataset.evaluation_labels.astype(np.int64))
         self._rule = RULES[config.clipping.mode]
         self._thresholds = config.thresholds(self.variables)
+        # Both are dumped from the config: not on every step.
+        self._settings, self._optimizer_parameters = config.clipping.settings, config.optimizer.parameters()
         self._memory: dict[str, Tensor] = {}
         self._begin(config.optimizer.learning_rate)
 
@@ -231,7 +233,7 @@ class PyTorchEngine:
         """Fresh optimizer slots, an empty memory of the rule, step 0."""
         name, arguments = pytorch_optimizer(self._config.optimizer)
         self._optimizer = getattr(torch.optim, name)(self._parameters, **{**arguments, "lr": learning_rate})
-        self._memory = {key: self._moved(value) for key, value in self._rule.memory(self._config.clipping.settings).items()}
+        self._memory = {key: self._moved(value) for key, value in self._rule.memory(self._settings).items()}
         self._steps = 0
 
     def _moved(self, array: Array) -> Tensor:
@@ -288,7 +290,7 @@ class PyTorchEngine:
 
     def _clip_by_our_rule(self) -> Tensor | None:
         gradients, weights = [each.gradient for each in self._variables], [each.weight for each in self._variables]
-        situation = Situation(gradients, self._thresholds, weights, self._config.clipping.settings, self._memory)
+        situation = Situation(gradients, self._thresholds, weights, self._settings, self._memory)
         clipped = self._rule.apply(situation, torch)
         for variable, gradient in zip(self._variables, clipped.gradients, strict=True):
             variable.set_gradient(gradient)
@@ -299,7 +301,7 @@ class PyTorchEngine:
     def _place_epsilon(self) -> None:
         """Keras's Adam adds epsilon to the root before its bias is corrected, PyTorch's after that."""
         if self._config.optimizer.name in ("adam", "adamw"):
-            parameters = self._config.optimizer.parameters()
+            parameters = self._optimizer_parameters
             correction = math.sqrt(1 - parameters["beta_2"] ** self._steps)
             for group in self._optimizer.param_groups:
                 group["eps"] = parameters["epsilon"] / correction
