@@ -21,7 +21,8 @@ from typing import Any
 
 from gradclip_cli import __version__
 from gradclip_cli.errors import ClusterError
-from gradclip_cli.store import FINISHED, MODEL_FILES, RunDirectory, write_atomically
+from gradclip_cli.files import write_atomically
+from gradclip_cli.store import FINISHED, MODEL_FILES, RunDirectory
 from gradclip_cli.trainer import Ending, Event, Task, Workshop, cancel, drained
 
 CONNECT_SECONDS = 10

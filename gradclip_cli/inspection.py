@@ -14,9 +14,10 @@ import pandas as pd
 
 from gradclip_cli.clipping import ALL_TOGETHER, EACH_ELEMENT, EACH_VARIABLE, RULES
 from gradclip_cli.errors import StoreError
+from gradclip_cli.files import unwritable
 from gradclip_cli.health import EXPLOSION, SPIKE, Detector, Diagnosis, Spike
 from gradclip_cli.schema import Config
-from gradclip_cli.store import RunDirectory, unwritable
+from gradclip_cli.store import RunDirectory
 
 if TYPE_CHECKING:
     from gradclip_cli.plots import GradientTrace

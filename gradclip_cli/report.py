@@ -17,8 +17,8 @@ from gradclip_cli import stats
 from gradclip_cli.arms import Arm
 from gradclip_cli.clipping import RULES
 from gradclip_cli.comparison import RESULT_COLUMNS, ArmReport, Comparison, planning_sentence, scope_sentence
+from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.metrics import Metric, told, told_p
-from gradclip_cli.store import unwritable, write_atomically
 
 FloatArray = npt.NDArray[np.floating[Any]]
 

@@ -15,8 +15,9 @@ from gradclip_cli import config as configs
 from gradclip_cli import data, engines
 from gradclip_cli.cluster import Cluster
 from gradclip_cli.errors import ConflictError, GradclipError, StoreError
+from gradclip_cli.files import require_writable
 from gradclip_cli.schema import Config
-from gradclip_cli.store import FINISHED, RunDirectory, require_writable, runs_of
+from gradclip_cli.store import FINISHED, RunDirectory, runs_of
 from gradclip_cli.trainer import Ending, Event, Task, Workshop
 from gradclip_cli.training import Progress
 from gradclip_cli.workers import WorkerProcesses

@@ -18,10 +18,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from gradclip_cli import config as configs
 from gradclip_cli.errors import ConfigError, ConflictError, StoreError
+from gradclip_cli.files import replacing, unwritable, write_atomically
 from gradclip_cli.schema import Config
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class RunDirectory:
         import numpy as np
 
         lengths = np.array([self.metrics_path.stat().st_size, self.steps_path.stat().st_size])
-        with _replacing(self.checkpoint_path) as file:
+        with replacing(self.checkpoint_path) as file:
             np.savez(file, allow_pickle=False, **{_LENGTHS: lengths, **arrays})
 
     def read_checkpoint(self) -> Checkpoint | None:
@@ -268,37 +269,6 @@ def runs_of(arm: Path) -> list[RunDirectory]:
     return sorted(found, key=lambda run: run.seed)
 
 
-def require_writable(folder: Path) -> None:
-    """Create a folder and prove that it can be written. Raises StoreError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / ".gradclip-write-test", "")
-        (folder / ".gradclip-write-test").unlink()
-    except OSError as error:
-        raise unwritable(folder, error) from None
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name, sync it, and move it into place."""
-    with _replacing(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file under a temporary name that takes `path`'s place once it is written and synced; nothing is left of a failure."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _ends_a_line(path: Path, length: int) -> bool:
     """Whether a file is at least this long and a line ends there."""
     try:
@@ -314,8 +284,3 @@ def _append(path: Path, lines: Iterable[str]) -> None:
         file.writelines(f"{line}\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())
-
-
-def unwritable(path: Path, error: OSError, option: str = "--results") -> StoreError:
-    """The error to raise where a folder can't be written; `option` names another one."""
-    return StoreError(f"{path}: can't be written ({error.strerror}); choose another folder with {option}")

@@ -56,6 +56,8 @@ FLOORS = {
     "schema": 0,
     "yaml_tree": 0,
     "clipping": 0,
+    "files": 0,
+    "safe_text": 0,
     "errors": 0,
     "": 0,
 }
@@ -69,6 +71,7 @@ NEIGHBOURS = {
     ("plots", "plots.gradients"),
     ("plots", "plots.stability"),
     ("store", "config"),
+    ("files", "errors"),
     ("experiments.reproduce", "experiments.agreement"),
     ("config", "frameworks"),
 }

@@ -8,7 +8,8 @@ import pytest
 
 from gradclip_cli import config, store
 from gradclip_cli.errors import ConflictError, StoreError
-from gradclip_cli.store import METRICS, RunDirectory, write_atomically
+from gradclip_cli.files import write_atomically
+from gradclip_cli.store import METRICS, RunDirectory
 
 
 def started(results: Path, seed: int = 0) -> RunDirectory:

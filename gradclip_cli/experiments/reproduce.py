@@ -16,8 +16,8 @@ from gradclip_cli.claims import Answer, Spread
 from gradclip_cli.comparison import Comparison
 from gradclip_cli.errors import ReportError
 from gradclip_cli.experiments.agreement import Agreement, hold_against
+from gradclip_cli.files import require_writable, write_atomically
 from gradclip_cli.runner import PlannedRun
-from gradclip_cli.store import require_writable, write_atomically
 
 SCHEMA = 1
 ARTICLE = ("none", "clipnorm", "clipvalue")

@@ -23,10 +23,10 @@ from gradclip_cli.arms import Arm
 from gradclip_cli.comparison import Comparison
 from gradclip_cli.data import CLASSES
 from gradclip_cli.errors import ConflictError, ReportError
+from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.metrics import METRICS, counted, scores
 from gradclip_cli.runner import PlannedRun
 from gradclip_cli.schema import Config
-from gradclip_cli.store import unwritable, write_atomically
 from gradclip_cli.sweeps import CLIPPING, Axis, Cell, Sweep
 
 if TYPE_CHECKING:

@@ -1,0 +1,102 @@
+"""Files of ours: read as input (regular files only, size bounded), written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gradclip_cli.errors import StoreError
+
+MOST_JSON_BYTES = 4_000_000
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, opened for reading, links followed. Raises StoreError where it is missing or not a regular file.
+
+    A named pipe in a file's place would otherwise keep the reader waiting for ever.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise StoreError(f"{path}: can't be read: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise StoreError(f"{path}: can't be read: not a regular file")
+    with open(descriptor, "rb") as file:
+        try:
+            yield file
+        except OSError as error:
+            raise StoreError(f"{path}: can't be read: {error.strerror}") from None
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """A regular file's content. Raises StoreError where it is missing, not a regular file, or over `most` bytes."""
+    with opened(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise StoreError(f"{path}: can't be read: over {most:,} bytes")
+    return content
+
+
+def read_json(path: Path, schema: int, most: int = MOST_JSON_BYTES) -> dict[str, Any]:
+    """A JSON file of ours with a schema number up to `schema`, which is the newest known here; older ones are read as well.
+
+    Raises StoreError, with the reason, for anything else: damage, other content, a newer schema.
+    """
+    try:
+        content = json.loads(read_bounded(path, most), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: can't be read: {str(error).splitlines()[0]}") from None
+    number = content.get("schema") if isinstance(content, dict) else None
+    if type(number) is not int or number < 1:
+        raise StoreError(f"{path}: is not one of gradclip's (it has no schema number)")
+    if number > schema:
+        known = f"schema {number}; this one reads up to {schema}"
+        raise StoreError(f"{path}: was written by a newer gradclip ({known}): update gradclip to read it")
+    return dict(content)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def require_writable(folder: Path) -> None:
+    """Create a folder and prove that it can be written. Raises StoreError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / ".gradclip-write-test", "")
+        (folder / ".gradclip-write-test").unlink()
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file under a temporary name, sync it, and move it into place."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file under a temporary name that takes `path`'s place once it is written and synced; nothing is left of a failure."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def unwritable(path: Path, error: OSError, option: str = "--results") -> StoreError:
+    """The error to raise where a folder can't be written; `option` names another one."""
+    return StoreError(f"{path}: can't be written ({error.strerror}); choose another folder with {option}")
