@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-
-# Control, formatting (which may turn the direction of writing), surrogates, private use, line and paragraph separators.
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def for_terminal(text: str) -> str:
     """The text on one line; what can't be seen is written out as in Python: the escape character becomes `\\x1b`."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_written_out(letter) if unicodedata.category(letter) in _INVISIBLE else letter for letter in text)
+    return "".join(letter if letter.isprintable() else _written_out(letter) for letter in text)
 
 
 def _written_out(letter: str) -> str:
