@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ class StoredRun:
     config: Config
     metadata: dict[str, Any]
     metrics: pd.DataFrame
+    has_steps: bool
+    """Whether there is a `steps.csv` that is as the run wrote it."""
 
     @property
     def seed(self) -> int:
@@ -109,12 +112,13 @@ def read(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list[str]
         raise ReportError(f"No runs in {results}. Train some first: gradclip run none clipvalue")
     if missing:
         raise ReportError(f"No runs of {', '.join(missing)} in {results}. There are: {', '.join(known)}")
-    arms, warnings = [], []
+    arms: list[Arm] = []
+    warnings: list[str] = []
     for name in dict.fromkeys(names or known):
         finished: list[StoredRun] = []
         for directory in (run for run in stored if run.arm == name):
             try:
-                finished.append(_read_run(directory))
+                finished.append(_read_run(directory, warnings))
             except (StoreError, ReportError) as error:
                 warnings.append(f"left out: {error}")
         if finished:
@@ -124,11 +128,23 @@ def read(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list[str]
     return arms, warnings
 
 
-def _read_run(directory: RunDirectory) -> StoredRun:
-    metadata = directory.metadata()
+def _read_run(directory: RunDirectory, warnings: list[str]) -> StoredRun:
+    metadata, config = directory.stored()
     if metadata["status"] not in FINISHED:
         raise ReportError(f"{directory.path}: {metadata['status']}, not finished; run it again to finish it")
-    return StoredRun(directory, directory.config(), metadata, directory.metrics())
+    return StoredRun(directory, config, metadata, directory.metrics(), _has_steps(directory, warnings))
+
+
+def _has_steps(directory: RunDirectory, warnings: list[str]) -> bool:
+    """Whether the run's steps can be read; damage is told in `warnings`, and the run's epochs stand in for them."""
+    if not os.path.lexists(directory.steps_path):
+        return False
+    try:
+        directory.check_steps()
+    except StoreError as error:
+        warnings.append(f"left out the steps of {directory.arm}/{directory.path.name}: {error}")
+        return False
+    return True
 
 
 def differences(arms: Sequence[Arm]) -> list[str]:
@@ -202,7 +218,7 @@ def step_bins(arm: Arm) -> StepBins:
     middles = (np.arange(bins) + 0.5) * training.epochs / bins
     median, largest, clipped = np.full((3, len(arm.runs), bins), np.nan)
     for index, run in enumerate(arm.runs):
-        if run.directory.steps_path.exists():
+        if run.has_steps:
             steps = run.directory.steps(["step", "grad_norm", "clipped"])
             groups = steps.groupby((steps["step"] - 1) * bins // total)
             there = groups["step"].first().index

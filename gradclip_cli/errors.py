@@ -30,7 +30,11 @@ class StoreError(GradclipError):
 
 
 class ConflictError(StoreError):
-    """A run directory belongs to another config, or to another process."""
+    """A run directory belongs to another config, or holds what is not gradclip's."""
+
+
+class BusyError(ConflictError):
+    """Another process is training this run."""
 
 
 class ReportError(GradclipError):

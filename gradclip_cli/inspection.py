@@ -50,8 +50,10 @@ class Inspection:
 
 def inspect(run: RunDirectory) -> Inspection:
     """Read a run's `steps.csv` in pieces, as far as it goes. Raises StoreError where it is missing, cut short or broken."""
-    config, metadata = run.config(), run.metadata()
-    rows = _whole_rows(run, metadata.get("steps"))
+    metadata, config = run.stored()
+    rows = run.count_steps()
+    if rows < 1:
+        raise StoreError(f"{run.steps_path}: holds no steps")
     size = math.ceil(rows / BINS)
     detector: Detector | None = None
     variables: tuple[str, ...] = ()
@@ -65,20 +67,6 @@ def inspect(run: RunDirectory) -> Inspection:
     assert detector
     diagnosis = detector.diagnosis(diverged=metadata["status"] == "diverged")
     return Inspection(run, config, metadata, variables, diagnosis, pd.concat(bins, ignore_index=True))
-
-
-def _whole_rows(run: RunDirectory, trained: int | None) -> int:
-    """Rows of `steps.csv`, one at least; what a running or killed process has begun to write is none yet."""
-    try:
-        with open(run.steps_path, "rb") as file:
-            rows = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) - 1
-    except OSError as error:
-        raise StoreError(f"{run.steps_path}: can't be read: {error.strerror}") from None
-    if trained and rows != trained:
-        raise StoreError(f"{run.steps_path}: holds {max(0, rows):,} whole steps where {trained:,} were trained: cut short?")
-    if rows < 1:
-        raise StoreError(f"{run.steps_path}: holds no steps")
-    return rows
 
 
 def _pieces(run: RunDirectory, rows: int, size: int) -> Iterator[pd.DataFrame]:

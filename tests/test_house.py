@@ -51,6 +51,7 @@ FLOORS = {
     "weights": 1,
     "health": 1,
     "store": 1,
+    "actions": 2,
     "config": 1,
     "frameworks": 1,
     "schema": 0,

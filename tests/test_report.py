@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,8 +93,76 @@ def test_a_broken_run_is_named_and_the_rest_goes_on(damage: Callable[[RunDirecto
 
 def test_steps_file_that_is_broken_is_told(stored: Path, tmp_path: Path) -> None:
     RunDirectory.of(stored, "none", 1).steps_path.write_text("step,loss\n1,2\n")
-    with pytest.raises(StoreError, match=r"none/seed-1/steps\.csv"):
-        report.write(comparison.compare(stored), tmp_path)
+    compared = comparison.compare(stored)
+    (warning,) = [warning for warning in compared.warnings if "steps" in warning]
+    assert warning.startswith("left out the steps of none/seed-1: ")
+    assert compared.baseline.arm.seeds == [0, 1, 2]  # its metrics are whole
+    report.write(compared, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "cut short"),
+        (lambda path: path.write_text(path.read_text().replace(",1,1,1,1,1\n", ",0,1,1,1,1\n", 1)), "SHA-256"),
+        (lambda path: path.write_text(path.read_text().replace("\n1,", "\none,", 1)), "SHA-256"),
+    ],
+)
+@pytest.mark.parametrize("hashed", [True, False])
+def test_altered_steps_are_left_out_and_told(stored: Path, tmp_path: Path, damage: Any, told: str, hashed: bool) -> None:
+    """Of older runs, which kept no SHA-256 of their steps, what can be seen is told."""
+    run = RunDirectory.of(stored, "none", 1)
+    if not hashed:
+        run.write_metadata({**run.metadata(), "steps_sha256": None})
+    damage(run.steps_path)
+    compared = comparison.compare(stored)
+    warnings = [warning for warning in compared.warnings if warning.startswith("left out the steps of none/seed-1")]
+    assert hashed == any(told in warning for warning in warnings) or not hashed
+    report.write(compared, tmp_path)
+    bins = arms.step_bins(compared.baseline.arm)
+    if warnings:
+        np.testing.assert_allclose(bins.clipped[1], 0.25)  # its epochs stand in
+
+
+@pytest.mark.parametrize("change", ["config", "run"])
+def test_a_run_whose_seed_was_changed_is_refused_with_all_three(stored: Path, change: str) -> None:
+    run = RunDirectory.of(stored, "clipvalue", 1)
+    if change == "config":
+        run.config_path.write_text(run.config_path.read_text().replace("seed: 1", "seed: 2"))
+    else:
+        run.write_metadata({**run.metadata(), "seed": 2})
+    compared = comparison.compare(stored)
+    assert 1 not in compared.others[0].arm.seeds
+    (warning,) = [warning for warning in compared.warnings if "whose seed" in warning]
+    says = (1, 2, 1) if change == "config" else (1, 1, 2)
+    assert "its folder says {}, config.yaml says {}, run.json says {}".format(*says) in warning
+
+
+RUN_JSON_DAMAGE = {
+    "wrong type": {"epochs": "three"},
+    "missing part": {"versions": None},
+    "machine": {"machine": [1]},
+    "nested": {"health": {"word": "healthy", "first_spike": 3, "first_explosion": None}},
+    "status": {"status": 7},
+    "negative rows": {"epochs": -1},
+}
+
+
+@pytest.mark.parametrize("damage", RUN_JSON_DAMAGE.values(), ids=RUN_JSON_DAMAGE.keys())
+def test_a_damaged_run_json_is_told_and_the_others_go_on(stored: Path, damage: dict[str, Any]) -> None:
+    run = RunDirectory.of(stored, "none", 1)
+    run.write_metadata({**run.metadata(), **damage})
+    compared = comparison.compare(stored)
+    assert compared.baseline.arm.seeds == [0, 2]
+    assert any("none/seed-1" in warning for warning in compared.warnings)
+
+
+def test_a_newer_run_json_is_refused_with_a_sentence(stored: Path) -> None:
+    run = RunDirectory.of(stored, "none", 1)
+    text = (run.path / "run.json").read_text().replace('"schema": 1', '"schema": 99')
+    (run.path / "run.json").write_text(text)
+    warnings = comparison.compare(stored).warnings
+    assert any("newer gradclip (schema 99; this one reads up to 1)" in warning for warning in warnings)
 
 
 def test_only_broken_runs(results: Path) -> None:
@@ -163,6 +232,7 @@ def test_step_bins_and_their_stand_in(results: Path) -> None:
     np.testing.assert_allclose(bins.largest_norm, bins.median_norm[0])
     np.testing.assert_allclose(bins.clipped[0], [1, 0] * 6)
     run.steps_path.unlink()
+    (arm,), _ = arms.read(results)
     bins = arms.step_bins(arm)
     np.testing.assert_allclose(bins.median_norm[0], np.repeat([2.0, 1.0, 0.5], 4))
     np.testing.assert_allclose(bins.largest_norm, np.repeat([20.0, 10.0, 5.0], 4))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL
+from conftest import FACTS, SMALL
 
 from gradclip_cli import config, engines, runner, trainer
 from gradclip_cli.errors import ConflictError
@@ -90,9 +90,9 @@ def test_plan_says_what_will_be_done(results: Path) -> None:
         return again.action, again.reason
 
     assert planned_now() == ("replace", "running before it was finished: starts over")
-    run.directory.write_checkpoint({})
+    run.directory.write_checkpoint(run.config, {})
     assert planned_now() == ("resume", "running before it was finished: goes on from its checkpoint")
-    run.directory.write_metadata({"status": "complete"})
+    run.directory.write_metadata({**FACTS, "seed": 0, "status": "complete", "epochs": 2, "steps": 12})
     assert planned_now() == ("skip", "already complete")
     assert planned_now("training.epochs=5") == ("resume", "goes on from 2 to 5 epochs")
     for settings in ("training.epochs=1", "training.steps_per_epoch=7"):

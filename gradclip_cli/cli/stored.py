@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -103,7 +104,7 @@ def show(name: str, results: Path, out: Path | None, as_json: bool) -> None:
     vanishing and diverged; it is read from steps.csv.
     """
     run = _find(name, results)
-    metadata = run.metadata()
+    metadata, _ = run.stored()
     inspected = _inspected(run)
     if as_json:
         print_json(_facts(run, metadata, inspected))
@@ -119,7 +120,7 @@ def _inspected(run: RunDirectory) -> Inspection | None:
     """The run's gradients; None where there are no steps to read, which is told."""
     from gradclip_cli import inspection
 
-    if not run.steps_path.exists():
+    if not os.path.lexists(run.steps_path):
         click.echo(f"{run.steps_path} is not there, so there is no diagnosis; gradclip run --force writes it again.", err=True)
         return None
     try:
