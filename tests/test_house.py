@@ -52,6 +52,7 @@ FLOORS = {
     "health": 1,
     "store": 1,
     "actions": 2,
+    "removal": 2,
     "config": 1,
     "frameworks": 1,
     "schema": 0,

@@ -232,15 +232,18 @@ def _row(run: RunDirectory) -> list[str]:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, yes: bool) -> None:
     """Remove runs: whole arms (ARM) or single runs (ARM/seed-N)."""
+    from gradclip_cli import removal
+
     runs = _select(results, arms, status)
-    for run in runs:
-        click.echo(f"{'would remove' if dry_run else 'removing'} {run.path} ({run.status()})")
-    if dry_run or not runs:
+    removals = removal.plan(runs, arms if status is None else ())
+    for each in removals:
+        click.echo(f"{'would remove' if dry_run else 'removing'} {each.path} ({each.told})")
+    if dry_run or not removals:
         return
     if not yes:
         click.confirm(f"Remove {len(runs)} runs for good?", abort=True)
-    for run in runs:
-        run.remove()
+    for kept in removal.carry_out(removals):
+        click.echo(kept, err=True)
 
 
 def _select(results: Path, arms: Sequence[str], status: str | None) -> list[RunDirectory]:
