@@ -103,24 +103,7 @@ class Cluster(Executor):
         ending = Ending(**told)
         if ending.status not in (*FINISHED, "failed"):
             return Ending("failed", told="it was stopped on its worker")
-        return self._store(task, ending, metadata, files) if metadata else ending
-
-    def _store(self, task: Task, ending: Ending, metadata: Mapping[str, Any], files: Mapping[str, bytes]) -> Ending:
-        """Let a run's files take the place of what is there, `run.json` last: until then the run counts as unfinished.
-
-        What another command has trained there meanwhile stays. Raises ConflictError where that is another config's run.
-        """
-        config, directory = task.load_config(), RunDirectory(task.directory)
-        with directory.locked(lambda: not self._stopping):
-            if decide(config, directory, force=task.force).action == Action.SKIP:
-                return already_there(directory)
-            if ending.status not in FINISHED and directory.checkpoint_path.exists():
-                return ending  # A run of this machine can still go on.
-            directory.start(config, (), {"arm": directory.arm, "seed": directory.seed})
-            for name, content in files.items():
-                write_atomically(directory.path / name, content)
-            directory.write_metadata(metadata)
-        return ending
+        return _store(task, ending, metadata, files, lambda: not self._stopping) if metadata else ending
 
 
 def _connect(address: str) -> Any:
@@ -167,6 +150,27 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, KilledWorker):
         return f"its worker died each time, of {error.allowed_failures + 1} (killed, or out of memory?)"
     return f"{type(error).__name__}: {error}"
+
+
+def _store(
+    task: Task, ending: Ending, metadata: Mapping[str, Any], files: Mapping[str, bytes],
+    keep_waiting: Callable[[], bool] = lambda: False,
+) -> Ending:  # fmt: skip
+    """Let a run's files take the place of what is there, `run.json` last: until then the run counts as unfinished.
+
+    What another command has trained there meanwhile stays. Raises ConflictError where that is another config's run.
+    """
+    config, directory = task.load_config(), RunDirectory(task.directory)
+    with directory.locked(keep_waiting):
+        if decide(config, directory, force=task.force).action == Action.SKIP:
+            return already_there(directory)
+        if ending.status not in FINISHED and directory.checkpoint_path.exists():
+            return ending  # A run of this machine can still go on.
+        directory.start(config, (), {"arm": directory.arm, "seed": directory.seed})
+        for name, content in files.items():
+            write_atomically(directory.path / name, content)
+        directory.write_metadata(metadata)
+    return ending
 
 
 @functools.cache
