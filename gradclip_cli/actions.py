@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from gradclip_cli import config as configs
-from gradclip_cli.errors import ConflictError, StoreError
+from gradclip_cli.errors import ConflictError, NewerSchemaError, StoreError
 from gradclip_cli.schema import Config
 from gradclip_cli.store import FINISHED, RunDirectory, runs_of
 
@@ -47,6 +47,8 @@ def decide(config: Config, directory: RunDirectory, *, force: bool = False) -> D
         raise ConflictError(f"{directory.path}: is no run, but holds {told}: move that, or give your config another name")
     try:
         differences = _differences(config, directory, status)
+    except ConflictError:
+        raise
     except StoreError as error:
         if status not in FINISHED and _can_go_on(config, directory):
             return Decision(Action.RESUME, "damaged before it was finished: goes on from its checkpoint")
@@ -64,21 +66,35 @@ def decide(config: Config, directory: RunDirectory, *, force: bool = False) -> D
         return Decision(Action.SKIP, f"already {status}")
     if status == "none" and not directory.checkpoint_path.exists():
         return Decision(Action.TRAIN, "new")
-    was = "without run.json" if status == "none" else status
+    was = {"none": "without its run.json", "unreadable": "its run.json can't be read"}
+    told = was.get(status, f"{status} before it was finished")
     if directory.checkpoint_path.exists():
-        return Decision(Action.RESUME, f"{was} before it was finished: goes on from its checkpoint")
-    return Decision(Action.REPLACE, f"{was} before it was finished: starts over")
+        return Decision(Action.RESUME, f"{told}: goes on from its checkpoint")
+    return Decision(Action.REPLACE, f"{told}: starts over")
 
 
 def _differences(config: Config, directory: RunDirectory, status: str) -> Sequence[tuple[str, Any, Any]]:
     """How the config differs from the one that is there: the run's own, else another's of the arm, but for the seed."""
-    if status != "none":
-        stored = directory.stored()[1] if status != "unreadable" else directory.config()
+    if status == "unreadable":
+        _refuse_newer(directory)
+        stored = directory.config()
+    elif status != "none":
+        stored = directory.stored()[1]
     elif directory.config_path.exists():
         stored = directory.config()
     else:
         stored = next(_configs_of_others(directory), config)
     return configs.differences(stored.with_seed(config.training.seed), config)
+
+
+def _refuse_newer(directory: RunDirectory) -> None:
+    """What a newer gradclip wrote is whole, though it can't be read here. Raises ConflictError."""
+    try:
+        directory.metadata()
+    except NewerSchemaError as error:
+        raise ConflictError(str(error)) from None
+    except StoreError:
+        return
 
 
 def _configs_of_others(directory: RunDirectory) -> Iterator[Config]:

@@ -29,6 +29,10 @@ class StoreError(GradclipError):
     """A results directory can't be read or written."""
 
 
+class NewerSchemaError(StoreError):
+    """A file was written by a newer gradclip than this one."""
+
+
 class ConflictError(StoreError):
     """A run directory belongs to another config, or holds what is not gradclip's."""
 

@@ -194,3 +194,19 @@ def test_a_run_that_stopped_before_its_config_was_written_starts_over(results: P
     run.directory.write_metadata({"status": "failed"})
     (again,) = one(results)
     assert (again.action, again.reason) == ("replace", "failed before its config was written: starts over")
+
+
+def test_what_a_newer_version_wrote_is_not_replaced(results: Path) -> None:
+    (ended,) = runner.execute(one(results), Quiet())
+    path = ended.run.directory.path / "run.json"
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(ConflictError, match="newer gradclip"):
+        one(results)
+
+
+def test_a_seed_that_was_changed_is_no_reason_to_train_anew(results: Path) -> None:
+    (ended,) = runner.execute(one(results), Quiet())
+    path = ended.run.directory.config_path
+    path.write_text(path.read_text().replace("seed: 0", "seed: 5"))
+    with pytest.raises(ConflictError, match=r"its folder says 0, config\.yaml says 5, run\.json says 0"):
+        one(results)
