@@ -83,11 +83,14 @@ class Arm:
             row[: len(run.metrics)] = run.metrics[column]
         return values
 
+    def chance(self, column: str) -> float:
+        """What a uniform guess gets in a loss or accuracy column."""
+        return 1 / CLASSES if column.endswith("accuracy") else uniform_guess_loss(self.config)
+
     def scored(self, column: str) -> FloatArray:
         """A loss or accuracy column as it is scored, (seeds, epochs): see `stats.scored`."""
         accuracy = column.endswith("accuracy")
-        worst = 1 / CLASSES if accuracy else uniform_guess_loss(self.config)
-        return stats.scored(self.curves(column), self.diverged, worst=worst, higher_is_better=accuracy)
+        return stats.scored(self.curves(column), self.diverged, worst=self.chance(column), higher_is_better=accuracy)
 
 
 def uniform_guess_loss(config: Config) -> float:

@@ -51,9 +51,12 @@ def default_target_loss(arm: Arm) -> float:
 
 
 def scores(arm: Arm, metric: Metric, target_loss: float) -> FloatArray:
-    """Each run's score, (seeds,): the last epoch's scored value, the area under the scored curve, or steps to a loss."""
+    """Each run's score, (seeds,): the last epoch's scored value, the area under the scored curve, or steps to a loss.
+
+    Whatever the metric, a diverged run scores as one that was at chance throughout.
+    """
     if metric.name == "loss_area":
-        return stats.area(arm.scored("loss"))
+        return stats.area(arm.scored("loss"), arm.diverged, worst=arm.chance("loss"))
     if metric.name == "steps_to_target":
         per_epoch = arm.config.training.steps_per_epoch
         return stats.steps_to_target(arm.scored("loss"), arm.diverged, target_loss, steps_per_epoch=per_epoch)

@@ -138,8 +138,8 @@ def scored(curves: FloatArray, diverged: BoolArray, *, worst: float, higher_is_b
     """Curves (seeds, epochs) as they are scored: nothing is worse than `worst`, and a diverged run is no better.
 
     `worst` is what a uniform guess gets. A diverged run (`diverged`, (seeds,)) has it from the epoch that it didn't
-    finish on, and at its last epoch in any case, so that divergence never pays. Losses are capped at it; accuracies
-    that really were lower stay.
+    finish on, and at its last epoch in any case: a score from the last epoch then never rewards divergence (`area` and
+    `steps_to_target` see to the whole curve). Losses are capped at it; accuracies that really were lower stay.
     """
     values = np.where(np.isnan(curves), worst, curves)
     if not higher_is_better:
@@ -148,16 +148,21 @@ def scored(curves: FloatArray, diverged: BoolArray, *, worst: float, higher_is_b
     return values
 
 
-def area(curves: FloatArray) -> FloatArray:
-    """Area under each scored curve, (seeds,): an epoch's mean is its area, in the curve's unit times epochs."""
-    total: FloatArray = np.asarray(curves).sum(axis=1)
+def area(curves: FloatArray, diverged: BoolArray, *, worst: float) -> FloatArray:
+    """Area under each scored curve (seeds, epochs) of epochs' means, (seeds,), in the curve's unit times epochs.
+
+    A mean stands for the whole of its epoch, so the sum is the area under the steps' own curve: nothing is interpolated.
+    A diverged run has `worst` on all its epochs, whatever came before.
+    """
+    total: FloatArray = np.where(diverged[:, None], worst, curves).sum(axis=1)
     return total
 
 
 def steps_to_target(curves: FloatArray, diverged: BoolArray, target: float, *, steps_per_epoch: int) -> FloatArray:
     """Steps until each scored loss curve (seeds, epochs) reaches `target`, (seeds,), interpolated between epochs' ends.
 
-    A run that never reaches it, or that diverged, counts its whole length.
+    An epoch's mean is known at its end, and counts from there. A run that never reaches the target, or that diverged,
+    counts its whole length.
     """
     steps = np.full(len(curves), float(curves.shape[1] * steps_per_epoch))
     for run, curve in enumerate(curves):

@@ -146,11 +146,25 @@ def test_divergence_never_pays(results: Path) -> None:
         store_run(results, "reckless", seed, [0.2, 0.1], status="diverged")
     for metric in METRICS:
         compared = comparison.compare(results, metric=metric)
-        if metric != "loss_area":
-            assert against(compared, "reckless").verdict == "hurts", metric
+        assert against(compared, "reckless").verdict == "hurts", metric
     assert against(compared, "reckless").divergence_p == pytest.approx(2 / 256)
     row = compared.table.iloc[1]
     assert row["loss"] == pytest.approx(0.1)  # uncapped, beside it
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+@pytest.mark.parametrize("losses", [[], [0.2], [0.2, 0.1], [0.2, 0.1, 0.05]])
+def test_a_diverged_run_scores_no_better_than_one_at_chance_throughout(metric: str, losses: list[float], results: Path) -> None:
+    chance = math.log(10)
+    for seed in range(2):
+        store_run(results, "none", seed, [chance] * 3)
+        store_run(results, "reckless", seed, losses, status="diverged")
+    compared = comparison.compare(results, metric=metric)
+    mean = against(compared, "reckless").mean
+    if metric.endswith("accuracy"):  # the stored run's accuracy is not chance's: it is held against 10% instead
+        assert compared.others[0].mean == pytest.approx(10)
+    else:
+        assert mean == pytest.approx(0)
 
 
 def test_losses_of_different_kinds_are_not_compared(results: Path) -> None:
@@ -216,12 +230,14 @@ def test_figures_can_be_recomputed_from_the_files(metric: str, eight: Path, tmp_
             return 100 * (0.1 if diverged else frame[metric].iloc[-1])
         column = "val_loss" if metric == "val_loss" else "loss"
         loss = frame[column].clip(upper=np.log(10)).fillna(np.log(10))
+        if diverged:
+            loss[:] = np.log(10)
         if metric == "loss_area":
             return float(loss.sum())
         if metric == "steps_to_target":
             reached = not diverged and loss.min() <= content["target_loss"]
             return float(4 * np.interp(-content["target_loss"], -loss, loss.index)) if reached else 12.0
-        return float(np.log(10) if diverged else loss.iloc[-1])
+        return float(loss.iloc[-1])
 
     folders = {arm["arm"]: [eight / arm["arm"] / f"seed-{seed}" for seed in range(8)] for arm in content["arms"]}
     table = pd.DataFrame({arm: [score(folder) for folder in runs] for arm, runs in folders.items()})
