@@ -19,6 +19,7 @@ from gradclip_cli.data import CLASSES
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.schema import Config
 from gradclip_cli.store import FINISHED, RunDirectory, runs
+from gradclip_cli.wording import counted
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
@@ -70,6 +71,13 @@ class Arm:
     def evaluation_split(self) -> str:
         """`test` or `holdout`."""
         return str(self.runs[0].metadata["evaluation_split"])
+
+    @property
+    def clipping_acted(self) -> bool:
+        """Whether clipping changed any gradient; a run that ended in its first epoch has no record, and counts as if it did."""
+        if self.config.clipping.mode == "none":
+            return False
+        return any(not len(run.metrics) or bool((run.metrics["clipped_fraction"] > 0).any()) for run in self.runs)
 
     def only(self, seeds: Iterable[int]) -> Arm:
         """The same arm with these of its seeds."""
@@ -134,16 +142,18 @@ def _read_run(directory: RunDirectory) -> StoredRun:
     return StoredRun(directory, directory.config(), metadata, directory.metrics())
 
 
+def other_differences(base: Arm, arm: Arm) -> list[tuple[str, Any, Any]]:
+    """Keys in which two arms differ besides clipping, name and seed, with both values."""
+    found = configs.differences(base.config, arm.config)
+    return [each for each in found if not each[0].startswith("clipping.") and each[0] not in ("name", "training.seed")]
+
+
 def differences(arms: Sequence[Arm]) -> list[str]:
     """What differs between the arms besides clipping, and within an arm besides the seed."""
     base = arms[0]
     told = []
     for arm in arms:
-        keys = [
-            f"{key} is {there}, not {here}"
-            for key, here, there in configs.differences(base.config, arm.config)
-            if not key.startswith("clipping.") and key not in ("name", "training.seed")
-        ]
+        keys = [f"{key} is {there}, not {here}" for key, here, there in other_differences(base, arm)]
         if keys:
             told.append(f"{arm.name} differs from {base.name} in more than clipping: {'; '.join(keys)}")
         for run in arm.runs[1:]:
@@ -178,7 +188,7 @@ def mixtures(arms: Sequence[Arm]) -> list[str]:
                 values.setdefault(of(run), []).append(f"{arm.name}/{run.directory.path.name}")
         values.pop(None, None)
         if len(values) > 1:
-            told = "; ".join(f"{value} ({len(places)} runs, such as {places[0]})" for value, places in values.items())
+            told = "; ".join(f"{value} ({counted(len(places), 'run')}, such as {places[0]})" for value, places in values.items())
             warnings.append(f"mixed {fact}: {told}")
     return warnings
 
@@ -195,18 +205,25 @@ class StepBins:
     """(B,) largest gradient norm of any run."""
     clipped: FloatArray
     """(seeds, B) share of clipped steps of each run."""
+    warnings: tuple[str, ...] = ()
+    """Runs whose `steps.csv` can't be read, with the reason; their rows hold NaN."""
 
 
 def step_bins(arm: Arm) -> StepBins:
-    """Bin an arm's `steps.csv`; where a run has none, its epoch columns stand in."""
+    """Bin an arm's `steps.csv`; where a run has none, its epoch columns stand in. One that can't be read is left out."""
     training = arm.config.training
     total = training.epochs * training.steps_per_epoch
     bins = min(BINS, total)
     middles = (np.arange(bins) + 0.5) * training.epochs / bins
     median, largest, clipped = np.full((3, len(arm.runs), bins), np.nan)
+    warnings = []
     for index, run in enumerate(arm.runs):
         if run.directory.steps_path.exists():
-            steps = run.directory.steps(["step", "grad_norm", "clipped"])
+            try:
+                steps = run.directory.steps(["step", "grad_norm", "clipped"])
+            except StoreError as error:
+                warnings.append(f"steps left out of the picture: {error}")
+                continue
             groups = steps.groupby((steps["step"] - 1) * bins // total)
             there = groups["step"].first().index
             median[index, there] = groups["grad_norm"].median()
@@ -218,4 +235,4 @@ def step_bins(arm: Arm) -> StepBins:
             median[index, known] = run.metrics["grad_norm_median"].to_numpy()[epochs]
             largest[index, known] = run.metrics["grad_norm_max"].to_numpy()[epochs]
             clipped[index, known] = run.metrics["clipped_fraction"].to_numpy()[epochs]
-    return StepBins(middles, median, np.fmax.reduce(largest), clipped)
+    return StepBins(middles, median, np.fmax.reduce(largest), clipped, tuple(warnings))

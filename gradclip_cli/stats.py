@@ -29,6 +29,7 @@ LEVEL = 1 - CONFIDENCE
 POWER = 0.8
 EXACT_SEEDS = 14
 RESAMPLES = 99_999
+ROUNDING = 1e-12  # share of the values' size below which a sum of them is rounding
 BLOCK = 10_000  # resamples drawn at a time, which bounds the memory for many seeds
 
 
@@ -59,6 +60,8 @@ def compare_pairs(differences: FloatArray, *, n_resamples: int = RESAMPLES, seed
         raise ValueError("paired differences must be finite, and at least one")
     means, flips = _subset_means(differences, n_resamples, seed)
     mean = float(differences.mean())
+    if abs(mean) <= ROUNDING * float(np.abs(differences).mean()):
+        mean = 0.0
     tail = math.floor(LEVEL / 2 * flips * (1 + 1e-12))
     low, high = (float(means[tail - 1]), float(means[-tail])) if tail else (-math.inf, math.inf)
     return PairedComparison(
@@ -96,7 +99,7 @@ def _means_of(differences: FloatArray, chosen: IntArray) -> FloatArray:
     chosen = chosen[chosen.any(axis=1)]
     sums = chosen @ differences
     # Sums that cancel exactly must not be told from zero by rounding.
-    sums[np.abs(sums) <= 1e-12 * np.abs(differences).sum()] = 0
+    sums[np.abs(sums) <= ROUNDING * np.abs(differences).sum()] = 0
     means: FloatArray = sums / chosen.sum(axis=1)
     return means
 
@@ -215,6 +218,14 @@ def mcnemar_p(one: BoolArray, other: BoolArray) -> float:
     if only_one + only_other == 0:
         return 1.0
     return share_p(only_one, only_one + only_other, 0.5)
+
+
+def deviation(differences: FloatArray) -> float:
+    """Standard deviation (n - 1) of differences (seeds,); infinite for one seed, 0 where they agree but for rounding."""
+    if len(differences) < 2:
+        return math.inf
+    spread = float(np.std(differences, ddof=1))
+    return spread if spread > 1e3 * ROUNDING * float(np.abs(differences).max()) else 0.0
 
 
 def power(effect: float, deviation: float, seeds: int, *, tests: int = 1) -> float:

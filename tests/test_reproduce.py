@@ -78,6 +78,7 @@ def test_all_supported_and_the_files_say_so(results: Path) -> None:
     assert [told[f"C{number}"] for number in range(1, 9)] == ["supported"] * 8
     content = json.loads((results / "claims.json").read_text(), parse_constant=pytest.fail)
     assert {claim["id"]: claim["verdict"] for claim in content["claims"]} == told
+    assert json.loads((results / "looks.json").read_text())["first_compared"] == dict.fromkeys(ARMS, SEEDS)
     page = (results / "report.md").read_text()
     for figure in ("comparison.png", "differences.png", "noise.png", "explosion.png"):
         assert f"({figure})" in page
