@@ -16,7 +16,7 @@ from gradclip_cli import arms as arm_room
 from gradclip_cli import plans, stats
 from gradclip_cli.arms import Arm, StepBins
 from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.metrics import METRICS, Metric, amount, default_target_loss, p_relation, scores, told, unit
+from gradclip_cli.metrics import METRICS, Metric, amount, default_target_loss, largest, p_relation, scores, told, unit
 from gradclip_cli.plans import Looks, Plan
 from gradclip_cli.wording import counted
 
@@ -131,7 +131,7 @@ def compare(
     compared = compare_arms(arms, baseline, metric=metric, target_loss=target_loss, effect=effect, margin=margin)
     ordered = [part.arm for part in compared.arms]
     earlier, unknown = plans.earlier_looks(results)
-    first = {**compared.first_compared, **earlier}
+    first = {**{arm.name: arm.seeds for arm in stored}, **earlier}
     return replace(
         compared,
         notes=(*compared.notes, *notes, *_added_seeds(ordered, first, plan)),
@@ -148,25 +148,23 @@ def with_gradients(compared: Comparison) -> Comparison:
 
 
 def _chosen(stored: Sequence[Arm], seeds: Seeds, plan: Plan | None) -> tuple[list[Arm], list[str]]:
-    """The arms with the seeds that count, and a note where a plan leaves some out."""
+    """The arms with the seeds that count, and a note where some are left out."""
     if seeds == "all" or (seeds is None and plan is None):
         return list(stored), []
     wanted = plan.seeds if seeds is None and plan else seeds or ()
     arms = [arm for whole in stored if (arm := whole.only(wanted)).runs]
     planned = f"that {plan.file} planned" if seeds is None and plan else "asked for"
+    hint = "--seeds all counts all that are stored"
     if not arms:
-        hint = "--seeds all counts all that are stored"
         raise ReportError(f"No run of these arms has a seed {planned} ({seed_list(wanted)}); {hint}.")
     left: dict[str, list[str]] = {}
     for arm in stored:
         if others := sorted(set(arm.seeds) - set(wanted)):
             left.setdefault(seed_list(others), []).append(arm.name)
-    if seeds is not None or not left:
+    if not left:
         return arms, []
-    told = "; ".join(f"{others} ({_named(names)})" for others, names in left.items())
-    return arms, [
-        f"Only the seeds {planned} count ({seed_list(wanted)}). Stored beside them: {told}; --seeds all counts these too."
-    ]
+    beside = "; ".join(f"{others} ({_named(names)})" for others, names in left.items())
+    return arms, [f"Only the seeds {planned} count ({seed_list(wanted)}). Stored beside them: {beside}; {hint}."]
 
 
 def _named(names: Sequence[str], most: int = MOST_NAMED) -> str:
@@ -367,7 +365,7 @@ def _report(arm: Arm, metric: Metric, target: float, against: AgainstBaseline | 
     values = scores(arm, metric, target) * metric.scale
     low, high = stats.mean_interval(values)
     if math.isfinite(low):  # few seeds know less than what is possible at all
-        low, high = max(low, 0.0), min(high, metric.most)
+        low, high = max(low, 0.0), min(high, largest(metric, arm))
     shares = stats.share_interval(int(arm.diverged.sum()), len(arm.runs))
     return ArmReport(arm, values.tolist(), float(values.mean()), low, high, shares, against)
 

@@ -30,15 +30,13 @@ class Metric:
     digits: int = 3
     effect: float = 0.05
     """The difference, as told, that planning asks about unless another is given."""
-    most: float = math.inf
-    """The largest value that is possible, as told; the least is 0."""
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("val_accuracy", "{split} accuracy", "points", True, 100, 1, 1.0, 100),
-        Metric("accuracy", "training accuracy", "points", True, 100, 1, 1.0, 100),
+        Metric("val_accuracy", "{split} accuracy", "points", True, 100, 1, 1.0),
+        Metric("accuracy", "training accuracy", "points", True, 100, 1, 1.0),
         Metric("val_loss", "{split} loss", "nats", False),
         Metric("loss", "training loss", "nats", False),
         Metric("loss_area", "area under the training-loss curve", NAT_EPOCHS, False, digits=2, effect=0.5),
@@ -91,6 +89,16 @@ def told_p(p: float) -> str:
 def p_relation(p: float) -> str:
     """A p-value for a sentence, such as p = 0.016 or p < 0.001."""
     return f"p {told_p(p)}" if p < 0.001 else f"p = {told_p(p)}"
+
+
+def largest(metric: Metric, arm: Arm) -> float:
+    """The largest score that is possible, as told; the least is 0."""
+    training = arm.config.training
+    if metric.name == "steps_to_target":
+        return training.epochs * training.steps_per_epoch
+    if metric.name == "loss_area":
+        return training.epochs * arm.chance("loss")
+    return metric.scale if metric.higher_is_better else arm.chance(metric.name)
 
 
 def scoring(metric: Metric, arm: Arm) -> str:

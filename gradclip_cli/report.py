@@ -49,7 +49,7 @@ FILES = (*FIGURES, "comparison.csv", "comparison.json", "comparison.md")
 def to_json(comparison: Comparison) -> str:
     """All figures as JSON, with a schema number; what is not finite is null."""
     rows = comparison.table.to_dict("records")
-    metric = {key: value for key, value in asdict(comparison.metric).items() if key not in ("effect", "most")}
+    metric = {key: value for key, value in asdict(comparison.metric).items() if key != "effect"}
     content = {
         "schema": SCHEMA,
         "metric": metric,

@@ -19,7 +19,7 @@ def decimals(value: float, digits: int, *, sign: bool = False) -> str:
     rounded = round(value, digits) + 0.0  # never minus zero
     if value and not rounded:
         places = 1 - math.floor(math.log10(abs(value)))
-        shown = f"{value:.{places}f}" if places <= MOST_PLACES else f"{value:.1e}"
+        shown = f"{value:.{places}f}".rstrip("0") if places <= MOST_PLACES else f"{value:.1e}"
     else:
         shown = f"{rounded:.{digits}f}"
     return f"{'+' if sign and value > 0 else ''}{shown}".replace("-", MINUS)

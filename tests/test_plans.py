@@ -52,7 +52,8 @@ def test_all_seeds_and_chosen_ones_count_only_when_asked_for(results: Path) -> N
     assert seeds_of(everything) == [list(range(6))] * 2
     assert [note for note in everything.notes if "better: seeds 4-5 are not among those that experiment.json planned" in note]
     assert seeds_of(comparison.compare(results, seeds=[0, 1])) == [[0, 1]] * 2
-    assert not comparison.compare(results, seeds=[0, 1]).notes
+    (note,) = comparison.compare(results, seeds=[0, 1]).notes
+    assert "Only the seeds asked for count (0-1). Stored beside them: 2-5 (better, none)" in note
 
 
 def test_the_best_ones_of_a_sweep_have_the_plan_one_folder_up(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +118,12 @@ def test_a_look_at_other_arms_keeps_what_is_on_record(results: Path) -> None:
     before = json.loads((results / "looks.json").read_text())["first_compared"]
     assert plans.record_look(results, comparison.compare(results, ["other"]).first_compared) is None
     assert json.loads((results / "looks.json").read_text())["first_compared"] == {**before, "other": [0, 1, 2, 3, 4]}
+
+
+def test_a_look_at_a_part_is_one_at_all_that_was_there(results: Path) -> None:
+    store_arms(results, range(6))
+    assert plans.record_look(results, comparison.compare(results, seeds=[0, 1]).first_compared) is None
+    assert not look(results).notes
 
 
 def test_looks_of_before_the_ledger_count(results: Path) -> None:
