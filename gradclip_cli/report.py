@@ -123,7 +123,7 @@ def verdict_rows(comparison: Comparison) -> list[list[str]]:
         else:
             row += ["", "", ""]
         verdict = _verdict(against) if against else "baseline" if report is comparison.baseline else "no shared seed"
-        rows.append([*row, f"{report.arm.diverged.mean():.0%}", verdict])
+        rows.append([*row, percent(float(report.arm.diverged.mean()), 0), verdict])
     return rows
 
 
@@ -168,9 +168,15 @@ def run_rows(comparison: Comparison) -> list[list[str]]:
     rows = []
     for row in comparison.table.to_dict("records"):
         results = [_with_deviation(row[column], row[f"{column}_std"]) for column in RESULT_COLUMNS]
-        norms = [f"{row[name]:,.0f}" if 100 <= row[name] < 1e6 else f"{row[name]:.3g}" for name in NORM_COLUMNS]
+        norms = [_norm(row[name]) for name in NORM_COLUMNS]
         rows.append([str(row["arm"]), str(row["runs"]), *results, *norms, percent(row["clipped_fraction"]), _status(row)])
     return rows
+
+
+def _norm(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
 
 
 def _with_deviation(mean: float, deviation: float) -> str:

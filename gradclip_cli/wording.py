@@ -25,10 +25,10 @@ def decimals(value: float, digits: int, *, sign: bool = False) -> str:
     return f"{'+' if sign and value > 0 else ''}{shown}".replace("-", MINUS)
 
 
-def percent(share: float) -> str:
-    """A share with one decimal, such as 38.3%; none and all only where they are meant; a dash where it is not known."""
+def percent(share: float, digits: int = 1) -> str:
+    """A share such as 38.3%; none and all only where they are meant; a dash where it is not known."""
     if math.isnan(share):
         return "-"
-    if 0.9995 <= share < 1:
-        return ">99.9%"
-    return f"{decimals(100 * share, 1)}%"
+    if share < 1 <= round(share, digits + 2):
+        return f">{100 - 10**-digits:.{digits}f}%"
+    return f"{decimals(100 * share, digits)}%"

@@ -213,6 +213,7 @@ def test_a_diverged_run_is_compared_and_drawn(losses: list[float], stored: Path,
 def test_an_arm_of_nothing_but_early_divergence(results: Path, tmp_path: Path) -> None:
     store_run(results, "none", 0, [], status="diverged")
     report.write(comparison.compare(results), tmp_path)
+    assert report.run_rows(comparison.compare(results)) == [["none", "1", *["-"] * 7, "diverged"]]
 
 
 def test_out_folder_that_cannot_be_written(stored: Path, tmp_path: Path) -> None:

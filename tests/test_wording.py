@@ -38,6 +38,7 @@ def test_decimals(value: float, digits: int, told: str) -> None:
 def test_shares_are_none_and_all_only_where_meant() -> None:
     shares = [0, 1e-6, 0.383, 0.99999, 1, math.nan]
     assert [percent(share) for share in shares] == ["0.0%", "0.0001%", "38.3%", ">99.9%", "100.0%", "-"]
+    assert [percent(share, 0) for share in (0, 0.0033, 0.97, 0.998, 1)] == ["0%", "0.33%", "97%", ">99%", "100%"]
 
 
 def test_plurals() -> None:

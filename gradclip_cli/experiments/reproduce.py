@@ -64,7 +64,7 @@ class Reproduction:
     @property
     def notes(self) -> list[str]:
         """What a reader of the accuracies must know: seeds added later, mixed versions, runs left out."""
-        return [*self.accuracy.notes, *self.accuracy.warnings]
+        return list(dict.fromkeys([*self.accuracy.notes, *self.accuracy.warnings, *self.explosion.warnings]))
 
     def to_json(self) -> str:
         """Claims, noise floor and sensitivity analysis, with a schema number; what is not finite is null."""
@@ -144,14 +144,19 @@ def _require_all(arms: Mapping[str, Arm], seeds: Sequence[int], warnings: Sequen
         raise ReportError("; ".join([*missing, *warnings]) + f". {hint}")
 
 
-def write_reproduction(reproduction: Reproduction, results: Path) -> None:
-    """Write `report.md`, `claims.json`, the comparison of the article's arms, and the figures."""
+def write_reproduction(reproduction: Reproduction, results: Path) -> Reproduction:
+    """Write `report.md`, `claims.json`, the comparison of the article's arms, and the figures.
+
+    Returns the reproduction as it was drawn: steps that could not be read are among its notes.
+    """
     from gradclip_cli import plots
 
+    accuracy, explosion = (comparison.with_gradients(each) for each in (reproduction.accuracy, reproduction.explosion))
+    reproduction = replace(reproduction, accuracy=accuracy, explosion=explosion)
     report.write(reproduction.accuracy, results)
     plans.record_look(results, reproduction.looks)
-    explosion = plots.comparison_figure(report.panels(reproduction.explosion))
-    plots.save(explosion, [results / "explosion.png", results / "explosion.svg"])
+    exploding = plots.comparison_figure(report.panels(reproduction.explosion))
+    plots.save(exploding, [results / "explosion.png", results / "explosion.svg"])
     axis, rows = report.difference_axis(reproduction.noise), report.difference_rows(reproduction.noise)
     plots.save(plots.differences_figure(axis, rows), [results / "noise.png", results / "noise.svg"])
     if reproduction.agreement:
@@ -159,6 +164,7 @@ def write_reproduction(reproduction: Reproduction, results: Path) -> None:
         plots.save(frameworks, [results / "frameworks.png", results / "frameworks.svg"])
     write_atomically(results / "claims.json", reproduction.to_json())
     write_atomically(results / "report.md", to_markdown(reproduction))
+    return reproduction
 
 
 def to_markdown(reproduction: Reproduction) -> str:
