@@ -291,16 +291,6 @@ class RunDirectory:
             raise StoreError(f"{self.steps_path}: a step is neither clipped (1) nor not (0)")
         return frame
 
-    def check_steps(self) -> None:
-        """Prove that `steps.csv` is as the run wrote it; older runs kept no SHA-256 of it, so there it is read.
-
-        Raises StoreError where it is missing, cut short or altered.
-        """
-        if self.metadata().get("steps_sha256"):
-            self.count_steps()
-        else:
-            self.steps()
-
     def steps_in_pieces(self, rows: int) -> Iterator[pd.DataFrame]:
         """Read `steps.csv` some rows at a time, however long it is. Raises StoreError where it is missing or broken."""
         import pandas as pd

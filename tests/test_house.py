@@ -60,6 +60,8 @@ FLOORS = {
     "clipping": 0,
     "files": 0,
     "safe_text": 0,
+    "wording": 0,
+    "plans": 1,
     "errors": 0,
     "": 0,
 }

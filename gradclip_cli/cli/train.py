@@ -135,7 +135,7 @@ def reproduce(
     _require_none_failed(_train(context, planned, data_dir), then=", then reports")
     reproduction = experiment.answer_claims(chosen, folder)
     reproduction = experiment.held_against(reproduction, against) if against else reproduction
-    experiment.write_reproduction(reproduction, folder)
+    reproduction = experiment.write_reproduction(reproduction, folder)
     if as_json:
         click.echo(reproduction.to_json(), nl=False)
         return
@@ -215,6 +215,7 @@ def _print_sweep(result: SweepResult) -> None:
         columns, rows = report.verdict_columns(result.best.metric), report.verdict_rows(result.best)
         without = ["seeds", "p", "won", "diverged", columns[2]] if console.width < WIDE else []
         console.print(simple_table(columns, rows, texts=["arm", "verdict"], without=without))
+        console.print(report.verdict_caption(result.best), style="dim", markup=False)
     for sentence in [*(result.best.sentences if result.best else []), experiment.scope(result)]:
         console.print(f"\n{sentence}", markup=False)
 
