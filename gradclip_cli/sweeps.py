@@ -30,6 +30,7 @@ from pydantic import ValidationError
 
 from gradclip_cli import config as configs
 from gradclip_cli.errors import ConfigError
+from gradclip_cli.overrides import Override, laid_over, together, written
 from gradclip_cli.schema import ARM_NAME, LONGEST_NAME, Config
 from gradclip_cli.yaml_tree import Tree, merge
 
@@ -343,20 +344,11 @@ def _not_distinct(cells: Sequence[Config]) -> list[str]:
 
 
 def _with(base: Tree, chosen: Mapping[str, _Value]) -> Tree:
-    """Lay a cell's values over the base; `clipping` replaces it whole.
-
-    Sections come first, then what chooses their kind, then their other keys: so none of them is lost.
-    """
-    kinds = [f"{section}.{choice}" for section, choice in configs.CHOICES.items()]
-    for key in sorted(chosen, key=lambda key: (key.count("."), key not in kinds)):
-        value = chosen[key].tree
-        leaf = value
-        for part in reversed(key.split(".")):
-            leaf = Tree({part: Tree(leaf.value, leaf.place, value.key_place)}, value.place, value.key_place)
-        if key == CLIPPING:
-            base = Tree({name: child for name, child in base.value.items() if name != key}, base.place, base.key_place)
-        base = merge(base, leaf, configs.CHOICES)
-    return base
+    """Lay a cell's values over the base; `clipping` replaces it whole."""
+    overrides = [Override(key, value.tree, value.tree.key_place) for key, value in chosen.items()]
+    if CLIPPING in chosen:
+        base = Tree({name: child for name, child in base.value.items() if name != CLIPPING}, base.place, base.key_place)
+    return laid_over(base, together(overrides))
 
 
 def _arm_name(config: Config, chosen: Mapping[str, _Value]) -> str:
@@ -392,4 +384,4 @@ def _plain_label(plain: Any) -> str:
         return short if float(short) == plain else repr(plain)
     if isinstance(plain, list):
         return ",".join(map(_plain_label, plain))
-    return configs.told_in_name(plain) if plain is None or isinstance(plain, bool | int | str) else str(plain)
+    return written(plain) if plain is None or isinstance(plain, bool | int | str) else str(plain)

@@ -52,6 +52,8 @@ FLOORS = {
     "health": 1,
     "store": 1,
     "config": 1,
+    "mistakes": 1,
+    "overrides": 1,
     "frameworks": 1,
     "schema": 0,
     "yaml_tree": 0,
@@ -74,6 +76,9 @@ NEIGHBOURS = {
     ("files", "errors"),
     ("experiments.reproduce", "experiments.agreement"),
     ("config", "frameworks"),
+    ("config", "mistakes"),
+    ("config", "overrides"),
+    ("errors", "safe_text"),
 }
 
 
