@@ -115,8 +115,11 @@ def read(name: str, settings: Sequence[str] = ()) -> Loaded:
         raise ConfigError([*problems, *mistakes])
     overrides = together(given)
     config = validated(laid_over(base, overrides))
+    base_name = config.name
     if "name" not in overrides.value:
         config = config.model_copy(update={"name": name_with(config.name, base, overrides)})
+    if len(config.name) > LONGEST_NAME:
+        raise ConfigError([f"--set: so many overrides make the arm's name too long; give it one with --set name={base_name}-2"])
     return Loaded(config, tuple(resets(base, overrides, config)))
 
 
@@ -219,7 +222,7 @@ def _told(one: Config, other: Config) -> str:
 def name_with(name: str, base: Tree, overrides: Tree) -> str:
     """A name with the overrides that change what is trained, so that no result is taken for another's.
 
-    An override that another one already implies, or the base, changes nothing. Raises ConfigError for a name too long.
+    An override that the base already says, or another one implies, changes nothing.
     """
     whole = _valid(laid_over(base, overrides))
     counting = sorted(
@@ -228,8 +231,6 @@ def name_with(name: str, base: Tree, overrides: Tree) -> str:
         if key != "training.seed" and (whole is None or _valid(laid_over(base, without(overrides, key))) != whole)
     )
     suffix = "".join(f"+{key}={written(value)}" for key, value in counting)
-    if len(name + suffix) > LONGEST_NAME:
-        raise ConfigError([f"--set: so many overrides make the arm's name too long; give it one with --set name={name}-2"])
     return name + re.sub(r"[^A-Za-z0-9._+=,-]", "_", suffix)
 
 
