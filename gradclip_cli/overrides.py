@@ -87,7 +87,7 @@ def contradictions(overrides: Sequence[Override]) -> list[str]:
 
 def _same(one: Tree, other: Tree) -> bool:
     # To Python 1 is True.
-    return bool(one.value == other.value) and isinstance(one.value, bool) == isinstance(other.value, bool)
+    return bool(one.plain() == other.plain()) and isinstance(one.value, bool) == isinstance(other.value, bool)
 
 
 def together(overrides: Sequence[Override]) -> Tree:
@@ -118,11 +118,13 @@ def resets(base: Tree, overrides: Tree, config: Config) -> list[str]:
     sentences = []
     for section, choice in CHOICES.items():
         below, above = base.value.get(section), overrides.value.get(section)
-        if below is None or above is None or choice.key not in above.value:
+        if not (below and above and isinstance(below.value, dict) and {choice.key} <= below.value.keys() & above.value.keys()):
             continue
         old, new = below.value[choice.key].value, above.value[choice.key].value
         usual = _defaults(section, old)
-        for key, value in leaves(below) if old != new else ():
+        if old == new or set(_defaults(section, new)) == {choice.key}:
+            continue  # The same again, or one that has nothing to set, as no clipping has.
+        for key, value in leaves(below):
             path, was = f"{section}.{key}", value.plain()
             if key == choice.key or path in said:
                 continue
@@ -138,7 +140,7 @@ def resets(base: Tree, overrides: Tree, config: Config) -> list[str]:
 
 
 def _defaults(section: str, chosen: Any) -> dict[str, Any]:
-    kind = KINDS[section].get(chosen) if section in KINDS else None
+    kind = KINDS.get(section, {}).get(str(chosen))
     return {key: field.default for key, field in kind.model_fields.items()} if kind else {}
 
 

@@ -203,6 +203,8 @@ def test_the_same_override_twice_is_one() -> None:
     once = config.load("none", ["training.epochs=2"])
     assert config.load("none", ["training.epochs=2", "training.epochs=2"]) == once
     assert config.load("none", ["training={epochs: 2}", "training.epochs=2"]) == once
+    stacked = config.load("none", ["model={units: [3, 2]}", "model.units=[3, 2]"])
+    assert (stacked.model.units, stacked.name) == ([3, 2], "none+model.units=3,2")
 
 
 def test_an_empty_mapping_says_that_there_is_nothing() -> None:
@@ -231,7 +233,14 @@ def test_what_a_changed_choice_resets_is_told(write_config: Writer) -> None:
     for settings in ([], ["optimizer.name=sgd"], ["training.epochs=3"], ["clipping={mode: clipnorm, threshold: 3}"]):
         assert config.read("none", settings).resets == ()
     assert config.read("adam/none").resets == ()
+    assert config.read("clipvalue", ["clipping={mode: none}"]).resets == ()  # has nothing to set
     assert config.read("none", ["optimizer.name=adam"]).config == config.load("none", ["optimizer.name=adam"])
+
+
+def test_an_override_mends_what_the_file_gets_wrong(write_config: Writer) -> None:
+    for text in ("clipping: clipnorm", "clipping: {mode: [a]}", "clipping: {mode: clipnrom}", "clipping:"):
+        chosen = config.read(str(write_config(text)), ["clipping={mode: agc}"])
+        assert (chosen.config.clipping.mode, chosen.resets) == ("agc", ())
 
 
 def test_stored_config_is_read_back_the_same(tmp_path: Path) -> None:

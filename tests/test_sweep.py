@@ -330,11 +330,11 @@ def test_the_report_says_what_was_trained_near_the_top(done: tuple[Result, Path]
     page = (done[1] / "report.md").read_text()
     top = page.partition("## ")[0]
     for fact in (
-        "| model | simple_rnn, units 4, linear |",
+        "- model: simple_rnn, units 4, linear\n",
         "fashion_mnist, subset sample, batch size 32, holdout 500",
         "epochs 2, steps per epoch 5",
         "sgd, learning rate swept",
-        "| clipping | swept |",
+        "- clipping: swept\n",
         "clipping: none, clipnorm 1; learning rate: 0.003, 0.01, 10",
         "0-1 for the grid, 2-4 fresh for the comparison",
         "engine.jit false",

@@ -367,8 +367,8 @@ def to_markdown(result: Result) -> str:
     arms, seeds = counted(len(result.sweep.cells), "arm"), counted(len(result.sweep.seeds), "seed")
     parts = [
         f"# {result.sweep.name}: {arms}, {seeds} each",
-        report.markdown_table(["", "trained"], [list(row) for row in facts(result.sweep).items()]),
-        *[f"{reset}." for reset in result.sweep.resets],
+        "\n".join(f"- {subject}: {text}" for subject, text in facts(result.sweep).items()),
+        *[f"Mind that {reset}." for reset in result.sweep.resets],
         f"![Mean {result.split} accuracy by {axis} and row, with the share of runs that diverged]({result.sweep.name}.png)",
         f"## The best {axis} of each row",
         report.markdown_table(best_columns(), best_rows(result)),
