@@ -43,6 +43,7 @@ CLAIMS = {
     "C7": "The output layer may take a wider threshold than the hidden layers.",
     "C8": "Exploding gradients can be spotted while training.",
 }
+PRIMARY = ("C2", "C3", "C4", "C5")
 RULES = {
     "C1": "Supported where no applied gradient of any step of any clipped run exceeds its threshold, measured as the rule "
     "measures it (by element, by variable, or jointly), by more than float32 rounding of a norm can explain: a share of "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradclip_cli.safe_text import for_terminal
+
 
 class GradclipError(Exception):
     """A failure that gradclip can explain. The message says what was wrong, where, and what to do next."""
@@ -12,13 +14,13 @@ class GradclipError(Exception):
 
 
 class ConfigError(GradclipError):
-    """One or more mistakes in a config, an override or a seed list; `problems` holds one line each."""
+    """One or more mistakes in a config, an override or a seed list; `problems` holds one line each, whatever it quotes."""
 
     exit_code = 2
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+        self.problems = tuple(map(for_terminal, problems))
+        super().__init__("\n".join(self.problems))
 
 
 class DatasetError(GradclipError):

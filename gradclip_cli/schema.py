@@ -15,6 +15,17 @@ LONGEST_NAME = 200
 SAMPLES = {"full": 60_000, "sample": 5_000}
 SIDE = 28  # pixels of an image
 
+# The most of everything: far beyond any use, and small enough that counts times sizes stay within memory and 64 bits.
+MOST_SEED = 2**32 - 1
+"""The largest seed: what NumPy, Keras and PyTorch all take, and every reader of JSON and of tables reads exactly."""
+MOST_EPOCHS = 1_000_000
+MOST_STEPS = 100_000_000
+"""The most steps of a run, epochs times steps_per_epoch: `steps.csv` holds a row of each, some 20 GB for so many."""
+MOST_UNITS = 4096
+MOST_LAYERS = 100
+MOST_ITERATIONS = 1000
+MOST_BUFFERED = 1_000_000
+
 
 class Section(BaseModel):
     """A part of a config: unknown keys, wrong types, NaN and infinities are mistakes; nothing changes afterwards."""
@@ -22,7 +33,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-Count = Annotated[int, Field(ge=1)]
+Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -64,8 +75,12 @@ class Data(Section):
         default=1, description="Side of the squares of pixels that are averaged: 2 gives 14x14 images, 4 gives 7x7."
     )
     scale: Positive = Field(default=255.0, description="Pixels (0 to 255) are divided by this.")
-    batch_size: Count = Field(default=32, description="Samples in a batch, one batch a step.")
-    shuffle_buffer: Count = Field(default=5000, description="Samples that the shuffle draws from; 1 keeps the dataset's order.")
+    batch_size: Annotated[int, Field(ge=1, le=SAMPLES["full"])] = Field(
+        default=32, description="Samples in a batch, one batch a step."
+    )
+    shuffle_buffer: Annotated[int, Field(ge=1, le=MOST_BUFFERED)] = Field(
+        default=5000, description="Samples that the shuffle draws from; 1 keeps the dataset's order."
+    )
     holdout: Annotated[int, Field(ge=0)] = Field(
         default=0,
         description="Training images at the end kept for evaluation in place of the test set; 0 evaluates on the test set.",
@@ -102,7 +117,7 @@ class Model(Section):
         default="lstm", description="Recurrent layers, before the output layer of 10 classes."
     )
     units: Annotated[
-        Annotated[Count, Tag("one")] | Annotated[list[Count], Field(min_length=1), Tag("stack")],
+        Annotated[Units, Tag("one")] | Annotated[list[Units], Field(min_length=1, max_length=MOST_LAYERS), Tag("stack")],
         Discriminator(lambda units: "stack" if isinstance(units, list) else "one"),
     ] = Field(default=10, description="Units of the recurrent layer; a list, such as [32, 16], stacks layers.")
     activation: Literal["tanh", "relu", "sigmoid", "linear"] = Field(
@@ -261,12 +276,22 @@ class AutoClip(ClippingRule):
 class Training(Section):
     """How long, and from which seed."""
 
-    epochs: Count = Field(default=10, description="Epochs; an evaluation and a row of metrics.csv follow each.")
-    steps_per_epoch: Count = Field(default=500, description="Optimizer updates in an epoch.")
-    seed: Annotated[int, Field(ge=0)] = Field(
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = Field(
+        default=10, description="Epochs; an evaluation and a row of metrics.csv follow each."
+    )
+    steps_per_epoch: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
+        default=500, description=f"Optimizer updates in an epoch; in all epochs together at most {MOST_STEPS:,}."
+    )
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = Field(
         default=0,
         description="Seed of initial weights and batches; arms with the same seed start alike and see the same batches.",
     )
+
+    @model_validator(mode="after")
+    def _end_some_day(self) -> Training:
+        if self.epochs * self.steps_per_epoch > MOST_STEPS:
+            raise ValueError(f"epochs times steps_per_epoch must be at most {MOST_STEPS:,}: each is a row of steps.csv")
+        return self
 
 
 class Optimizer(Section):
@@ -309,9 +334,9 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     "muon_a": (float, "First coefficient of the Newton-Schulz iteration."),
     "muon_b": (float, "Second coefficient of the Newton-Schulz iteration."),
     "muon_c": (float, "Third coefficient of the Newton-Schulz iteration."),
-    "ns_steps": (Count, "Newton-Schulz iterations a step."),
+    "ns_steps": (Annotated[int, Field(ge=1, le=MOST_ITERATIONS)], "Newton-Schulz iterations a step."),
     "rms_rate": (Positive, "Scale of an update's root mean square."),
-    "warmup_steps": (Annotated[int, Field(ge=0)], "Steps over which the learning rate rises."),
+    "warmup_steps": (Annotated[int, Field(ge=0, le=MOST_STEPS)], "Steps over which the learning rate rises."),
 }
 
 _ADAM = {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
@@ -369,6 +394,11 @@ Clipping = Unclipped | ClipValue | ClipNorm | GlobalClipNorm | Normalize | Adapt
 CLIPPING_SECTIONS: dict[str, type[ClippingRule]] = {
     section.model_fields["mode"].default: section for section in get_args(Clipping)
 }
+
+KINDS: Mapping[str, Mapping[str, type[Section]]] = {"optimizer": OPTIMIZER_SECTIONS, "clipping": CLIPPING_SECTIONS}
+"""The sections of which there are several kinds, by what selects one."""
+CHOSEN_BY = {"optimizer": "name", "clipping": "mode"}
+"""The key that selects it."""
 
 
 class Config(Section):

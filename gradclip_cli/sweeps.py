@@ -7,11 +7,12 @@ grid:
   clipping: [{mode: none}, {mode: clipnorm, threshold: 1}]
 seeds: 5                                          # as --seeds takes them
 fresh_seeds: 10                                   # further seeds, for the comparison at each row's best; 0 for none
-name: mine                                        # else the file's own
+name: mine                                        # the folder of its runs is named after it; else the file's own
 ```
 
 The values of a `clipping` axis replace the base's rule whole. Where two axes speak of one section, the more special one wins,
-whatever their order: `optimizer.name` chooses the optimizer, then `optimizer.learning_rate` sets its rate.
+whatever their order: `optimizer.name` chooses the optimizer, then `optimizer.learning_rate` sets its rate. `--set` lays further
+overrides over the base; they hold in every cell.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from pydantic import ValidationError
 
 from gradclip_cli import config as configs
 from gradclip_cli.errors import ConfigError
-from gradclip_cli.schema import ARM_NAME, LONGEST_NAME, Config
-from gradclip_cli.yaml_tree import Tree, merge
+from gradclip_cli.overrides import Override, contradictions, laid_over, read_settings, resets, together, written
+from gradclip_cli.schema import ARM_NAME, LONGEST_NAME, MOST_SEED, Config
+from gradclip_cli.yaml_tree import Tree, shortened
 
 KEYS = ("base", "grid", "seeds", "fresh_seeds", "name")
 MOST_RUNS = 10_000
@@ -40,7 +42,7 @@ CLIPPING = "clipping"
 FRESH_SEEDS = 10
 SEEDS = 5
 REFUSED = {
-    "name": "the arms' names are made from the grid",
+    "name": "the arms' names are made from the grid and the base's name",
     "extends": "put it into the base",
     "training.seed": "seeds stand in `seeds`",
     "data.holdout": "put it into the base: cells are only comparable on the same images",
@@ -83,6 +85,8 @@ class Sweep:
     seeds: tuple[int, ...]
     fresh_seeds: tuple[int, ...]
     """Seeds that the grid is not trained with; none where nothing is held out to choose on, or there is but one row."""
+    resets: tuple[str, ...] = ()
+    """What another choice in some cell resets of what the base says: a sentence for each key."""
 
     @property
     def configs(self) -> list[Config]:
@@ -129,23 +133,26 @@ def _column_axis(keys: Sequence[str]) -> int:
 def find(name: str) -> Path:
     """The file that `name` means: a path, else a shipped sweep's name. Raises ConfigError."""
     path = Path(name)
-    if path.is_file():
+    if configs.is_file(path):
         return path
     if name.removesuffix(".yaml") in configs.shipped_sweeps():
         return configs.shipped_directory() / configs.SWEEPS / f"{name.removesuffix('.yaml')}.yaml"
+    if configs.exists(path):
+        return path  # a folder or a pipe, which reading tells
     if configs.find(name):
         raise ConfigError([f"{name} is a config, not a sweep: train it with gradclip run {name}, or name it as a sweep's base"])
-    beside = {file.stem: str(file) for file in path.parent.glob("*.yaml")}
+    beside = {file.stem: str(file) for file in path.parent.glob("*.yaml")} if configs.exists(path.parent) else {}
     known = beside | {shipped: shipped for shipped in configs.shipped_sweeps()}
-    near = difflib.get_close_matches(path.stem, known, n=1)
+    near = difflib.get_close_matches(path.stem[:LONGEST_NAME], known, n=1)
     hint = f"; did you mean '{known[near[0]]}'?" if near else "."
-    raise ConfigError([f"{name}: no such sweep{hint} Shipped with gradclip: {', '.join(configs.shipped_sweeps())}"])
+    raise ConfigError([f"{shortened(name)}: no such sweep{hint} Shipped with gradclip: {', '.join(configs.shipped_sweeps())}"])
 
 
-def load(name: str, *, most_runs: int = MOST_RUNS) -> Sweep:
-    """Load the sweep that `name` means.
+def load(name: str, settings: Sequence[str] = (), *, most_runs: int = MOST_RUNS) -> Sweep:
+    """Load the sweep that `name` means, with `--set` overrides (`key.path=value`) laid over its base.
 
-    Raises ConfigError with every mistake and its place, or, before the grid is expanded, for over `most_runs` runs.
+    Those that change what is trained become part of the sweep's name. Raises ConfigError with every mistake and its place, or,
+    before the grid is expanded, for over `most_runs` runs.
     """
     path = find(name)
     tree, problems = configs.read_tree(path)
@@ -170,20 +177,43 @@ def load(name: str, *, most_runs: int = MOST_RUNS) -> Sweep:
     fresh = part("fresh_seeds", _fresh_seeds, FRESH_SEEDS)
     no_axes: dict[str, list[_Value]] = {}
     axes = part("grid", _axes, no_axes)
+    overrides, mistakes = read_settings(settings)
+    problems += mistakes or [problem for override in overrides for problem in _no_place(override, axes)]
     if problems:
         raise ConfigError(problems)
     _require_few(path, axes, len(seeds), most_runs)
-    cells = _cells(_base(given["base"], path, sweep_name), axes, path)
+    base = _base(given["base"], path)
+    sweep_name = configs.name_with(sweep_name, base, together(overrides))
+    if len(sweep_name) > LONGEST_NAME:
+        raise ConfigError(["--set: so many make the sweep's name too long; write them into a sweep's file of its own"])
+    cells, sentences = _cells(base, axes, overrides, path)
     if not _comparable(cells, axes):
         fresh = 0
+    if (last := max(seeds) + fresh) > MOST_SEED:
+        raise ConfigError([f"{given['seeds'].place}: seeds: leave no {fresh} fresh seeds up to {MOST_SEED:,}"])
     labelled = tuple(_labelled(key, values) for key, values in axes.items())
-    return Sweep(sweep_name, labelled, cells, tuple(seeds), tuple(range(max(seeds) + 1, max(seeds) + 1 + fresh)))
+    return Sweep(sweep_name, labelled, cells, tuple(seeds), tuple(range(max(seeds) + 1, last + 1)), sentences)
+
+
+def _no_place(override: Override, axes: Mapping[str, Sequence[_Value]]) -> list[str]:
+    """Why an override of the base can't hold beside the grid."""
+    for key, _ in override.leaves:
+        if key in REFUSED and key not in ("extends", "data.holdout"):
+            return [f"{override.place}: {REFUSED[key]}"]
+    for axis, values in axes.items():
+        whole = axis == CLIPPING and override.key.partition(".")[0] == CLIPPING
+        if whole or any(contradictions([override, Override(axis, value.tree, value.tree.place)]) for value in values):
+            place = values[0].tree.key_place
+            return [
+                f"{override.place} contradicts the grid, which sweeps over {axis} ({place}); leave it out, or change the grid"
+            ]
+    return []
 
 
 def _unknown(key: str, child: Tree) -> str:
     near = difflib.get_close_matches(key, KEYS, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else f"; known here: {', '.join(KEYS)}"
-    return f"{child.key_place}: unknown key '{key}' in the sweep{hint}"
+    return f"{child.key_place}: unknown key '{shortened(key)}' in the sweep{hint}"
 
 
 def _require_few(path: Path, axes: Mapping[str, Sequence[_Value]], seeds: int, most_runs: int) -> None:
@@ -270,6 +300,8 @@ def _name(given: Tree) -> str:
 
 
 def _name_problem(name: str) -> str:
+    if len(name) > LONGEST_NAME:
+        return f"at most {LONGEST_NAME} letters, since it names a folder"
     if re.fullmatch(ARM_NAME, name):
         return ""
     return f"letters, digits and . _ + = , - only, the first a letter or digit, since it names a folder, not {name!r}"
@@ -293,8 +325,8 @@ def _fresh_seeds(given: Tree) -> int:
     return count
 
 
-def _base(base: Tree, path: Path, name: str) -> Tree:
-    """The base config as a complete tree. Raises ConfigError."""
+def _base(base: Tree, path: Path) -> Tree:
+    """The base config as a complete tree, with its own name. Raises ConfigError."""
     named = isinstance(base.value, str)
     if named:
         base = Tree({"extends": base}, base.place, base.key_place)
@@ -304,25 +336,34 @@ def _base(base: Tree, path: Path, name: str) -> Tree:
     if problems:
         told = f"{base.place}: "
         raise ConfigError([problem.replace(f"{told}extends '", f"{told}base is '") if named else problem for problem in problems])
-    return merge(tree, Tree({"name": Tree(name, base.place, base.key_place)}, base.place, base.key_place))
+    return Tree({"name": Tree("base", base.place, base.key_place), **tree.value}, tree.place, tree.key_place)
 
 
-def _cells(base: Tree, axes: Mapping[str, Sequence[_Value]], path: Path) -> tuple[Cell, ...]:
+def _cells(
+    base: Tree, axes: Mapping[str, Sequence[_Value]], settings: Sequence[Override], path: Path
+) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
+    """A cell for each combination of the axes' values, and what choices reset in them."""
     cells: list[Cell] = []
     problems: dict[str, None] = {}
+    sentences: dict[str, None] = {}
+    if CLIPPING in axes:  # whose values are whole rules
+        base = Tree({key: child for key, child in base.value.items() if key != CLIPPING}, base.place, base.key_place)
     for places in itertools.product(*(range(len(values)) for values in axes.values())):
         chosen = {key: values[place] for (key, values), place in zip(axes.items(), places, strict=True)}
         try:
-            config = configs.validated(_with(base, chosen))
+            axis_values = [Override(key, value.tree, value.tree.key_place) for key, value in chosen.items()]
+            overrides = together([*settings, *axis_values])
+            config = configs.validated(laid_over(base, overrides))
         except ConfigError as error:
             problems |= dict.fromkeys(error.problems)
             continue
+        sentences |= dict.fromkeys(resets(base, overrides, config))
         cells.append(Cell(config.model_copy(update={"name": _arm_name(config, chosen)}), places))
     if problems:
         raise ConfigError(list(problems))
     if told := _not_distinct([cell.config for cell in cells]):
         raise ConfigError([f"{path}: {problem}" for problem in told])
-    return tuple(cells)
+    return tuple(cells), tuple(sentences)
 
 
 def _not_distinct(cells: Sequence[Config]) -> list[str]:
@@ -340,23 +381,6 @@ def _not_distinct(cells: Sequence[Config]) -> list[str]:
     if len({config.data.holdout for config in cells}) > 1:
         return [f"data.holdout differs between the cells; {REFUSED['data.holdout']}"]
     return []
-
-
-def _with(base: Tree, chosen: Mapping[str, _Value]) -> Tree:
-    """Lay a cell's values over the base; `clipping` replaces it whole.
-
-    Sections come first, then what chooses their kind, then their other keys: so none of them is lost.
-    """
-    kinds = [f"{section}.{choice}" for section, choice in configs.CHOICES.items()]
-    for key in sorted(chosen, key=lambda key: (key.count("."), key not in kinds)):
-        value = chosen[key].tree
-        leaf = value
-        for part in reversed(key.split(".")):
-            leaf = Tree({part: Tree(leaf.value, leaf.place, value.key_place)}, value.place, value.key_place)
-        if key == CLIPPING:
-            base = Tree({name: child for name, child in base.value.items() if name != key}, base.place, base.key_place)
-        base = merge(base, leaf, configs.CHOICES)
-    return base
 
 
 def _arm_name(config: Config, chosen: Mapping[str, _Value]) -> str:
@@ -392,4 +416,4 @@ def _plain_label(plain: Any) -> str:
         return short if float(short) == plain else repr(plain)
     if isinstance(plain, list):
         return ",".join(map(_plain_label, plain))
-    return configs.told_in_name(plain) if plain is None or isinstance(plain, bool | int | str) else str(plain)
+    return written(plain) if plain is None or isinstance(plain, bool | int | str) else str(plain)

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 NODE_LIMIT = 10_000
+DEPTH_LIMIT = 50
+LONGEST_NUMBER = 100
+"""Letters of a scalar that is no text, such as a number; longer ones take Python very long to read."""
+LONGEST_SHOWN = 80
+_STANDARD = "tag:yaml.org,2002:"
+_PLAIN = ("null", "bool", "int", "float", "timestamp", "str")
+
+
+def shortened(text: str) -> str:
+    """A text as a message quotes it: its beginning, where it is long."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 @dataclass(frozen=True)
@@ -71,15 +82,25 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             self._refuse_other_tag(node, "seq")
             return Tree([self.read(child, place, (*above, node)) for child in node.value], place, key_place)
-        try:
-            value = self.loader.construct_object(node)
-        except (yaml.YAMLError, ValueError):
-            self.problems.append(f"{place}: {_tag_problem(node.tag)}")
-            value = None
-        return Tree(value, place, key_place)
+        return Tree(self._scalar(node, place), place, key_place)
+
+    def _scalar(self, node: yaml.Node, place: Place) -> Any:
+        kind = node.tag.removeprefix(_STANDARD)
+        article = "an" if kind == "int" else "a"
+        if kind not in _PLAIN:
+            problem = _tag_problem(node.tag)
+        elif kind != "str" and len(node.value) > LONGEST_NUMBER:
+            problem = f"{article} {kind} of {len(node.value):,} letters; up to {LONGEST_NUMBER} are read"
+        else:
+            try:
+                return self.loader.construct_object(node)
+            except Exception:  # PyYAML lets through whatever Python raises: KeyError, AttributeError, OverflowError
+                problem = f"{shortened(node.value)!r} is no {kind}; a text stands in quotes, without a tag"
+        self.problems.append(f"{place}: {problem}")
+        return None
 
     def _refuse_other_tag(self, node: yaml.Node, plain: str) -> None:
-        if node.tag != f"tag:yaml.org,2002:{plain}":
+        if node.tag != f"{_STANDARD}{plain}":
             self.problems.append(f"{self.place(node.start_mark)}: {_tag_problem(node.tag)}")
 
     def _mapping(self, node: yaml.MappingNode, above: tuple[yaml.Node, ...]) -> dict[str, Tree]:
@@ -91,7 +112,7 @@ class _Reader:
             if key is None:
                 self.problems.append(f"{place}: a key must be a plain word")
             elif key in children:
-                self.problems.append(f"{place}: duplicate key '{key}' (first at {children[key].key_place})")
+                self.problems.append(f"{place}: duplicate key '{shortened(key)}' (first at {children[key].key_place})")
             else:
                 children[key] = self.read(value_node, place, (*above, node))
         return children
@@ -101,10 +122,27 @@ class _TooLarge(Exception):
     pass
 
 
+class _TooDeep(Exception):
+    """`args` holds the mark where it is."""
+
+
 def _tag_problem(tag: str) -> str:
-    if tag.startswith("tag:yaml.org,2002:python"):
-        return f"Python tag '!!{tag.removeprefix('tag:yaml.org,2002:')}' is refused: a config holds plain values only"
-    return f"tag or value '{tag.removeprefix('tag:yaml.org,2002:')}' is not plain YAML"
+    name = shortened(tag.removeprefix(_STANDARD))
+    if name.startswith("python"):
+        return f"Python tag '!!{name}' is refused: a config holds plain values only"
+    return f"tag or value '{name}' is not plain YAML"
+
+
+def _require_modest(text: str) -> None:
+    """Raise _TooLarge or _TooDeep for YAML that composing would take gigabytes for, or overflow the stack of the C code."""
+    depth = nodes = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        nodes += isinstance(event, yaml.NodeEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH_LIMIT:
+            raise _TooDeep(event.start_mark)
+        if nodes > 2 * NODE_LIMIT + 1:  # keys and their values
+            raise _TooLarge
 
 
 def parse(text: str, source: str) -> tuple[Tree, list[str]]:
@@ -114,15 +152,18 @@ def parse(text: str, source: str) -> tuple[Tree, list[str]]:
     reader = _Reader(source, loader)
     empty = Tree({}, top, top)
     try:
+        _require_modest(text)
         node = loader.get_single_node()
         tree = reader.read(node, top) if node else empty
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return empty, [f"{reader.place(mark) if mark else top}: not valid YAML: {error.problem or error.context}"]
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         return empty, [f"{top}: not valid YAML: {str(error).splitlines()[0]}"]
+    except _TooDeep as error:
+        return empty, [f"{reader.place(error.args[0])}: nested over {DEPTH_LIMIT} deep; a config needs but a few levels"]
     except _TooLarge:
-        return empty, [f"{top}: over {NODE_LIMIT:,} values after expanding its aliases; write them out, or fewer of them"]
+        return empty, [f"{top}: over {NODE_LIMIT:,} values, counted after expanding its aliases; a config needs far fewer"]
     finally:
         loader.dispose()
     if not isinstance(tree.value, dict):
@@ -130,20 +171,42 @@ def parse(text: str, source: str) -> tuple[Tree, list[str]]:
     return tree, reader.problems
 
 
-def parse_setting(setting: str) -> tuple[Tree, list[str]]:
-    """Read `key.path=value` into a tree of one leaf; the value is YAML (`0.1`, `true`, `{mode: none}`)."""
-    place = Place(f"--set {setting}")
-    keys, equals, text = setting.partition("=")
-    parts = keys.strip().split(".")
-    if not equals or not all(parts):
-        return Tree({}, place, place), [f"{place}: expected KEY.PATH=VALUE, for example optimizer.learning_rate=0.1"]
-    inner, problems = parse(f"value: {text}", place.source)
+def parse_value(text: str, source: str) -> tuple[Tree, list[str]]:
+    """Read the YAML text of a single value (`0.1`, `true`, `{mode: none}`), placed at `source` as a whole."""
+    place = Place(source)
+    tree, problems = parse(f"value: {text}", "")
+    if not problems and len(tree.value) > 1:
+        problems = [": expected one value"]
     if problems:
-        return Tree({}, place, place), [f"{place}: the value is not valid YAML"]
-    tree = _moved(inner.value["value"], place)
-    for part in reversed(parts):
-        tree = Tree({part: tree}, place, place)
-    return tree, []
+        return Tree({}, place, place), [f"{place}: {re.sub(r'^(:[0-9]+:[0-9]+)?: ', '', problem)}" for problem in problems]
+    return _moved(tree.value["value"], place), []
+
+
+def nested(key: str, value: Tree, place: Place) -> Tree:
+    """A tree that holds nothing but `value`, at a dotted key that was written at `place`."""
+    # What no config can have is left in one piece, so that a tree is never deeper than those that are read.
+    for part in reversed(key.split(".", DEPTH_LIMIT)):
+        value = Tree({part: Tree(value.value, value.place, place)}, place, place)
+    return value
+
+
+def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Tree]]:
+    """Dotted keys of a mapping with their values: scalars, lists and empty mappings."""
+    for key, child in tree.value.items():
+        if isinstance(child.value, dict) and child.value:
+            yield from leaves(child, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", child
+
+
+def without(tree: Tree, key: str) -> Tree:
+    """The mapping without a dotted key, and without what holds nothing else."""
+    first, _, rest = key.partition(".")
+    children = dict(tree.value)
+    child = children.pop(first)
+    if rest and (left := without(child, rest)).value:
+        children[first] = left
+    return Tree(children, tree.place, tree.key_place)
 
 
 def _moved(tree: Tree, place: Place) -> Tree:
@@ -155,25 +218,43 @@ def _moved(tree: Tree, place: Place) -> Tree:
     return Tree(value, place, place)
 
 
-def merge(base: Tree, above: Tree, choices: Mapping[str, str] | None = None) -> Tree:
+@dataclass(frozen=True)
+class Choice:
+    """The key of a section that selects what others of its keys mean; `owners` names the choice of those that have but one.
+
+    Without `owners` all of them depend on it.
+    """
+
+    key: str
+    owners: Mapping[str, str] | None = None
+
+    def kept(self, below: Tree, above: Tree) -> Tree:
+        """What `above` inherits of a section below it: nothing that belongs to another choice than its own."""
+        old, new = below.value.get(self.key), above.value.get(self.key)
+        if new is None or (old is not None and old.value == new.value):
+            return below
+        kept = {
+            key: child
+            for key, child in below.value.items()
+            if self.owners is not None and self.owners.get(key, new.value) == new.value
+        }
+        return Tree(kept, below.place, below.key_place)
+
+
+def merge(base: Tree, above: Tree, choices: Mapping[str, Choice] | None = None) -> Tree:
     """Lay one mapping over another, key by key.
 
-    `choices` names for some keys the inner key that selects what the rest of their mapping means: where `above` selects
-    something else, its mapping replaces the base's whole, so that nothing is inherited that belonged to another choice.
+    `choices` are those of the mapping's sections; what belongs to another choice is not inherited. Within a section an empty
+    mapping replaces what it is laid over: it says that there is nothing.
     """
-    choices = choices or {}
     merged = dict(base.value)
     for key, child in above.value.items():
         below = merged.get(key)
-        mergeable = below is not None and isinstance(below.value, dict) and isinstance(child.value, dict)
-        if below is not None and mergeable and not _chooses_anew(below, child, choices.get(key)):
+        if below is not None and isinstance(below.value, dict) and isinstance(child.value, dict):
+            if choices is None and not child.value:
+                below = child
+            elif choices and key in choices:
+                below = choices[key].kept(below, child)
             child = merge(below, child)
         merged[key] = child
     return Tree(merged, above.place, above.key_place)
-
-
-def _chooses_anew(below: Tree, above: Tree, choice: str | None) -> bool:
-    if choice is None or choice not in above.value:
-        return False
-    old = below.value.get(choice)
-    return old is None or bool(old.value != above.value[choice].value)

@@ -27,6 +27,12 @@ os.environ["GRADCLIP_JOBS"] = "1"
 
 SMALL = ("data.subset=sample", "training.epochs=2", "training.steps_per_epoch=6")
 
+
+def latest(*settings: str) -> list[str]:
+    """Settings of which a later one replaces an earlier one of the same key; a config refuses both."""
+    return list({setting.partition("=")[0]: setting for setting in settings}.values())
+
+
 needs_pytorch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
 FRAMEWORKS = ["tensorflow", pytest.param("pytorch", marks=needs_pytorch)]
 # Keras compiles for seconds; what is not about that goes without. PyTorch has nothing to compile.
@@ -117,7 +123,7 @@ def store_run(
     settings, clipped_fraction = changes.pop("settings", []), changes.pop("clipped_fraction", 0.25)
     chosen = config.load(
         changes.pop("base", "none"),
-        [f"name={arm}", f"training.epochs={epochs}", "training.steps_per_epoch=4", f"training.seed={seed}", *settings],
+        latest(f"name={arm}", f"training.epochs={epochs}", "training.steps_per_epoch=4", f"training.seed={seed}", *settings),
     )
     directory = RunDirectory.of(results, arm, seed)
     with directory.locked():

@@ -17,15 +17,17 @@ import click
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
-from conftest import SMALL, gradclip, needs_pytorch, store_run
+from conftest import SMALL, gradclip, latest, needs_pytorch, store_run
 
 from gradclip_cli import __version__, report
 from gradclip_cli.cli import main
+from gradclip_cli.schema import MOST_SEED
 
 SETTINGS = [option for setting in SMALL for option in ("--set", setting)]
 EXPLODE = [
     option
-    for setting in (
+    for setting in latest(
+        *SMALL,
         "name=exploded",
         "model={cell: simple_rnn, units: 32, activation: relu, recurrent_gain: 1.5}",
         "optimizer.learning_rate=0.5",
@@ -54,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ended = gradclip(*command, "--results", str(results))
         assert ended.returncode == 0, ended.stderr
         assert (results / arm / "seed-1" / "model.keras").stat().st_size > 1000
-    ended = gradclip("run", "none", *SETTINGS, *EXPLODE, "--results", str(results))
+    ended = gradclip("run", "none", *EXPLODE, "--results", str(results))
     assert ended.returncode == 3, ended.stderr
     assert "1 of 1 runs diverged" in ended.stderr
     assert re.search(r"not finite at step \d+", ended.stderr)
@@ -112,7 +114,7 @@ def test_a_finished_run_is_left_alone_and_force_trains_it_again(trained: Path) -
 
 
 def test_a_diverged_run_stays_an_outcome(trained: Path) -> None:
-    again = gradclip("--quiet", "run", "none", *SETTINGS, *EXPLODE, "--results", str(trained))
+    again = gradclip("--quiet", "run", "none", *EXPLODE, "--results", str(trained))
     assert again.returncode == 3
     shown = call("show", "exploded", "--results", str(trained))
     assert re.search(r"diverged .*simple_rnn/.* not finite at step \d+", shown.output)
@@ -153,7 +155,7 @@ def test_dry_run_writes_nothing(results: Path, trained: Path) -> None:
 
 def test_runs_that_share_a_compilation_stand_together(results: Path) -> None:
     ended = call("run", "none", "clipvalue", "adam/none", "--seeds", "2", "--dry-run", "--json", "--results", str(results))
-    arms = [run["arm"] for run in json.loads(ended.output)["runs"]]
+    arms = [run["arm"] for run in json.loads(ended.stdout)["runs"]]
     assert arms == ["none", "none", "clipvalue", "clipvalue", "adam-none", "adam-none"]
 
 
@@ -268,6 +270,55 @@ def test_usage_and_config_errors_exit_2(arguments: list[str], expected: str, res
     assert ended.exit_code == 2
     assert expected in ended.output
     assert not results.exists()
+
+
+RESET = "optimizer.name=adam resets optimizer.learning_rate to adam's 0.001 (was 0.01)"
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_what_an_override_resets_is_said_once_for_each_config(order: int, results: Path) -> None:
+    settings = ["--set", "training.epochs=3", "--set", "optimizer.name=adam"]
+    command = ["run", "none", "clipnorm", *(settings[2:] + settings[:2] if order else settings), "--seeds", "7"]
+    told = call(*command, "--dry-run", "--json", "--results", str(results))
+    arms = [f"{arm}+optimizer.name=adam+training.epochs=3" for arm in ("none", "clipnorm")]
+    assert told.stderr.splitlines() == [f"{arm}: {RESET}" for arm in arms]
+    assert json.loads(told.stdout)["resets"] == {arm: [RESET] for arm in arms}
+    assert call("--quiet", *command, "--dry-run", "--results", str(results)).stderr == ""
+    held = call(*command, "--set", "optimizer.learning_rate=0.01", "--dry-run", "--json", "--results", str(results))
+    assert held.stderr == ""
+    assert not any(json.loads(held.stdout)["resets"].values())
+
+
+def test_too_few_seeds_for_a_verdict_are_told_before_training(results: Path) -> None:
+    def said(*arguments: str) -> str:
+        return call("run", *arguments, "--dry-run", "--results", str(results)).stderr
+
+    assert said("none", "clipvalue") == (
+        "Verdicts need more seeds: 1 comparison at least 6 (--seeds 6), and these arms share 1.\n"
+    )
+    assert "3 comparisons at least 7 (--seeds 7), and these arms share 6.\n" in said(
+        "none", "clipvalue", "clipnorm", "agc", "--seeds", "6"
+    )
+    assert said("none", "clipvalue", "--seeds", "6") == ""
+    assert said("none") == ""
+    assert call("--quiet", "run", "none", "clipvalue", "--dry-run", "--results", str(results)).stderr == ""
+    for arm in ("none", "clipvalue"):  # what is there counts
+        for seed in range(5):
+            store_run(results, arm, seed, [2.0], base=arm, settings=["training.steps_per_epoch=500"], epochs=10)
+    assert said("none", "clipvalue", "--seeds", "5,") == ""
+    assert "these arms share 5" in said("none", "clipvalue", "--seeds", "4,")
+
+
+def test_reproduce_says_how_many_seeds_its_verdicts_take(results: Path) -> None:
+    told = call("reproduce", "--dry-run", "--results", str(results)).stderr
+    assert "A verdict on the 4 primary tests takes at least 8 seeds; there are 10.\n" in told
+    told = call("reproduce", "--seeds", "3", "--dry-run", "--results", str(results)).stderr
+    assert "takes at least 8 seeds; 3 can show nothing.\n" in told
+
+
+def test_a_seed_that_no_config_may_have_is_no_pilot_s() -> None:
+    assert call("suggest", "none", "--seed", str(MOST_SEED + 1)).exit_code == 2
+    assert f"<={MOST_SEED}" in call("suggest", "none", "--seed", str(MOST_SEED + 1)).stderr
 
 
 def test_error_goes_to_stderr_without_a_traceback_unless_asked(tmp_path: Path) -> None:

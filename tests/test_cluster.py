@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import SMALL, UNCOMPILED
+from conftest import SMALL, UNCOMPILED, latest
 
 from gradclip_cli import cluster, config, runner
 from gradclip_cli.cli import main
@@ -90,7 +90,7 @@ class Seen:
 
 
 def planned(results: Path, seeds: Sequence[int], *settings: str, framework: str = "tensorflow") -> list[runner.PlannedRun]:
-    chosen = config.load("clipnorm", [*SMALL, *UNCOMPILED[framework], "data.pool=4", "name=clipnorm", *settings])
+    chosen = config.load("clipnorm", latest(*SMALL, *UNCOMPILED[framework], "data.pool=4", "name=clipnorm", *settings))
     return runner.plan([chosen], seeds, results)
 
 
@@ -113,7 +113,7 @@ def wait_until(true: Callable[[], Any], seconds: float = 60) -> None:
 
 
 def command(loopback: Loopback, results: Path, seeds: int, *settings: str) -> subprocess.Popen[str]:
-    given = [part for setting in (*QUICK, "name=clipnorm", *settings) for part in ("--set", setting)]
+    given = [part for setting in latest(*QUICK, "name=clipnorm", *settings) for part in ("--set", setting)]
     arguments = ["run", "clipnorm", *given, "--seeds", str(seeds), "--results", str(results), "--cluster", loopback.address]
     return subprocess.Popen(
         [sys.executable, "-m", "gradclip_cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import SMALL, engine_for, sample, schedule_for, start_weights
+from conftest import SMALL, engine_for, latest, sample, schedule_for, start_weights
 
 from gradclip_cli import config, frameworks
 from gradclip_cli.engines import Engine, StepRecords
@@ -41,7 +41,7 @@ CELLS = ("lstm", "gru", "simple_rnn")
 
 
 def small(*settings: str) -> Config:
-    return config.load("none", [*SMALL, "name=test", "engine.framework=pytorch", *settings])
+    return config.load("none", latest(*SMALL, "name=test", "engine.framework=pytorch", *settings))
 
 
 def both(chosen: Config, steps: int = 50) -> tuple[StepRecords, StepRecords]:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SMALL, engine_for, sample, schedule_for, start_weights
+from conftest import SMALL, engine_for, latest, sample, schedule_for, start_weights
 
 from gradclip_cli import config
 from gradclip_cli.engines.tensorflow import CHUNK, build_model, build_optimizer, use_one_thread
@@ -33,7 +33,7 @@ OPTIMIZER = {"sgd": "{name: sgd}", "momentum": "{name: sgd, momentum: 0.9}", "ad
 
 
 def small(*settings: str) -> Config:
-    return config.load("none", [*SMALL, "name=test", *settings])
+    return config.load("none", latest(*SMALL, "name=test", *settings))
 
 
 class StepLosses(keras.callbacks.Callback):

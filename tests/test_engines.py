@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import SMALL, UNCOMPILED, engine_for, needs_pytorch, sample, schedule_for, start_weights
+from conftest import SMALL, UNCOMPILED, engine_for, latest, needs_pytorch, sample, schedule_for, start_weights
 
 from gradclip_cli import config, engines, frameworks
 from gradclip_cli.clipping import RULES, Situation
@@ -34,7 +34,7 @@ MANY_STEPS = 267  # more than the Keras engine takes in one call of its compiled
 
 
 def small(framework: str, *settings: str) -> Config:
-    return config.load("none", [*SMALL, "name=test", f"engine.framework={framework}", *settings])
+    return config.load("none", latest(*SMALL, "name=test", f"engine.framework={framework}", *settings))
 
 
 @pytest.mark.parametrize("mode", sorted(CLIPPING))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL, engine_for, start_weights
+from conftest import SMALL, engine_for, latest, start_weights
 from hypothesis import given
 from hypothesis import strategies as st
 from test_training import AMPLIFYING, OVERFLOWING, run, small
@@ -304,7 +304,7 @@ def test_the_unclipped_relu_network_diverges_and_was_warned_of(tmp_path: Path) -
 
 def test_clipping_leaves_spikes_that_do_no_harm(tmp_path: Path) -> None:
     """The same network, clipped: the gradient before clipping still leaps."""
-    chosen = config.load("explode/clipnorm", [*SMALL, "training.epochs=1", "training.steps_per_epoch=120"])
+    chosen = config.load("explode/clipnorm", latest(*SMALL, "training.epochs=1", "training.steps_per_epoch=120"))
     diagnosis = trained(chosen, tmp_path)
     assert diagnosis.word == "spiking"
     assert diagnosis.clipped_share > 0.5
@@ -324,7 +324,7 @@ def test_an_overflow_without_divergence_explodes(tmp_path: Path) -> None:
 
 def test_dead_units_vanish(tmp_path: Path) -> None:
     """Biases far below zero keep every ReLU shut: only the output layer's bias can learn."""
-    chosen = config.load("explode/none", [*SMALL, "training.epochs=1", "training.steps_per_epoch=40"])
+    chosen = config.load("explode/none", latest(*SMALL, "training.epochs=1", "training.steps_per_epoch=40"))
     start = start_weights(chosen)
     diagnosis = trained(chosen, tmp_path, start={**start, "simple_rnn/bias": start["simple_rnn/bias"] - 100})
     assert (diagnosis.word, diagnosis.reach, diagnosis.leading_variable) == ("vanishing", 0, "dense/bias")

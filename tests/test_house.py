@@ -54,6 +54,8 @@ FLOORS = {
     "actions": 2,
     "removal": 2,
     "config": 1,
+    "mistakes": 1,
+    "overrides": 1,
     "frameworks": 1,
     "schema": 0,
     "yaml_tree": 0,
@@ -78,6 +80,9 @@ NEIGHBOURS = {
     ("files", "errors"),
     ("experiments.reproduce", "experiments.agreement"),
     ("config", "frameworks"),
+    ("config", "mistakes"),
+    ("config", "overrides"),
+    ("errors", "safe_text"),
 }
 
 

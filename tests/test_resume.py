@@ -17,14 +17,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FRAMEWORKS, SMALL, UNCOMPILED, needs_pytorch
+from conftest import FRAMEWORKS, UNCOMPILED, latest, needs_pytorch
 
 from gradclip_cli import config, store, training
 from gradclip_cli.schema import Config
 from gradclip_cli.store import RunDirectory
 from gradclip_cli.trainer import Ending, Event, Task, Workshop
 
-SETTINGS = (*SMALL, "name=resumed", "training.epochs=3", "training.steps_per_epoch=30", "clipping={mode: autoclip, window: 50}")
+SETTINGS = (
+    "data.subset=sample",
+    "name=resumed",
+    "training.epochs=3",
+    "training.steps_per_epoch=30",
+    "clipping={mode: autoclip, window: 50}",
+)
 CHUNKS = 6  # 25 and 5 steps an epoch, three epochs
 
 
@@ -54,7 +60,7 @@ def short_chunks_and_checkpoints_often() -> Iterator[None]:
 
 
 def chosen(*settings: str) -> Config:
-    return config.load("none", [*SETTINGS, *settings])
+    return config.load("none", latest(*SETTINGS, *settings))
 
 
 def go(
@@ -308,7 +314,7 @@ def start_command(results: Path, framework: str) -> subprocess.Popen[bytes]:
     longer = (
         *SETTINGS, f"engine.framework={framework}", f"training.epochs={EPOCHS[framework]}", "training.steps_per_epoch=300"
     )  # fmt: skip
-    settings = [part for setting in longer for part in ("--set", setting)]
+    settings = [part for setting in latest(*longer) for part in ("--set", setting)]
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, "-q", "run", "none", *settings, "--results", str(results)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FACTS, SMALL
+from conftest import FACTS, SMALL, latest
 
 from gradclip_cli import config, engines, runner, trainer
 from gradclip_cli.errors import ConflictError
@@ -87,7 +87,7 @@ def test_plan_says_what_will_be_done(results: Path) -> None:
     run.directory.start(run.config, ["lstm/kernel"], {})
 
     def planned_now(*settings: str) -> tuple[str, str]:
-        (again,) = runner.plan([config.load("none", [*SMALL, "name=one", *settings])], [0], results)
+        (again,) = runner.plan([config.load("none", latest(*SMALL, "name=one", *settings))], [0], results)
         return again.action, again.reason
 
     assert planned_now() == ("replace", "running before it was finished: starts over")

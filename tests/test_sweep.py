@@ -29,6 +29,7 @@ GRID = f"grid: {{clipping: {RULES}, optimizer.learning_rate: [0.1, 1, 10]}}\nsee
 
 # A linear recurrent net on the sample: unclipped, the highest rate diverges within a few steps.
 TINY = f"""
+name: tiny
 base:
   extends: explode/linear
   data: {{subset: sample, holdout: 500}}
@@ -118,7 +119,7 @@ def test_the_plan_stands_before_the_first_run_and_the_tally_names_who_diverged(d
 
 def test_the_map_says_what_the_runs_csvs_say(done: tuple[Result, Path]) -> None:
     folder = done[1]
-    table = pd.read_csv(folder / "stability.csv", dtype={"optimizer.learning_rate": str})
+    table = pd.read_csv(folder / "tiny.csv", dtype={"optimizer.learning_rate": str})
     assert list(table["row"]) == ["none"] * 3 + ["clipnorm 1"] * 3
     assert list(table["optimizer.learning_rate"]) == ["0.003", "0.01", "10"] * 2
     for cell in table.to_dict("records"):
@@ -143,7 +144,7 @@ def test_the_best_ones_are_trained_on_all_images_with_seeds_that_the_grid_never_
     done: tuple[Result, Path], tiny: Path
 ) -> None:
     folder = done[1]
-    table = pd.read_csv(folder / "stability.csv")
+    table = pd.read_csv(folder / "tiny.csv")
     best = list(table.loc[table["best"], "arm"])
     assert len(best) == 2
     assert set(statuses(folder / "best")) == {f"{arm}/seed-{seed}" for arm in best for seed in (2, 3, 4)}
@@ -158,7 +159,7 @@ def test_the_best_ones_are_trained_on_all_images_with_seeds_that_the_grid_never_
 def test_its_files_agree(done: tuple[Result, Path]) -> None:
     told, folder = done
     content = json.loads((folder / "sweep.json").read_text(), parse_constant=pytest.fail)
-    table = pd.read_csv(folder / "stability.csv")
+    table = pd.read_csv(folder / "tiny.csv")
     assert [cell["arm"] for cell in content["cells"]] == list(table["arm"])
     assert content["chosen_on"] == "holdout"
     assert (content["seeds"], content["fresh_seeds"]) == ([0, 1], [2, 3, 4])
@@ -173,7 +174,7 @@ def test_its_files_agree(done: tuple[Result, Path]) -> None:
     for sentence in [*content["sentences"], content["scope"]]:
         assert sentence in page
         assert sentence in told.stdout
-    assert (folder / "stability.png").stat().st_size > 10_000
+    assert (folder / "tiny.png").stat().st_size > 10_000
 
 
 def test_given_again_it_trains_nothing_and_writes_the_same(
@@ -181,7 +182,7 @@ def test_given_again_it_trains_nothing_and_writes_the_same(
 ) -> None:
     first, folder = done
     monkeypatch.setattr(Workshop, "train", lambda *anything: pytest.fail("a finished run was trained again"))
-    files = {name: (folder / name).read_bytes() for name in ("stability.csv", "sweep.json", "report.md", "best/comparison.json")}
+    files = {name: (folder / name).read_bytes() for name in ("tiny.csv", "sweep.json", "report.md", "best/comparison.json")}
     without_pictures(monkeypatch)
     again = sweep_at(tiny, folder)
     assert again.exit_code == 0, again.output
@@ -220,7 +221,7 @@ def test_interrupted_it_goes_on_with_what_is_missing(tiny: Path, results: Path, 
     first = sweep_at(tiny, results)
     assert first.exit_code == 130
     assert len(statuses(results)) == 3
-    assert not (results / "stability.csv").exists()
+    assert not (results / "tiny.csv").exists()
     most = 100
     without_pictures(monkeypatch)
     second = sweep_at(tiny, results)
@@ -243,7 +244,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_finished(
     assert "another gradclip process is training this run" in told.stderr
     assert len(statuses(results)) == 11
     assert set(statuses(results).values()) == {"complete", "diverged"}
-    assert not (results / "stability.csv").exists()
+    assert not (results / "tiny.csv").exists()
     again = sweep_at(tiny, results)
     assert again.exit_code == 0, again.output
     assert "1 of 12 runs to train" in again.stderr
@@ -256,8 +257,113 @@ def test_a_changed_sweep_never_mixes_with_the_old_one_s_runs(done: tuple[Result,
     assert refused.exit_code == 1
     assert "training.steps_per_epoch: 5 there, 6 here" in refused.stderr
     assert ", and 11 more. Give the changed sweep another name, or another folder with --results" in refused.stderr
-    assert "--force" not in refused.stderr  # sweep has no such option
+    assert refused.stderr.count("--force") == 1
     assert refused.stderr.count("\n") <= 3
+
+
+def test_a_copied_file_trains_nothing_anew(done: tuple[Result, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workshop, "train", lambda *anything: pytest.fail("a finished run was trained again"))
+    without_pictures(monkeypatch)
+    (tmp_path / "copy.yaml").write_text(TINY)
+    again = sweep_at(tmp_path / "copy.yaml", done[1])
+    assert again.exit_code == 0, again.output
+    assert again.stdout == done[0].stdout
+
+
+def test_force_trains_again_what_is_finished(tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_pictures(monkeypatch)
+    short = [option for setting in ("training.epochs=1", "training.steps_per_epoch=2") for option in ("--set", setting)]
+    first = sweep_at(tiny, results, *short)
+    assert first.exit_code == 0, first.output
+    csvs = {run.path: run.steps_path.read_bytes() for folder in (results, results / "best") for run in runs(folder)}
+    trained: list[Path] = []
+    train = Workshop.train
+
+    def counted(workshop: Workshop, task: Any, *others: Any) -> Any:
+        trained.append(task.directory)
+        return train(workshop, task, *others)
+
+    monkeypatch.setattr(Workshop, "train", counted)
+    again = sweep_at(tiny, results, *short, "--force")
+    assert again.exit_code == 0, again.output
+    assert set(trained) == set(csvs)
+    assert again.stdout == first.stdout
+    assert {path: (path / "steps.csv").read_bytes() for path in csvs} == csvs
+    assert "12 of 12 runs to train" in sweep_at(tiny, results, "--force", "--dry-run").stderr  # another config: replaced
+
+
+def test_settings_change_the_base_and_the_sweep_s_folder(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(main, ["sweep", str(tiny), "--set", "training.epochs=1", "--dry-run", "--json"])
+    assert told.exit_code == 0, told.output
+    assert {Path(run["path"]).parent.parent for run in json.loads(told.stdout)["runs"]} == {
+        Path("results/tiny+training.epochs=1")
+    }
+    refused = CliRunner().invoke(main, ["sweep", str(tiny), "--set", "optimizer.learning_rate=1"])
+    assert refused.exit_code == 2
+    assert "--set optimizer.learning_rate=1 contradicts the grid" in refused.stderr
+
+
+def test_the_plan_says_how_many_seeds_a_verdict_takes(tiny: Path, tmp_path: Path, results: Path) -> None:
+    told = sweep_at(tiny, results, "--dry-run")
+    assert "A verdict on 1 comparison takes at least 6 fresh seeds; with 3 it will be exploratory.\n" in told.stderr
+    (tmp_path / "more.yaml").write_text(TINY.replace("fresh_seeds: 3", "fresh_seeds: 6"))
+    enough = sweep_at(tmp_path / "more.yaml", results, "--dry-run")
+    assert "A verdict on 1 comparison takes at least 6 fresh seeds; there are 6.\n" in enough.stderr
+    (tmp_path / "none.yaml").write_text(TINY.replace("fresh_seeds: 3", "fresh_seeds: 0"))
+    assert "verdict" not in sweep_at(tmp_path / "none.yaml", results, "--dry-run").stderr
+
+
+def test_what_an_axis_resets_stands_in_plan_report_and_json(load: Callable[[str], Sweep], results: Path) -> None:
+    text = BASE.replace("}}", "}, optimizer: {learning_rate: 0.5}}") + "grid: {optimizer.name: [sgd, adam]}\nseeds: 2\n"
+    sweep = load(text)
+    reset = "optimizer.name=adam resets optimizer.learning_rate to adam's 0.001 (was 0.5)"
+    path = results.parent / "mine.yaml"
+    planned = sweep_at(path, results, "--dry-run", "--json")
+    assert reset in planned.stderr
+    assert json.loads(planned.stdout)["resets"] == [reset]
+    store_grid(sweep, results, [0.9, 0.5])
+    result = experiment.read(sweep, results)
+    assert reset in experiment.to_markdown(result)
+    assert json.loads(experiment.to_json(result))["resets"] == [reset]
+
+
+def test_the_report_says_what_was_trained_near_the_top(done: tuple[Result, Path]) -> None:
+    page = (done[1] / "report.md").read_text()
+    top = page.partition("## ")[0]
+    for fact in (
+        "- model: simple_rnn, units 4, linear\n",
+        "fashion_mnist, subset sample, batch size 32, holdout 500",
+        "epochs 2, steps per epoch 5",
+        "sgd, learning rate swept",
+        "- clipping: swept\n",
+        "clipping: none, clipnorm 1; learning rate: 0.003, 0.01, 10",
+        "0-1 for the grid, 2-4 fresh for the comparison",
+        "engine.jit false",
+        "tiny.png",
+    ):
+        assert fact in top, fact
+    assert json.loads((done[1] / "sweep.json").read_text())["facts"]["optimizer"] == "sgd, learning rate swept"
+
+
+def test_what_follows_an_axis_is_said_with_its_values(load: Callable[[str], Sweep]) -> None:
+    facts = experiment.facts(load("base: clipnorm\ngrid: {optimizer.name: [sgd, adam], training: [{epochs: 3}, {epochs: 4}]}\n"))
+    assert facts["optimizer"] == "name swept, learning rate 0.01 or 0.001"
+    assert facts["training"] == "epochs swept, steps per epoch 500"
+    assert facts["clipping"] == "clipnorm 1"
+    assert "further" not in facts
+
+
+@pytest.mark.parametrize("name", config.shipped_sweeps())
+def test_the_map_is_named_after_the_sweep(name: str, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = sweeps.load(name)
+    store_grid(sweep, results, [1.0 + index / 100 for index in range(len(sweep.cells))])
+    drawn: list[Path] = []
+    monkeypatch.setattr(plots, "save", lambda figure, paths: drawn.extend(paths))
+    paths = experiment.write(experiment.read(sweep, results), results)
+    assert drawn == [results / f"{name}.png", results / f"{name}.svg"]
+    assert paths == [*drawn, *(results / file for file in (f"{name}.csv", "sweep.json", "report.md"))]
+    assert f"]({name}.png)" in (results / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -425,7 +531,7 @@ def test_one_column_is_no_edge_and_no_choice(load: Callable[[str], Sweep], resul
     assert experiment.scope(result).startswith("There is one learning rate only, so none was chosen")
     assert len(experiment.best_configs(result)) == 2
     experiment.write(result, results)
-    assert (results / "stability.png").stat().st_size > 5_000
+    assert (results / "mine.png").stat().st_size > 5_000
 
 
 def test_columns_that_are_no_numbers_have_no_edge(load: Callable[[str], Sweep], results: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -110,7 +111,7 @@ def test_clipping_entries_replace_the_base_s_whole(load: Callable[..., Sweep]) -
     assert sweep.cells[0].config.threshold == 1
     kept = load("{clipping.threshold: [1, 2]}", base)
     assert [cell.config.clipping.layer_thresholds for cell in kept.cells] == [{"dense": 5}, {"dense": 5}]
-    assert names(kept) == ["mine+clipping.threshold=1", "mine+clipping.threshold=2"]
+    assert names(kept) == ["none+clipping.threshold=1", "none+clipping.threshold=2"]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_arm_names_are_unique_and_name_folders(load: Callable[..., Sweep], resul
 
 def test_huge_and_tiny_rates_are_not_taken_for_each_other(load: Callable[..., Sweep]) -> None:
     assert names(load("{optimizer.learning_rate: [1e-30, 1e+30]}")) == [
-        "mine+optimizer.learning_rate=1e-30", "mine+optimizer.learning_rate=1e+30",
+        "none+optimizer.learning_rate=1e-30", "none+optimizer.learning_rate=1e+30",
     ]  # fmt: skip
 
 
@@ -218,6 +219,97 @@ def test_seeds_have_defaults(load: Callable[..., Sweep]) -> None:
 )
 def test_no_fresh_seeds_where_nothing_can_be_compared(grid: str, base: str, load: Callable[..., Sweep]) -> None:
     assert load(grid, base, "fresh_seeds: 5").fresh_seeds == ()
+
+
+def test_runs_belong_to_the_sweep_s_name_and_arms_to_the_base_s(load: Callable[..., Sweep], write_config: Writer) -> None:
+    """So that a copied or renamed file trains nothing anew."""
+    write_config("extends: clipnorm\nname: gentle", "file.yaml")
+    for base, name in (
+        ("base: none\n", "none"),
+        ("base: file.yaml\n", "gentle"),
+        ("base: {extends: file.yaml, training: {epochs: 3}}\n", "gentle"),
+        ("base: {extends: none, name: own}\n", "own"),
+        ("base: {model: {cell: gru}}\n", "base"),
+    ):
+        first, copy = (load("{model.units: [5]}", base, "name: mine", file) for file in ("a.yaml", "b.yaml"))
+        assert first == copy
+        assert names(first) == [f"{name}+model.units=5"]
+
+
+@pytest.mark.parametrize("name", config.shipped_sweeps())
+def test_a_copy_of_a_shipped_sweep_is_the_same_sweep(name: str, tmp_path: Path) -> None:
+    text = sweeps.find(name).read_text().replace("../none.yaml", "none").replace("../explode/none.yaml", "explode/none")
+    (tmp_path / "copy.yaml").write_text(text)
+    assert sweeps.load(str(tmp_path / "copy.yaml")) == sweeps.load(name)
+
+
+def test_another_cell_keeps_the_base_s_units(load: Callable[..., Sweep]) -> None:
+    sweep = load("{model.cell: [lstm, gru, simple_rnn]}", "base: {extends: none, model: {units: 32, forget_bias: 0}}\n")
+    assert [cell.config.model.units for cell in sweep.cells] == [32, 32, 32]
+    assert [cell.config.model.forget_bias for cell in sweep.cells] == [0, 1, 1]
+    assert sweep.resets == (
+        "model.cell=gru resets model.forget_bias to the default 1.0 (was 0)",
+        "model.cell=simple_rnn resets model.forget_bias to the default 1.0 (was 0)",
+    )
+
+
+def test_what_an_axis_resets_is_told_once(load: Callable[..., Sweep]) -> None:
+    base = "base: {extends: none, optimizer: {learning_rate: 0.5}, clipping: {mode: clipnorm, threshold: 3}}\n"
+    assert load("{optimizer.name: [sgd, adam], model.units: [5, 6]}", base).resets == (
+        "optimizer.name=adam resets optimizer.learning_rate to adam's 0.001 (was 0.5)",
+    )
+    assert load(f"{{optimizer.name: [sgd, adam], optimizer.learning_rate: {RATES}}}", base).resets == ()
+    assert load(f"{{clipping: {RULES}}}", base).resets == ()  # whole rules replace the base's, as README says
+
+
+def test_settings_are_laid_over_the_base_and_hold_in_every_cell(write_config: Writer) -> None:
+    path = str(write_config(f"{BASE}grid: {{optimizer.name: [sgd, adam], clipping: {RULES}}}\nname: mine\n"))
+    sweep = sweeps.load(path, ["optimizer.learning_rate=0.1", "training={epochs: 3}"])
+    assert {(cell.config.optimizer.learning_rate, cell.config.training.epochs) for cell in sweep.cells} == {(0.1, 3)}
+    assert sweep.name == "mine+optimizer.learning_rate=0.1+training.epochs=3"
+    assert names(sweep) == names(sweeps.load(path))
+    assert sweep == sweeps.load(path, ["training={epochs: 3}", "optimizer.learning_rate=0.1"])
+    assert sweeps.load(path, ["training.epochs=10"]).name == "mine"  # as it is
+    smaller = sweeps.load(path, ["data.subset=sample", "data.holdout=500"])
+    assert {(cell.config.data.subset, cell.config.data.holdout) for cell in smaller.cells} == {("sample", 500)}
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("optimizer.name=adam", "contradicts the grid"),
+        ("optimizer={name: adam}", "contradicts the grid"),
+        ("clipping.threshold=3", "contradicts the grid"),
+        ("clipping={mode: agc}", "contradicts the grid"),
+        ("training.seed=3", "seeds stand in `seeds`"),
+        ("training={seed: 3}", "seeds stand in `seeds`"),
+        ("name=other", "the arms' names are made from the grid"),
+        ("extends=none", "extends stands in files only"),
+        ("optimizer.learnig_rate=3", "did you mean 'learning_rate'?"),
+        ("model.units", "expected KEY.PATH=VALUE"),
+        ("name", "expected KEY.PATH=VALUE"),
+    ],
+)
+def test_settings_that_the_grid_has_no_place_for_are_refused(setting: str, told: str, write_config: Writer) -> None:
+    path = write_config(f"{BASE}grid: {{optimizer.name: [sgd, adam], clipping: {RULES}}}\n")
+    with pytest.raises(ConfigError) as caught:
+        sweeps.load(str(path), [setting])
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"--set {setting}: " if "contradicts" not in told else f"--set {setting} contradicts the grid")
+    assert told in problem
+
+
+def test_very_many_settings_need_a_file_of_their_own(write_config: Writer) -> None:
+    path = write_config(f"{BASE}grid: {{clipping: {RULES}}}\n")
+    settings = ["optimizer.learning_rate=0.12345678901234567", "model.recurrent_gain=0.12345678901234567"]
+    settings += [
+        "optimizer.momentum=0.12345678901234567",
+        "data.scale=12.345678901234567",
+        "model.forget_bias=0.12345678901234567",
+    ]
+    settings += [f"model.regularizer.{penalty}=0.12345678901234567" for penalty in ("l1", "l2")]
+    with pytest.raises(ConfigError, match="write them into a sweep's file of its own"):
+        sweeps.load(str(path), settings)
 
 
 # Mistakes.
@@ -291,6 +383,9 @@ def test_mistakes_in_the_grid_have_their_place(grid: str, place: str, told: str,
         ("name: a/b", "3:7", "name: letters, digits and"),
         ("name: ", "3:6", "name: letters, digits and"),
         ("name: .hidden", "3:7", "name: letters, digits and"),
+        (f"name: {'x' * 201}", "3:7", "name: at most 200 letters"),
+        ("seeds: 99999999999999999999-99999999999999999999", "3:8", "seeds go up to 4,294,967,295"),
+        ("seeds: [4294967290]\nfresh_seeds: 6", "3:8", "leave no 6 fresh seeds up to 4,294,967,295"),
         ("seeds: 3\nseeds: 4", "4:1", "duplicate key 'seeds'"),
         ("seeds: !!python/object/apply:os.system ['true']", "3:8", "Python tag '!!python/object/apply:os.system' is refused"),
         ("seeds: [1, 2", "4:1", "not valid YAML"),
@@ -309,6 +404,8 @@ def test_mistakes_beside_the_grid_have_their_place(rest: str, place: str, told: 
         ("base: 5", "1:7", "base: expected a config's name, or a config's keys"),
         ("base: [none]", "1:7", "base: expected a config's name, or a config's keys"),
         ("base:", "1:6", "base: expected a config's name, or a config's keys"),
+        ("base: {extends: {mode: none}}", "1:17", 'extends one config, by file or shipped name, not {"mode": "none"}'),
+        (f"base: {'x' * 300}", "1:7", "but there is no such file"),
         ("base: {modle: {}}", "1:8", "unknown key 'modle' in the config; did you mean 'model'?"),
         ("base: {training: {epochs: 0}}", "1:27", "training.epochs: input should be greater than or equal to 1, not 0"),
     ],
@@ -357,6 +454,24 @@ def test_a_grid_too_large_is_told_before_it_is_expanded(write_config: Writer) ->
     with pytest.raises(ConfigError, match="8 runs, which is over 7"):
         sweeps.load(str(small), most_runs=7)
     assert len(sweeps.load(str(small), most_runs=8).cells) == 4
+
+
+@pytest.mark.parametrize("text", ["base: none\ngrid: " + "[" * 30_000, f"base: none\ngrid: {{{'.'.join('a' * 30_000)}: [1]}}"])
+def test_deep_nesting_is_refused(text: str, write_config: Writer) -> None:
+    (told,) = mistakes(write_config(text))
+    assert len(told) < 500
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    assert mistakes(path) == [f"{path}: can't be read: not a regular file"]
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x" * 300 + "/y.yaml"])
+def test_a_name_too_long_for_a_file_is_no_sweep(name: str) -> None:
+    assert "no such sweep" in mistakes(name)[0]
 
 
 def test_a_large_grid_loads_in_seconds(write_config: Writer) -> None:

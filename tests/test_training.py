@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL, engine_for, schedule_for, start_weights
+from conftest import SMALL, engine_for, latest, schedule_for, start_weights
 
 from gradclip_cli import config
 from gradclip_cli.schema import Config
@@ -52,7 +52,7 @@ def run(
 
 
 def small(*settings: str, framework: str = "tensorflow") -> Config:
-    return config.load("clipnorm", [*SMALL, "name=test", f"engine.framework={framework}", *settings])
+    return config.load("clipnorm", latest(*SMALL, "name=test", f"engine.framework={framework}", *settings))
 
 
 def test_csvs_hold_what_was_trained(framework: str, tmp_path: Path) -> None:

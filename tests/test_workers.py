@@ -15,7 +15,7 @@ from multiprocessing.synchronize import SemLock
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, UNCOMPILED, gradclip
+from conftest import SMALL, UNCOMPILED, gradclip, latest
 
 from gradclip_cli import config
 from gradclip_cli.store import RunDirectory, runs
@@ -24,7 +24,7 @@ from gradclip_cli.workers import WorkerProcesses, available_cores
 
 
 def tasks(results: Path, *arms: str, seeds: Iterable[int], settings: tuple[str, ...]) -> list[Task]:
-    configs = [config.load(arm, [*SMALL, f"name={arm}", *settings]).with_seed(seed) for arm in arms for seed in seeds]
+    configs = [config.load(arm, latest(*SMALL, f"name={arm}", *settings)).with_seed(seed) for arm in arms for seed in seeds]
     return [Task.of(chosen, RunDirectory.of(results, chosen.name, chosen.training.seed)) for chosen in configs]
 
 
@@ -119,7 +119,7 @@ def test_workers_stop_at_a_chunk_and_the_rest_is_cancelled(tmp_path: Path) -> No
 
 def command(results: Path) -> subprocess.Popen[str]:
     settings = [
-        part for setting in (*SMALL, "training.epochs=2000", "training.steps_per_epoch=250") for part in ("--set", setting)
+        part for setting in latest(*SMALL, "training.epochs=2000", "training.steps_per_epoch=250") for part in ("--set", setting)
     ]
     arguments = ["run", "none", *settings, "--seeds", "3", "--jobs", "2", "--results", str(results)]
     return subprocess.Popen(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,6 +29,7 @@ from gradclip_cli.errors import GradclipError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gradclip_cli.config import Loaded
     from gradclip_cli.experiments.reproduce import Reproduction
     from gradclip_cli.experiments.sweep import Result as SweepResult
     from gradclip_cli.pace import Pace
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 FRAMEWORKS = ["tensorflow", "pytorch"]
 MOST_RUNS = 10_000
 TOLD_RUNS = 10
+MOST_SEED = 2**32 - 1  # the schema's, whose import would slow every start
 
 
 @click.command()
@@ -66,14 +68,18 @@ def run(
     """
     from gradclip_cli import config as loading
 
-    given = loading.load_all(configs, settings)
+    given = loading.read_all(configs, settings)
     chosen_seeds = loading.parse_seeds(seeds) if seeds is not None else None
 
     from gradclip_cli import runner
 
-    planned = runner.plan(given, chosen_seeds, results, force=force)
+    planned = runner.plan([loaded.config for loaded in given], chosen_seeds, results, force=force)
+    for loaded in given:
+        _say_resets(context, loaded)
+    if few := _too_few_seeds(planned):
+        _say(context, few)
     if dry_run:
-        _print_plan(planned, as_json)
+        _print_plan(planned, as_json, resets={loaded.config.name: list(loaded.resets) for loaded in given})
         return
     try:
         ended = _train(context, planned, data_dir, save_model=save_model, keep_checkpoint=keep_checkpoint)
@@ -128,6 +134,7 @@ def reproduce(
 
     planned = experiment.plan_reproduction(chosen, folder, framework)
     _say(context, _estimate(planned, jobs), even_if_quiet=dry_run)
+    _say(context, experiment.verdict_sentence(chosen), even_if_quiet=dry_run)
     if dry_run:
         _print_plan(planned, as_json)
         return
@@ -145,17 +152,19 @@ def reproduce(
 
 @click.command()
 @click.argument("sweep_file", metavar="SWEEP", shell_complete=complete_sweeps)
+@settings_option
 @results_option(default=None, told="Folder of the runs and the report.  [default: results/ and the sweep's name]")
 @data_directory_option
 @jobs_option
 @cluster_option
+@click.option("--force", is_flag=True, help="Train again what is finished, and replace what holds another config.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, with the time that a step takes here, and stop.")
 @click.option("--yes", is_flag=True, help=f"Train more than {MOST_RUNS:,} runs.")
 @json_option
 @click.pass_context
 def sweep(
-    context: click.Context, sweep_file: str, results: Path | None, data_dir: Path | None, jobs: int | None,
-    cluster: str | None, dry_run: bool, yes: bool, as_json: bool,
+    context: click.Context, sweep_file: str, settings: Sequence[str], results: Path | None, data_dir: Path | None,
+    jobs: int | None, cluster: str | None, force: bool, dry_run: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train a grid of arms and draw its stability map: SWEEP is a file, or a shipped one by name (stability, explode).
 
@@ -165,20 +174,20 @@ def sweep(
     """
     from gradclip_cli import sweeps
 
-    chosen = sweeps.load(sweep_file, most_runs=sys.maxsize if yes else sweeps.MOST_RUNS)
+    chosen = sweeps.load(sweep_file, settings, most_runs=sys.maxsize if yes else sweeps.MOST_RUNS)
     folder = results or RESULTS / chosen.name
 
     from gradclip_cli.experiments import sweep as experiment
 
-    planned = experiment.plan(chosen, folder)
+    planned = experiment.plan(chosen, folder, force=force)
     if dry_run or not context.find_root().params["quiet"]:
         click.echo(_plan_told(chosen, planned, jobs), err=True)
     if dry_run:
-        _print_plan(planned, as_json)
+        _print_plan(planned, as_json, resets=list(chosen.resets))
         return
     _train_and_tell(context, planned, data_dir)
     result = experiment.read(chosen, folder)
-    planned = experiment.plan_best(result, folder)
+    planned = experiment.plan_best(result, folder, force=force)
     if planned:
         _say(context, f"At the best of each row, with fresh seeds: {_estimate(planned, jobs)}")
         _train_and_tell(context, planned, data_dir)
@@ -193,6 +202,7 @@ def sweep(
 
 def _plan_told(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -> str:
     from gradclip_cli import pace as room
+    from gradclip_cli.experiments import sweep as experiment
 
     paces = room.measure_paces(planned)
     grid = " x ".join(f"{len(axis.labels)} {axis.key}" for axis in chosen.axes)
@@ -200,7 +210,8 @@ def _plan_told(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -
     pace = f" A step takes {', '.join(f'{pace.step * 1e3:.2f}' for pace in paces.values())} ms here." if paces else ""
     seeds = f"{len(chosen.seeds)} seeds" if len(chosen.seeds) > 1 else "one seed"
     shape = f"{chosen.name}: {grid} = {len(chosen.cells)} arms, {seeds} each{fresh}."
-    return f"{shape}\n{_estimate(planned, jobs, paces)}{pace}"
+    notes = [experiment.verdict_sentence(chosen), *chosen.resets]
+    return "\n".join([shape, *filter(None, notes), f"{_estimate(planned, jobs, paces)}{pace}"])
 
 
 def _print_sweep(result: SweepResult) -> None:
@@ -223,7 +234,7 @@ def _print_sweep(result: SweepResult) -> None:
 @click.command()
 @click.argument("config", metavar="CONFIG", shell_complete=complete_configs)
 @click.option("--steps", type=click.IntRange(min=1), default=500, show_default=True, help="Length of the pilot.")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of the pilot.  [default: the config's own]")
+@click.option("--seed", type=click.IntRange(min=0, max=MOST_SEED), help="Seed of the pilot.  [default: the config's own]")
 @settings_option
 @data_directory_option
 @json_option
@@ -243,8 +254,9 @@ def suggest(
     """
     from gradclip_cli import config as loading
 
-    chosen = loading.load(config, settings)
-    chosen = chosen if seed is None else chosen.with_seed(seed)
+    loaded = loading.read(config, settings)
+    _say_resets(context, loaded)
+    chosen = loaded.config if seed is None else loaded.config.with_seed(seed)
     if chosen.clipping.mode != "none":
         click.echo(f"{chosen.clipping.label} in {config} is ignored: the pilot runs without clipping.", err=True)
 
@@ -301,6 +313,33 @@ def _say(context: click.Context, told: str, *, even_if_quiet: bool = False) -> N
         click.echo(told, err=True)
 
 
+def _say_resets(context: click.Context, loaded: Loaded) -> None:
+    """Say what another choice made by --set resets of what the config says."""
+    for reset in loaded.resets:
+        _say(context, f"{loaded.config.name}: {reset}")
+
+
+def _too_few_seeds(planned: Sequence[PlannedRun]) -> str:
+    """That these arms have too few seeds for a verdict, with the stored ones; empty where there are enough, or one arm only."""
+    from gradclip_cli import store
+
+    seeds: dict[Path, set[int]] = {}
+    for run in planned:
+        folder = run.directory.path.parent
+        seeds.setdefault(folder, {stored.seed for stored in store.runs_of(folder)}).add(run.config.training.seed)
+    if len(seeds) < 2:
+        return ""
+
+    from gradclip_cli import stats
+
+    tests, shared = len(seeds) - 1, len(set.intersection(*seeds.values()))
+    needed = stats.seeds_for_a_verdict(tests)
+    if shared >= needed:
+        return ""
+    comparisons = "1 comparison" if tests == 1 else f"{tests} comparisons"
+    return f"Verdicts need more seeds: {comparisons} at least {needed} (--seeds {needed}), and these arms share {shared}."
+
+
 def _tally(ended: Sequence[Result]) -> str:
     """How many runs ended how, and the names of those that diverged or failed."""
     statuses = dict.fromkeys(result.status for result in ended)
@@ -334,9 +373,10 @@ def _estimate(planned: Sequence[PlannedRun], jobs: int | None, paces: Mapping[st
     return f"{todo} of {len(planned)} runs to train: about {duration} and {size / 1e6:.0f} MB."
 
 
-def _print_plan(planned: Sequence[PlannedRun], as_json: bool) -> None:
+def _print_plan(planned: Sequence[PlannedRun], as_json: bool, **notes: Any) -> None:
     if as_json:
-        print_json({"runs": [{**run_facts(run.directory), "action": run.action, "reason": run.reason} for run in planned]})
+        runs = [{**run_facts(run.directory), "action": run.action, "reason": run.reason} for run in planned]
+        print_json({"runs": runs, **notes})
         return
     for run in planned:
         click.echo(f"{run.action:8} {run.directory.path}  ({run.reason})")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gradclip_cli import arms as arm_room
-from gradclip_cli import claims, comparison, config, plans, report, runner
+from gradclip_cli import claims, comparison, config, plans, report, runner, stats
 from gradclip_cli.arms import Arm
 from gradclip_cli.claims import Answer, Spread
 from gradclip_cli.comparison import Comparison
@@ -93,6 +93,14 @@ def plan_reproduction(seeds: Sequence[int], results: Path, framework: str = "ten
     shipped = config.shipped_directory()  # by path, so that no file of the same name here is taken for it
     chosen = config.load_all([str(shipped / f"{config_name(arm)}.yaml") for arm in ARMS])
     return runner.plan([each.with_framework(framework) for each in chosen], seeds, results)
+
+
+def verdict_sentence(seeds: Sequence[int]) -> str:
+    """Whether so many seeds can answer the claims that rest on primary tests."""
+    tests = len(claims.PRIMARY)
+    needed = stats.seeds_for_a_verdict(tests)
+    enough = f"there are {len(seeds)}" if len(seeds) >= needed else f"{len(seeds)} can show nothing"
+    return f"A verdict on the {tests} primary tests takes at least {needed} seeds; {enough}."
 
 
 def record_plan(seeds: Sequence[int], results: Path) -> None:

@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 
 from gradclip_cli import arms as arm_room
-from gradclip_cli import comparison, plans, report, runner
+from gradclip_cli import comparison, plans, report, runner, stats
 from gradclip_cli.arms import Arm
 from gradclip_cli.comparison import Comparison
 from gradclip_cli.data import CLASSES
 from gradclip_cli.errors import ConflictError, ReportError
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.metrics import METRICS, scores
+from gradclip_cli.overrides import values, written
 from gradclip_cli.runner import PlannedRun
 from gradclip_cli.schema import Config
 from gradclip_cli.sweeps import CLIPPING, Axis, Cell, Sweep
@@ -74,21 +75,24 @@ class Result:
     best: Comparison | None = None
 
 
-def plan(sweep: Sweep, results: Path) -> list[PlannedRun]:
-    """Plan the grid's runs, writing nothing. Raises ConflictError where the folder holds runs of other configs."""
-    return _plan(sweep.configs, sweep.seeds, results)
+def plan(sweep: Sweep, results: Path, *, force: bool = False) -> list[PlannedRun]:
+    """Plan the grid's runs, writing nothing; with `force` finished ones too, and those that hold another config.
+
+    Raises ConflictError where the folder holds runs of other configs.
+    """
+    return _plan(sweep.configs, sweep.seeds, results, force)
 
 
-def _plan(configs: Sequence[Config], seeds: Sequence[int], results: Path) -> list[PlannedRun]:
+def _plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, force: bool) -> list[PlannedRun]:
     try:
-        return runner.plan(configs, seeds, results)
+        return runner.plan(configs, seeds, results, force=force)
     except ConflictError as error:
         conflicts = str(error).splitlines()
         first = conflicts[0].partition("; give yours")[0]
         others = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
         raise ConflictError(
-            f"{first}{others}. Give the changed sweep another name, or another folder with --results, or remove its old runs "
-            "(gradclip rm)."
+            f"{first}{others}. Give the changed sweep another name, or another folder with --results, or replace its old runs "
+            "with --force."
         ) from None
 
 
@@ -135,9 +139,9 @@ def best_configs(result: Result) -> list[Config]:
     return [config.model_copy(update={"data": config.data.model_copy(update={"holdout": 0})}) for config in chosen]
 
 
-def plan_best(result: Result, results: Path) -> list[PlannedRun]:
-    """Plan the runs at the rows' best columns, with seeds that the grid never had."""
-    return _plan(best_configs(result), result.sweep.fresh_seeds, results / BEST)
+def plan_best(result: Result, results: Path, *, force: bool = False) -> list[PlannedRun]:
+    """Plan the runs at the rows' best columns, with seeds that the grid never had; `force` as in `plan`."""
+    return _plan(best_configs(result), result.sweep.fresh_seeds, results / BEST, force)
 
 
 def compare_best(result: Result, results: Path) -> Result:
@@ -150,6 +154,61 @@ def compare_best(result: Result, results: Path) -> Result:
     names = [config.name for config in configs]
     compared = comparison.compare(results / BEST, names, unclipped, seeds=result.sweep.fresh_seeds)
     return Result(result.sweep, result.rows, result.split, compared)
+
+
+def verdict_sentence(sweep: Sweep) -> str:
+    """Whether the fresh seeds can give a verdict on each row but the first; empty where nothing is to be compared."""
+    if not sweep.fresh_seeds:
+        return ""
+    tests, there = len(sweep.rows()) - 1, len(sweep.fresh_seeds)
+    needed = stats.seeds_for_a_verdict(tests)
+    enough = f"there are {there}" if there >= needed else f"with {there} it will be exploratory"
+    return f"A verdict on {counted(tests, 'comparison')} takes at least {needed} fresh seeds; {enough}."
+
+
+# What is said in any case, with the name that a value needs to be understood.
+_MAIN = {
+    "model": {"model.cell": "", "model.units": "units", "model.activation": ""},
+    "data": {"data.dataset": "", "data.subset": "subset", "data.batch_size": "batch size", "data.holdout": "holdout"},
+    "training": {"training.epochs": "epochs", "training.steps_per_epoch": "steps per epoch"},
+    "optimizer": {"optimizer.name": "", "optimizer.learning_rate": "learning rate"},
+}
+
+
+def facts(sweep: Sweep) -> dict[str, str]:
+    """What is trained, by subject: model, data, training, optimizer, clipping, what else is unusual, and what is swept over."""
+    dumped = [dict(values(config.model_dump())) for config in sweep.configs]
+    axes = [axis.key for axis in sweep.axes]
+
+    def said(key: str, name: str) -> str:
+        found = list(dict.fromkeys(written(each[key]) for each in dumped if key in each))
+        if key in axes or (len(found) > 1 and key.partition(".")[0] in axes):
+            return f"{name or key.rpartition('.')[2]} swept"
+        return f"{name} {' or '.join(found)}".strip()
+
+    told = {subject: ", ".join(said(key, name) for key, name in keys.items()) for subject, keys in _MAIN.items()}
+    rules = list(dict.fromkeys(config.clipping.label for config in sweep.configs))
+    told["clipping"] = "swept" if any(key.partition(".")[0] == CLIPPING for key in axes) else " or ".join(rules)
+    main = {key for keys in _MAIN.values() for key in keys} | {"name", "training.seed"}
+    unusual = [key for key in _unusual(sweep.configs) if key not in main and key.partition(".")[0] != CLIPPING]
+    if further := [said(key, key) for key in unusual if key not in axes]:
+        told["further"] = ", ".join(further)
+    told["swept"] = "; ".join(f"{axis.told}: {', '.join(axis.labels)}" for axis in sweep.axes)
+    fresh = f" for the grid, {comparison.seed_list(sweep.fresh_seeds)} fresh for the comparison" if sweep.fresh_seeds else ""
+    return told | {"seeds": f"{comparison.seed_list(sweep.seeds)}{fresh}"}
+
+
+def _unusual(configs: Sequence[Config]) -> list[str]:
+    """Dotted keys with a value that is not the default, in any of the configs."""
+    usual: dict[str, dict[str, Any]] = {}  # by optimizer, whose defaults differ
+    found: dict[str, None] = {}
+    for config in configs:
+        name = config.optimizer.name
+        if name not in usual:
+            usual[name] = dict(values(Config.model_validate({"name": "usual", "optimizer": {"name": name}}).model_dump()))
+        dumped = values(config.model_dump())
+        found |= {key: None for key, value in dumped if key not in usual[name] or value != usual[name][key]}
+    return list(found)
 
 
 def table(result: Result) -> pd.DataFrame:
@@ -262,22 +321,24 @@ def warnings(result: Result) -> list[str]:
 
 
 def write(result: Result, results: Path) -> list[Path]:
-    """Write the map (`stability.*`), `sweep.json`, `report.md` and the comparison in `best/`. Raises StoreError."""
+    """Write the map, named after the sweep, `sweep.json`, `report.md` and the comparison in `best/`. Raises StoreError."""
     from gradclip_cli import plots
 
-    names = ("stability.png", "stability.svg", "stability.csv", "sweep.json", "report.md")
-    paths = {name: results / name for name in names}
+    name = result.sweep.name
+    picture, vector, cells, content, page = paths = [
+        results / file for file in (f"{name}.png", f"{name}.svg", f"{name}.csv", "sweep.json", "report.md")
+    ]
     try:
-        plots.save(plots.stability_figure(stability(result)), [paths["stability.png"], paths["stability.svg"]])
-        write_atomically(paths["stability.csv"], table(result).to_csv(index=False))
-        write_atomically(paths["sweep.json"], to_json(result))
-        write_atomically(paths["report.md"], to_markdown(result))
+        plots.save(plots.stability_figure(stability(result)), [picture, vector])
+        write_atomically(cells, table(result).to_csv(index=False))
+        write_atomically(content, to_json(result))
+        write_atomically(page, to_markdown(result))
     except OSError as error:
         raise unwritable(results, error) from None
     if result.best:
         report.write(result.best, results / BEST)
         plans.record_look(results / BEST, result.best.first_compared)
-    return list(paths.values())
+    return paths
 
 
 def to_json(result: Result) -> str:
@@ -286,6 +347,8 @@ def to_json(result: Result) -> str:
     content: dict[str, Any] = {
         "schema": plans.SWEEP_SCHEMA,
         "name": result.sweep.name,
+        "facts": facts(result.sweep),
+        "resets": list(result.sweep.resets),
         "axes": axes,
         "seeds": list(result.sweep.seeds),
         "fresh_seeds": list(result.sweep.fresh_seeds),
@@ -305,7 +368,9 @@ def to_markdown(result: Result) -> str:
     arms, seeds = counted(len(result.sweep.cells), "arm"), counted(len(result.sweep.seeds), "seed")
     parts = [
         f"# {result.sweep.name}: {arms}, {seeds} each",
-        f"![Mean {result.split} accuracy by {axis} and row, with the share of runs that diverged](stability.png)",
+        "\n".join(f"- {subject}: {text}" for subject, text in facts(result.sweep).items()),
+        *[f"Mind that {reset}." for reset in result.sweep.resets],
+        f"![Mean {result.split} accuracy by {axis} and row, with the share of runs that diverged]({result.sweep.name}.png)",
         f"## The best {axis} of each row",
         report.markdown_table(best_columns(), best_rows(result)),
         scope(result),
