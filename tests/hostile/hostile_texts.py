@@ -11,6 +11,7 @@ import random
 import re
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -19,6 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+import pytest
 
 from gradclip_cli import config, sweeps
 from gradclip_cli.errors import ConfigError
@@ -276,6 +280,32 @@ def faults(number: int) -> list[str]:
         else:
             found = [fault for each in loaded[:3] for fault in faults_of_config(each, folder)]
         return found + ([] if written(folder) == before else ["it wrote something"])
+
+
+def tried(script: Path, first: int, last: int) -> Iterator[dict[str, Any]]:
+    """What failed among a script's cases. They share a process; one that ends it is told, and the others go on in another."""
+    while first < last:
+        command = [sys.executable, str(script), str(first), str(last)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        lines = [json.loads(line) for line in ended.stdout.splitlines()]
+        yield from (line for line in lines if "faults" in line)
+        if ended.returncode == 0:
+            return
+        assert lines, ended.stderr
+        yield {"case": lines[-1]["case"], "faults": [f"the process ended with {ended.returncode}: {ended.stderr[-300:]}"]}
+        first = lines[-1]["case"] + 1
+
+
+def failures(script: Path, block: int, size: int) -> None:
+    """Try a block of a script's cases. Raises AssertionError with what failed, a line each."""
+    failed = list(tried(script, block * size, (block + 1) * size))
+    told = "\n".join(json.dumps(line) for line in failed)
+    assert not failed, f"{len(failed)} of {size} cases; `python {script.name} CASE` shows one:\n{told}"
+
+
+def blocks(count: int, *, quick: int) -> list[Any]:
+    """Parameters: the first blocks for every run of the tests, the others for `make test-endurance`."""
+    return [*range(quick), *(pytest.param(block, marks=pytest.mark.endurance) for block in range(quick, count))]
 
 
 def main(first: int, last: int) -> None:

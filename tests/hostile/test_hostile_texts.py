@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import hostile_texts
@@ -21,27 +20,9 @@ SCRIPT = Path(hostile_texts.__file__)
 BLOCK = 500
 
 
-def tried(first: int, last: int) -> Iterator[dict[str, object]]:
-    """What failed among these cases. They share a process; one that ends it is told, and the others go on in another."""
-    while first < last:
-        command = [sys.executable, str(SCRIPT), str(first), str(last)]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        lines = [json.loads(line) for line in ended.stdout.splitlines()]
-        yield from (line for line in lines if "faults" in line)
-        if ended.returncode == 0:
-            return
-        assert lines, ended.stderr
-        yield {"case": lines[-1]["case"], "faults": [f"the process ended with {ended.returncode}: {ended.stderr[-300:]}"]}
-        first = lines[-1]["case"] + 1
-
-
-@pytest.mark.parametrize(
-    "block", [0, *(pytest.param(block, marks=[pytest.mark.slow, pytest.mark.endurance]) for block in range(1, 20))]
-)
+@pytest.mark.parametrize("block", hostile_texts.blocks(20, quick=1))
 def test_every_text_loads_or_is_refused_in_words(block: int) -> None:
-    failed = list(tried(block * BLOCK, (block + 1) * BLOCK))
-    told = "\n".join(json.dumps(line) for line in failed)
-    assert not failed, f"{len(failed)} of {BLOCK}; `python {SCRIPT.name} CASE` shows one:\n{told}"
+    hostile_texts.failures(SCRIPT, block, BLOCK)
 
 
 def test_a_case_is_made_by_its_number_alone() -> None:
