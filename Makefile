@@ -7,7 +7,7 @@ RESULTS ?= results
 SEEDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: venv-without-ensurepip help install install-pytorch data reproduce run test test-quick test-endurance check format bench docs clean
+.PHONY: venv-without-ensurepip help install install-pytorch data reproduce run test test-all test-quick test-endurance check format bench docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
@@ -50,14 +50,19 @@ run: data  ## The article with one seed: train none, clipnorm and clipvalue, and
 	$(BIN)/gradclip run none clipnorm clipvalue --results $(RESULTS)
 	$(BIN)/gradclip compare none clipnorm clipvalue --results $(RESULTS)
 
-test: $(VENV)/.installed-dev data  ## Everything the tests need, then all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-endurance: $(VENV)/.installed-dev data  ## What takes many minutes: runs killed again and again
-	$(BIN)/python -m pytest -m endurance
+test: $(VENV)/.installed-dev data  ## What a change can break, in a few minutes (PyTorch's too, where it is installed)
+	$(PYTEST) -m 'not slow and not endurance'
 
-test-quick: $(VENV)/.installed-dev  ## The tests that take seconds
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not endurance'
+test-all: install-pytorch test  ## All tests but the endurance ones, PyTorch's included: test, then the slow ones
+	$(PYTEST) -m 'slow and not endurance'
+
+test-endurance: $(VENV)/.installed-dev data  ## What takes many minutes: runs killed again and again, thousands of hostile inputs
+	$(BIN)/python -m pytest -m 'endurance'
+
+test-quick: $(VENV)/.installed-dev  ## What takes a minute: no training, no processes that train
+	$(PYTEST) -m 'not trains and not slow and not endurance'
 
 check: $(VENV)/.installed-dev  ## Lint, formatting, types, and generated text that must be fresh
 	$(BIN)/ruff check .
@@ -65,14 +70,16 @@ check: $(VENV)/.installed-dev  ## Lint, formatting, types, and generated text th
 	$(BIN)/mypy
 	$(BIN)/gradclip schema | cmp - configs/schema.json
 	$(BIN)/cog --check -I . README.md
+	$(BIN)/python tests/test_frameworks.py --check
 
 format: $(VENV)/.installed-dev  ## Put the code in its usual form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed-dev  ## Regenerate the schema and the generated parts of README
+docs: $(VENV)/.installed-dev  ## Regenerate the schema, the generated parts of README and docs/frameworks.md (which needs PyTorch)
 	$(BIN)/gradclip schema > configs/schema.json
 	$(BIN)/cog -r -I . README.md
+	$(BIN)/python tests/test_frameworks.py
 
 bench: data  ## Time the engine and the pool beside the article's model.fit (20 minutes)
 	$(BIN)/python benchmarks/bench.py

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import SMALL, gradclip, latest, needs_pytorch, store_run
 
-from gradclip_cli import __version__, report
+from gradclip_cli import __version__, config, report
 from gradclip_cli.cli import main
 from gradclip_cli.schema import MOST_SEED
 
@@ -29,13 +29,15 @@ EXPLODE = [
     for setting in latest(
         *SMALL,
         "name=exploded",
-        "model={cell: simple_rnn, units: 32, activation: relu, recurrent_gain: 1.5}",
-        "optimizer.learning_rate=0.5",
+        "model={cell: simple_rnn, units: 32, activation: relu, recurrent_gain: 2.0}",
+        "optimizer.learning_rate=1",
         "training.steps_per_epoch=300",
     )
     for option in ("--set", setting)
 ]
-LONG = ["run", "none", "--set", "name=long", "--set", "data.subset=sample", "--set", "training.epochs=9999"]
+LONG = ["run", "none"]  # uncompiled: what these runs are about are signals and files
+for setting in ("name=long", "data.subset=sample", "training.epochs=9999", "engine.jit=false"):
+    LONG += ["--set", setting]
 
 
 def call(*arguments: str) -> Result:
@@ -49,20 +51,31 @@ def tree(folder: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two arms of two seeds and an arm that diverges, each trained by a real command under a short name."""
-    results = tmp_path_factory.mktemp("trained") / "results"
-    for arm in ("none", "clipvalue"):
-        command = ["run", arm, *SETTINGS, "--set", f"name={arm}", "--seeds", "2", "--save-model"]
-        ended = gradclip(*command, "--results", str(results))
-        assert ended.returncode == 0, ended.stderr
-        assert (results / arm / "seed-1" / "model.keras").stat().st_size > 1000
-    ended = gradclip("run", "none", *EXPLODE, "--results", str(results))
+    """Two arms and one that diverges, two seeds each, trained by one real command from files that give them short names."""
+    folder = tmp_path_factory.mktemp("trained")
+    results, files = folder / "results", []
+    for arm, options in (("none", []), ("clipvalue", []), ("exploded", EXPLODE)):
+        said = config.load("clipvalue" if arm == "clipvalue" else "none", latest(f"name={arm}", *SMALL, *options[1::2]))
+        files.append(folder / f"{arm}.yaml")
+        files[-1].write_text(config.to_yaml(said))
+    ended = gradclip("run", *map(str, files), "--seeds", "2", "--save-model", "--results", str(results))
     assert ended.returncode == 3, ended.stderr
-    assert "1 of 1 runs diverged" in ended.stderr
-    assert re.search(r"not finite at step \d+", ended.stderr)
+    assert "2 of 6 runs diverged" in ended.stderr
+    assert len(re.findall(r"not finite at step \d+", ended.stderr)) == 2
+    assert [line.split()[0] for line in ended.stdout.splitlines()] == ["complete"] * 4 + ["diverged"] * 2
+    for arm in ("none", "clipvalue"):
+        assert (results / arm / "seed-1" / "model.keras").stat().st_size > 1000
     return results
 
 
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A quiet command of another process that trains one of those runs again, and its results."""
+    results = tmp_path_factory.mktemp("quiet")
+    return gradclip("--quiet", "run", "none", *SETTINGS, "--set", "name=none", "--results", str(results)), results
+
+
+@pytest.mark.trains
 def test_run_writes_the_files_and_tells_each_epoch(results: Path) -> None:
     ended = gradclip("run", "clipvalue", *SETTINGS, "--results", str(results))
     assert ended.returncode == 0, ended.stderr
@@ -80,6 +93,7 @@ def test_run_writes_the_files_and_tells_each_epoch(results: Path) -> None:
 
 
 @needs_pytorch
+@pytest.mark.trains
 def test_a_run_with_pytorch_says_so_and_saves_its_own_model(results: Path) -> None:
     ended = gradclip(
         "run", "clipvalue", *SETTINGS, "--set", "engine.framework=pytorch", "--set", "name=other", "--save-model",
@@ -93,12 +107,14 @@ def test_a_run_with_pytorch_says_so_and_saves_its_own_model(results: Path) -> No
     assert not {"tensorflow", "keras"} & versions.keys()
 
 
-def test_quiet_run_says_nothing_on_stderr(results: Path) -> None:
-    ended = gradclip("--quiet", "run", "none", *SETTINGS, "--results", str(results))
+@pytest.mark.trains
+def test_quiet_run_says_nothing_on_stderr(quiet: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    ended, _ = quiet
     assert ended.returncode == 0
     assert ended.stderr == ""
 
 
+@pytest.mark.trains
 def test_a_finished_run_is_left_alone_and_force_trains_it_again(trained: Path) -> None:
     record = trained / "none" / "seed-0" / "run.json"
     before = record.read_bytes()
@@ -107,12 +123,13 @@ def test_a_finished_run_is_left_alone_and_force_trains_it_again(trained: Path) -
     assert "already complete" in again.stderr
     assert record.read_bytes() == before
     csvs = [(trained / "none" / "seed-0" / name).read_bytes() for name in ("metrics.csv", "steps.csv")]
-    forced = gradclip("run", "none", *SETTINGS, "--set", "name=none", "--results", str(trained), "--force", "--save-model")
-    assert forced.returncode == 0
+    forced = call("run", "none", *SETTINGS, "--set", "name=none", "--results", str(trained), "--force", "--save-model")
+    assert forced.exit_code == 0, forced.output
     assert record.read_bytes() != before
     assert [(trained / "none" / "seed-0" / name).read_bytes() for name in ("metrics.csv", "steps.csv")] == csvs
 
 
+@pytest.mark.trains
 def test_a_diverged_run_stays_an_outcome(trained: Path) -> None:
     again = gradclip("--quiet", "run", "none", *EXPLODE, "--results", str(trained))
     assert again.returncode == 3
@@ -120,6 +137,7 @@ def test_a_diverged_run_stays_an_outcome(trained: Path) -> None:
     assert re.search(r"diverged .*simple_rnn/.* not finite at step \d+", shown.output)
 
 
+@pytest.mark.trains
 def test_another_config_in_the_directory_is_refused_with_the_difference(trained: Path) -> None:
     before = tree(trained)
     for seed in ("0", "5"):  # the run itself, and a new seed of the same arm
@@ -142,6 +160,7 @@ def test_another_config_in_the_directory_is_refused_with_the_difference(trained:
     assert tree(trained) == before
 
 
+@pytest.mark.trains
 def test_dry_run_writes_nothing(results: Path, trained: Path) -> None:
     ended = call("run", "none", "clipvalue", "--seeds", "0-2", "--dry-run", "--results", str(results))
     assert ended.exit_code == 0
@@ -177,6 +196,7 @@ def long_run(results: Path) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, results: Path) -> None:
     """Stopped in the middle of real training, from outside; the same command would start the run over."""
@@ -194,15 +214,8 @@ def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, 
     assert "goes on from its checkpoint" in call(*LONG, "--results", str(results), "--dry-run").output
 
 
-def test_second_interrupt_stops_at_once(results: Path) -> None:
-    with long_run(results) as process:
-        for _ in range(2):
-            process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
-    assert json.loads((results / "long" / "seed-0" / "run.json").read_text())["status"] == "interrupted"
-
-
-def test_two_processes_on_one_run(results: Path) -> None:
+@pytest.mark.trains
+def test_two_processes_on_one_run_of_which_a_second_interrupt_stops_the_first_at_once(results: Path) -> None:
     with long_run(results) as first:
         command = [sys.executable, "-m", "gradclip_cli", *LONG, "--results", str(results)]
         second = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -212,13 +225,18 @@ def test_two_processes_on_one_run(results: Path) -> None:
         assert second.wait(timeout=60) == 130
         assert first.poll() is None
         assert json.loads((results / "long" / "seed-0" / "run.json").read_text())["status"] == "running"
+        for _ in range(2):
+            first.send_signal(signal.SIGINT)
+        assert first.wait(timeout=60) == 130
+    assert json.loads((results / "long" / "seed-0" / "run.json").read_text())["status"] == "interrupted"
 
 
-def test_two_fresh_processes_write_the_same_bytes(trained: Path, tmp_path: Path) -> None:
-    ended = gradclip("run", "none", *SETTINGS, "--set", "name=none", "--results", str(tmp_path))
+@pytest.mark.trains
+def test_two_fresh_processes_write_the_same_bytes(trained: Path, quiet: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    ended, results = quiet
     assert ended.returncode == 0
     for name in ("metrics.csv", "steps.csv", "config.yaml"):
-        assert (tmp_path / "none" / "seed-0" / name).read_bytes() == (trained / "none" / "seed-0" / name).read_bytes()
+        assert (results / "none" / "seed-0" / name).read_bytes() == (trained / "none" / "seed-0" / name).read_bytes()
 
 
 def test_results_directory_that_cannot_be_written(tmp_path: Path) -> None:
@@ -342,12 +360,14 @@ def test_a_fault_of_ours_is_told_as_one(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "--debug" in ended.output
 
 
+@pytest.mark.trains
 def test_list_show_and_json(trained: Path) -> None:
     listed = json.loads(call("list", "--json", "--results", str(trained)).output)
     assert listed["schema"] == 1
     arms = {run["arm"]: run["status"] for run in listed["runs"]}
     assert arms == {"none": "complete", "clipvalue": "complete", "exploded": "diverged"}
-    assert [run["seed"] for run in listed["runs"] if run["arm"] == "none"] == [0, 1]
+    for arm in arms:
+        assert [run["seed"] for run in listed["runs"] if run["arm"] == arm] == [0, 1]
     assert call("list", "--status", "diverged", "--results", str(trained)).output.count("seed") == 1
     for name in ("none", "none/seed-1", "none:1", str(trained / "none" / "seed-1")):
         shown = json.loads(call("show", name, "--json", "--results", str(trained)).stdout)
@@ -356,6 +376,7 @@ def test_list_show_and_json(trained: Path) -> None:
     assert "lstm(10), sgd at 0.01, clipping clipvalue 0.5" in call("show", "clipvalue", "--results", str(trained)).output
 
 
+@pytest.mark.trains
 def test_compare_prints_a_table_and_writes_files(trained: Path, tmp_path: Path) -> None:
     ended = gradclip("compare", "none", "clipvalue", "exploded", "--results", str(trained), "--out", str(tmp_path / "out"))
     assert ended.returncode == 0, ended.stderr
@@ -443,6 +464,7 @@ def test_compare_without_runs(tmp_path: Path) -> None:
     assert "Train some first" in ended.output
 
 
+@pytest.mark.trains
 def test_rm_asks_dry_runs_and_removes(trained: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -483,6 +505,7 @@ def complete(words: str, position: int, cwd: Path) -> set[str]:
     return {line.split(",")[-1] for line in ended.stdout.splitlines()}
 
 
+@pytest.mark.trains
 def test_completion_knows_configs_arms_and_keys(trained: Path) -> None:
     folder = trained.parent
     assert "clipvalue" in complete("gradclip run cl", 2, folder)

@@ -21,6 +21,8 @@ from gradclip_cli.errors import ClusterError, ConflictError
 from gradclip_cli.store import MODEL_FILES, RunDirectory, runs
 from gradclip_cli.trainer import Ending, Event, Task, Workshop
 
+pytestmark = pytest.mark.trains
+
 pytest.importorskip("distributed", reason="needs gradclip-cli[cluster]")
 
 QUICK = (*SMALL, *UNCOMPILED["tensorflow"], "data.pool=4")

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import SMALL, engine_for, latest, sample, schedule_for, start_weights
+from conftest import SMALL, engine_for, import_pytorch, latest, sample, schedule_for, start_weights
 
 from gradclip_cli import config, frameworks
 from gradclip_cli.engines import Engine, StepRecords
 from gradclip_cli.errors import EngineError
 from gradclip_cli.schema import OPTIMIZER_SECTIONS, Config
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+pytestmark = pytest.mark.trains
+
+torch = import_pytorch()
 
 FloatArray = npt.NDArray[np.floating[Any]]
 

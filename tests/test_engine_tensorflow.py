@@ -20,6 +20,8 @@ from gradclip_cli import config
 from gradclip_cli.engines.tensorflow import CHUNK, build_model, build_optimizer, use_one_thread
 from gradclip_cli.schema import Config
 
+pytestmark = pytest.mark.trains
+
 use_one_thread()
 
 # Low enough to act on the small gradients of the first steps.
@@ -67,19 +69,15 @@ def fit(chosen: Config, steps: int) -> tuple[list[float], dict[str, Any]]:
 
 
 def cases() -> list[Any]:
-    """Every rule and every optimizer twice in the default suite; the other combinations in the endurance suite."""
-    usual = {
-        ("none", "momentum"),
-        ("none", "rmsprop"),
-        ("clipvalue", "sgd"),
-        ("clipvalue", "adam"),
-        ("clipnorm", "sgd"),
-        ("clipnorm", "momentum"),
-        ("global_clipnorm", "adam"),
-        ("global_clipnorm", "rmsprop"),
-    }
-    every = itertools.product(CLIPPING, OPTIMIZER)
-    return [case if case in usual else pytest.param(*case, marks=pytest.mark.endurance) for case in every]
+    """Every rule and every optimizer once, a second time among the slow tests, the other combinations in the endurance suite."""
+    first = {("none", "momentum"), ("clipvalue", "adam"), ("clipnorm", "sgd"), ("global_clipnorm", "rmsprop")}
+    second = {("none", "rmsprop"), ("clipvalue", "sgd"), ("clipnorm", "momentum"), ("global_clipnorm", "adam")}
+    every = set(itertools.product(CLIPPING, OPTIMIZER))
+    return [
+        *sorted(first),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in sorted(second)),
+        *(pytest.param(*case, marks=pytest.mark.endurance) for case in sorted(every - first - second)),
+    ]
 
 
 @pytest.mark.parametrize(("mode", "optimizer"), cases())

@@ -16,6 +16,8 @@ from gradclip_cli.errors import EngineError
 from gradclip_cli.schema import OPTIMIZERS, Config
 from gradclip_cli.weights import Weights
 
+pytestmark = pytest.mark.trains
+
 FloatArray = npt.NDArray[np.floating[Any]]
 
 # Low enough to act on the small gradients of the first steps.

@@ -1,15 +1,17 @@
 """Keras and PyTorch side by side: every cell of docs/frameworks.md's tables, by running the calls that it names.
 
-`python tests/test_frameworks.py` writes the tables anew into the page.
+`python tests/test_frameworks.py` writes the tables anew into the page; with `--check` it says whether they are fresh.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import inspect
 import itertools
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from conftest import MAY_SKIP_PYTORCH, NO_PYTORCH, import_pytorch
 
 from gradclip_cli import config, frameworks, schema
 from gradclip_cli.clipping import RULES, Situation, percentile_memory
@@ -26,7 +29,13 @@ from gradclip_cli.errors import ConfigError
 from gradclip_cli.schema import OPTIMIZER_SECTIONS, Optimizer
 from gradclip_cli.weights import GATES, initial_weights
 
-torch = pytest.importorskip("torch", reason="docs/frameworks.md compares Keras with PyTorch, which is not installed")
+pytestmark = pytest.mark.trains
+
+if __name__ == "__main__" and not importlib.util.find_spec("torch"):
+    print(f"{NO_PYTORCH}: docs/frameworks.md is neither checked nor written anew", file=sys.stderr)
+    sys.exit(not ("--check" in sys.argv and MAY_SKIP_PYTORCH))  # all else can be checked without it, but not where CI is set
+
+torch = import_pytorch()
 
 use_one_thread()
 torch.set_num_threads(1)
@@ -596,13 +605,23 @@ def marked(name: str, content: str) -> str:
     return f"<!-- {name} -->\n\n{content}\n\n<!-- end -->"
 
 
-def rewrite() -> None:
-    """Put each table anew between its marks."""
-    page = PAGE.read_text(encoding="utf-8")
+def written_anew(page: str) -> str:
+    """The page with each table anew between its marks."""
     for name, build in TABLES.items():
         page, places = re.subn(f"<!-- {name} -->.*?<!-- end -->", lambda _: marked(name, build()), page, flags=re.DOTALL)  # noqa: B023
         assert places == 1, f"{PAGE.name} has {places} places for the table {name}"
-    PAGE.write_text(page, encoding="utf-8")
+    return page
+
+
+def write_or_check(arguments: Sequence[str]) -> int:
+    """Write the page anew, or with `--check` say whether that would change it; returns the exit code."""
+    page = PAGE.read_text(encoding="utf-8")
+    fresh = written_anew(page)
+    if arguments == ["--check"]:
+        print(f"{PAGE.name} is {'fresh' if page == fresh else 'stale: make docs writes its tables anew'}", file=sys.stderr)
+        return int(page != fresh)
+    PAGE.write_text(fresh, encoding="utf-8")
+    return 0
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -803,5 +822,20 @@ def test_weight_decay_is_apart_from_the_gradient_in_keras_and_in_adamw() -> None
     assert not decayed_apart("adam", epsilon=1e-30)
 
 
+def test_a_stale_page_is_told_and_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One table stands for all: the others cost seconds, and each has its own test."""
+    page = tmp_path / "frameworks.md"
+    monkeypatch.setitem(globals(), "PAGE", page)
+    monkeypatch.setitem(globals(), "TABLES", {"lacking": lacking_table})
+    page.write_text("before\n<!-- lacking -->\n\nstale\n\n<!-- end -->\nafter\n")
+    assert write_or_check(["--check"]) == 1
+    assert "stale: make docs" in capsys.readouterr().err
+    assert write_or_check([]) == 0
+    assert write_or_check(["--check"]) == 0
+    assert page.read_text() == f"before\n{marked('lacking', lacking_table())}\nafter\n"
+
+
 if __name__ == "__main__":
-    rewrite()
+    sys.exit(write_or_check(sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,7 @@ NEIGHBOURS = {
 }
 
 
+@functools.cache
 def rooms() -> dict[str, ast.Module]:
     found = {}
     for path in PACKAGE.rglob("*.py"):

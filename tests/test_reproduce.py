@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from click.testing import CliRunner
-from conftest import store_run
+from conftest import import_pytorch, store_run
 
 from gradclip_cli import claims, config, plots, stats
 from gradclip_cli.cli import main
@@ -297,8 +296,7 @@ def test_reproduce_from_end_to_end_and_interrupted(results: Path, monkeypatch: p
     answers = {claim["id"]: claim["verdict"] for claim in json.loads((results / "claims.json").read_text())["claims"]}
     assert answers["C1"] == "supported"
     assert answers["C2"] == "not shown"  # two seeds can't show anything
-    if not importlib.util.find_spec("torch"):
-        pytest.skip("PyTorch is not installed: the second half needs it")
+    import_pytorch()  # for the second half
     other = results.with_name("other")
     arguments = ["--seeds", "2", "--jobs", "1", "--results", str(other), "--framework", "pytorch", "--against", str(results)]
     third = CliRunner().invoke(main, ["reproduce", *arguments])

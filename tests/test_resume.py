@@ -24,6 +24,8 @@ from gradclip_cli.schema import Config
 from gradclip_cli.store import RunDirectory
 from gradclip_cli.trainer import Ending, Event, Task, Workshop
 
+pytestmark = pytest.mark.trains
+
 SETTINGS = (
     "data.subset=sample",
     "name=resumed",
@@ -306,13 +308,15 @@ COMMAND = (
 )
 
 
-EPOCHS = {"tensorflow": 8, "pytorch": 3}
+EPOCHS = {"tensorflow": 8, "uncompiled tensorflow": 3, "pytorch": 3}
 
 
-def start_command(results: Path, framework: str) -> subprocess.Popen[bytes]:
+def start_command(results: Path, how: str) -> subprocess.Popen[bytes]:
     """The real command in a process of its own, with a checkpoint after each epoch."""
+    uncompiled, _, framework = how.rpartition(" ")
     longer = (
-        *SETTINGS, f"engine.framework={framework}", f"training.epochs={EPOCHS[framework]}", "training.steps_per_epoch=300"
+        *SETTINGS, f"engine.framework={framework}", f"training.epochs={EPOCHS[how]}", "training.steps_per_epoch=300",
+        *(UNCOMPILED[framework] if uncompiled else ()),
     )  # fmt: skip
     settings = [part for setting in latest(*longer) for part in ("--set", setting)]
     return subprocess.Popen(
@@ -321,16 +325,16 @@ def start_command(results: Path, framework: str) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def kill_at_random(results: Path, framework: str, seed: int) -> Iterator[int]:
+def kill_at_random(results: Path, how: str, seed: int) -> Iterator[int]:
     """Kill the command at a random moment, mostly while it trains, and start it again, until it ends; yields each kill."""
     moments = random.Random(seed)
     for number in itertools.count(1):
-        running = start_command(results, framework)
+        running = start_command(results, how)
         if moments.random() < 0.2:
             time.sleep(moments.uniform(0, 6))
         else:
             wait_for_rows(running, results / "resumed" / "seed-0" / "steps.csv")
-            time.sleep(moments.uniform(0, EPOCHS[framework] / 2))  # Keras compiles the evaluation, then the epochs
+            time.sleep(moments.uniform(0, EPOCHS[how] / 2))  # Keras compiles the evaluation, then the epochs
         if running.poll() is None:
             running.send_signal(signal.SIGKILL)
         running.communicate()
@@ -355,24 +359,25 @@ MANY = [pytest.mark.slow, pytest.mark.endurance]
 
 
 @pytest.mark.parametrize(
-    ("framework", "kills"),
+    ("how", "kills"),
     [
-        ("tensorflow", 1),
-        pytest.param("pytorch", 2, marks=needs_pytorch),
+        ("uncompiled tensorflow", 1),
+        pytest.param("tensorflow", 1, marks=pytest.mark.slow),
+        pytest.param("pytorch", 2, marks=[needs_pytorch, pytest.mark.slow]),
         pytest.param("tensorflow", 30, marks=MANY),
         pytest.param("pytorch", 30, marks=[needs_pytorch, *MANY]),
     ],
 )
-def test_killed_at_random_moments(framework: str, kills: int, tmp_path: Path) -> None:
+def test_killed_at_random_moments(how: str, kills: int, tmp_path: Path) -> None:
     """Rounds of kills until the run is done, as many rounds as it takes; every round's bytes are compared."""
-    assert start_command(tmp_path / "whole", framework).wait(timeout=120) == 0
+    assert start_command(tmp_path / "whole", how).wait(timeout=120) == 0
     count = 0
     for number in itertools.count():
-        for _ in kill_at_random(tmp_path / str(number), framework, seed=number):
+        for _ in kill_at_random(tmp_path / str(number), how, seed=number):
             count += 1
             if count % 4 == 0 or count >= kills:  # let it end now and then
                 break
-        assert start_command(tmp_path / str(number), framework).wait(timeout=120) == 0
+        assert start_command(tmp_path / str(number), how).wait(timeout=120) == 0
         assert content(tmp_path / str(number)) == content(tmp_path / "whole")
         assert json.loads((tmp_path / str(number) / "resumed" / "seed-0" / "run.json").read_text())["status"] == "complete"
         if count >= kills:

@@ -24,6 +24,8 @@ from gradclip_cli.experiments.suggest import Pilot, Suggestion
 from gradclip_cli.health import Detector
 from gradclip_cli.schema import CLIPPING_SECTIONS, AdaptiveClip, Config
 
+pytestmark = pytest.mark.trains
+
 SAMPLE = "data.subset=sample"
 SMALL_MODEL = ("model.cell=simple_rnn", "model.units=4")
 STEPS = 60

@@ -15,6 +15,8 @@ from gradclip_cli.store import METRICS, RunDirectory, step_columns
 from gradclip_cli.training import Outcome, Progress, train
 from gradclip_cli.weights import Weights
 
+pytestmark = pytest.mark.trains
+
 EXPLOSIVE = ["model={cell: simple_rnn, units: 32, activation: relu, recurrent_gain: 1.5}", "optimizer.learning_rate=0.5"]
 # One unit that starts as good as zero and amplifies gradients twentyfold a time step: a finite loss, an infinite gradient.
 OVERFLOWING = [

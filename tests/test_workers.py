@@ -22,6 +22,8 @@ from gradclip_cli.store import RunDirectory, runs
 from gradclip_cli.trainer import Ending, Event, Task, Workshop
 from gradclip_cli.workers import WorkerProcesses, available_cores
 
+pytestmark = pytest.mark.trains
+
 
 def tasks(results: Path, *arms: str, seeds: Iterable[int], settings: tuple[str, ...]) -> list[Task]:
     configs = [config.load(arm, latest(*SMALL, f"name={arm}", *settings)).with_seed(seed) for arm in arms for seed in seeds]
@@ -58,7 +60,9 @@ def test_two_workers_write_the_bytes_of_one_process(framework: str, tmp_path: Pa
 
 
 def long(results: Path, seeds: Iterable[int]) -> list[Task]:
-    return tasks(results, "none", seeds=seeds, settings=("training.epochs=400", "training.steps_per_epoch=250"))
+    return tasks(
+        results, "none", seeds=seeds, settings=(*UNCOMPILED["tensorflow"], "training.epochs=400", "training.steps_per_epoch=250")
+    )
 
 
 def worker_of(run: Path) -> int:
@@ -119,7 +123,9 @@ def test_workers_stop_at_a_chunk_and_the_rest_is_cancelled(tmp_path: Path) -> No
 
 def command(results: Path) -> subprocess.Popen[str]:
     settings = [
-        part for setting in latest(*SMALL, "training.epochs=2000", "training.steps_per_epoch=250") for part in ("--set", setting)
+        part
+        for setting in latest(*SMALL, *UNCOMPILED["tensorflow"], "training.epochs=2000", "training.steps_per_epoch=250")
+        for part in ("--set", setting)
     ]
     arguments = ["run", "none", *settings, "--seeds", "3", "--jobs", "2", "--results", str(results)]
     return subprocess.Popen(
@@ -139,7 +145,7 @@ def steps_written(results: Path) -> int:
     return sum(run.steps_path.stat().st_size > 20_000 for run in runs(results) if run.steps_path.exists())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)])
 def test_a_signal_to_the_whole_group_ends_in_checkpoints(number: int, code: int, tmp_path: Path) -> None:
     running = command(tmp_path)
     wait_until(lambda: steps_written(tmp_path) == 2)

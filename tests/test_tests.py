@@ -1,0 +1,68 @@
+"""The tests themselves: what is skipped, and which command runs what."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parent.parent
+WITHOUT_PYTORCH = """\
+import importlib.util, sys
+import pytest
+
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *others: None if name == "torch" else find_spec(name, *others)
+sys.modules["torch"] = None
+sys.exit(pytest.main(["-q", "-rs", "-p", "no:cacheprovider", "-p", "no:xdist", *sys.argv[1:]]))
+"""
+NEEDS_PYTORCH = """\
+from conftest import import_pytorch, needs_pytorch
+
+@needs_pytorch
+def test_marked():
+    import torch
+
+def test_itself():
+    import_pytorch()
+"""
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", "2 skipped"), ("true", "2 failed")])
+def test_a_missing_pytorch_skips_its_tests_but_fails_them_where_ci_is_set(ci: str, outcome: str, tmp_path: Path) -> None:
+    """A hosted check that skips them unseen would be green for years."""
+    (tmp_path / "test_it.py").write_text(NEEDS_PYTORCH)
+    paths = os.pathsep.join(map(str, (CHECKOUT, CHECKOUT / "tests")))
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PYTORCH, str(tmp_path)],
+        env={**os.environ, "CI": ci, "PYTHONPATH": paths},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome in ended.stdout, ended.stdout
+    assert "PyTorch is not installed (make install-pytorch)" in ended.stdout or ci
+
+
+def recipe(target: str) -> str:
+    """The commands of a target of the Makefile."""
+    return (re.search(rf"^{target}:.*\n((?:\t.*\n)+)", (CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE) or [""] * 2)[1]
+
+
+def test_each_test_is_run_by_one_of_the_commands() -> None:
+    """`make test` and `make test-all`'s own part leave nothing out between them but what `make test-endurance` runs."""
+    parts = {target: re.findall(r"-m '(.+)'", recipe(target)) for target in ("test", "test-all", "test-endurance")}
+    assert parts == {
+        "test": ["not slow and not endurance"],
+        "test-all": ["slow and not endurance"],
+        "test-endurance": ["endurance"],
+    }
+    ci = (CHECKOUT / ".ci" / "run").read_text().splitlines()[-1].split()
+    assert ci == ["make", "install-pytorch", "test", "test-all", "check"]
+    hosted = (CHECKOUT / ".github" / "workflows" / "ci.yml").read_text()
+    assert re.findall(r"run: make ([a-z -]+?) *(?:#|$)", hosted, flags=re.MULTILINE) == ["install-pytorch", "test test-all check"]
