@@ -154,7 +154,7 @@ def _chosen(stored: Sequence[Arm], seeds: Seeds, plan: Plan | None) -> tuple[lis
     wanted = plan.seeds if seeds is None and plan else seeds or ()
     arms = [arm for whole in stored if (arm := whole.only(wanted)).runs]
     planned = f"that {plan.file} planned" if seeds is None and plan else "asked for"
-    hint = "--seeds all counts all that are stored"
+    hint = "gradclip compare --seeds all counts all that are stored"
     if not arms:
         raise ReportError(f"No run of these arms has a seed {planned} ({seed_list(wanted)}); {hint}.")
     left: dict[str, list[str]] = {}
@@ -297,8 +297,9 @@ def _judged(against: AgainstBaseline, p: float, arm: Arm, base: Arm, metric: Met
 
 
 def _nothing_to_test(against: AgainstBaseline, arm: Arm, base: Arm) -> bool:
-    """Whether two arms that differ in clipping trained alike because it never acted: more seeds of these would show no more."""
-    return arm.config.clipping != base.config.clipping and not against.clipping_acted and against.tied == len(against.seeds)
+    """Whether two arms that differ in clipping alone trained alike because it never acted: more such seeds would show no more."""
+    clipping_alone = arm.config.clipping != base.config.clipping and not against.differs_in
+    return clipping_alone and not against.clipping_acted and against.tied == len(against.seeds)
 
 
 def _confounded(against: AgainstBaseline, arm: Arm, base: Arm) -> list[str]:

@@ -54,7 +54,8 @@ def read_plan(results: Path) -> Plan | None:
         places.append((results.resolve().parent / SWEEP, "fresh_seeds", SWEEP_SCHEMA))
     for path, key, schema in places:
         if os.path.lexists(path):
-            return Plan(_checked(_SEEDS, path, read_json(path, schema), key), path.name)
+            seeds = _checked(_SEEDS, path, read_json(path, schema), key)
+            return Plan(seeds, path.name) if seeds else None
     return None
 
 
@@ -106,7 +107,10 @@ def record_look(results: Path, looks: Mapping[str, Sequence[int]]) -> str | None
 def _read_looks(path: Path, schema: int) -> Looks:
     if not os.path.lexists(path):
         return {}
-    looks: Looks = _checked(_LOOKS, path, read_json(path, schema), "first_compared")
+    content = read_json(path, schema)
+    if path.name == COMPARISON:
+        content.setdefault("first_compared", {})  # the oldest ones say nothing of looks
+    looks: Looks = _checked(_LOOKS, path, content, "first_compared")
     return looks
 
 

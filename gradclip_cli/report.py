@@ -335,7 +335,7 @@ def panels(comparison: Comparison) -> list[Any]:
         """A column by epoch: what is measured at an epoch's end stands there, a mean over its steps at its middle."""
         ends = np.arange(1.0, arm.config.training.epochs + 1)
         x = ends if column.startswith("val_") else ends - 0.5
-        return curve(arm, x, arm.scored(column), most=1.0 if column.endswith("accuracy") else math.inf)
+        return curve(arm, x, arm.scored(column), most=1.0 if column.endswith("accuracy") else arm.chance(column))
 
     drawn = [Panel(title, unit, [scored(arm, column) for arm in arms]) for column, (title, unit) in titles.items()]
     bins = comparison.gradients

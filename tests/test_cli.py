@@ -448,6 +448,11 @@ def test_compare_counts_the_planned_seeds_unless_told_otherwise(stored: Path) ->
     assert "Only the seeds that experiment.json planned count (1)" in call("compare", "--results", str(stored)).stdout
 
 
+def test_one_arm_alone_has_its_notes(stored: Path) -> None:
+    (stored / "experiment.json").write_text('{"schema": 1, "seeds": [1]}')
+    assert "Stored beside them: 0 (none)" in call("compare", "none", "--results", str(stored)).stdout
+
+
 def test_both_tables_say_what_they_are(stored: Path) -> None:
     told = call("compare", "--results", str(stored)).stdout
     first, second = told.index("As recorded: "), told.index("As scored: ")

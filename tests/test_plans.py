@@ -132,6 +132,8 @@ def test_looks_of_before_the_ledger_count(results: Path) -> None:
     assert not (results / "looks.json").exists()
     store_arms(results, range(6, 8))
     assert "seeds 6-7 were added after a comparison" in look(results).notes[0]
+    (results / "comparison.json").write_text('{"schema": 1}')  # from before looks were told
+    assert not comparison.compare(results).warnings
     (results / "comparison.json").unlink()
     assert "seeds 6-7 were added after a comparison" in look(results).notes[0]
 

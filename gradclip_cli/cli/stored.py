@@ -123,7 +123,7 @@ def _sentences(compared: Comparison) -> list[str]:
     from gradclip_cli import comparison
 
     if not compared.others:
-        return [*compared.differences]
+        return [*compared.notes, *compared.differences]
     planning = comparison.planning_sentence(compared)
     verdicts = [*compared.sentences, *compared.notes, *([planning] if planning else [])]
     return [*verdicts, *compared.differences, comparison.scope_sentence(compared)]
