@@ -54,13 +54,15 @@ def _common_prefix(names: Iterable[str]) -> str:
 
 
 def _window(group: set[str], name: str, most: int) -> str:
-    """What of the name fits about the place where it begins to differ from the others of its group."""
+    """The name's beginning, and what fits about the place where it begins to differ from the others of its group."""
     if len(name) <= most:
         return name
-    start = len(_common_prefix(group)) - most // 3
-    start = max(0, min(start, len(name) - most + 1))
-    end = start + most - 1 - (start > 0)
-    return f"{ELLIPSIS if start else ''}{name[start:end]}{ELLIPSIS if end < len(name) else ''}"
+    differs, head = len(_common_prefix(group)), most // 3
+    if differs < most - 4:
+        return name[: most - 1] + ELLIPSIS
+    end = min(len(name), differs + most // 3)
+    cut = ELLIPSIS if end < len(name) else ""
+    return name[:head] + ELLIPSIS + name[end - (most - head - 1 - len(cut)) : end] + cut
 
 
 def wrapped(text: str, most: int) -> list[str]:

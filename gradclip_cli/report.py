@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,13 @@ from gradclip_cli.comparison import RESULT_COLUMNS, ArmReport, Comparison, plann
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.metrics import Metric, told, told_p
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FloatArray = npt.NDArray[np.floating[Any]]
 
 SCHEMA = 2
+SHARES, NOT_NEGATIVE = (0.0, 1.0), (0.0, math.inf)  # what values are possible
 NORM_COLUMNS = ("grad_norm_median", "grad_norm_max")
 FIGURES = ("comparison.png", "comparison.svg", "differences.png", "differences.svg")
 FILES = (*FIGURES, "comparison.csv", "comparison.json", "comparison.md")
@@ -182,14 +186,21 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         plots.save(plots.comparison_figure(panels(comparison)), [paths[name] for name in FIGURES[:2]])
-        pairs = plots.differences_figure(difference_axis(comparison), difference_rows(comparison))
-        plots.save(pairs, [paths[name] for name in FIGURES[2:]])
+        plots.save(pairs_figure(comparison), [paths[name] for name in FIGURES[2:]])
         write_atomically(paths["comparison.csv"], comparison.table.to_csv(index=False))
         write_atomically(paths["comparison.md"], to_markdown(comparison))
         write_atomically(paths["comparison.json"], to_json(comparison))
     except OSError as error:
         raise unwritable(folder, error, "--out") from None
     return list(paths.values())
+
+
+def pairs_figure(comparison: Comparison) -> Figure:
+    """The figure of the paired differences."""
+    from gradclip_cli import plots
+
+    whole = 100.0 if comparison.metric.scale == 100 else math.inf  # points
+    return plots.differences_figure(difference_axis(comparison), difference_rows(comparison), (-whole, whole))
 
 
 def difference_axis(comparison: Comparison) -> str:
@@ -233,6 +244,7 @@ def panels(comparison: Comparison) -> list[Any]:
             title,
             unit,
             [curve(arm, np.arange(1.0, arm.config.training.epochs + 1), arm.scored(column), band=True) for arm in arms],
+            bounds=SHARES if column.endswith("accuracy") else NOT_NEGATIVE,
         )
         for column, (title, unit) in titles.items()
     ]
@@ -247,5 +259,5 @@ def panels(comparison: Comparison) -> list[Any]:
     drawn.append(
         Panel("Gradient norm before clipping: median and largest", "global L2 norm", norms, log=True, thresholds=thresholds)
     )
-    drawn.append(Panel("Clipped steps", "share of steps", shares))
+    drawn.append(Panel("Clipped steps", "share of steps", shares, bounds=SHARES))
     return drawn

@@ -149,8 +149,7 @@ def write_reproduction(reproduction: Reproduction, results: Path) -> None:
     report.write(reproduction.accuracy, results)
     explosion = plots.comparison_figure(report.panels(reproduction.explosion))
     plots.save(explosion, [results / "explosion.png", results / "explosion.svg"])
-    axis, rows = report.difference_axis(reproduction.noise), report.difference_rows(reproduction.noise)
-    plots.save(plots.differences_figure(axis, rows), [results / "noise.png", results / "noise.svg"])
+    plots.save(report.pairs_figure(reproduction.noise), [results / "noise.png", results / "noise.svg"])
     if reproduction.agreement:
         frameworks = plots.comparison_figure(reproduction.agreement.panels())
         plots.save(frameworks, [results / "frameworks.png", results / "frameworks.svg"])
