@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +13,16 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from gradclip_cli.labels import elided
 from gradclip_cli.plots.style import (
+    PLAIN_STYLES,
     FloatArray,
     LineEnd,
     draw_line,
+    drawable,
     finite,
+    fitted,
+    fitted_in,
     ink,
     known,
     line_style,
@@ -39,6 +42,8 @@ JOINT = "all together"
 PANEL_WIDTH, LEFT, TOP, BOTTOM, EPOCHS, GAPS = 7.4, 1.0, 0.75, 0.62, 0.53, (0.78, 0.5)
 # A threshold farther than this factor from the curves would flatten them: it is told at the edge instead.
 NEAR = 1e3
+# So many variables at most have a line and a name of their own, those with the largest norms; and so many thresholds are told.
+MOST_VARIABLES, MOST_THRESHOLDS, MOST_LETTERS = PLAIN_STYLES, 8, 48
 
 
 @dataclass(frozen=True)
@@ -72,17 +77,17 @@ class GradientTrace:
 def gradients_figure(trace: GradientTrace) -> Figure:
     """Draw three panels over one axis of steps: the global norm with what was clipped, each variable's norm, the loss."""
     with styled():
-        heights = (2.8, max(2.4, 0.2 * (len(trace.variable_norms) + len(trace.thresholds))), 1.8)
+        named = min(len(trace.variable_norms), MOST_VARIABLES + 1) + min(len(trace.thresholds), MOST_THRESHOLDS + 1)
+        heights = (2.8, max(2.4, 0.2 * named), 1.8)
         figure = Figure()
         panels = figure.subplots(3, 1, sharex=True)
         ends = [draw(axes, trace) for draw, axes in zip((_draw_norm, _draw_variables, _draw_loss), panels, strict=True)]
         bottom = _draw_steps(panels[-1], trace)
         _draw_divergence(panels, trace)
         width = LEFT + PANEL_WIDTH + 0.35 + max(1.0, text_width(name for panel in ends for _, name, _ in panel))
-        lines = textwrap.wrap(trace.title if len(trace.title) <= 80 else re.sub(r",(?=\S)", ", ", trace.title), 80)
-        height = _place(figure, panels, width, heights, bottom, TOP + 0.25 * max(0, len(lines) - 1))
-        figure.text(0.15 / width, 1 - 0.12 / height, "\n".join(lines), fontsize=13, weight="bold", va="top")
-        figure.draw_without_rendering()  # Only then are the axes' limits final.
+        title = fitted_in(trace.title, width - 0.3, 13, bold=True)
+        height = _place(figure, panels, width, heights, bottom, TOP + 0.25 * title.count("\n"))
+        figure.text(0.15 / width, 1 - 0.12 / height, title, fontsize=13, weight="bold", va="top")
         for axes, panel_ends in zip(panels, ends, strict=True):
             name_lines(axes, panel_ends)
     return figure
@@ -120,17 +125,33 @@ def _draw_variables(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
     _set_range(axes, np.concatenate([*norms, np.empty(0)]), [], thresholds)
     ends: list[LineEnd] = []
     colours: dict[str, str] = {}
-    for index, (name, norm) in enumerate(trace.variable_norms.items()):
-        style = line_style(index)
+    labels = dict(zip(trace.variable_norms, _labels(trace.variable_norms), strict=True))
+    for index, name in enumerate(_largest(trace.variable_norms)):
+        norm, style = trace.variable_norms[name], line_style(index)
         colours[name] = style["color"]
         shown = positive(norm)
         _draw_smooth(axes, trace.steps, shown, **style)
         last = known(shown)
-        told = name if len(last) else f"{name}: {'all zero' if (norm == 0).any() else 'nothing finite'}"
+        told = labels[name] if len(last) else f"{labels[name]}: {'all zero' if (norm == 0).any() else 'nothing finite'}"
         ends.append((float(last[-1]) if len(last) else axes.get_ylim()[0], told, ink(style["color"])))
+    if others := [norm for name, norm in trace.variable_norms.items() if name not in colours]:
+        for norm in others:
+            draw_line(axes, trace.steps, positive(norm), color=ENVELOPE, linewidth=0.5, alpha=0.5, zorder=1.5)
+        ends.append((axes.get_ylim()[0], f"and {len(others):,} variables with smaller gradients", ENVELOPE))
     if not any(np.isfinite(positive(norm)).any() for norm in norms):
         say_nothing_to_draw(axes, "no finite gradient above zero")
     return ends + _draw_thresholds(axes, thresholds, colours)
+
+
+def _largest(norms: Mapping[str, FloatArray]) -> list[str]:
+    """As many variables as can be told apart, in their order: those with the largest median norms."""
+    sizes = {name: float(np.median(there)) if len(there := known(norm)) else 0.0 for name, norm in norms.items()}
+    chosen = set(sorted(sizes, key=lambda name: -sizes[name])[:MOST_VARIABLES])
+    return [name for name in norms if name in chosen]
+
+
+def _labels(names: Iterable[str]) -> list[str]:
+    return [fitted(label, MOST_LETTERS) for label in elided([drawable(name) for name in names], MOST_LETTERS)]
 
 
 def _draw_loss(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
@@ -250,13 +271,15 @@ def _draw_thresholds(axes: Axes, thresholds: Mapping[str, float], colours: Mappi
     """Draw thresholds as dotted lines, or tell them at the edge where they are far away; return what to write beside them."""
     low, high = axes.get_ylim()
     ends: list[LineEnd] = []
-    for scope, threshold in thresholds.items():
+    for (scope, threshold), label in list(zip(thresholds.items(), _labels(thresholds), strict=True))[:MOST_THRESHOLDS]:
         colour = colours.get(scope, THRESHOLD)
         there = low <= threshold <= high
         if there:
             axes.axhline(threshold, color=colour, linestyle=":", linewidth=1.8, zorder=3)
         beyond = "" if there else " ↓" if threshold < low else " ↑"
-        ends.append((float(np.clip(threshold, low, high)), f"threshold {threshold:g} ({scope}){beyond}", ink(colour)))
+        ends.append((float(np.clip(threshold, low, high)), f"threshold {threshold:g} ({label}){beyond}", ink(colour)))
+    if rest := list(thresholds.values())[MOST_THRESHOLDS:]:
+        ends.append((high, f"and {len(rest):,} more thresholds, {min(rest):g} to {max(rest):g}", THRESHOLD))
     return ends
 
 

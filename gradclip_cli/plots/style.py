@@ -154,7 +154,7 @@ def _spread(spots: Sequence[float], gap: float) -> FloatArray:
 
 def fitted(text: str, letters: int) -> str:
     """Any text as a figure draws it literally, in lines of at most `letters`: all that is not our own goes through here."""
-    return "\n".join(for_picture(line) for line in wrapped(_drawable(text), letters))
+    return "\n".join(for_picture(line) for line in wrapped(drawable(text), letters))
 
 
 def fitted_in(text: str, inches: float, size: float, *, bold: bool = False) -> str:
@@ -167,10 +167,10 @@ def fitted_in(text: str, inches: float, size: float, *, bold: bool = False) -> s
 
 def short_names(names: Sequence[str]) -> tuple[str, list[str]]:
     """What long names begin with, and the rest of each, in letters that can be drawn; `fitted` is still to come."""
-    return without_shared([_drawable(name) for name in names])
+    return without_shared([drawable(name) for name in names])
 
 
-def _drawable(text: str) -> str:
+def drawable(text: str) -> str:
     """The text on one line; what can't be seen, or isn't in the figures' font, is written out as in Python."""
     font = _letters_of_the_font()
     return "".join(
