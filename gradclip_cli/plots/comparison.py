@@ -16,7 +16,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from gradclip_cli.labels import SHORT, elided
+from gradclip_cli.labels import ELLIPSIS, SHORT, elided, without_shared
 from gradclip_cli.plots.style import (
     LINE_STYLES,
     FloatArray,
@@ -46,7 +46,7 @@ MOST_LINES = 100  # Beyond so many runs, single ones can't be seen beside their 
 # A threshold farther than this factor from the curves would flatten them: it is told, and not drawn.
 NEAR = 1e3
 MOST_THRESHOLDS = 6  # told one by one
-MOST_LISTED = 6  # arms named at a threshold
+MOST_LISTED = 100  # letters of arms' names at a threshold
 SEVERAL = "#555555"  # the colour of what several arms have
 MOST_ROWS = 300
 ROW_WIDTH = 6.6  # inches
@@ -163,7 +163,7 @@ def _size(legend: Legend | None) -> tuple[float, float]:
 def _draw_legend(figure: Figure, looks: Sequence[_Look]) -> Legend:
     """Name all arms beneath the panels, in as many columns as there is room for; the more arms, the fewer letters each."""
     letters = 200 if len(looks) <= 12 else 132 if len(looks) <= 40 else 66
-    labels = [fitted(label, 44) for label in elided([look.label for look in looks], letters)]
+    labels = [fitted(label, 50) for label in elided([look.label for look in looks], letters)]
     columns = max(1, min(len(looks), int(2 * (LEFT + PANEL_WIDTH) / (text_width(labels) + 0.75))))
     handles = [Line2D([], [], linewidth=2, **{**look.line, "markevery": None}) for look in looks]
     style: dict[str, Any] = {"handlelength": 3.4, "columnspacing": 1.5, "borderaxespad": 0.5, "frameon": False, "fontsize": 10}
@@ -309,20 +309,19 @@ def _threshold_colour(names: Sequence[str], looks: Mapping[str, _Look]) -> str:
 
 def _draw_foot(axes: Axes, panel: Panel, looks: Mapping[str, _Look], *, beside: bool) -> Legend | None:
     """Say beneath a panel which thresholds it shows, and, where they aren't named beside it, which arms have no line in it."""
-    labels = dict(zip(looks, elided([look.label for look in looks.values()], SHORT), strict=True))
     handles: list[Artist] = []
     told: list[str] = []
     thresholds = _thresholds(panel)
     for (threshold, scope), names in list(thresholds.items())[:MOST_THRESHOLDS]:
         beyond = "" if _is_within(axes, threshold) else " ↑" if threshold > axes.get_ylim()[1] else " ↓"
-        told.append(f"threshold {threshold:g} ({scope}): {_listed([labels[name] for name in names])}{beyond}")
+        told.append(f"threshold {threshold:g} ({scope}): {_listed([looks[name].label for name in names])}{beyond}")
         handles.append(Line2D([], [], color=_threshold_colour(names, looks), linestyle=":", linewidth=1.2))
     if rest := list(thresholds)[MOST_THRESHOLDS:]:
         told.append(f"and {len(rest)} more thresholds, {rest[-1][0]:g} to {rest[0][0]:g}")
         handles.append(Line2D([], [], color=SEVERAL, linestyle=":", linewidth=1.2))
     missing = {} if beside else _without_line(panel)
     for reason in dict.fromkeys(missing.values()) if len(missing) < len(panel.curves) else ():
-        told.append(f"{reason}: {_listed([labels[name] for name in missing if missing[name] == reason])}")
+        told.append(f"{reason}: {_listed([looks[name].label for name in missing if missing[name] == reason])}")
         handles.append(Line2D([], [], linestyle="none"))
     if not told:
         return None
@@ -333,9 +332,15 @@ def _draw_foot(axes: Axes, panel: Panel, looks: Mapping[str, _Look], *, beside: 
 
 
 def _listed(labels: Sequence[str]) -> str:
-    """The first of these, and how many more there are."""
-    most = MOST_LISTED if len(labels) > MOST_LISTED + 1 else len(labels)
-    return ", ".join(labels[:most]) + (f" and {len(labels) - most} more" if most < len(labels) else "")
+    """These arms in short: all, what they begin with and their number, or the first ones."""
+    separator = "; " if any("," in label for label in labels) else ", "
+    told = separator.join(labels)
+    if len(told) <= MOST_LISTED:
+        return told
+    shared, _ = without_shared(labels)
+    if shared:
+        return f"{len(labels)} arms, {shared}{ELLIPSIS}"
+    return separator.join(elided(labels[:3], SHORT)) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")
 
 
 def differences_figure(axis: str, rows: Sequence[DifferenceRow], possible: tuple[float, float] = (-math.inf, math.inf)) -> Figure:
@@ -369,7 +374,7 @@ def _row_labels(rows: Sequence[DifferenceRow]) -> tuple[str, list[str], float]:
     """What the arms' names begin with, the rows' labels, and a row's height in inches; the more rows, the less of each."""
     shared, short = short_names([row.name for row in rows])
     letters, height = (200, 1.1) if len(rows) <= FEW else (108, 0.6) if len(rows) <= 40 else (72, 0.36)
-    labels = [fitted(label, 36) for label in elided(short, letters)]
+    labels = [fitted(label, 40) for label in elided(short, letters)]
     if len({len(row.differences) for row in rows}) > 1:
         labels = [f"{label}\n{_seeds(row)}" for label, row in zip(labels, rows, strict=True)]
     return shared, labels, max([height, *(0.1 + 0.2 * (label.count("\n") + 1) for label in labels)])
