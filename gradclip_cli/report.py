@@ -19,6 +19,7 @@ from gradclip_cli.clipping import RULES
 from gradclip_cli.comparison import RESULT_COLUMNS, ArmReport, Comparison, planning_sentence, scope_sentence
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.metrics import Metric, told, told_p
+from gradclip_cli.safe_text import for_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -151,9 +152,17 @@ def _status(row: dict[Any, Any]) -> str:
     return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
+class Markup(str):
+    """A table's cell that is Markdown already."""
+
+
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """A table in Markdown; the first `left` columns to the left, the others to the right."""
-    lines = [columns, [*["---"] * left, *["---:"] * (len(columns) - left)], *rows]
+    """A table in Markdown; the first `left` columns to the left, the others to the right.
+
+    Cells are shown literally, whatever they hold, but for those that are `Markup`.
+    """
+    told = [[cell if isinstance(cell, Markup) else for_markdown(cell, cell=True) for cell in line] for line in (columns, *rows)]
+    lines = [told[0], [*["---"] * left, *["---:"] * (len(columns) - left)], *told[1:]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -162,13 +171,13 @@ def to_markdown(comparison: Comparison) -> str:
     metric = comparison.metric
     others = ", ".join(report.arm.name for report in comparison.others) or "one arm"
     parts = [
-        f"# {metric.told.capitalize()}: {others} against {comparison.baseline.arm.name}",
+        f"# {for_markdown(f'{metric.told.capitalize()}: {others} against {comparison.baseline.arm.name}')}",
         markdown_table(verdict_columns(metric), verdict_rows(comparison)),
         "Mean with Student's 95% interval over seeds; mean paired difference with the 95% interval of the sign-flip test.",
-        *[f"- {sentence}" for sentence in comparison.sentences],
-        *[sentence for sentence in (planning_sentence(comparison), scope_sentence(comparison)) if sentence],
-        *[f"Note: {note}" for note in (*comparison.notes, *comparison.differences)],
-        *[f"Warning: {warning}" for warning in comparison.warnings],
+        *[f"- {for_markdown(sentence)}" for sentence in comparison.sentences],
+        *[for_markdown(sentence) for sentence in (planning_sentence(comparison), scope_sentence(comparison)) if sentence],
+        *[f"Note: {for_markdown(note)}" for note in (*comparison.notes, *comparison.differences)],
+        *[f"Warning: {for_markdown(warning)}" for warning in comparison.warnings],
         "## What the runs did",
         markdown_table(run_columns(), run_rows(comparison)),
         "The last whole epoch, uncapped: mean ± standard deviation over seeds. Norms are global L2 norms before clipping.",

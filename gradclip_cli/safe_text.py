@@ -25,9 +25,11 @@ _MARKUP = re.compile(
 _BEGINNING = re.compile(r"^(\d{0,9})([-+#.)])(?=[-#]*(?:\s|$))")
 
 
-def for_markdown(text: str) -> str:
-    """The text as Markdown (and the HTML within it) shows it literally, in a paragraph, a list or a table's cell."""
+def for_markdown(text: str, *, cell: bool = False) -> str:
+    """The text as Markdown (and the HTML within it) shows it literally, in a paragraph or a list; or in a table's cell."""
     escaped = _MARKUP.sub(_escaped, for_terminal(text))
+    if cell:  # where no block begins
+        return escaped
     escaped = _BEGINNING.sub(r"\1\\\2", escaped)
     return f"&#32;{escaped[1:]}" if escaped.startswith(" ") else escaped  # or it might be indented code
 

@@ -85,7 +85,7 @@ class Agreement:
             ]
             for each in self.twins
         ]
-        rounding = ["*rounding alone*", "", *_deviations(self.rounding)]
+        rounding = [report.Markup("*rounding alone*"), "", *_deviations(self.rounding)]
         headings = ["arm", "difference (points)", "sd of pairs, epoch 1", "at the end"]
         return [
             f"## The same in {theirs}",

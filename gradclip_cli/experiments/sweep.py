@@ -26,6 +26,7 @@ from gradclip_cli.errors import ConflictError, ReportError
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.metrics import METRICS, counted, scores
 from gradclip_cli.runner import PlannedRun
+from gradclip_cli.safe_text import for_markdown
 from gradclip_cli.schema import Config
 from gradclip_cli.sweeps import CLIPPING, Axis, Cell, Sweep
 
@@ -300,22 +301,22 @@ def to_json(result: Result) -> str:
 
 def to_markdown(result: Result) -> str:
     """The sweep as a page."""
-    axis, best = result.sweep.columns.told, result.best
+    axis, split, best = for_markdown(result.sweep.columns.told), for_markdown(result.split), result.best
     arms, seeds = counted(len(result.sweep.cells), "arm"), counted(len(result.sweep.seeds), "seed")
     parts = [
-        f"# {result.sweep.name}: {arms}, {seeds} each",
-        f"![Mean {result.split} accuracy by {axis} and row, with the share of runs that diverged](stability.png)",
+        f"# {for_markdown(result.sweep.name)}: {arms}, {seeds} each",
+        f"![Mean {split} accuracy by {axis} and row, with the share of runs that diverged](stability.png)",
         f"## The best {axis} of each row",
         report.markdown_table(best_columns(), best_rows(result)),
-        scope(result),
-        *[f"Warning: {warning}" for warning in warnings(result)],
+        for_markdown(scope(result)),
+        *[f"Warning: {for_markdown(warning)}" for warning in warnings(result)],
     ]
     if best:
         parts += [
             "## At the best ones",
             report.markdown_table(report.verdict_columns(best.metric), report.verdict_rows(best)),
-            "\n".join(f"- {sentence}" for sentence in best.sentences),
-            f"{comparison.scope_sentence(best)} [{BEST}/comparison.md]({BEST}/comparison.md) has more.",
+            "\n".join(f"- {for_markdown(sentence)}" for sentence in best.sentences),
+            f"{for_markdown(comparison.scope_sentence(best))} [{BEST}/comparison.md]({BEST}/comparison.md) has more.",
             f"![Paired differences]({BEST}/differences.png)",
         ]
     return "\n\n".join(parts) + "\n"
