@@ -269,15 +269,20 @@ def test_axes_end_where_values_do(bounds: tuple[float, float], seeds: int) -> No
         assert high < 3  # A band of two seeds is so wide that it would flatten the curves.
 
 
+def test_axes_without_a_value_end_where_values_would() -> None:
+    curve = Curve("a", np.arange(1.0, 6), np.full((2, 5), np.nan), [0.1, 0.1])
+    assert comparison_figure([Panel("p", "u", [curve], bounds=(0, 1))] * 6).axes[0].get_ylim() == (0, 1)
+    assert comparison_figure([Panel("p", "u", [curve], bounds=(0, math.inf))] * 6).axes[0].get_ylim() == (0, 1)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("log", [True, False])
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, 1e308, 1e-308, -1e308])
-def test_a_comparison_of_any_value_is_drawn(value: float, log: bool, tmp_path: Path) -> None:
+def test_a_comparison_of_any_value_is_drawn(value: float, log: bool) -> None:
     values = np.full((3, 5), value)
     curves = [Curve(name, np.arange(1.0, 6), values, [1, None, None], values[0], (values[0], values[0])) for name in "ab"]
     figure = comparison_figure([Panel("p", "u", curves, log=log, thresholds={"a": (math.inf, "x"), "b": (0.0, "x")})] * 6)
     assert_readable(figure)
-    save(figure, [tmp_path / "figure.png"])
     nothing = not math.isfinite(value) or (log and value <= 0)
     for axes in figure.axes:
         assert any(text.startswith("nothing finite") for text in texts(axes)) == nothing

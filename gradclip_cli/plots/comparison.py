@@ -229,6 +229,8 @@ def _limit_values(axes: Axes, panel: Panel, means: Sequence[FloatArray]) -> None
         others = known(np.concatenate([thresholds, *bands]))
         low, high = min(low, max(others.min(initial=low), low - room)), max(high, min(others.max(initial=high), high + room))
         axes.set_ylim(max(panel.bounds[0], low - room / 8), min(panel.bounds[1], high + room / 8))
+    else:
+        axes.set_ylim(max(0.0, panel.bounds[0]), min(1.0, panel.bounds[1]))
 
 
 def _limit_epochs(axes: Axes, panels: Sequence[Panel]) -> None:
