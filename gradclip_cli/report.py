@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +31,16 @@ from gradclip_cli.comparison import (
 from gradclip_cli.errors import ReportError
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.metrics import METRICS, Metric, scoring, told, told_p
+from gradclip_cli.safe_text import for_markdown
 from gradclip_cli.wording import decimals, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
 SCHEMA = plans.COMPARISON_SCHEMA
+SHARES, NOT_NEGATIVE = (0.0, 1.0), (0.0, math.inf)  # what values are possible
 LOOKS = "compare"
 """Folder of the looks that were taken at a folder's runs, in folders of their own."""
 REPORT_FILES = ("report.md", "claims.json", plans.SWEEP)
@@ -196,9 +201,17 @@ def _status(row: dict[Any, Any]) -> str:
     return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
+class Markup(str):
+    """A table's cell that is Markdown already."""
+
+
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """A table in Markdown; the first `left` columns to the left, the others to the right."""
-    lines = [columns, [*["---"] * left, *["---:"] * (len(columns) - left)], *rows]
+    """A table in Markdown; the first `left` columns to the left, the others to the right.
+
+    Cells are shown literally, whatever they hold, but for those that are `Markup`.
+    """
+    told = [[cell if isinstance(cell, Markup) else for_markdown(cell, cell=True) for cell in line] for line in (columns, *rows)]
+    lines = [told[0], [*["---"] * left, *["---:"] * (len(columns) - left)], *told[1:]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -207,13 +220,13 @@ def to_markdown(comparison: Comparison) -> str:
     metric = comparison.metric
     others = ", ".join(report.arm.name for report in comparison.others) or "one arm"
     parts = [
-        f"# {metric.told.capitalize()}: {others} against {comparison.baseline.arm.name}",
+        f"# {for_markdown(f'{metric.told.capitalize()}: {others} against {comparison.baseline.arm.name}')}",
         markdown_table(verdict_columns(metric), verdict_rows(comparison)),
-        verdict_caption(comparison),
-        *[f"- {sentence}" for sentence in comparison.sentences],
-        *[sentence for sentence in (planning_sentence(comparison), scope_sentence(comparison)) if sentence],
-        *[f"Note: {note}" for note in (*comparison.notes, *comparison.differences)],
-        *[f"Warning: {warning}" for warning in comparison.warnings],
+        for_markdown(verdict_caption(comparison)),
+        *[f"- {for_markdown(sentence)}" for sentence in comparison.sentences],
+        *[for_markdown(sentence) for sentence in (planning_sentence(comparison), scope_sentence(comparison)) if sentence],
+        *[f"Note: {for_markdown(note)}" for note in (*comparison.notes, *comparison.differences)],
+        *[f"Warning: {for_markdown(warning)}" for warning in comparison.warnings],
         "## What the runs did",
         markdown_table(run_columns(comparison), run_rows(comparison)),
         run_caption(comparison),
@@ -282,14 +295,21 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         plots.save(plots.comparison_figure(panels(comparison)), [paths[name] for name in FIGURES[:2]])
-        pairs = plots.differences_figure(difference_axis(comparison), difference_rows(comparison))
-        plots.save(pairs, [paths[name] for name in FIGURES[2:]])
+        plots.save(pairs_figure(comparison), [paths[name] for name in FIGURES[2:]])
         write_atomically(paths["comparison.csv"], comparison.table.to_csv(index=False))
         write_atomically(paths["comparison.md"], to_markdown(comparison))
         write_atomically(paths["comparison.json"], to_json(comparison))
     except OSError as error:
         raise unwritable(folder, error, "--out") from None
     return list(paths.values())
+
+
+def pairs_figure(comparison: Comparison) -> Figure:
+    """The figure of the paired differences."""
+    from gradclip_cli import plots
+
+    whole = 100.0 if comparison.metric.scale == 100 else math.inf  # points
+    return plots.differences_figure(difference_axis(comparison), difference_rows(comparison), (-whole, whole))
 
 
 def difference_axis(comparison: Comparison) -> str:
@@ -337,7 +357,15 @@ def panels(comparison: Comparison) -> list[Any]:
         x = ends if column.startswith("val_") else ends - 0.5
         return curve(arm, x, arm.scored(column), most=1.0 if column.endswith("accuracy") else arm.chance(column))
 
-    drawn = [Panel(title, unit, [scored(arm, column) for arm in arms]) for column, (title, unit) in titles.items()]
+    drawn = [
+        Panel(
+            title,
+            unit,
+            [scored(arm, column) for arm in arms],
+            bounds=SHARES if column.endswith("accuracy") else NOT_NEGATIVE,
+        )
+        for column, (title, unit) in titles.items()
+    ]
     bins = comparison.gradients
     norms = [curve(arm, bins[arm.name].middles, bins[arm.name].median_norm, peaks=bins[arm.name].largest_norm) for arm in arms]
     shares = [curve(arm, bins[arm.name].middles, bins[arm.name].clipped) for arm in arms]
@@ -349,5 +377,5 @@ def panels(comparison: Comparison) -> list[Any]:
     drawn.append(
         Panel("Gradient norm before clipping: median and largest", "global L2 norm", norms, log=True, thresholds=thresholds)
     )
-    drawn.append(Panel("Clipped steps", "share of steps", shares))
+    drawn.append(Panel("Clipped steps", "share of steps", shares, bounds=SHARES))
     return drawn

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import matplotlib.image
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 from gradclip_cli.plots import (
     Curve,
@@ -63,6 +66,260 @@ def test_names_do_not_overlap() -> None:
         boxes = sorted((text.get_window_extent() for text in axes.texts if text.get_text() in names), key=lambda box: box.y0)
         for lower, upper in itertools.pairwise(boxes):
             assert upper.y0 >= lower.y1 - 4
+
+
+HOSTILE = [
+    r"$\frac{$",
+    "a$b$c",
+    "[bold]x[/bold] | <script>alert(1)</script>",
+    "\x1b[31mred\n\x00\x85",
+    "漢字-🎉",
+    "x" * 200,
+    "clipvalue+" + ",".join(f"optimizer.parameter_{index}=0.1" for index in range(7)),
+    "clipvalue+" + ",".join(f"optimizer.parameter_{index}=0.{2 if index == 4 else 1}" for index in range(7)),
+]
+ARMS = {
+    "one": ["a"],
+    "one long": ["WWW.learning_rate=0.1," * 9],
+    "three": ["none", "clipnorm", "clipvalue"],
+    "hostile": HOSTILE,
+    "seventeen": ["none", *(f"explode-some-remedy-{index}" for index in range(16))],
+    "cells": [
+        f"{rule}+optimizer.learning_rate={rate}"
+        for rule in ("none", "clipnorm-1", "global_clipnorm-0.5", "b")
+        for rate in range(7)
+    ],
+    "a hundred": [f"none+optimizer.learning_rate=0.1,model.units={index}" for index in range(100)],
+    "a hundred long": [f"{'none+optimizer.learning_rate=0.1,model.units=' * 4}{index:03}{'z' * 13}" for index in range(100)],
+}
+
+CASES = [
+    pytest.param(names, seeds, id=f"{case}, {seeds}")
+    for (case, names), seeds in zip(ARMS.items(), itertools.cycle([1, 2, 30]), strict=False)
+]
+
+
+def drawn_texts(figure: Figure) -> list[Text]:
+    """Every text that is seen, without rotated ones, whose boxes say little."""
+    figure.draw_without_rendering()
+    found = list(figure.texts)
+    legends = list(figure.legends)
+    for axes in figure.axes:
+        found += [*axes.texts, axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
+        found += [tick.label1 for axis in (axes.xaxis, axes.yaxis) for tick in axis._update_ticks() if tick.label1.get_visible()]
+        legends += [axes.get_legend()] if axes.get_legend() else []
+        for child in axes.child_axes:
+            found += child.texts
+    found += [text for legend in legends for text in (legend.get_title(), *legend.get_texts())]
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
+
+
+def assert_readable(figure: Figure) -> None:
+    """Every text lies inside the picture, and no two lie upon each other, but for a pixel of rounding."""
+    assert_nothing_is_cut(figure)
+    told = drawn_texts(figure)
+    boxes = np.array([text.get_window_extent().extents for text in told])
+    width, height = figure.bbox.size
+    for (left, bottom, right, top), text in zip(boxes, told, strict=True):
+        assert left >= -1, text
+        assert bottom >= -1, text
+        assert right <= width + 1, text
+        assert top <= height + 1, text
+    flat = [index for index, text in enumerate(told) if text.get_rotation() in (0, 90)]
+    left, bottom, right, top = boxes[flat].T
+    over_x = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
+    over_y = np.minimum(top[:, None], top) - np.maximum(bottom[:, None], bottom)
+    upon = (over_x > 1) & (over_y > 4)
+    np.fill_diagonal(upon, val=False)
+    assert [(told[flat[one]].get_text(), told[flat[other]].get_text()) for one, other in np.argwhere(upon)] == []
+
+
+def as_read(figure: Figure) -> str:
+    """All texts, without line breaks and escapes."""
+    return "\n".join(text.get_text().replace("\n", "").replace(" ", "").replace(r"\$", "$") for text in drawn_texts(figure))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("names", "seeds"), CASES)
+def test_arms_of_any_number_and_length_are_compared_readably(names: list[str], seeds: int) -> None:
+    made = [
+        replace(panel, thresholds={name: (0.5 + index % 3, "each element") for index, name in enumerate(names)})
+        for panel in panels(names, seeds, 5)
+    ]
+    figure = comparison_figure(made)
+    assert_readable(figure)
+    assert max(figure.get_size_inches()) < 40
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("names", "seeds"), CASES)
+def test_differences_of_any_number_and_length_of_names_are_readable(names: list[str], seeds: int) -> None:
+    rows = [
+        DifferenceRow(name, [0.1 * seed for seed in range(seeds)], 0.2, -math.inf if seeds < 3 else 0.0, math.inf)
+        for name in names
+    ]
+    figure = differences_figure(f"difference in test accuracy from {names[0]} (points; better to the right)", rows)
+    assert_readable(figure)
+    assert max(figure.get_size_inches()) < 60
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("names", ARMS.values(), ids=ARMS)
+def test_maps_with_labels_of_any_length_are_readable(names: list[str]) -> None:
+    few = names[:30]
+    for made in (
+        stability(len(names), 3, rows=names),
+        stability(3, len(few), columns=few),
+        stability(2, 2, metric=names[-1], axis=names[-1]),
+    ):
+        figure = stability_figure(made)
+        assert_readable(figure)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("names", ARMS.values(), ids=ARMS)
+def test_gradients_with_names_of_any_length_are_readable(names: list[str]) -> None:
+    norms = {name: np.full(40, 1.0 + index) for index, name in enumerate(names)}
+    thresholds = {f"each element of {name}": 1.0 + index for index, name in enumerate(names)}
+    figure = gradients_figure(trace(title=f"{names[-1]}, seed 0", variable_norms=norms, thresholds=thresholds, diverged=400))
+    assert_readable(figure)
+    assert max(figure.get_size_inches()) < 40
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: comparison_figure(panels(HOSTILE, 1, 2)),
+        lambda: differences_figure(HOSTILE[0], [DifferenceRow(name, [0.0], 0, 0, 0) for name in HOSTILE]),
+        lambda: stability_figure(stability(8, 8, rows=HOSTILE, columns=HOSTILE, metric=HOSTILE[3], axis=HOSTILE[0])),
+        lambda: gradients_figure(trace(title=HOSTILE[3], variable_norms=dict.fromkeys(HOSTILE, np.ones(40)))),
+    ],
+    ids=["comparison", "differences", "stability", "gradients"],
+)
+def test_hostile_names_are_drawn_literally_and_their_svg_is_xml(draw: Callable[[], Figure], tmp_path: Path) -> None:
+    figure = draw()
+    told = as_read(figure)
+    for literal in (
+        r"$\frac{$",
+        "[bold]x[/bold]|<script>alert(1)</script>",
+        r"\x1b[31mred\n\x00\x85",
+        r"\u6f22\u5b57-\U0001f389",
+    ):
+        assert literal in told
+    save(figure, [tmp_path / "figure.svg"])
+    ElementTree.parse(tmp_path / "figure.svg")
+
+
+def test_what_names_share_is_told_once_and_every_arm_is_found() -> None:
+    names = ARMS["a hundred"]
+    figures = [
+        comparison_figure(panels(names, 2, 5)),
+        differences_figure("x", [DifferenceRow(name, [0.0], 0, 0, 0) for name in names]),
+    ]
+    for figure in figures:
+        told = as_read(figure)
+        assert told.count("none+optimizer.learning_rate=0.1,model.units=") == 1
+        assert {str(index) for index in range(100)} <= set(told.splitlines())
+
+
+def test_every_line_differs_from_every_other() -> None:
+    figure = comparison_figure(panels(ARMS["a hundred"], 2, 5))
+    looks = {
+        (line.get_color(), str(line._dash_pattern), line.get_marker())
+        for line in figure.axes[0].lines
+        if len(line.get_xdata()) == 5
+    }
+    assert len(looks) == 100
+    assert len({(text.get_color(), text.get_text()) for text in figure.legends[0].get_texts()}) == 100
+
+
+def test_thresholds_of_equal_value_are_told_together_and_those_of_no_curve_not_at_all() -> None:
+    bounds = {
+        "a": (0.5, "each element"),
+        "b": (0.5, "each element"),
+        "c": (2.0, "each variable"),
+        "other": (3.0, "each variable"),
+    }
+    made = [replace(panel, thresholds=bounds) for panel in panels(["a", "b", "c"], 2, 5)]
+    axes = comparison_figure(made).axes[4]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "threshold 2 (each variable): c",
+        "threshold 0.5 (each element): a, b",
+    ]
+    assert sorted(line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":") == [0.5, 2.0]
+
+
+def test_a_far_threshold_does_not_flatten_the_curves() -> None:
+    made = [replace(panel, thresholds={"a": (1e-20, "each element")}) for panel in panels(["a"], 2, 5)]
+    axes = comparison_figure(made).axes[4]
+    assert axes.get_ylim()[0] > 1e-3
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["threshold 1e-20 (each element): a ↓"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, math.inf)])
+def test_axes_end_where_values_do(bounds: tuple[float, float], seeds: int) -> None:
+    x, values = np.arange(1.0, 6), np.linspace(0, 1, 5) * np.ones((seeds, 1))
+    curve = Curve("a", x, values, [None] * seeds, band=(values[0] - 7, values[0] + 7))
+    for axes in comparison_figure([Panel("p", "u", [curve], bounds=bounds)] * 6).axes:
+        low, high = axes.get_ylim()
+        assert bounds[0] <= low < high <= bounds[1]
+        assert high < 3  # A band of two seeds is so wide that it would flatten the curves.
+
+
+def test_axes_without_a_value_end_where_values_would() -> None:
+    curve = Curve("a", np.arange(1.0, 6), np.full((2, 5), np.nan), [0.1, 0.1])
+    assert comparison_figure([Panel("p", "u", [curve], bounds=(0, 1))] * 6).axes[0].get_ylim() == (0, 1)
+    assert comparison_figure([Panel("p", "u", [curve], bounds=(0, math.inf))] * 6).axes[0].get_ylim() == (0, 1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("log", [True, False])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, 1e308, 1e-308, -1e308])
+def test_a_comparison_of_any_value_is_drawn(value: float, log: bool) -> None:
+    values = np.full((3, 5), value)
+    curves = [Curve(name, np.arange(1.0, 6), values, [1, None, None], values[0], (values[0], values[0])) for name in "ab"]
+    figure = comparison_figure([Panel("p", "u", curves, log=log, thresholds={"a": (math.inf, "x"), "b": (0.0, "x")})] * 6)
+    assert_readable(figure)
+    nothing = not math.isfinite(value) or (log and value <= 0)
+    for axes in figure.axes:
+        assert any(text.startswith("nothing finite") for text in texts(axes)) == nothing
+
+
+def test_arms_without_a_line_are_named_with_the_reason() -> None:
+    curves = [
+        Curve(name, np.arange(1.0, 6), np.full((2, 5), value), [None, None])
+        for name, value in zip("abc", (1, math.nan, 0), strict=True)
+    ]
+    figure = comparison_figure([Panel("p", "u", curves, log=True)] * 6)
+    assert {"a", "b: nothing finite", "c: all zero"} <= set(texts(figure.axes[0]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_differences_that_cannot_be_drawn_are_said(tmp_path: Path) -> None:
+    assert "noarmsharesaseedwiththebaseline" in as_read(differences_figure("x", []))
+    figure = differences_figure(
+        "x",
+        [
+            DifferenceRow("a", [math.nan, math.inf], math.nan, math.nan, math.nan),
+            DifferenceRow("b", [0.0], 0.0, -math.inf, math.inf),
+        ],
+    )
+    assert_readable(figure)
+    assert "nothingfinite" in as_read(figure)
+    save(figure, [tmp_path / "figure.png"])
+
+
+def test_differences_of_shares_end_at_a_hundred_points() -> None:
+    rows = [DifferenceRow("a", [100.0, -100.0], 0.0, -140, 140)]
+    assert differences_figure("x", rows, (-100, 100)).axes[0].get_xlim() == (-100, 100)
+
+
+def test_a_picture_of_any_size_has_a_number_of_pixels_that_can_be_drawn(tmp_path: Path) -> None:
+    save(Figure(figsize=(900, 2)), [tmp_path / "wide.png"])
+    assert matplotlib.image.imread(tmp_path / "wide.png").shape[1] < 2**16
 
 
 @pytest.mark.parametrize("diverged", [0.4, 2.5])

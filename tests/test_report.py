@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import store_run
+from markdown_it import MarkdownIt
 
 from gradclip_cli import arms, comparison, report
 from gradclip_cli.errors import ReportError, StoreError
+from gradclip_cli.safe_text import for_terminal
 from gradclip_cli.store import RunDirectory, runs
 
 
@@ -385,3 +389,30 @@ def test_names_with_odd_characters_survive(results: Path, tmp_path: Path) -> Non
     store_run(results, arm, 0, [2.0, 1.0, 0.5])
     shutil.copytree(results / arm, results / "copy of a folder")  # not an arm name, still a folder with runs
     assert arm in comparison.compare(results, [arm]).table["arm"].tolist()
+
+
+HOSTILE = ["[bold]x[/bold] | <script>alert(1)</script>", r"$\frac{$", "![a](b)*c*`d`", "x\x1b[31m\n# y"]
+
+
+def test_a_page_shows_hostile_names_literally(results: Path, tmp_path: Path) -> None:
+    for seed in range(2):
+        store_run(results, "none", seed, [2.0, 1.5, 1.0])
+        store_run(results, "clipvalue", seed, [2.0, 1.4, 0.9], base="clipvalue")
+    read, _ = arms.read(results)
+    renamed = [read[0], *(replace(read[1], name=name) for name in HOSTILE)]
+    compared = replace(comparison.compare_arms(renamed), notes=(HOSTILE[0],), warnings=(HOSTILE[2],))
+    page = report.to_markdown(compared)
+    blocks = MarkdownIt("commonmark").enable("table").parse(page)
+    assert {part.type for block in blocks for part in block.children or []} == {"text", "image"}
+    for line in page.splitlines():
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", line)) in (9, 11)
+    shown = "\n".join("".join(part.content for part in block.children or []) for block in blocks)
+    for name in HOSTILE:
+        assert shown.count(for_terminal(name)) > 2
+    report.write(compared, tmp_path)
+
+
+def test_axes_of_stored_runs_end_where_values_do(stored: Path) -> None:
+    made = report.panels(comparison.compare(stored))
+    assert [panel.bounds for panel in made] == [(0, math.inf)] * 2 + [(0, 1)] * 2 + [(-math.inf, math.inf), (0, 1)]

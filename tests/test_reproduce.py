@@ -26,6 +26,7 @@ from gradclip_cli.experiments.reproduce import (
     answer_claims,
     config_name,
     held_against,
+    to_markdown,
     write_reproduction,
 )
 from gradclip_cli.trainer import Workshop
@@ -85,6 +86,13 @@ def test_all_supported_and_the_files_say_so(results: Path) -> None:
     assert page.count("**supported**") == 8
     assert all(f"## C{number}: " in page for number in range(1, 9))
     assert all(assumed in page for assumed in claims.ASSUMED)
+
+
+def test_the_page_shows_stored_texts_literally_and_its_own_markup_as_such(results: Path) -> None:
+    store_all(results, none={"machine": {"system": "<b>", "processor": "*x* | y"}})
+    page = to_markdown(answer_claims(SEEDS, results))
+    assert r"&lt;b&gt;, \*x\* \| y." in page
+    assert page.count("**supported**") == 8
 
 
 def test_a_run_that_cannot_be_read_is_never_left_out_silently(results: Path) -> None:

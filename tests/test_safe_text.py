@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from gradclip_cli.safe_text import for_markdown, for_picture, for_terminal
 
@@ -32,3 +33,59 @@ def test_markdown_shows_markup_literally() -> None:
 
 def test_a_picture_takes_no_formula() -> None:
     assert for_picture(r"$\frac{$") == r"\$\frac{\$"
+
+
+def as_rendered(markdown: str) -> tuple[set[str], str]:
+    """The kinds of a page's elements, and its text, without spaces at the edges."""
+    found: set[str] = set()
+    told = ""
+    for block in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(markdown):
+        found.add(block.type.removesuffix("_open").removesuffix("_close"))
+        for part in block.children or []:
+            found.add(part.type)
+            told += part.content
+    return found, told
+
+
+PLAIN = {"paragraph", "inline", "text", "text_special"}
+MARKUP = st.text(r"#-+*_`~[]()!<>&|$\\=.: 1ab/")
+
+
+@given(MARKUP | st.text())
+@example("[x](http://a) ![y](z) [z]")
+@example("[z]: http://a")
+@example("# a")
+@example("- a")
+@example("1. a")
+@example("1) a")
+@example("> a")
+@example("a&lt;&#60;")
+@example("<!-- a --><script>alert(1)</script>")
+@example("===")
+@example("---")
+@example("***")
+@example("__a__ ~~b~~ `c` $d$ **e**")
+@example("http://a_b_")
+def test_markdown_renders_any_text_as_it_is(text: str) -> None:
+    elements, told = as_rendered(for_markdown(text.strip()))
+    assert told == for_terminal(text.strip())
+    assert elements <= PLAIN
+
+
+@given(MARKUP)
+def test_any_text_stays_in_its_cell_and_its_sentence(text: str) -> None:
+    cell = for_markdown(text, cell=True)
+    elements, _ = as_rendered(f"| a | b |\n| --- | --- |\n| {cell} | c |")
+    assert elements <= {"table", "thead", "tbody", "tr", "th", "td", "inline", "text", "text_special"}
+    row = MarkdownIt("commonmark").enable("table").render(f"| a | b |\n| --- | --- |\n| {cell} | c |").split("<tbody>")[1]
+    assert row.count("<td>") == 2
+    elements, _ = as_rendered(f"- {for_markdown(text)} helps.\n- b")
+    assert elements <= PLAIN | {"bullet_list", "list_item"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["66.8 [65.0, 68.7]", "+1.4 [\u22120.1, 3.0]", "< 0.001", "p < 0.001", "0.944 ±0.111", "val_loss", "100%", "-3", "+1.4"],
+)
+def test_our_own_figures_need_no_escape(text: str) -> None:
+    assert for_markdown(text) == text

@@ -602,6 +602,20 @@ def test_mixed_versions_within_the_grid_are_warned_of(load: Callable[[str], Swee
     assert json.loads(experiment.to_json(result))["warnings"] == [warning]
 
 
+def test_the_page_shows_stored_texts_literally(load: Callable[[str], Sweep], results: Path) -> None:
+    sweep = load(BASE + GRID)
+    store_grid(sweep, results, [1.0, 0.6, 0.9, 0.8, 0.7, 0.3], machine={"processor": "<b>*x*"})
+    name = sweep.cells[0].config.name
+    shutil.rmtree(results / name / "seed-0")
+    store_run(results, name, 0, [2.0, 1.5, 1.0], evaluation_split="holdout", machine={"processor": "[a](b)"})
+    result = experiment.read(sweep, results)
+    page = experiment.to_markdown(result)
+    assert "<b>*x*" in experiment.warnings(result)[0]
+    assert r"&lt;b&gt;\*x\*" in page
+    assert r"\[a\](b)" in page
+    assert "![Mean holdout accuracy by learning rate" in page
+
+
 def test_a_run_that_cannot_be_read_is_never_left_out_silently(load: Callable[[str], Sweep], results: Path) -> None:
     sweep = load(BASE + GRID)
     store_grid(sweep, results, [1.0, 0.6, 0.9, 0.8, 0.7, 0.3])

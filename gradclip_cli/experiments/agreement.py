@@ -79,7 +79,7 @@ class Agreement:
         ours, theirs = (TITLES[framework] for framework in self.frameworks)
         verdicts = [[claim, claims.CLAIMS[claim], *both] for claim, both in self.verdicts.items()]
         gaps = [[each.arm, _points(each.against), *_deviations(each.spread)] for each in self.twins]
-        rounding = ["*rounding alone*", "", *_deviations(self.rounding)]
+        rounding = [report.Markup("*rounding alone*"), "", *_deviations(self.rounding)]
         headings = ["arm", "difference (points)", "sd of pairs, epoch 1", "at the end"]
         return [
             f"## The same in {theirs}",

@@ -18,6 +18,7 @@ from gradclip_cli.experiments.agreement import Agreement, hold_against
 from gradclip_cli.files import write_atomically
 from gradclip_cli.plans import Looks
 from gradclip_cli.runner import PlannedRun
+from gradclip_cli.safe_text import for_markdown
 
 SCHEMA = 1
 ARTICLE = ("none", "clipnorm", "clipvalue")
@@ -165,8 +166,7 @@ def write_reproduction(reproduction: Reproduction, results: Path) -> Reproductio
     plans.record_look(results, reproduction.looks)
     exploding = plots.comparison_figure(report.panels(reproduction.explosion))
     plots.save(exploding, [results / "explosion.png", results / "explosion.svg"])
-    axis, rows = report.difference_axis(reproduction.noise), report.difference_rows(reproduction.noise)
-    plots.save(plots.differences_figure(axis, rows), [results / "noise.png", results / "noise.svg"])
+    plots.save(report.pairs_figure(reproduction.noise), [results / "noise.png", results / "noise.svg"])
     if reproduction.agreement:
         frameworks = plots.comparison_figure(reproduction.agreement.panels())
         plots.save(frameworks, [results / "frameworks.png", results / "frameworks.svg"])
@@ -180,16 +180,17 @@ def to_markdown(reproduction: Reproduction) -> str:
     accuracy = reproduction.accuracy
     facts = accuracy.baseline.arm.runs[0].metadata
     versions, machine = ", ".join(f"{name} {version}" for name, version in facts["versions"].items()), facts["machine"]
-    verdicts = [[answer.id, answer.claim, f"**{answer.verdict}**"] for answer in reproduction.claims]
+    facts_told = f"{versions}; {machine['system']}, {machine['processor']}"
+    verdicts = [[answer.id, answer.claim, report.Markup(f"**{answer.verdict}**")] for answer in reproduction.claims]
     parts = [
         "# Does clipping help here? The article's claims, over many seeds",
         f"{len(reproduction.seeds)} seeds ({comparison.seed_list(reproduction.seeds)}), paired: runs of one seed start from the "
-        f"same weights and see the same batches. {versions}; {machine['system']}, {machine['processor']}.",
+        f"same weights and see the same batches. {for_markdown(facts_told)}.",
         report.markdown_table(["", "claim", "verdict"], verdicts, left=3),
         "C2 to C5 are the primary tests, one Holm family at 5%. *Not shown* means that the test did not decide, not that there "
         "is no effect. Verdicts speak of these seeds, this model and this test set.",
         f"**Assumed**, because the article's own setting is lost: {'; '.join(claims.ASSUMED)}.",
-        *[f"Note: {note}" for note in reproduction.notes],
+        *[f"Note: {for_markdown(note)}" for note in reproduction.notes],
         *(reproduction.agreement.to_markdown() if reproduction.agreement else []),
         *[part for answer in reproduction.claims for part in _claim(answer)],
         "## Accuracy (description)",

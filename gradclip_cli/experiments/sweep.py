@@ -27,6 +27,7 @@ from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.metrics import METRICS, scores
 from gradclip_cli.overrides import values, written
 from gradclip_cli.runner import PlannedRun
+from gradclip_cli.safe_text import for_markdown
 from gradclip_cli.schema import Config
 from gradclip_cli.sweeps import CLIPPING, Axis, Cell, Sweep
 from gradclip_cli.wording import counted
@@ -364,25 +365,25 @@ def to_json(result: Result) -> str:
 
 def to_markdown(result: Result) -> str:
     """The sweep as a page."""
-    axis, best = result.sweep.columns.told, result.best
+    axis, split, best = for_markdown(result.sweep.columns.told), for_markdown(result.split), result.best
     arms, seeds = counted(len(result.sweep.cells), "arm"), counted(len(result.sweep.seeds), "seed")
     parts = [
-        f"# {result.sweep.name}: {arms}, {seeds} each",
-        "\n".join(f"- {subject}: {text}" for subject, text in facts(result.sweep).items()),
-        *[f"Mind that {reset}." for reset in result.sweep.resets],
-        f"![Mean {result.split} accuracy by {axis} and row, with the share of runs that diverged]({result.sweep.name}.png)",
+        f"# {for_markdown(result.sweep.name)}: {arms}, {seeds} each",
+        "\n".join(f"- {subject}: {for_markdown(text)}" for subject, text in facts(result.sweep).items()),
+        *[f"Mind that {for_markdown(reset)}." for reset in result.sweep.resets],
+        f"![Mean {split} accuracy by {axis} and row, with the share of runs that diverged]({result.sweep.name}.png)",
         f"## The best {axis} of each row",
         report.markdown_table(best_columns(), best_rows(result)),
-        scope(result),
-        *[f"Warning: {warning}" for warning in warnings(result)],
+        for_markdown(scope(result)),
+        *[f"Warning: {for_markdown(warning)}" for warning in warnings(result)],
     ]
     if best:
         parts += [
             "## At the best ones",
             report.markdown_table(report.verdict_columns(best.metric), report.verdict_rows(best)),
-            report.verdict_caption(best),
-            "\n".join(f"- {sentence}" for sentence in best.sentences),
-            f"{comparison.scope_sentence(best)} [{BEST}/comparison.md]({BEST}/comparison.md) has more.",
+            for_markdown(report.verdict_caption(best)),
+            "\n".join(f"- {for_markdown(sentence)}" for sentence in best.sentences),
+            f"{for_markdown(comparison.scope_sentence(best))} [{BEST}/comparison.md]({BEST}/comparison.md) has more.",
             f"![Paired differences]({BEST}/differences.png)",
         ]
     return "\n\n".join(parts) + "\n"

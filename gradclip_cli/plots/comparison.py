@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
 
-from gradclip_cli.plots.style import COLOURS, DASHES, FloatArray, LineEnd, logarithmic, name_lines, styled
+from gradclip_cli.labels import ELLIPSIS, SHORT, elided, without_shared
+from gradclip_cli.plots.style import (
+    LINE_STYLES,
+    FloatArray,
+    LineEnd,
+    draw_line,
+    finite,
+    fitted,
+    fitted_in,
+    ink,
+    known,
+    line_style,
+    name_lines,
+    positive,
+    say_nothing_to_draw,
+    set_log_limits,
+    short_names,
+    styled,
+    text_width,
+    whole_numbers,
+)
+
+# In inches.
+LEFT, PANEL_WIDTH, PANEL_HEIGHT, TITLE, FOOT, LINE_HEIGHT = 0.95, 4.4, 2.75, 0.42, 0.55, 0.2
+# So many arms at most are named beside their lines, and drawn with their bands and single runs.
+FEW = 8
+MOST_LINES = 100  # Beyond so many runs, single ones can't be seen beside their band.
+# A threshold farther than this factor from the curves would flatten them: it is told, and not drawn.
+NEAR = 1e3
+MOST_THRESHOLDS = 6  # told one by one
+MOST_LISTED = 100  # letters of arms' names at a threshold
+SEVERAL = "#555555"  # the colour of what several arms have
+MOST_ROWS = 300
+ROW_WIDTH = 6.6  # inches
 
 
 @dataclass(frozen=True)
@@ -37,7 +75,9 @@ class Panel:
     curves: Sequence[Curve]
     log: bool = False
     thresholds: Mapping[str, tuple[float, str]] = field(default_factory=dict)
-    """By curve: the threshold, and what it bounds."""
+    """By curve: the threshold, and what it bounds; these and no others are drawn."""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    """What values are possible: neither axis nor band goes beyond."""
 
 
 @dataclass(frozen=True)
@@ -51,136 +91,345 @@ class DifferenceRow:
     high: float
 
 
+@dataclass(frozen=True)
+class _Look:
+    """How one arm is drawn and named in all panels."""
+
+    label: str
+    line: dict[str, Any]
+
+
 def comparison_figure(panels: Sequence[Panel]) -> Figure:
-    """Draw six panels, two by two by two: losses, accuracies, gradients."""
+    """Draw six panels, two by two by two: losses, accuracies, gradients.
+
+    A few arms with short names are named beside their lines; others in a legend below, and then without single runs and bands
+    where they are many.
+    """
+    names = list(dict.fromkeys(curve.name for panel in panels for curve in panel.curves))
+    shared, short = short_names(names)
+    looks = {name: _Look(label, line_style(index)) for index, (name, label) in enumerate(zip(names, short, strict=True))}
+    beside = len(names) <= FEW and max(map(len, short), default=0) <= SHORT
+    heading = [f"The name of each arm begins with {shared}"] if shared else []
+    heading += [_crowd_told(len(names))] if len(names) > FEW else []
     with styled():
-        figure = Figure(figsize=(12, 11))
-        longest = max((len(curve.name) for panel in panels for curve in panel.curves), default=0)
-        room = min(0.3, 0.03 + 0.0075 * longest)  # for the names beside the lines
-        figure.subplots_adjust(left=0.075, right=0.99 - room, bottom=0.055, top=0.96, hspace=0.32, wspace=0.16 + 3 * room)
-        drawn = [
-            (axes, draw_panel(axes, panel)) for axes, panel in zip(figure.subplots(3, 2, sharex=True).flat, panels, strict=True)
-        ]
-        figure.draw_without_rendering()  # Only then are the axes' limits final.
-        for axes, ends in drawn:
-            name_lines(axes, ends)
+        figure = Figure()
+        grid = figure.subplots(3, 2, sharex=True)
+        drawn = list(zip(grid.flat, panels, strict=True))
+        _limit_epochs(grid[0, 0], panels)
+        ends = [_draw_panel(axes, panel, looks) for axes, panel in drawn]
+        feet = [_draw_foot(axes, panel, looks, beside=beside) for axes, panel in drawn]
+        if not beside:
+            _place(figure, grid, 0.15, heading, feet, _draw_legend(figure, list(looks.values())))
+            return figure
+        room = 0.15 + text_width(name for panel_ends in ends for _, name, _ in panel_ends)
+        _place(figure, grid, room, heading, feet, None)
+        for (axes, _), panel_ends in zip(drawn, ends, strict=True):
+            name_lines(axes, panel_ends)
     return figure
 
 
-def draw_panel(axes: Axes, panel: Panel) -> list[LineEnd]:
-    """Draw the mean of each curve, single runs as thin lines, and a cross where a run diverged; return the lines' ends."""
+def _crowd_told(arms: int) -> str:
+    repeated = f"; after {LINE_STYLES} of them colours, dashes and markers repeat" if arms > LINE_STYLES else ""
+    return f"{arms} arms: means over seeds, without single seeds and intervals{repeated}"
+
+
+def _place(
+    figure: Figure, grid: Any, room: float, heading: Sequence[str], feet: Sequence[Legend | None], legend: Legend | None
+) -> None:
+    """Size the figure so that panels keep their size in inches, with `room` right of each, and write the heading."""
+    below = [FOOT + max(_size(foot)[1] for foot in feet[row : row + 2]) for row in range(0, 6, 2)]
+    column = LEFT + PANEL_WIDTH + room
+    width = max(2 * column + 0.1, _size(legend)[0])
+    told = "\n".join(fitted_in(line, width - 0.3, 11) for line in heading)
+    above = 0.1 + (LINE_HEIGHT * (told.count("\n") + 1) + 0.05 if told else 0.0)
+    bottom = _size(legend)[1] + 0.1 if legend else 0.05
+    height = above + bottom + 3 * (TITLE + PANEL_HEIGHT) + sum(below)
+    figure.set_size_inches(width, height)
+    for (row, line), axes in np.ndenumerate(grid):
+        low = height - above - (row + 1) * (TITLE + PANEL_HEIGHT) - sum(below[:row])
+        axes.set_position(((LEFT + line * column) / width, low / height, PANEL_WIDTH / width, PANEL_HEIGHT / height))
+    if told:
+        figure.text(0.15 / width, 1 - 0.1 / height, told, fontsize=11, va="top", linespacing=1.2)
+
+
+def _size(legend: Legend | None) -> tuple[float, float]:
+    """Width and height in inches."""
+    if legend is None:
+        return 0.0, 0.0
+    box, dots = legend.get_window_extent(), legend.get_figure(root=True).dpi  # type: ignore[union-attr]  # it has a figure
+    return float(box.width / dots), float(box.height / dots)
+
+
+def _draw_legend(figure: Figure, looks: Sequence[_Look]) -> Legend:
+    """Name all arms beneath the panels, in as many columns as there is room for; the more arms, the fewer letters each."""
+    letters = 200 if len(looks) <= 12 else 132 if len(looks) <= 40 else 66
+    labels = [fitted(label, 50) for label in elided([look.label for look in looks], letters)]
+    columns = max(1, min(len(looks), int(2 * (LEFT + PANEL_WIDTH) / (text_width(labels) + 0.75))))
+    handles = [Line2D([], [], linewidth=2, **{**look.line, "markevery": None}) for look in looks]
+    style: dict[str, Any] = {"handlelength": 3.4, "columnspacing": 1.5, "borderaxespad": 0.5, "frameon": False, "fontsize": 10}
+    return figure.legend(handles, labels, loc="lower left", ncols=columns, **style)
+
+
+def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[LineEnd]:
+    """Draw each curve and the thresholds; return the lines' ends, at the bottom and with the reason for arms without a line."""
+    means = {curve.name: _shown(panel, _mean(finite(curve.values))) for curve in panel.curves}
+    missing = _without_line(panel)
+    few = len(looks) <= FEW
+    _limit_values(axes, panel, list(means.values()))
+    for curve in panel.curves:
+        line = looks[curve.name].line
+        if few:
+            _draw_runs(axes, panel, curve, line["color"])
+        _draw_mean(axes, panel, curve, means[curve.name], line, band=few)
+        _draw_crosses(axes, panel, curve, line["color"], 9 if few else 6)
+    for (threshold, _), names in _thresholds(panel).items():
+        if _is_within(axes, threshold):
+            axes.axhline(threshold, color=_threshold_colour(names, looks), linestyle=":", linewidth=1.2)
+    if len(missing) == len(panel.curves):
+        say_nothing_to_draw(axes, "nothing finite above zero" if panel.log else "nothing finite")
+    axes.set_title(fitted_in(panel.title, PANEL_WIDTH + 0.45, 12, bold=True))
+    axes.set_ylabel(fitted_in(panel.unit, PANEL_HEIGHT, 11))
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_tick_params(labelbottom=True)
     ends: list[LineEnd] = []
-    for index, curve in enumerate(panel.curves):
-        colour = COLOURS[index % len(COLOURS)]
-        _draw_runs(axes, curve, colour)
-        mean = _draw_mean(axes, curve, colour, DASHES[index % len(DASHES)])
-        if np.isfinite(mean).any():
-            ends.append((float(mean[np.isfinite(mean)][-1]), curve.name, colour))
-        else:  # no line to name: every run diverged before its first point
-            axes.annotate(curve.name, (0.02, 0.06 + 0.07 * index), xycoords="axes fraction", color=colour, fontsize=10)
-    _draw_thresholds(axes, panel)
-    _label_axes(axes, panel)
+    for name, mean in means.items():
+        label, reason = fitted(looks[name].label, SHORT), f": {missing[name]}" if name in missing else ""
+        last = axes.get_ylim()[0] if reason else float(known(mean)[-1])
+        ends.append((last, f"{label}{reason}", ink(looks[name].line["color"])))
     return ends
 
 
-MOST_LINES = 100  # Beyond so many runs, single ones can't be seen beside their band.
+def _shown(panel: Panel, values: FloatArray) -> FloatArray:
+    """What the panel's scale can show, NaN elsewhere."""
+    return positive(values) if panel.log else finite(values)
 
 
-def _draw_runs(axes: Axes, curve: Curve, colour: str) -> None:
-    """Draw single runs as thin lines, where there are several and no peaks stand for them, and where each diverged."""
-    if 1 < len(curve.values) <= MOST_LINES and curve.peaks is None:
-        lines = [np.column_stack([curve.x, values]) for values in curve.values]
-        axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=min(0.35, 3 / len(lines))))
-        axes.autoscale_view()
-    for values, diverged in zip(curve.values, curve.diverged, strict=True):
-        if diverged is not None:
-            _cross(axes, curve.x, values, diverged, colour)
+def _without_line(panel: Panel) -> dict[str, str]:
+    """The arms that have no value to draw, each with the reason."""
+    return {
+        curve.name: "all zero" if (curve.values == 0).any() else "nothing finite"
+        for curve in panel.curves
+        if not np.isfinite(_shown(panel, curve.values)).any()
+    }
 
 
-def _draw_mean(axes: Axes, curve: Curve, colour: str, dash: Any) -> FloatArray:
-    """Draw and return the mean over runs, (E,), with its peaks and its band."""
-    if curve.peaks is not None:
-        axes.plot(curve.x, curve.peaks, color=colour, linewidth=0.9, alpha=0.6)
-    if curve.band is not None and np.isfinite(curve.band[0]).any():
-        axes.fill_between(curve.x, *curve.band, color=colour, alpha=0.2, linewidth=0)
-    mean = _mean(curve.values)
-    marker = "o" if curve.values.shape[1] <= 1 else None
-    axes.plot(curve.x, mean, color=colour, linestyle=dash, linewidth=2, marker=marker)
-    return mean
-
-
-def _draw_thresholds(axes: Axes, panel: Panel) -> None:
-    """Draw them as lines, each label below that of the threshold above it, which may lie as high."""
-    colours = {curve.name: COLOURS[index % len(COLOURS)] for index, curve in enumerate(panel.curves)}
-    drawn = [name for name in colours if name in panel.thresholds]
-    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right", "va": "top"}
-    for line, name in enumerate(sorted(drawn, key=lambda name: -panel.thresholds[name][0])):
-        threshold, scope = panel.thresholds[name]
-        axes.axhline(threshold, color=colours[name], linestyle=":", linewidth=1.2)
-        label = f"threshold of {name}: {threshold:g} ({scope})"
-        axes.annotate(label, (0.99, threshold), (0, -3 - 11 * line), color=colours[name], fontsize=9, **place)
-
-
-def _label_axes(axes: Axes, panel: Panel) -> None:
-    axes.set_title(panel.title)
-    axes.set_ylabel(panel.unit)
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_tick_params(labelbottom=True)
+def _limit_values(axes: Axes, panel: Panel, means: Sequence[FloatArray]) -> None:
+    """Make the y axis hold runs and means, bands and thresholds as far as these leave the curves room; nothing impossible."""
+    runs = [curve.values.ravel() for curve in panel.curves] + [curve.peaks for curve in panel.curves if curve.peaks is not None]
+    values = np.clip(known(np.concatenate([*means, *(_shown(panel, each) for each in runs)])), *panel.bounds)
+    thresholds = known(np.array([threshold for threshold, _ in _thresholds(panel)], dtype=float))
     if panel.log:
-        axes.margins(y=0.09 + 0.03 * len(panel.thresholds))
-        logarithmic(axes)
+        low, high = (values.min(), values.max()) if len(values) else (1.0, 10.0)
+        near = thresholds[(thresholds >= low / NEAR) & (thresholds / NEAR <= high)]
+        set_log_limits(axes, near.min(initial=low), near.max(initial=high))
+    elif len(values):
+        low, high = float(values.min()), float(values.max())
+        room = high / 2 - low / 2 or 0.05 * abs(high) or 0.5  # halved first, or it might overflow
+        bands = [edge for curve in panel.curves if curve.band is not None for edge in curve.band]
+        others = known(np.concatenate([thresholds, *bands]))
+        low, high = min(low, max(others.min(initial=low), low - room)), max(high, min(others.max(initial=high), high + room))
+        axes.set_ylim(max(panel.bounds[0], low - room / 8), min(panel.bounds[1], high + room / 8))
+    else:
+        axes.set_ylim(max(0.0, panel.bounds[0]), min(1.0, panel.bounds[1]))
+
+
+def _limit_epochs(axes: Axes, panels: Sequence[Panel]) -> None:
+    """Make the axis of epochs, which all panels share, hold all lines and crosses, with whole numbers on it."""
+    lines = [curve.x for panel in panels for curve in panel.curves]
+    crosses = [epoch for panel in panels for curve in panel.curves for epoch in curve.diverged if epoch is not None]
+    last = max(1.0, float(np.concatenate([*lines, crosses]).max(initial=0)))
+    axes.set_xlim(-0.04 * last, 1.04 * last)
+    axes.xaxis.set_major_locator(whole_numbers(6))
+
+
+def _draw_runs(axes: Axes, panel: Panel, curve: Curve, colour: str) -> None:
+    """Draw single runs as thin lines, where there are several and no peaks stand for them."""
+    if 1 < len(curve.values) <= MOST_LINES and curve.peaks is None:
+        lines = [np.column_stack([curve.x, values]) for values in _shown(panel, curve.values)]
+        axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=min(0.35, 3 / len(lines))), autolim=False)
+
+
+def _draw_mean(axes: Axes, panel: Panel, curve: Curve, mean: FloatArray, line: dict[str, Any], *, band: bool) -> None:
+    """Draw the mean over runs, (E,), with its peaks and its band."""
+    if curve.peaks is not None:
+        axes.plot(curve.x, _shown(panel, curve.peaks), color=line["color"], linewidth=0.9, alpha=0.6)
+    if band and curve.band is not None and np.isfinite(curve.band[0]).any():
+        low, high = (np.clip(_shown(panel, edge), *panel.bounds) for edge in curve.band)
+        alpha = 0.2 if len(curve.values) > 2 else 0.07  # A band of two runs covers nearly everything.
+        axes.fill_between(curve.x, low, high, color=line["color"], alpha=alpha, linewidth=0)
+    style = line if len(curve.x) > 1 else {**line, "marker": line.get("marker", "o")}
+    draw_line(axes, curve.x, mean, linewidth=2, clip_on=_may_reach_beyond(panel, mean), **style)
+
+
+def _may_reach_beyond(panel: Panel, values: FloatArray) -> bool:
+    """Whether some value may lie outside the axes. Where none does, a line along their edge is drawn in its whole width."""
+    there = known(values)
+    return panel.log or bool(((there < panel.bounds[0]) | (there > panel.bounds[1])).any())
+
+
+def _draw_crosses(axes: Axes, panel: Panel, curve: Curve, colour: str, size: float) -> None:
+    """Mark where runs diverged, each on its curve; at the bottom edge where it has none."""
+    style: dict[str, Any] = {"marker": "X", "markersize": size, "color": colour, "markeredgecolor": "white", "linestyle": "none"}
+    upon, edge = [], []
+    for values, diverged in zip(_shown(panel, curve.values), curve.diverged, strict=True):
+        if diverged is None:
+            continue
+        there = known(values[min(int(np.searchsorted(curve.x, diverged)), len(curve.x) - 1) :][:1])
+        height = there if len(there) else known(values)[-1:]
+        upon += [(diverged, float(height[0]))] if len(height) else []
+        edge += [] if len(height) else [(diverged, 0.02)]
+    if upon:
+        axes.plot(*zip(*upon, strict=True), zorder=5, clip_on=_may_reach_beyond(panel, np.array(upon)[:, 1]), **style)
+    if edge:
+        axes.plot(*zip(*edge, strict=True), zorder=5, transform=axes.get_xaxis_transform(), **style)
 
 
 def _mean(values: FloatArray) -> FloatArray:
-    counts = np.isfinite(values).sum(axis=0)
-    sums = np.where(np.isfinite(values), values, 0).sum(axis=0)
-    mean: FloatArray = np.divide(sums, counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
-    return mean
+    """The mean over runs of what is known, (E,); divided first, since a sum might overflow."""
+    counts = np.maximum(1, np.isfinite(values).sum(axis=0))
+    mean: FloatArray = np.where(np.isfinite(values), values / counts, 0).sum(axis=0)
+    return np.where(np.isfinite(values).any(axis=0), mean, np.nan)
 
 
-def _cross(axes: Axes, x: FloatArray, values: FloatArray, diverged: float, colour: str) -> None:
-    """Mark where a run diverged, on its curve; at the bottom edge where it has none."""
-    finite = values[np.isfinite(values)]
-    style: dict[str, Any] = {
-        "marker": "X",
-        "markersize": 9,
-        "color": colour,
-        "markeredgecolor": "white",
-        "linestyle": "none",
-        "zorder": 5,
-    }
-    there = min(int(np.searchsorted(x, diverged)), len(x) - 1)
-    if len(finite):
-        axes.plot(diverged, values[there] if np.isfinite(values[there]) else finite[-1], **style)
-    else:
-        axes.plot(diverged, 0.02, transform=axes.get_xaxis_transform(), **style)
+def _thresholds(panel: Panel) -> dict[tuple[float, str], list[str]]:
+    """The arms of each threshold and what it bounds, the largest threshold first."""
+    found: dict[tuple[float, str], list[str]] = {}
+    for curve in panel.curves:
+        if curve.name in panel.thresholds:
+            found.setdefault(panel.thresholds[curve.name], []).append(curve.name)
+    return dict(sorted(found.items(), reverse=True))
 
 
-def differences_figure(axis: str, rows: Sequence[DifferenceRow]) -> Figure:
-    """Draw every seed's paired difference as a dot, mean and interval beneath it, and zero."""
+def _is_within(axes: Axes, value: float) -> bool:
+    low, high = axes.get_ylim()
+    return bool(low <= value <= high)
+
+
+def _threshold_colour(names: Sequence[str], looks: Mapping[str, _Look]) -> str:
+    return str(looks[names[0]].line["color"]) if len(names) == 1 else SEVERAL
+
+
+def _draw_foot(axes: Axes, panel: Panel, looks: Mapping[str, _Look], *, beside: bool) -> Legend | None:
+    """Say beneath a panel which thresholds it shows, and, where they aren't named beside it, which arms have no line in it."""
+    handles: list[Artist] = []
+    told: list[str] = []
+    thresholds = _thresholds(panel)
+    for (threshold, scope), names in list(thresholds.items())[:MOST_THRESHOLDS]:
+        beyond = "" if _is_within(axes, threshold) else " ↑" if threshold > axes.get_ylim()[1] else " ↓"
+        told.append(f"threshold {threshold:g} ({scope}): {_listed([looks[name].label for name in names])}{beyond}")
+        handles.append(Line2D([], [], color=_threshold_colour(names, looks), linestyle=":", linewidth=1.2))
+    if rest := list(thresholds)[MOST_THRESHOLDS:]:
+        told.append(f"and {len(rest)} more thresholds, {rest[-1][0]:g} to {rest[0][0]:g}")
+        handles.append(Line2D([], [], color=SEVERAL, linestyle=":", linewidth=1.2))
+    missing = {} if beside else _without_line(panel)
+    for reason in dict.fromkeys(missing.values()) if len(missing) < len(panel.curves) else ():
+        told.append(f"{reason}: {_listed([looks[name].label for name in missing if missing[name] == reason])}")
+        handles.append(Line2D([], [], linestyle="none"))
+    if not told:
+        return None
+    place = axes.transAxes + ScaledTranslation(0, -FOOT, axes.figure.dpi_scale_trans)
+    style: dict[str, Any] = {"borderpad": 0, "borderaxespad": 0, "handlelength": 1.8, "frameon": False, "fontsize": 9}
+    lines = [fitted_in(text, PANEL_WIDTH - 0.4, 9) for text in told]
+    return axes.legend(handles, lines, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=place, **style)
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """These arms in short: all, what they begin with and their number, or the first ones."""
+    separator = "; " if any("," in label for label in labels) else ", "
+    told = separator.join(labels)
+    if len(told) <= MOST_LISTED:
+        return told
+    shared, _ = without_shared(labels)
+    if shared:
+        return f"{len(labels)} arms, {shared}{ELLIPSIS}"
+    return separator.join(elided(labels[:3], SHORT)) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")
+
+
+def differences_figure(axis: str, rows: Sequence[DifferenceRow], possible: tuple[float, float] = (-math.inf, math.inf)) -> Figure:
+    """Draw every seed's paired difference as a dot, mean and interval beneath it, and zero; nothing beyond what is possible.
+
+    Of more than `MOST_ROWS` arms the first are drawn, and this is said.
+    """
+    shown = rows[:MOST_ROWS]
+    shared, labels, height = _row_labels(shown)
+    heading = [_differences_told(shown)]
+    heading += [f"The first {MOST_ROWS} of {len(rows):,} arms"] if len(shown) < len(rows) else []
+    heading += [f"The name of each arm begins with {shared}"] if shared else []
     with styled():
-        figure = Figure(figsize=(9, 1.6 + 1.1 * max(1, len(rows))), layout="constrained")
+        figure = Figure()
         axes = figure.subplots()
         axes.axvline(0, color="#555555", linewidth=1.2)
-        for index, row in enumerate(rows):
-            colour = COLOURS[(index + 1) % len(COLOURS)]
-            heights = index - 0.12 - 0.22 * _stacked(row.differences)
-            axes.plot(row.differences, heights, "o", color=colour, alpha=0.55, markersize=5, markeredgewidth=0)
-            if np.isfinite(row.low):
-                axes.plot([row.low, row.high], [index + 0.16] * 2, color=colour, linewidth=2.5, solid_capstyle="butt")
-            axes.plot(row.mean, index + 0.16, "D", color=colour, markersize=8, markeredgecolor="white")
-        axes.set_yticks(range(len(rows)), [f"{row.name}\n{len(row.differences)} seeds" for row in rows])
-        axes.set_ylim(max(1, len(rows)) - 0.4, -0.6)
+        for index, row in enumerate(shown):
+            _draw_row(axes, index, row, possible, size=min(1.0, height**0.5))
+        low, high = axes.get_xlim()
+        axes.set_xlim(max(low, possible[0]), min(high, possible[1]))
+        axes.set_yticks(range(len(shown)), labels)
+        axes.set_ylim(max(1, len(shown)) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(axis)
-        axes.set_title("Paired differences: each seed (dots), mean and 95% interval (below)", fontsize=11)
+        if not shown:
+            say_nothing_to_draw(axes, "no arm shares a seed with the baseline")
+        _place_rows(figure, axes, 0.2 + text_width(labels, 11), height * max(1, len(shown)), axis, heading)
     return figure
 
 
-def _stacked(values: Sequence[float]) -> FloatArray:
+def _row_labels(rows: Sequence[DifferenceRow]) -> tuple[str, list[str], float]:
+    """What the arms' names begin with, the rows' labels, and a row's height in inches; the more rows, the less of each."""
+    shared, short = short_names([row.name for row in rows])
+    letters, height = (200, 1.1) if len(rows) <= FEW else (108, 0.6) if len(rows) <= 40 else (72, 0.36)
+    labels = [fitted(label, 40) for label in elided(short, letters)]
+    if len({len(row.differences) for row in rows}) > 1:
+        labels = [f"{label}\n{_seeds(row)}" for label, row in zip(labels, rows, strict=True)]
+    return shared, labels, max([height, *(0.1 + 0.2 * (label.count("\n") + 1) for label in labels)])
+
+
+def _seeds(row: DifferenceRow) -> str:
+    return "1 seed" if len(row.differences) == 1 else f"{len(row.differences)} seeds"
+
+
+def _differences_told(rows: Sequence[DifferenceRow]) -> str:
+    counts = {_seeds(row) for row in rows}
+    of = f" of {counts.pop()}" if len(counts) == 1 else ""
+    below = "mean and 95% interval" if any(math.isfinite(row.low) for row in rows) else "and the mean"
+    return f"Paired differences{of}: each seed (dots), {below} (below)"
+
+
+def _draw_row(axes: Axes, index: int, row: DifferenceRow, possible: tuple[float, float], size: float) -> None:
+    colour = line_style(index + 1)["color"]  # that of the arm's curve, where the baseline is the first
+    differences = known(finite(np.asarray(row.differences, dtype=float)))
+    if not len(differences):
+        axes.annotate("nothing finite", (0, index), (4, 0), textcoords="offset points", va="center", fontsize=10)
+        return
+    heights = index - 0.12 - 0.22 * _stacked(differences)
+    whole: dict[str, Any] = {"color": colour, "clip_on": False}
+    axes.plot(differences, heights, "o", alpha=0.55, markersize=5 * size, markeredgewidth=0, **whole)
+    if np.isfinite(row.low):
+        interval = np.clip([row.low, row.high], *possible)
+        axes.plot(interval, [index + 0.16] * 2, color=colour, linewidth=2.5 * size, solid_capstyle="butt")
+    if np.isfinite(row.mean):
+        axes.plot(row.mean, index + 0.16, "D", markersize=8 * size, markeredgecolor="white", **whole)
+
+
+def _place_rows(figure: Figure, axes: Axes, left: float, tall: float, axis: str, heading: Sequence[str]) -> None:
+    """Size the figure after its rows, labels, title and axis label."""
+    width = left + ROW_WIDTH + 0.3
+    title, *others = [fitted_in(line, width - 0.3, 11, bold=not index) for index, line in enumerate(heading)]
+    label = fitted_in(axis, width - 0.3, 11)
+    other = "\n".join(others)
+    lines = [text.count("\n") + 1 if text else 0 for text in (title, other)]
+    above, below = 0.2 + LINE_HEIGHT * sum(lines), 0.45 + LINE_HEIGHT * (label.count("\n") + 1)
+    height = above + tall + below
+    figure.set_size_inches(width, height)
+    axes.set_position((left / width, below / height, ROW_WIDTH / width, tall / height))
+    place: dict[str, Any] = {"fontsize": 11, "va": "top", "linespacing": 1.2}
+    figure.text(0.15 / width, 1 - 0.1 / height, title, weight="bold", **place)
+    figure.text(0.15 / width, 1 - (0.1 + LINE_HEIGHT * lines[0]) / height, other, **place)
+    figure.text(0.5, 0.1 / height, label, fontsize=11, va="bottom", ha="center", linespacing=1.2)
+
+
+def _stacked(values: FloatArray) -> FloatArray:
     """Heights from 0 to 1 that keep equal and near values from hiding each other: dots of one bin stand in a column."""
     span = np.ptp(values) or 1.0
-    bins = np.round((np.asarray(values) - np.min(values)) / span * 40).astype(int)
+    bins = np.round((values - np.min(values)) / span * 40).astype(int)
     place = np.array([(bins[:index] == bins[index]).sum() for index in range(len(bins))])
     heights: FloatArray = place / max(1, place.max())
     return heights

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +13,28 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from gradclip_cli.plots.style import FloatArray, LineEnd, ink, line_style, logarithmic, name_lines, percent, styled, text_width
+from gradclip_cli.labels import elided
+from gradclip_cli.plots.style import (
+    PLAIN_STYLES,
+    FloatArray,
+    LineEnd,
+    draw_line,
+    drawable,
+    finite,
+    fitted,
+    fitted_in,
+    ink,
+    known,
+    line_style,
+    name_lines,
+    percent,
+    positive,
+    say_nothing_to_draw,
+    set_log_limits,
+    styled,
+    text_width,
+    whole_numbers,
+)
 
 LINE, ENVELOPE, SPIKE, THRESHOLD, DIVERGED = "#000000", "#808080", "#D55E00", "#0072B2", "#C00000"
 JOINT = "all together"
@@ -23,6 +42,8 @@ JOINT = "all together"
 PANEL_WIDTH, LEFT, TOP, BOTTOM, EPOCHS, GAPS = 7.4, 1.0, 0.75, 0.62, 0.53, (0.78, 0.5)
 # A threshold farther than this factor from the curves would flatten them: it is told at the edge instead.
 NEAR = 1e3
+# So many variables at most have a line and a name of their own, those with the largest norms; and so many thresholds are told.
+MOST_VARIABLES, MOST_THRESHOLDS, MOST_LETTERS = PLAIN_STYLES, 8, 48
 
 
 @dataclass(frozen=True)
@@ -56,19 +77,19 @@ class GradientTrace:
 def gradients_figure(trace: GradientTrace) -> Figure:
     """Draw three panels over one axis of steps: the global norm with what was clipped, each variable's norm, the loss."""
     with styled():
-        heights = (2.8, max(2.4, 0.2 * (len(trace.variable_norms) + len(trace.thresholds))), 1.8)
+        named = min(len(trace.variable_norms), MOST_VARIABLES + 1) + min(len(trace.thresholds), MOST_THRESHOLDS + 1)
+        heights = (2.8, max(2.4, 0.2 * named), 1.8)
         figure = Figure()
         panels = figure.subplots(3, 1, sharex=True)
         ends = [draw(axes, trace) for draw, axes in zip((_draw_norm, _draw_variables, _draw_loss), panels, strict=True)]
         bottom = _draw_steps(panels[-1], trace)
         _draw_divergence(panels, trace)
         width = LEFT + PANEL_WIDTH + 0.35 + max(1.0, text_width(name for panel in ends for _, name, _ in panel))
-        lines = textwrap.wrap(trace.title if len(trace.title) <= 80 else re.sub(r",(?=\S)", ", ", trace.title), 80)
-        height = _place(figure, panels, width, heights, bottom, TOP + 0.25 * max(0, len(lines) - 1))
-        figure.text(0.15 / width, 1 - 0.12 / height, "\n".join(lines), fontsize=13, weight="bold", va="top")
-        figure.draw_without_rendering()  # Only then are the axes' limits final.
+        title = fitted_in(trace.title, width - 0.3, 13, bold=True)
+        height = _place(figure, panels, width, heights, bottom, TOP + 0.25 * title.count("\n"))
+        figure.text(0.15 / width, 1 - 0.12 / height, title, fontsize=13, weight="bold", va="top")
         for axes, panel_ends in zip(panels, ends, strict=True):
-            name_lines(axes, panel_ends, within=True)
+            name_lines(axes, panel_ends)
     return figure
 
 
@@ -104,17 +125,33 @@ def _draw_variables(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
     _set_range(axes, np.concatenate([*norms, np.empty(0)]), [], thresholds)
     ends: list[LineEnd] = []
     colours: dict[str, str] = {}
-    for index, (name, norm) in enumerate(trace.variable_norms.items()):
-        style = line_style(index)
+    labels = dict(zip(trace.variable_norms, _labels(trace.variable_norms), strict=True))
+    for index, name in enumerate(_largest(trace.variable_norms)):
+        norm, style = trace.variable_norms[name], line_style(index)
         colours[name] = style["color"]
-        shown = _positive(norm)
+        shown = positive(norm)
         _draw_smooth(axes, trace.steps, shown, **style)
-        last = _known(shown)
-        told = name if len(last) else f"{name}: {'all zero' if (norm == 0).any() else 'nothing finite'}"
+        last = known(shown)
+        told = labels[name] if len(last) else f"{labels[name]}: {'all zero' if (norm == 0).any() else 'nothing finite'}"
         ends.append((float(last[-1]) if len(last) else axes.get_ylim()[0], told, ink(style["color"])))
-    if not any(np.isfinite(_positive(norm)).any() for norm in norms):
-        _say_nothing_to_draw(axes, "no finite gradient above zero")
+    if others := [norm for name, norm in trace.variable_norms.items() if name not in colours]:
+        for norm in others:
+            draw_line(axes, trace.steps, positive(norm), color=ENVELOPE, linewidth=0.5, alpha=0.5, zorder=1.5)
+        ends.append((axes.get_ylim()[0], f"and {len(others):,} variables with smaller gradients", ENVELOPE))
+    if not any(np.isfinite(positive(norm)).any() for norm in norms):
+        say_nothing_to_draw(axes, "no finite gradient above zero")
     return ends + _draw_thresholds(axes, thresholds, colours)
+
+
+def _largest(norms: Mapping[str, FloatArray]) -> list[str]:
+    """As many variables as can be told apart, in their order: those with the largest median norms."""
+    sizes = {name: float(np.median(there)) if len(there := known(norm)) else 0.0 for name, norm in norms.items()}
+    chosen = set(sorted(sizes, key=lambda name: -sizes[name])[:MOST_VARIABLES])
+    return [name for name in norms if name in chosen]
+
+
+def _labels(names: Iterable[str]) -> list[str]:
+    return [fitted(label, MOST_LETTERS) for label in elided([drawable(name) for name in names], MOST_LETTERS)]
 
 
 def _draw_loss(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
@@ -122,13 +159,13 @@ def _draw_loss(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
     axes.set_title("Loss")
     axes.set_ylabel("loss")
     ends = _draw_median(axes, trace.steps, trace.loss, trace.largest_loss)
-    losses = _known(_finite(np.concatenate([trace.loss, trace.largest_loss])))
+    losses = known(finite(np.concatenate([trace.loss, trace.largest_loss])))
     above = losses[losses > 0]
     axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
     if not len(losses):
         axes.set_yticks([])
     elif losses.min() >= 0 and len(above) and above.max() / 100 > above.min():
-        _set_log_limits(axes, above.min(), above.max())
+        set_log_limits(axes, above.min(), above.max())
     elif losses.min() >= 0:
         axes.set_ylim(bottom=0)  # so that noise on a loss that goes nowhere looks as small as it is
     return ends
@@ -140,20 +177,16 @@ def _draw_steps(axes: Axes, trace: GradientTrace) -> float:
     last = max([last, *(step + 0.5 for step, _ in trace.spikes), (trace.diverged or 0) + 0.5])
     axes.set_xlim(first - 0.01 * (last - first), last + 0.01 * (last - first))
     axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(_whole_numbers(8))
+    axes.xaxis.set_major_locator(whole_numbers(8))
     axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
     if last <= trace.steps_per_epoch + 1:
         return BOTTOM
     pace = trace.steps_per_epoch
     epochs = axes.secondary_xaxis(-0.3, functions=(lambda step: np.divide(step, pace), lambda epoch: np.multiply(epoch, pace)))
     epochs.set_xlabel("epoch")
-    epochs.xaxis.set_major_locator(_whole_numbers(10))
+    epochs.xaxis.set_major_locator(whole_numbers(10))
     epochs.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
     return BOTTOM + EPOCHS
-
-
-def _whole_numbers(most: int) -> matplotlib.ticker.MaxNLocator:
-    return matplotlib.ticker.MaxNLocator(most, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
 
 
 def _draw_divergence(panels: Sequence[Axes], trace: GradientTrace) -> None:
@@ -171,15 +204,15 @@ def _draw_divergence(panels: Sequence[Axes], trace: GradientTrace) -> None:
 def _draw_median(axes: Axes, steps: FloatArray, median: FloatArray, largest: FloatArray) -> list[LineEnd]:
     """Draw the median with the largest above it, or one line where bins hold a single step; return the lines' ends."""
     log = axes.get_yscale() == "log"
-    middle, upper = (_positive(values) if log else _finite(values) for values in (median, largest))
+    middle, upper = (positive(values) if log else finite(values) for values in (median, largest))
     if not (np.isfinite(middle).any() or np.isfinite(upper).any()):
-        _say_nothing_to_draw(axes, "nothing finite above zero" if log else "nothing finite")
+        say_nothing_to_draw(axes, "nothing finite above zero" if log else "nothing finite")
         return []
     if np.array_equal(middle, upper, equal_nan=True):
-        _draw_line(axes, steps, middle, color=LINE, linewidth=1.5 if len(steps) <= 300 else 1.0)
+        draw_line(axes, steps, middle, color=LINE, linewidth=1.5 if len(steps) <= 300 else 1.0)
         return _end(middle, "each step", LINE)
     axes.fill_between(steps, middle, upper, color=ENVELOPE, alpha=0.25, linewidth=0)
-    _draw_line(axes, steps, upper, color=ENVELOPE, linewidth=0.8)
+    draw_line(axes, steps, upper, color=ENVELOPE, linewidth=0.8)
     _draw_smooth(axes, steps, middle, color=LINE)
     return _end(upper, "largest", ENVELOPE) + _end(middle, "median", LINE)
 
@@ -188,33 +221,24 @@ def _draw_smooth(axes: Axes, steps: FloatArray, values: FloatArray, **style: Any
     """Draw a line; where bins are many, thin, and its running median over it, whose dash can be told in the noise."""
     reach = len(values) // 160 - 1
     if reach < 1:
-        _draw_line(axes, steps, values, linewidth=1.5, **style)
+        draw_line(axes, steps, values, linewidth=1.5, **style)
     else:
-        _draw_line(axes, steps, values, linewidth=0.7, alpha=0.5, color=style["color"])
+        draw_line(axes, steps, values, linewidth=0.7, alpha=0.5, color=style["color"])
         axes.plot(steps, _running_median(values, reach), linewidth=1.6, **style)
 
 
 def _running_median(values: FloatArray, reach: int) -> FloatArray:
     """Median of each value and its neighbours up to `reach` bins away, NaN where the value is."""
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, reach, constant_values=np.nan), 2 * reach + 1)
-    known = np.isfinite(values)
+    there = np.isfinite(values)
     smooth = np.full(len(values), np.nan)
-    smooth[known] = np.nanmedian(windows[known], axis=1)
+    smooth[there] = np.nanmedian(windows[there], axis=1)
     return smooth
 
 
 def _end(values: FloatArray, name: str, colour: str) -> list[LineEnd]:
-    known = _known(values)
-    return [(float(known[-1]), name, colour)] if len(known) else []
-
-
-def _draw_line(axes: Axes, steps: FloatArray, values: FloatArray, **style: Any) -> None:
-    """Draw a line, and a dot wherever a value stands alone between unknown ones, since a line needs two."""
-    axes.plot(steps, values, **style)
-    known = np.pad(np.isfinite(values), 1)
-    alone = known[1:-1] & ~known[:-2] & ~known[2:]
-    if alone.any():
-        axes.plot(steps[alone], values[alone], "o", color=style["color"], markersize=4)
+    there = known(values)
+    return [(float(there[-1]), name, colour)] if len(there) else []
 
 
 def _draw_spikes(axes: Axes, spikes: Sequence[tuple[int, float]]) -> list[LineEnd]:
@@ -247,13 +271,15 @@ def _draw_thresholds(axes: Axes, thresholds: Mapping[str, float], colours: Mappi
     """Draw thresholds as dotted lines, or tell them at the edge where they are far away; return what to write beside them."""
     low, high = axes.get_ylim()
     ends: list[LineEnd] = []
-    for scope, threshold in thresholds.items():
+    for (scope, threshold), label in list(zip(thresholds.items(), _labels(thresholds), strict=True))[:MOST_THRESHOLDS]:
         colour = colours.get(scope, THRESHOLD)
         there = low <= threshold <= high
         if there:
             axes.axhline(threshold, color=colour, linestyle=":", linewidth=1.8, zorder=3)
         beyond = "" if there else " ↓" if threshold < low else " ↑"
-        ends.append((float(np.clip(threshold, low, high)), f"threshold {threshold:g} ({scope}){beyond}", ink(colour)))
+        ends.append((float(np.clip(threshold, low, high)), f"threshold {threshold:g} ({label}){beyond}", ink(colour)))
+    if rest := list(thresholds.values())[MOST_THRESHOLDS:]:
+        ends.append((high, f"and {len(rest):,} more thresholds, {min(rest):g} to {max(rest):g}", THRESHOLD))
     return ends
 
 
@@ -265,9 +291,9 @@ def _draw_clipped(axes: Axes, trace: GradientTrace) -> None:
     strip.add_patch(Rectangle((edges[0], 0), edges[-1] - edges[0], 1, fill=False, linewidth=0.8, clip_on=False))
     strip.set_axis_off()
     strip.annotate("clipped", (-0.01, 0.5), xycoords="axes fraction", fontsize=10, ha="right", va="center")
-    known = np.isfinite(trace.clipped)
-    if known.any():
-        share = float(np.average(trace.clipped[known], weights=np.diff(edges)[known]))
+    there = np.isfinite(trace.clipped)
+    if there.any():
+        share = float(np.average(trace.clipped[there], weights=np.diff(edges)[there]))
         strip.annotate(f"{percent(share)} of steps", (1.015, 0.5), xycoords="axes fraction", fontsize=10, va="center")
 
 
@@ -276,20 +302,12 @@ def _set_range(axes: Axes, centre: FloatArray, others: Sequence[FloatArray], thr
 
     So a healthy run looks flat, whatever its noise, and a spike or a growth stands out.
     """
-    middle = _known(_positive(centre))
-    values = _known(_positive(np.concatenate([centre, *others])))
+    middle = known(positive(centre))
+    values = known(positive(np.concatenate([centre, *others])))
     typical = float(np.median(middle if len(middle) else values)) if len(values) else 1.0
     low, high = min([typical / 10, *values]), max([typical * 10, *values])
     near = [threshold for threshold in thresholds.values() if low / NEAR <= threshold <= high * NEAR]
-    _set_log_limits(axes, min([low, *near]), max([high, *near]))
-
-
-def _set_log_limits(axes: Axes, least: float, largest: float) -> None:
-    """Make the y axis logarithmic, from a little below the least to a little above the largest value."""
-    low, high = np.log10([least, largest])
-    margin = max(0.18, 0.06 * (high - low))
-    axes.set_ylim(10.0 ** max(-200, low - margin), 10.0 ** min(200, high + margin))
-    logarithmic(axes)
+    set_log_limits(axes, min([low, *near]), max([high, *near]))
 
 
 def _edges(steps: FloatArray) -> FloatArray:
@@ -297,21 +315,3 @@ def _edges(steps: FloatArray) -> FloatArray:
     between = (steps[1:] + steps[:-1]) / 2
     edges = np.concatenate([[0.5], between])
     return np.append(edges, 2 * steps[-1] - edges[-1])
-
-
-def _finite(values: FloatArray) -> FloatArray:
-    """The finite values, NaN elsewhere, as float64: no product with a float32's largest value overflows there."""
-    return np.where(np.isfinite(values), values, np.nan).astype(np.float64)
-
-
-def _positive(values: FloatArray) -> FloatArray:
-    """The values that a log scale can show, NaN elsewhere."""
-    return _finite(np.where(values > 0, values, np.nan))
-
-
-def _known(values: FloatArray) -> FloatArray:
-    return values[np.isfinite(values)]
-
-
-def _say_nothing_to_draw(axes: Axes, told: str) -> None:
-    axes.annotate(told, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", backgroundcolor="white")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +15,16 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.transforms import Bbox
 
-from gradclip_cli.plots.style import FloatArray, luminance, percent, styled, text_width
+from gradclip_cli.labels import elided
+from gradclip_cli.plots.style import FloatArray, drawable, fitted, fitted_in, luminance, percent, short_names, styled, text_width
 
 # In inches.
-ROW_HEIGHT, LEAST_COLUMN, WIDEST_COLUMN, TITLE, LEGEND_LINE = 0.55, 0.95, 1.5, 0.5, 0.23
+ROW_HEIGHT, LEAST_COLUMN, WIDEST_COLUMN, TITLE, LINE_HEIGHT, LEGEND_LINE = 0.55, 0.95, 1.5, 0.5, 0.2, 0.23
+# In letters; a row's label is wrapped, a column's slanted.
+ROW_LETTERS, ROW_LINE, COLUMN_LETTERS, MOST_LETTERS = 128, 64, 40, 120
+WIDEST_TITLE = 9.0  # inches, before it is wrapped
 MISSING: dict[str, Any] = {"facecolor": "white", "edgecolor": "#999999", "hatch": "////", "linewidth": 0.0}
 # White around black is seen on any colour.
 FRAME: tuple[tuple[str, float], ...] = (("white", 5.5), ("black", 2.5))
@@ -53,10 +57,12 @@ def stability_figure(stability: StabilityMap) -> Figure:
         figure = Figure()
         axes = figure.subplots()
         mesh = _draw_cells(axes, stability)
-        _label(axes, stability)
-        right = _lay_out(figure, axes, stability)
+        shared, rows = short_names(stability.rows)
+        labels = [fitted(label, ROW_LINE) for label in elided(rows, ROW_LETTERS)]
+        _label(axes, stability, labels)
+        bar = _lay_out(figure, axes, stability, labels, [f"The label of each row begins with {shared}"] if shared else [])
         if np.isfinite(stability.values).any():
-            _add_colour_bar(figure, mesh, stability, right)
+            _add_colour_bar(figure, mesh, stability, bar)
         if handles := _legend(stability):
             figure.legend(handles=handles, loc="lower left", frameon=False, fontsize=10, borderaxespad=0.3)
     return figure
@@ -113,61 +119,67 @@ def _frame(axes: Axes, row: int, column: int, columns: int) -> None:
             axes.plot(column + place, row + 0.5, marker, markersize=11, linestyle="none", **style)
 
 
-def _label(axes: Axes, stability: StabilityMap) -> None:
-    axes.set_xticks(np.arange(len(stability.columns)) + 0.5, stability.columns)
-    axes.set_yticks(np.arange(len(stability.rows)) + 0.5, stability.rows)
+def _label(axes: Axes, stability: StabilityMap, rows: Sequence[str]) -> None:
+    axes.set_xticks(np.arange(len(stability.columns)) + 0.5, _column_labels(stability))
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
     axes.set_xlim(0, len(stability.columns))
     axes.set_ylim(len(stability.rows), 0)
-    axes.set_xlabel(stability.axis)
     axes.tick_params(length=0)
     axes.tick_params(axis="y", pad=9)  # beside the arrows
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
 
 
-def _lay_out(figure: Figure, axes: Axes, stability: StabilityMap) -> float:
-    """Size the figure after its cells, labels and title; return where the cells end, in inches from the left."""
-    rows, columns = stability.values.shape
-    label = text_width(stability.columns, 11)
+def _column_labels(stability: StabilityMap) -> list[str]:
+    labels = elided([drawable(label) for label in stability.columns], COLUMN_LETTERS)
+    return [fitted(label, COLUMN_LETTERS) for label in labels]
+
+
+def _lay_out(figure: Figure, axes: Axes, stability: StabilityMap, rows: Sequence[str], notes: Sequence[str]) -> Bbox:
+    """Size the figure after its cells, labels and title; return where the colour bar stands, as shares of the figure."""
+    columns = _column_labels(stability)
+    label = text_width(columns, 11)
     column = min(max(LEAST_COLUMN, label + 0.15), WIDEST_COLUMN)
     slant = label + 0.15 > column
     if slant:
         for text in axes.get_xticklabels():
             text.set(rotation=30, ha="right", rotation_mode="anchor")
+    wide = len(columns) * column
+    [metric, axis] = elided([drawable(stability.metric), drawable(stability.axis)], MOST_LETTERS)
+    below_cells = fitted_in(axis, wide + 0.6, 11)
+    axes.set_xlabel(below_cells)
     handles = _legend(stability)
-    below = 0.65 + slant * 0.5 * label + LEGEND_LINE * len(handles)
-    left = 0.35 + max(text_width(stability.rows, 11), slant * (0.87 * label - column / 2))
-    right = float(left + columns * column)
-    title = f"{stability.metric[:1].upper()}{stability.metric[1:]} by {stability.axis}, mean over seeds"
+    below = 0.65 + LINE_HEIGHT * below_cells.count("\n") + slant * 0.5 * label + LEGEND_LINE * len(handles)
+    left = 0.35 + max(text_width(rows, 11), slant * (0.87 * label - column / 2))
+    title = f"{metric[:1].upper()}{metric[1:]} by {axis}, mean over seeds"
     told = max((text_width([str(handle.get_label())]) + 0.7 for handle in handles), default=0.0)
-    bar = 1.5 + 0.22 * _bar_label(stability).count("\n")  # with its numbers and label
-    width = max(right + bar, text_width([title], 12, bold=True) + 0.4, told)
-    height = TITLE + _bar_height(stability) + below
-    size = (columns * column / width, rows * ROW_HEIGHT / height)
+    cells = len(rows) * max([ROW_HEIGHT, *(0.1 + LINE_HEIGHT * (row.count("\n") + 1) for row in rows)])
+    tall = max(3 * ROW_HEIGHT, cells)  # A bar stays readable where the cells are few.
+    beside = 1.5 + 0.22 * _bar_label(stability, tall).count("\n")  # with its numbers and label
+    width = max(left + wide + beside, min(text_width([title], 12, bold=True) + 0.4, WIDEST_TITLE), told)
+    heading = [fitted_in(title, width - 0.3, 12, bold=True), *(fitted_in(note, width - 0.3, 11) for note in notes)]
+    above = TITLE + LINE_HEIGHT * ("\n".join(heading).count("\n"))
+    height = above + tall + below
     figure.set_size_inches(width, height)
-    axes.set_position((left / width, 1 - TITLE / height - size[1], *size))
-    figure.text(0.15 / width, 1 - 0.12 / height, title, fontsize=12, weight="bold", va="top")
-    return right
+    axes.set_position((left / width, 1 - (above + cells) / height, wide / width, cells / height))
+    place: dict[str, Any] = {"va": "top", "linespacing": 1.2}
+    figure.text(0.15 / width, 1 - 0.12 / height, heading[0], fontsize=12, weight="bold", **place)
+    if notes:
+        lines = heading[0].count("\n") + 1
+        figure.text(0.15 / width, 1 - (0.12 + LINE_HEIGHT * lines) / height, "\n".join(heading[1:]), fontsize=11, **place)
+    return Bbox.from_bounds((left + wide + 0.2) / width, 1 - (above + tall) / height, 0.2 / width, tall / height)
 
 
-def _bar_height(stability: StabilityMap) -> float:
-    """In inches; that of the cells, but where they are few it stays readable."""
-    return max(3, len(stability.rows)) * ROW_HEIGHT
-
-
-def _bar_label(stability: StabilityMap) -> str:
+def _bar_label(stability: StabilityMap, tall: float) -> str:
     """The metric's name and direction, in lines no longer than the bar."""
-    letters = int(_bar_height(stability) / 0.08)
-    return "\n".join(
-        [*textwrap.wrap(stability.metric, letters), f"{'higher' if stability.higher_is_better else 'lower'} is better"]
-    )
+    [metric] = elided([drawable(stability.metric)], MOST_LETTERS)
+    return f"{fitted_in(metric, tall, 11)}\n{'higher' if stability.higher_is_better else 'lower'} is better"
 
 
-def _add_colour_bar(figure: Figure, mesh: QuadMesh, stability: StabilityMap, right: float) -> None:
-    width, height = figure.get_size_inches()
-    tall = _bar_height(stability)
-    axes = figure.add_axes(((right + 0.2) / width, 1 - (TITLE + tall) / height, 0.2 / width, tall / height))
-    figure.colorbar(mesh, cax=axes, format="{x:g}").set_label(_bar_label(stability))
+def _add_colour_bar(figure: Figure, mesh: QuadMesh, stability: StabilityMap, place: Bbox) -> None:
+    axes = figure.add_axes(place.bounds)
+    tall = place.height * figure.get_figheight()
+    figure.colorbar(mesh, cax=axes, format="{x:g}").set_label(_bar_label(stability, tall))
     axes.grid(visible=False)
 
 

@@ -1,7 +1,8 @@
-"""What all figures share: colours, fonts, names beside lines, text that is measured so that nothing is cut, saving."""
+"""What all figures share: colours, fonts, names beside lines, text made safe and measured so that nothing is cut, saving."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,10 +18,13 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.textpath import text_to_path
 from matplotlib.typing import ColorType
 from scipy.optimize import isotonic_regression
+
+from gradclip_cli.labels import without_shared, wrapped
+from gradclip_cli.safe_text import for_picture, for_terminal
 
 FloatArray = npt.NDArray[np.floating[Any]]
 LineEnd = tuple[float, str, str]  # last value, name, colour
@@ -29,6 +33,12 @@ LineEnd = tuple[float, str, str]  # last value, name, colour
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 # Told apart in grey too.
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+MARKERS = ("", "o", "s", "^", "D", "v")
+PLAIN_STYLES = (len(COLOURS) - 1) * len(DASHES)
+LINE_STYLES = PLAIN_STYLES * len(MARKERS)
+# A picture of more pixels can't be drawn, or takes more memory than it is worth.
+DOTS_PER_INCH, MOST_PIXELS_A_SIDE, MOST_PIXELS = 120, 32_000, 100_000_000
+FARTHEST = 1e200  # from 0; beyond, the arithmetic of axes overflows
 STYLE = {
     "font.size": 11,
     "axes.titlesize": 12,
@@ -49,8 +59,10 @@ def styled() -> AbstractContextManager[None]:
 
 
 def line_style(index: int) -> dict[str, Any]:
-    """Colour and dash of the line at `index`; 28 lines differ. Yellow, hard to see on white, is left out."""
-    return {"color": COLOURS[index % (len(COLOURS) - 1)], "linestyle": DASHES[index % len(DASHES)]}
+    """Colour and dash of the line at `index`, and a marker where those repeat. Yellow, hard to see on white, is left out."""
+    style = {"color": COLOURS[index % (len(COLOURS) - 1)], "linestyle": DASHES[index % len(DASHES)]}
+    marker = MARKERS[index // PLAIN_STYLES % len(MARKERS)]
+    return {**style, "marker": marker, "markersize": 5, "markevery": 0.12} if marker else style
 
 
 def luminance(colour: ColorType) -> float:
@@ -75,34 +87,109 @@ def logarithmic(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
 
-def name_lines(axes: Axes, ends: Sequence[LineEnd], *, within: bool = False) -> None:
-    """Write each line's name beside its end, moved apart where they would overlap; the axes' limits must be final.
+def set_log_limits(axes: Axes, least: float, largest: float) -> None:
+    """Make the y axis logarithmic, from a little below the least to a little above the largest value."""
+    low, high = np.log10([least, largest])
+    margin = max(0.18, 0.06 * (high - low))
+    axes.set_ylim(10.0 ** (low - margin), 10.0 ** (high + margin))
+    logarithmic(axes)
 
-    `within` keeps the names between the axes' bottom and top, as far as there is room.
+
+def finite(values: FloatArray) -> FloatArray:
+    """The finite values, NaN elsewhere, as float64; those farther from 0 than axes can reach stand at their end."""
+    return np.clip(np.where(np.isfinite(values), values, np.nan).astype(np.float64), -FARTHEST, FARTHEST)
+
+
+def positive(values: FloatArray) -> FloatArray:
+    """The values that a log scale can show, NaN elsewhere."""
+    return np.maximum(finite(np.where(values > 0, values, np.nan)), 1 / FARTHEST)
+
+
+def known(values: FloatArray) -> FloatArray:
+    """The finite values."""
+    return values[np.isfinite(values)]
+
+
+def whole_numbers(most: int) -> matplotlib.ticker.MaxNLocator:
+    """Ticks at whole numbers, about `most` of them."""
+    return matplotlib.ticker.MaxNLocator(most, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+
+
+def draw_line(axes: Axes, x: FloatArray, values: FloatArray, **style: Any) -> None:
+    """Draw a line, and a dot wherever a value stands alone between unknown ones, since a line needs two."""
+    there = np.pad(np.isfinite(values), 1)
+    if there.any():  # or matplotlib, asked for markers, fails
+        axes.plot(x, values, **style)
+    alone = there[1:-1] & ~there[:-2] & ~there[2:]
+    if alone.any():
+        axes.plot(x[alone], values[alone], "o", color=style["color"], markersize=4, clip_on=style.get("clip_on", True))
+
+
+def say_nothing_to_draw(axes: Axes, told: str) -> None:
+    """Write in the middle of the axes why they are empty."""
+    axes.annotate(told, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", backgroundcolor="white")
+
+
+def name_lines(axes: Axes, ends: Sequence[LineEnd]) -> None:
+    """Write each line's name beside its end, moved apart where they would overlap; the axes' place and limits must be final.
+
+    The names stay between the axes' bottom and top, as far as there is room.
     """
     if not ends:
         return
     box = axes.get_window_extent()
     spots = [((axes.transData.transform((0, value))[1] - box.y0) / box.height, name, colour) for value, name, colour in ends]
     line = 1.3 * 10 / 72 * axes.get_figure(root=True).dpi / box.height  # type: ignore[union-attr]  # axes drawn here have a figure
-    heights = _spread([spot for spot, *_ in sorted(spots)], line, (0.0, 1.0) if within else (-np.inf, np.inf))
+    heights = _spread([spot for spot, *_ in sorted(spots)], line)
     for height, (_, name, colour) in zip(heights, sorted(spots), strict=True):
         axes.annotate(name, (1.015, height), xycoords="axes fraction", color=colour, fontsize=10, va="center")
 
 
-def _spread(spots: Sequence[float], gap: float, bounds: tuple[float, float]) -> FloatArray:
-    """Move sorted places apart to at least `gap`, each as little as possible, inside the bounds where there is room."""
+def _spread(spots: Sequence[float], gap: float) -> FloatArray:
+    """Move sorted places apart to at least `gap`, each as little as possible, inside 0 to 1 where there is room."""
     ladder = gap * np.arange(len(spots))
-    low, high = bounds[0], max(bounds[0], bounds[1] - ladder[-1])
-    spread: FloatArray = np.clip(isotonic_regression(np.asarray(spots) - ladder).x, low, high) + ladder
+    spread: FloatArray = np.clip(isotonic_regression(np.asarray(spots) - ladder).x, 0.0, max(0.0, 1 - ladder[-1])) + ladder
     return spread
+
+
+def fitted(text: str, letters: int) -> str:
+    """Any text as a figure draws it literally, in lines of at most `letters`: all that is not our own goes through here."""
+    return "\n".join(for_picture(line) for line in wrapped(drawable(text), letters))
+
+
+def fitted_in(text: str, inches: float, size: float, *, bold: bool = False) -> str:
+    """Any text as `fitted` makes it, in lines no wider than `inches` at `size` points."""
+    letters = max(1, int(inches * 72 / (0.5 * size)))
+    while text_width([told := fitted(text, letters)], size, bold=bold) > inches and letters > 1:
+        letters = int(0.9 * letters)
+    return told
+
+
+def short_names(names: Sequence[str]) -> tuple[str, list[str]]:
+    """What long names begin with, and the rest of each, in letters that can be drawn; `fitted` is still to come."""
+    return without_shared([drawable(name) for name in names])
+
+
+def drawable(text: str) -> str:
+    """The text on one line; what can't be seen, or isn't in the figures' font, is written out as in Python."""
+    font = _letters_of_the_font()
+    return "".join(
+        letter if ord(letter) in font else letter.encode("unicode_escape").decode("ascii") for letter in for_terminal(text)
+    )
+
+
+@functools.cache
+def _letters_of_the_font() -> frozenset[int]:
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
 def text_width(texts: Iterable[str], size: float = 10, *, bold: bool = False) -> float:
     """Width in inches of the widest line of these texts, in the figures' font at `size` points."""
-    font = FontProperties(weight="bold" if bold else "normal")
-    lines = [line for text in texts for line in text.splitlines() if line.strip()]
-    return max((float(TextPath((0, 0), line, size, prop=font).get_extents().x1) for line in lines), default=0.0) / 72
+    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    lines = {line for text in texts for line in text.splitlines()}
+    return (
+        max((float(text_to_path.get_text_width_height_descent(line, font, ismath=False)[0]) for line in lines), default=0.0) / 72
+    )
 
 
 def percent(share: float) -> str:
@@ -115,9 +202,13 @@ def percent(share: float) -> str:
 
 
 def save(figure: Figure, paths: Sequence[Path]) -> None:
-    """Write a figure under a temporary name and move it into place, in each path's format."""
+    """Write a figure under a temporary name and move it into place, in each path's format; a huge one in fewer dots."""
+    width, height = figure.get_size_inches()
+    dots = min(DOTS_PER_INCH, MOST_PIXELS_A_SIDE / max(width, height), (MOST_PIXELS / (width * height)) ** 0.5)
     with styled():
         for path in paths:
             temporary = path.with_name(f".{path.name}")
-            figure.savefig(temporary, format=path.suffix[1:], dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
+            figure.savefig(
+                temporary, format=path.suffix[1:], dpi=dots, metadata={"Date": None} if path.suffix == ".svg" else None
+            )
             temporary.replace(path)

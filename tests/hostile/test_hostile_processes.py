@@ -194,8 +194,8 @@ def test_a_terminal_that_knows_ascii_only(command: str, environment: dict[str, s
 
 NAMES = (
     "\x1b[31mred", "\x1b]0;title\x07", "[bold]bold[/bold]", "[/]", "a\nb", "a\rb", "a\tb", "$(id)", "`id`", "a|b", "-rf",
-    "--help", " ", "<b>x<b>", "![x](y)", "ünïcode", "\u202eevil", "\u200b", "a" * 250, "%s{0}", "$x^2$", "$", "\\", "seed-0", "none ",
-    "\udcff",
+    "--help", " ", "<b>x<b>", "![x](y)", "ünïcode", "\u202eevil", "\u200b", "a" * 250, "%s{0}", "$x^2$", "$", "\\", "seed-0",
+    "none ", "\udcff",
 )  # fmt: skip
 
 
