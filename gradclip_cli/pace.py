@@ -71,7 +71,7 @@ def _bytes_a_step(config: Config) -> float:
     return BYTES_A_COLUMN * len(step_columns([*recurrent, "dense/kernel", "dense/bias"]))
 
 
-def measure_paces(planned: Sequence[PlannedRun]) -> dict[str, Pace]:
+def measure_paces(planned: Sequence[PlannedRun], report: Callable[[str], None] = lambda what: None) -> dict[str, Pace]:
     """Time the first few kinds of models that are to be trained, on this machine and the shipped sample."""
     kinds: dict[str, Config] = {}
     for run in planned:

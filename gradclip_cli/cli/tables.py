@@ -1,0 +1,30 @@
+"""The tables of a comparison, as a terminal shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradclip_cli.comparison import Comparison
+
+
+def print_runs(compared: Comparison) -> None:
+    """Print what the arms' runs did."""
+    from gradclip_cli import report
+    from gradclip_cli.console import table
+
+    primary = ["arm", "val_accuracy", "accuracy", "val_loss", "loss", "seeds"]
+    rows = report.run_rows(compared)
+    table(report.run_columns(), rows, primary=primary, texts=["status"], names="arm", elsewhere="comparison.md")
+
+
+def print_verdicts(compared: Comparison) -> None:
+    """Print how the arms stand to the baseline."""
+    from gradclip_cli import report
+    from gradclip_cli.console import table
+
+    headings = report.verdict_columns(compared.metric)
+    metric = next(heading for heading in headings if heading.startswith(compared.metric.told))
+    primary = ["arm", "difference", "p", "verdict", metric]
+    rows = report.verdict_rows(compared)
+    table(headings, rows, primary=primary, whole=["difference"], texts=["verdict"], names="arm", elsewhere="comparison.md")
