@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 from collections.abc import Sequence
 from typing import IO, Any
@@ -24,8 +25,18 @@ WORD_STYLES = {
 """Styles of the words in which a run's gradients are diagnosed."""
 
 
+class _Results(Console):
+    """A console whose failures are the command's: rich would end the process where a pipe's reader has gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "the reader has gone")
+
+
 class _Notes(Console):
     """A console whose stream may be closed or full: no work is lost because it can't be told of."""
+
+    def on_broken_pipe(self) -> None:
+        """Nobody listens."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         with contextlib.suppress(OSError):
@@ -34,7 +45,7 @@ class _Notes(Console):
 
 def results_console() -> Console:
     """The console of results."""
-    return Console(highlight=False, markup=False, emoji=False)
+    return _Results(highlight=False, markup=False, emoji=False)
 
 
 def notes_console() -> Console:
@@ -53,10 +64,10 @@ def tell(text: str = "", style: str = "", *, sentence: bool = False) -> None:
     console.print(Text(safe(text, console.file), style), soft_wrap=not (sentence and console.is_terminal))
 
 
-def note(text: str, style: str = "") -> None:
-    """Print something on stderr that is no result."""
+def note(text: str, style: str = "", *, sentence: bool = False) -> None:
+    """Print something on stderr that is no result; a `sentence` is broken at words as `tell` does."""
     console = notes_console()
-    console.print(Text(safe(text, console.file), style), soft_wrap=True)
+    console.print(Text(safe(text, console.file), style), soft_wrap=not (sentence and console.is_terminal))
 
 
 def tell_error(text: str) -> None:

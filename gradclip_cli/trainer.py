@@ -108,8 +108,11 @@ class Workshop:
         config, directory = task.load_config(), RunDirectory(task.directory)
         report(Event(task.directory, "preparing", "loading the dataset"))
         dataset = self._dataset(config, task.data_directory)
-        report(Event(task.directory, "preparing", "building the model"))
+        built = engines.compile_key(config) in self._engines
+        report(Event(task.directory, "preparing", "building the model" if built else engines.preparation(config)))
         engine = self._engine(config, dataset)
+        if not built:  # which the first steps do
+            report(Event(task.directory, "preparing", "compiling"))
         with directory.locked():
             checkpoint, remark = _usable_checkpoint(task, directory)
             if remark:

@@ -301,7 +301,7 @@ def shell(command: str, cwd: Path, **environment: str) -> subprocess.CompletedPr
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["list", "list --json", "--help", "schema", "run none --dry-run"])
+@pytest.mark.parametrize("command", ["list", "list --json", "--help", "schema", "run none --results new --dry-run"])
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
 def test_results_that_can_t_be_written_are_an_error(command: str, redirection: str, stored: Path) -> None:
     ended = shell(f"gradclip {command} {redirection}", stored.parent)
@@ -398,9 +398,9 @@ def test_no_stored_text_acts_on_the_terminal(arguments: list[str], hostile: Path
         assert "[bold]x[red]" in plain(shown)
 
 
-def test_an_argument_s_text_does_not_act_on_the_terminal_either(tmp_path: Path) -> None:
+def test_an_argument_s_text_does_not_act_on_the_terminal_either(stored: Path) -> None:
     for arguments in (["show", "\x1b[31mx"], ["run", "\x1b[31mx"], ["show", "--\x1b[31mx"], ["\x1b[31mx"]):
-        ended = gradclip(*arguments, cwd=tmp_path)
+        ended = gradclip(*arguments, cwd=stored.parent)
         assert ended.returncode in (1, 2)
         assert "\x1b" not in ended.stderr + ended.stdout
         assert r"\x1b[31mx" in ended.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -217,11 +218,20 @@ def _tell_plan(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -
     grid = " x ".join(f"{len(axis.labels)} {axis.key}" for axis in chosen.axes)
     fresh = f"; then each row's best with {len(chosen.fresh_seeds)} fresh seeds" if chosen.fresh_seeds else ""
     seeds = f"{len(chosen.seeds)} seeds" if len(chosen.seeds) > 1 else "one seed"
-    note(f"{chosen.name}: {grid} = {len(chosen.cells)} arms, {seeds} each{fresh}.")
+    note(f"{chosen.name}: {grid} = {len(chosen.cells)} arms, {seeds} each{fresh}.", sentence=True)
     with StepDisplay("measuring how long a step takes here", None, quiet=is_set("quiet")) as display:
         paces = pace.measure_paces(planned, display.doing)
     steps = f" A step takes {', '.join(f'{each.step * 1e3:.2f}' for each in paces.values())} ms here." if paces else ""
-    note(f"{_estimate(planned, jobs, paces)}{steps}")
+    note(f"{_estimate(planned, jobs, paces)}{steps}", sentence=True)
+    if paces and (later := _with_fresh_seeds(chosen, planned)):
+        note(f"Then, with fresh seeds: {_estimate(later, jobs, paces)}", sentence=True)
+
+
+def _with_fresh_seeds(chosen: Sweep, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """What the runs at the rows' best will be like; which cells these are is not known yet."""
+    rows = [cells[0].config for cells in chosen.rows().values()]
+    rows = [config.model_copy(update={"data": config.data.model_copy(update={"holdout": 0})}) for config in rows]
+    return [dataclasses.replace(planned[0], config=config, action="train") for config in rows for _ in chosen.fresh_seeds]
 
 
 def _grid(chosen: Sweep) -> Grid:
@@ -330,7 +340,7 @@ def _say(told: str, *, even_if_quiet: bool = False) -> None:
     if even_if_quiet or not is_set("quiet"):
         from gradclip_cli.console import note
 
-        note(told)
+        note(told, sentence=True)
 
 
 def _tally(ended: Sequence[Result]) -> str:
@@ -370,12 +380,19 @@ def _count(ended: Sequence[Result], status: str) -> int:
 def _estimate(planned: Sequence[PlannedRun], jobs: int | None, paces: Mapping[str, Pace] | None = None) -> str:
     from gradclip_cli import pace, workers
 
-    seconds, size = pace.estimate(planned, paces, jobs=jobs or workers.available_cores())
+    cores = workers.available_cores()
+    expected = pace.estimate(planned, paces, jobs=jobs or cores, cores=cores)
     todo = sum(run.action != "skip" for run in planned)
     if not todo:
         return f"All {len(planned)} runs are finished."
-    duration = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
-    return f"{todo} of {len(planned)} runs to train: about {duration} and {size / 1e6:.0f} MB."
+    return f"{todo} of {len(planned)} runs to train: {_duration(expected.least, expected.most)} and {expected.size / 1e6:.0f} MB."
+
+
+def _duration(least: float, most: float) -> str:
+    """A range where its ends differ by a fifth or more."""
+    divisor, unit = (60, "minutes") if most >= 90 else (1, "seconds")
+    low, high = f"{least / divisor:.0f}", f"{most / divisor:.0f}"
+    return f"about {low} to {high} {unit}" if most >= 1.2 * least and low != high else f"about {high} {unit}"
 
 
 def _print_plan(planned: Sequence[PlannedRun], as_json: bool) -> None:
