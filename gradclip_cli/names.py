@@ -74,7 +74,9 @@ def _arm(name: str, known: Sequence[str], results: Path, given: str = "") -> str
     if len(alike) == 1:
         return alike[0]
     if not known:
-        raise ReportError(f"No runs in {results}. Train some first: gradclip run none clipvalue")
+        raise ReportError(
+            f"No runs of {given or name} in {results}, nor of others. Train some first: gradclip run none clipvalue"
+        )
     raise ReportError(f"No runs of {given or name} in {results}{_near(inside, known)}")
 
 

@@ -53,6 +53,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command = ["run", arm, *SETTINGS, "--set", f"name={arm}", "--seeds", "2", "--save-model"]
         ended = gradclip(*command, "--results", str(results))
         assert ended.returncode == 0, ended.stderr
+        for number, line in enumerate(ended.stderr.splitlines()):  # a line a run, and none an epoch
+            assert re.fullmatch(
+                rf"\[{number + 1}/2\] {arm} seed {number}: complete in [\d.]+ s, val_acc 0\.\d+, gradients .*", line
+            )
+        assert len(ended.stderr.splitlines()) == 2
         assert (results / arm / "seed-1" / "model.keras").stat().st_size > 1000
     ended = gradclip("run", "none", *SETTINGS, *EXPLODE, "--results", str(results))
     assert ended.returncode == 3, ended.stderr
@@ -61,8 +66,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-def test_run_writes_the_files_and_tells_each_epoch(results: Path) -> None:
-    ended = gradclip("run", "clipvalue", *SETTINGS, "--results", str(results))
+def test_run_writes_the_files_and_verbose_tells_each_epoch(results: Path) -> None:
+    ended = gradclip("run", "clipvalue", *SETTINGS, "--results", str(results), "-v")
     assert ended.returncode == 0, ended.stderr
     arm = "clipvalue+data.subset=sample+training.epochs=2+training.steps_per_epoch=6"
     assert ended.stdout.split() == ["complete", str(results / arm / "seed-0")]
@@ -264,7 +269,7 @@ def test_usage_and_config_errors_exit_2(arguments: list[str], expected: str, res
 def test_error_goes_to_stderr_without_a_traceback_unless_asked(tmp_path: Path) -> None:
     plain = gradclip("show", "nothing", "--results", str(tmp_path))
     assert (plain.returncode, plain.stdout) == (1, "")
-    assert "No run 'nothing'" in plain.stderr
+    assert "No runs of nothing" in plain.stderr
     assert "Traceback" not in plain.stderr
     assert "Traceback" in gradclip("--debug", "show", "nothing", "--results", str(tmp_path)).stderr
 
@@ -321,7 +326,8 @@ def test_rm_asks_dry_runs_and_removes(trained: Path, tmp_path: Path) -> None:
     assert "would remove" in call("rm", "none", "--dry-run", "--results", str(results)).output
     unanswered = call("rm", "none", "--results", str(results))
     assert unanswered.exit_code == 1
-    assert "nothing was changed" in unanswered.output
+    assert "nothing was removed" in unanswered.output
+    assert "--yes" in unanswered.output
     assert (results / "none" / "seed-0").exists()
     assert call("rm", "none/seed-0", "--yes", "--results", str(results)).exit_code == 0
     assert [path.name for path in (results / "none").iterdir()] == ["seed-1"]

@@ -17,12 +17,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import FACTS, gradclip, store_run
+from conftest import gradclip, store_run
 from rich.cells import cell_len
 
-from gradclip_cli import comparison, report, tables
+from gradclip_cli import comparison, config, displays, engines, report, runner, tables
 from gradclip_cli.cli import main
+from gradclip_cli.runner import PlannedRun
 from gradclip_cli.store import RunDirectory
+from gradclip_cli.training import Evaluation, Progress
 
 ARTICLE = Path(__file__).parent.parent / "results" / "article"
 WIDTHS = [60, 80, 100, 120, 200]
@@ -453,7 +455,6 @@ def test_run_json_tells_metrics_seconds_and_health(results: Path) -> None:
     )
     assert run["seconds"] == 12.5
     assert run["health"] == "spiking"
-    assert FACTS
 
 
 def test_counts_have_their_plural(stored: Path, tmp_path: Path) -> None:
@@ -461,3 +462,72 @@ def test_counts_have_their_plural(stored: Path, tmp_path: Path) -> None:
     assert "Remove 1 run for good?" in one.output
     two = CliRunner().invoke(main, ["rm", "none", "--results", str(stored)], input="n\n")
     assert "Remove 6 runs for good?" in two.output
+
+
+# Progress
+
+
+def finished(results: Path, count: int) -> list[PlannedRun]:
+    """Runs that have just been trained, of two arms."""
+    runs = [store_run(results, arm, seed, [2.0, 1.5, 1.0 + seed / 10]) for arm in ("none", "agc") for seed in range(count)]
+    return [PlannedRun(run.config(), run, "train", "new") for run in runs]
+
+
+def follow(display: displays.RunDisplay, planned: list[PlannedRun]) -> None:
+    """Let a display see what a training of three epochs tells."""
+    with display:
+        for run in planned:
+            for what in ("loading the dataset", "importing TensorFlow", "compiling"):
+                display.preparing(run, what)
+            for epoch in range(1, 4):
+                display.progressed(run, Progress(epoch, 4 * epoch, 12, 1.0, 0.5, 1.0, 0.25, Evaluation(1.0, 0.0, 0.5)))
+            display.ended(runner.Result(run, "complete", 1.5, health="healthy"))
+
+
+def test_off_a_terminal_a_run_is_one_line_with_its_accuracy(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    planned = finished(results, 2)
+    follow(displays.RunDisplay(planned), planned)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert lines[1] == "[2/4] none seed 1: complete in 1.5 s, val_acc 0.533, gradients healthy"
+    follow(displays.RunDisplay(planned, verbose=True), planned)
+    verbose = capsys.readouterr().err
+    assert verbose.count("  epoch ") == 12
+    assert verbose.count("compiling") == 4
+    follow(displays.RunDisplay(planned, quiet=True), planned)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("width", "shown"), [("80", True), ("20", False)])
+def test_in_a_terminal_a_sweep_s_grid_fills(
+    width: str, shown: bool, results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TTY_INTERACTIVE": "1", "TERM": "xterm", "COLUMNS": width, "LINES": "40"}.items():
+        monkeypatch.setenv(name, value)
+    planned = finished(results, 2)
+    store_run(results, "broken", 0, [2.0], status="diverged")
+    broken = RunDirectory.of(results, "broken", 0)
+    planned.append(PlannedRun(broken.config(), broken, "train", "new"))
+    grid = displays.Grid(["0.1", "1"], [("first row", ["none", "agc"]), ("second row", ["broken", "later"])])
+    display = displays.RunDisplay(planned, grid=grid)
+    with display:
+        for run in planned:
+            status = "diverged" if run.config.name == "broken" else "complete"
+            display.ended(runner.Result(run, status, 1.0, health="healthy"))
+    final = plain(capsys.readouterr().err).splitlines()
+    if shown:
+        first = next(line for line in reversed(final) if line.startswith("first row"))
+        second = next(line for line in reversed(final) if line.startswith("second row"))
+        assert first.split()[2:] == ["55.0", "55.0"]
+        assert second.split()[2:] == ["✗", "·"]
+    else:
+        assert sum("complete in" in line for line in final) == 4
+
+
+def test_what_takes_the_time_before_the_first_step_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = config.load("none")
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    assert engines.preparation(chosen) == "importing TensorFlow"
+    assert engines.preparation(chosen.with_framework("pytorch")) in ("importing PyTorch", "building the model")
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    assert engines.preparation(chosen) == "building the model"

@@ -224,7 +224,7 @@ def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, ye
 
     runs = _select(results, arms, status)
     for run in runs:
-        tell(f"{'would remove' if dry_run else 'removing'} {run.path} ({run.status()})")
+        tell(f"{'removing' if yes and not dry_run else 'would remove'} {run.path} ({run.status()})")
     if not runs:
         note(f"No such runs in {results}: nothing to remove.")
     if dry_run or not runs:
@@ -237,9 +237,12 @@ def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, ye
 
 def _require_consent(question: str) -> None:
     """Ask on stderr, where it is seen whatever becomes of the results. Raises GradclipError for any answer but yes."""
+    from gradclip_cli.console import note
+
     try:
         consent = click.confirm(question, err=True)
     except click.Abort:
+        note("")  # The question's line is not ended yet.
         raise GradclipError("No answer came, so nothing was removed; give --yes to remove without a question.") from None
     if not consent:
         raise GradclipError("Nothing was removed.")
