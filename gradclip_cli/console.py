@@ -1,36 +1,19 @@
-"""What gradclip shows in a terminal: progress on stderr, tables on stdout."""
+"""All that gradclip shows: results on stdout, all else on stderr. Here texts of any origin are made safe for a terminal."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import IO, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from gradclip_cli.runner import PlannedRun, Result
-    from gradclip_cli.training import Progress as RunProgress
-
-WIDE = 112
-"""Columns from which a terminal has room for whole tables."""
-BESIDE = 30
-"""Columns that spinner, bar and time left take in a progress line."""
-MOST_SKIPS_TOLD = 10
-"""With more runs than this, finished ones are passed over without a word."""
-
+from gradclip_cli.safe_text import for_terminal
+from gradclip_cli.streams import shown_by
+from gradclip_cli.tables import laid_out
 
 WORD_STYLES = {
     "healthy": "bold green",
@@ -42,184 +25,80 @@ WORD_STYLES = {
 """Styles of the words in which a run's gradients are diagnosed."""
 
 
-def output() -> Console:
-    """The console of results. Off a terminal it is as wide as its content."""
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=not sys.stdout.isatty())
+class _Results(Console):
+    """A console whose failures are the command's: rich would end the process where a pipe's reader has gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "the reader has gone")
 
 
-def errors() -> Console:
+class _Notes(Console):
+    """A console whose stream may be closed or full: no work is lost because it can't be told of."""
+
+    def on_broken_pipe(self) -> None:
+        """Nobody listens."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with contextlib.suppress(OSError):
+            super().print(*objects, **options)
+
+
+def results_console() -> Console:
+    """The console of results."""
+    return _Results(highlight=False, markup=False, emoji=False)
+
+
+def notes_console() -> Console:
     """The console of progress, warnings and hints."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return _Notes(stderr=True, highlight=False, markup=False, emoji=False)
 
 
-def _numbers(progress: RunProgress) -> str:
-    text = f"loss {progress.loss:#.4g}  acc {progress.accuracy:.3f}  norm {progress.grad_norm:#.3g}"
-    return f"{text}  clipped {progress.clipped_fraction:.0%}"
+def safe(text: str, stream: IO[str] | None = None) -> str:
+    """The text, line by line, without anything that acts on a terminal, in letters that the stream can show."""
+    return shown_by(stream or sys.stdout, "\n".join(for_terminal(line) for line in text.split("\n")))
 
 
-class RunDisplay:
-    """Shows runs as they go: in a terminal an overall bar and a line for each at work; off it, or verbose, a line an epoch."""
-
-    def __init__(self, runs: Sequence[PlannedRun], *, quiet: bool = False, verbose: bool = False) -> None:
-        self._console = errors()
-        self._quiet, self._verbose = quiet, verbose
-        self._live = self._console.is_terminal and not quiet
-        self._done, self._total = 0, len(runs)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=16), TimeRemainingColumn(compact=True))
-        self._progress = Progress(*columns, console=self._console, transient=True, disable=not self._live)
-        self._bars: dict[Path, TaskID] = {}
-        self._warned: dict[Path, int] = {}
-        self._prepared: set[str] = set()
-        todo = [run.config.training for run in runs if run.action != "skip"]
-        self._steps = {run.directory.path: 0 for run in runs if run.action != "skip"}
-        self._overall: TaskID | None = None
-        if len(todo) > 1:
-            total = sum(training.epochs * training.steps_per_epoch for training in todo)
-            self._overall = self._progress.add_task(f"{len(todo)} runs", total=total)
-
-    def __enter__(self) -> RunDisplay:
-        self._progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._progress.stop()
-
-    def _say(self, text: str, style: str | None = None) -> None:
-        if not self._quiet:
-            self._console.print(text, style=style, markup=False)
-
-    def preparing(self, run: PlannedRun, what: str) -> None:
-        """What is done before a run's first step."""
-        if self._live:
-            self._show(run, f"{self._label(run, len(what) + 2)}: {what}", None, 0)
-        elif what not in self._prepared:  # Later runs find most of it done.
-            self._prepared.add(what)
-            self._say(f"{run.label}: {what}")
-
-    def remarked(self, run: PlannedRun, remark: str) -> None:
-        """Something that the user should know of a run that goes on."""
-        self._say(f"{run.label}: {remark}", "yellow")
-
-    def progressed(self, run: PlannedRun, progress: RunProgress) -> None:
-        """How far a run is."""
-        where, path = f"{self._label(run, len('  epoch 1000'))}  epoch {progress.epoch}", run.directory.path
-        new = progress.warnings[self._warned.get(path, 0) :]
-        self._warned[path] = len(progress.warnings)
-        self._count(path, progress.step)
-        if self._live:
-            warning = f"\n  [yellow]{progress.warnings[-1].brief}[/]" if progress.warnings else ""
-            self._show(run, f"{where}\n  {_numbers(progress)}", progress.steps, progress.step, warning)
-        elif self._total == 1 or self._verbose:
-            for spike in new:
-                self._say(f"{where}  {spike.told}", "yellow")
-        if progress.evaluation and (self._verbose or not self._live):
-            evaluation = progress.evaluation
-            self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:#.4g}  val_acc {evaluation.accuracy:.3f}")
-
-    def _count(self, path: Path, steps: int) -> None:
-        """Let the overall bar know how many steps of a run are done."""
-        if self._overall is not None:
-            self._progress.update(self._overall, advance=steps - self._steps[path])
-        self._steps[path] = steps
-
-    def _label(self, run: PlannedRun, room: int) -> str:
-        """A run's label, shortened in its middle so that the bar and `room` more columns fit beside it."""
-        width = max(20, self._console.width - BESIDE - room)
-        label = run.label
-        return label if not self._live or len(label) <= width else f"{label[: width - 11]}…{label[-10:]}"
-
-    def _show(self, run: PlannedRun, text: str, total: int | None, completed: int, warning: str = "") -> None:
-        description = text.replace("[", r"\[") + warning
-        path = run.directory.path
-        if path not in self._bars:
-            self._bars[path] = self._progress.add_task(description, total=total)
-        self._progress.update(self._bars[path], description=description, total=total, completed=completed)
-
-    def ended(self, result: Result) -> None:
-        """How a run ended."""
-        path, training = result.run.directory.path, result.run.config.training
-        if path in self._bars:
-            self._progress.remove_task(self._bars.pop(path))
-        self._done += 1
-        position = f"[{self._done}/{self._total}] " if self._total > 1 else ""
-        told = f": {result.told}" if result.told else ""
-        if result.run.action == "skip":
-            if self._verbose or self._total <= MOST_SKIPS_TOLD:
-                self._say(f"{position}{result.run.label}: already {result.status}{told}, left as it is")
-            return
-        self._count(path, training.epochs * training.steps_per_epoch)
-        if result.status == "complete":
-            told = f"complete in {result.seconds:.1f} s, gradients {result.health}"
-            self._say(f"{position}{result.run.label}: {told}", "green")
-        else:  # Said even when quiet: it is not what was asked for.
-            self._console.print(f"{position}{result.run.label}: {result.status}{told}", style="red", markup=False)
+def tell(text: str = "", style: str = "", *, sentence: bool = False) -> None:
+    """Print a line of results; in a terminal a `sentence` is broken at words, other lines are left for copying."""
+    console = results_console()
+    console.print(Text(safe(text, console.file), style), soft_wrap=not (sentence and console.is_terminal))
 
 
-class StepDisplay:
-    """A bar over the steps of one thing, in a terminal; nothing off it."""
-
-    def __init__(self, name: str, steps: int, *, quiet: bool = False) -> None:
-        console = errors()
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True))
-        self._progress = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
-        self._bar = self._progress.add_task(name, total=steps)
-
-    def __enter__(self) -> StepDisplay:
-        self._progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._progress.stop()
-
-    def update(self, steps: int) -> None:
-        """Show that so many steps are done."""
-        self._progress.update(self._bar, completed=steps)
+def note(text: str, style: str = "", *, sentence: bool = False) -> None:
+    """Print something on stderr that is no result; a `sentence` is broken at words as `tell` does."""
+    console = notes_console()
+    console.print(Text(safe(text, console.file), style), soft_wrap=not (sentence and console.is_terminal))
 
 
-class DownloadDisplay:
-    """A progress bar that pooch can drive (`gradclip_cli.data.DownloadProgress`)."""
-
-    def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        self._console = errors()
-        self._progress = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
-        self._task: TaskID | None = None
-        self._name = ""
-        self.total = 0
-
-    def start(self, what: str) -> None:
-        self._name = what.split()[0]
-        self._console.print(f"fetching {what}", markup=False)
-
-    def update(self, size: int) -> None:
-        if self._task is None:
-            self._progress.start()
-            self._task = self._progress.add_task(self._name, total=self.total)
-        self._progress.update(self._task, advance=size)
-
-    def reset(self) -> None:
-        """pooch resets the bar before it fills it once more and closes it."""
-
-    def close(self) -> None:
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-            self._task = None
-        self._progress.stop()
+def tell_error(text: str) -> None:
+    """Print an error on stderr."""
+    console = notes_console()
+    console.print(Text.assemble(("error:", "bold red"), f" {safe(text, console.file)}"), soft_wrap=True)
 
 
-def simple_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: Sequence[str] = (), without: Sequence[str] = ()
-) -> Table:
-    """A table of texts. The first column and those named in `texts` stand to the left, the others to the right.
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, primary: Sequence[str] = (), whole: Sequence[str] = (),
+    texts: Sequence[str] = (), names: str = "", elsewhere: str = "a pipe",
+) -> None:  # fmt: skip
+    """Print a table of results as `tables.laid_out` lays it out; off a terminal whole, as wide as its content.
 
-    Only `texts` may be wrapped. Columns named in `without` are left out.
+    `elsewhere` says where what has no room here is to be found.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    shown = [index for index, heading in enumerate(columns) if heading not in without]
-    for index in shown:
-        text = columns[index] in texts
-        justify: Literal["left", "right"] = "left" if text or not index else "right"
-        table.add_column(columns[index], justify=justify, no_wrap=not text)
-    for row in rows:
-        table.add_row(*(row[index] for index in shown))
-    return table
+    console = results_console()
+    columns = [safe(heading, console.file) for heading in headings]
+    cells = [[safe(" ".join(cell.split("\n")), console.file) for cell in row] for row in rows]
+    width = console.width if console.is_terminal else None
+    layout = laid_out(columns, cells, width, primary=primary, whole=whole, texts=texts, names=names)
+
+    def line(text: str, style: str = "") -> None:
+        console.print(Text(text, style), soft_wrap=True)
+
+    if layout.pattern:
+        line(f"Each {names} is {layout.pattern}; what its * stands for is shown.", "dim")
+    for heading in layout.headings:
+        line(heading, "bold")
+    for row in layout.rows:
+        line(row)
+    if layout.left_out:
+        told = f"Not shown here for want of room: {', '.join(layout.left_out)}. A wider terminal or {elsewhere} has them."
+        console.print(Text(told, "dim"))

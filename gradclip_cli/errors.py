@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gradclip_cli.safe_text import for_terminal
 
@@ -11,12 +12,17 @@ class GradclipError(Exception):
     """A failure that gradclip can explain. The message says what was wrong, where, and what to do next."""
 
     exit_code = 1
+    kind = "failed"
+    """What a program that reads the JSON of an error can tell it by."""
+    facts: Mapping[str, Any] = {}
+    """What the JSON of an error tells besides: results so far."""
 
 
 class ConfigError(GradclipError):
     """One or more mistakes in a config, an override or a seed list; `problems` holds one line each, whatever it quotes."""
 
     exit_code = 2
+    kind = "config"
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(map(for_terminal, problems))
@@ -26,9 +32,13 @@ class ConfigError(GradclipError):
 class DatasetError(GradclipError):
     """The dataset can't be found, fetched or trusted."""
 
+    kind = "dataset"
+
 
 class StoreError(GradclipError):
     """A results directory can't be read or written."""
+
+    kind = "store"
 
 
 class NewerSchemaError(StoreError):
@@ -42,14 +52,22 @@ class ConflictError(StoreError):
 class BusyError(ConflictError):
     """Another process is training this run."""
 
+    kind = "conflict"
+
 
 class ReportError(GradclipError):
     """Stored runs can't answer what was asked of them."""
+
+    kind = "report"
 
 
 class EngineError(GradclipError):
     """An engine is missing, or this process can't run it as configured."""
 
+    kind = "engine"
+
 
 class ClusterError(GradclipError):
     """A Dask cluster can't be reached, or can't train what this gradclip asks of it."""
+
+    kind = "cluster"

@@ -122,8 +122,11 @@ class Workshop:
                 return already_there(directory)
             report(Event(task.directory, "preparing", "loading the dataset"))
             dataset = self._dataset(config, task.data_directory)
-            report(Event(task.directory, "preparing", "building the model"))
+            built = engines.compile_key(config) in self._engines
+            report(Event(task.directory, "preparing", "building the model" if built else engines.preparation(config)))
             engine = self._engine(config, dataset)
+            if not built:  # which the first steps do
+                report(Event(task.directory, "preparing", "compiling"))
             moment, remark = _beginning(decision.action, config, engine, dataset, directory)
             if remark:
                 report(Event(task.directory, "remark", remark))

@@ -76,8 +76,8 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complete
 
 
 @pytest.mark.trains
-def test_run_writes_the_files_and_tells_each_epoch(results: Path) -> None:
-    ended = gradclip("run", "clipvalue", *SETTINGS, "--results", str(results))
+def test_run_writes_the_files_and_verbose_tells_each_epoch(results: Path) -> None:
+    ended = gradclip("run", "clipvalue", *SETTINGS, "--results", str(results), "-v")
     assert ended.returncode == 0, ended.stderr
     arm = "clipvalue+data.subset=sample+training.epochs=2+training.steps_per_epoch=6"
     assert ended.stdout.split() == ["complete", str(results / arm / "seed-0")]
@@ -342,7 +342,7 @@ def test_a_seed_that_no_config_may_have_is_no_pilot_s() -> None:
 def test_error_goes_to_stderr_without_a_traceback_unless_asked(tmp_path: Path) -> None:
     plain = gradclip("show", "nothing", "--results", str(tmp_path))
     assert (plain.returncode, plain.stdout) == (1, "")
-    assert "No run 'nothing'" in plain.stderr
+    assert "No runs of nothing" in plain.stderr
     assert "Traceback" not in plain.stderr
     assert "Traceback" in gradclip("--debug", "show", "nothing", "--results", str(tmp_path)).stderr
 
@@ -478,7 +478,8 @@ def test_rm_asks_dry_runs_and_removes(trained: Path, tmp_path: Path) -> None:
     assert "would remove" in call("rm", "none", "--dry-run", "--results", str(results)).output
     unanswered = call("rm", "none", "--results", str(results))
     assert unanswered.exit_code == 1
-    assert "nothing was changed" in unanswered.output
+    assert "nothing was removed" in unanswered.output
+    assert "--yes" in unanswered.output
     assert (results / "none" / "seed-0").exists()
     assert call("rm", "none/seed-0", "--yes", "--results", str(results)).exit_code == 0
     assert [path.name for path in (results / "none").iterdir()] == ["seed-1"]

@@ -11,7 +11,7 @@ import pytest
 from conftest import SMALL, engine_for, store_run
 
 from gradclip_cli import config, engines, pace, runner
-from gradclip_cli.pace import Pace
+from gradclip_cli.pace import Estimate, Pace
 from gradclip_cli.runner import PlannedRun
 
 HALF = Pace(step=0.5, evaluation=10.0, compilation=100.0)
@@ -28,15 +28,15 @@ def all_at(runs: list[PlannedRun], measured: Pace) -> dict[str, Pace]:
 def test_steps_evaluations_and_compilations_by_hand(results: Path) -> None:
     settings = ("training.epochs=3", "training.steps_per_epoch=40")
     runs = planned(results, "none", "clipnorm", settings=settings, seeds=(0, 1))
-    seconds, size = pace.estimate(runs, all_at(runs, HALF))
-    assert seconds == 4 * 3 * (40 * 0.5 + 10) + 2 * 100  # a compilation for each rule, not for each seed
-    assert size == pytest.approx(4 * 3 * 40 * 230, rel=0.01)
+    expected = pace.estimate(runs, all_at(runs, HALF))
+    assert expected.least == expected.most == 4 * 3 * (40 * 0.5 + 10) + 2 * 100  # a compilation for each rule, not for each seed
+    assert expected.size == pytest.approx(4 * 3 * 40 * 230, rel=0.01)
 
 
 def test_an_evaluation_takes_as_long_as_there_are_images(results: Path) -> None:
     def seconds(*settings: str) -> float:
         runs = planned(results, "none", settings=("training.epochs=1", "training.steps_per_epoch=1", *settings))
-        return pace.estimate(runs, all_at(runs, Pace(0.0, 10.0, 0.0)))[0]
+        return pace.estimate(runs, all_at(runs, Pace(0.0, 10.0, 0.0))).least
 
     assert seconds() == 10
     assert seconds("data.holdout=5000") == 5
@@ -48,41 +48,58 @@ def test_rates_share_a_compilation_and_finished_runs_take_no_time(results: Path)
     chosen = [config.load("none", [f"optimizer.learning_rate={rate}", f"name=rate-{rate}"]) for rate in (0.1, 1)]
     runs = runner.plan(chosen, [0, 1], results)
     epochs = chosen[0].training.epochs * (chosen[0].training.steps_per_epoch * 0.5 + 10)
-    assert pace.estimate(runs, all_at(runs, HALF))[0] == 4 * epochs + 100
+    assert pace.estimate(runs, all_at(runs, HALF)).least == 4 * epochs + 100
     finished = [dataclasses.replace(run, action="skip") for run in runs]
-    assert pace.estimate([*finished[:3], runs[3]], all_at(runs, HALF))[0] == epochs + 100
-    assert pace.estimate(finished, all_at(runs, HALF)) == (0, 0)
-    assert pace.estimate([]) == (0, 0)
+    assert pace.estimate([*finished[:3], runs[3]], all_at(runs, HALF)).least == epochs + 100
+    assert pace.estimate(finished, all_at(runs, HALF)) == Estimate(0, 0, 0)
+    assert pace.estimate([]) == Estimate(0, 0, 0)
 
 
 def test_jobs_share_the_runs_but_each_compiles(results: Path) -> None:
     settings = ("training.epochs=1", "training.steps_per_epoch=20")
     runs = planned(results, "none", "clipnorm", settings=settings, seeds=(0, 1))
     paces = all_at(runs, HALF)
-    assert pace.estimate(runs, paces, jobs=2)[0] == 2 * 20 + 100
-    assert pace.estimate(runs, paces, jobs=4)[0] == 20 + 100
+    assert pace.estimate(runs, paces, jobs=2).least == 2 * 20 + 100
+    assert pace.estimate(runs, paces, jobs=4).least == 20 + 100
     assert pace.estimate(runs, paces, jobs=100) == pace.estimate(runs, paces, jobs=4)  # no more than there are runs
-    assert pace.estimate(runs, paces, jobs=2)[1] == pace.estimate(runs, paces)[1]
+    assert pace.estimate(runs, paces, jobs=2).size == pace.estimate(runs, paces).size
+
+
+def test_each_worker_starts_and_more_workers_than_cores_gain_nothing(results: Path) -> None:
+    settings = ("training.epochs=1", "training.steps_per_epoch=20")
+    runs = planned(results, "none", settings=settings, seeds=(0, 1, 2, 3))
+    paces = all_at(runs, dataclasses.replace(HALF, start=7.0))
+    assert pace.estimate(runs, paces).least == 4 * 20 + 100  # in this process, which started to measure
+    assert pace.estimate(runs, jobs=1).least > pace.USUAL_PACES["tensorflow"].start  # not measured: it starts yet
+    assert pace.estimate(runs, paces, jobs=2).least == 2 * 20 + 100 + 7
+    assert pace.estimate(runs, paces, jobs=4, cores=2).least == 2 * (20 + 100 + 7)
+
+
+def test_the_range_is_about_who_compiles_what(results: Path) -> None:
+    settings = ("training.epochs=1", "training.steps_per_epoch=20")
+    one = planned(results, "none", settings=settings, seeds=tuple(range(8)))
+    alone = pace.estimate(one, all_at(one, HALF), jobs=2)
+    assert alone.least == alone.most == 4 * 20 + 100  # both compile the only kind
+    three = planned(results, "none", "clipnorm", "clipvalue", settings=settings, seeds=tuple(range(8)))
+    between = pace.estimate(three, all_at(three, HALF), jobs=2)
+    assert between.least == 12 * 20 + 150  # one worker compiles two kinds, the other one; or each two
+    assert between.most == 12 * 20 + 200
 
 
 def test_a_kind_that_was_not_measured_takes_the_mean(results: Path) -> None:
     runs = planned(results, "none", "explode/none", settings=("training.epochs=1", "training.steps_per_epoch=10"))
     one, other = (pace._model_kind(run.config) for run in runs)
     assert one != other
-    seconds, _ = pace.estimate(runs, {one: Pace(1.0, 0.0, 0.0)})
-    assert seconds == 20
-    usual, _ = pace.estimate(runs)
-    assert usual == 2 * (
-        10 * pace.USUAL_PACES["tensorflow"].step
-        + pace.USUAL_PACES["tensorflow"].evaluation
-        + pace.USUAL_PACES["tensorflow"].compilation
-    )
+    assert pace.estimate(runs, {one: Pace(1.0, 0.0, 0.0)}).least == 20
+    usual = pace.USUAL_PACES["tensorflow"]
+    assert pace.estimate(runs).least == pytest.approx(2 * (10 * usual.step + usual.evaluation + usual.compilation) + usual.start)
 
 
 def test_a_deeper_model_writes_more(results: Path) -> None:
     short = ("training.epochs=1", "training.steps_per_epoch=10")
-    (_, one), (_, two) = (
-        pace.estimate(planned(results, "none", settings=(*short, units))) for units in ("model.units=10", "model.units=[10,10]")
+    one, two = (
+        pace.estimate(planned(results, "none", settings=(*short, units))).size
+        for units in ("model.units=10", "model.units=[10,10]")
     )
     assert two / one == pytest.approx(39 / 27, rel=0.01)
 
@@ -97,8 +114,8 @@ def test_bytes_are_about_those_of_a_real_run(results: Path) -> None:
         directory.start(chosen, ["lstm/kernel", "lstm/recurrent_kernel", "lstm/bias", "dense/kernel", "dense/bias"], {})
         header = directory.steps_path.stat().st_size
         directory.append_steps([step, 2.30258, 0.0, 8, 0.123456, 0.123456, 1, *[0.0123456] * 20] for step in range(1, 101))
-    _, size = pace.estimate(planned(results / "other", "none", settings=("training.epochs=1", "training.steps_per_epoch=100")))
-    assert size == pytest.approx(directory.steps_path.stat().st_size - header, rel=0.2)
+    runs = planned(results / "other", "none", settings=("training.epochs=1", "training.steps_per_epoch=100"))
+    assert pace.estimate(runs).size == pytest.approx(directory.steps_path.stat().st_size - header, rel=0.2)
 
 
 def test_only_kinds_that_are_to_be_trained_are_measured(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +123,9 @@ def test_only_kinds_that_are_to_be_trained_are_measured(results: Path, monkeypat
     monkeypatch.setattr(pace, "_measure_pace", lambda chosen: timed.append(chosen.name) or HALF)
     runs = planned(results, "none", "clipnorm", "explode/none", "explode/clipnorm", "adam/none")
     runs = [dataclasses.replace(run, action="skip") if run.config.name == "none" else run for run in runs]
-    assert set(pace.measure_paces(runs).values()) == {HALF}
+    told: list[str] = []
+    assert set(pace.measure_paces(runs, told.append).values()) == {HALF}
+    assert [what.rpartition(", ")[2] for what in told] == ["model 1 of 2", "model 2 of 2"]
     assert timed == ["clipnorm", "explode-none"]  # neither the rule nor the optimizer makes a kind
     timed.clear()
     pace.measure_paces(
@@ -169,4 +188,4 @@ def test_stored_runs_shorten_the_estimate(results: Path) -> None:
     settings = ("training.epochs=3", "training.steps_per_epoch=4")
     runs = planned(results, "none", settings=("name=none", *settings), seeds=(0, 1))
     assert [run.action for run in runs] == ["skip", "train"]
-    assert pace.estimate(runs, all_at(runs, HALF))[0] == 3 * (4 * 0.5 + 10) + 100
+    assert pace.estimate(runs, all_at(runs, HALF)).least == 3 * (4 * 0.5 + 10) + 100

@@ -2,65 +2,115 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from gradclip_cli import __version__
+from gradclip_cli import __version__, streams
+from gradclip_cli.cli.hints import hint
 from gradclip_cli.cli.inputs import data, schema
-from gradclip_cli.cli.options import INTERRUPTED
+from gradclip_cli.cli.options import BROKEN_PIPE, INTERRUPTED, general_options, print_json
 from gradclip_cli.cli.stored import compare, list_runs, rm, show
 from gradclip_cli.cli.train import reproduce, run, suggest, sweep
-from gradclip_cli.errors import GradclipError
+from gradclip_cli.errors import ConfigError, GradclipError
 
 
 class _Group(click.Group):
-    """Turns gradclip's errors into messages and exit codes."""
+    """Turns all that can end a command into a message, an exit code and, with --json, an object on stdout."""
 
-    def invoke(self, context: click.Context) -> Any:
+    def add_command(self, command: click.Command, name: str | None = None) -> None:
+        """Register a command; it takes the general options too."""
+        known = {parameter.name for parameter in command.params}
+        command.params += [option for option in general_options(in_command=True) if option.name not in known]
+        super().add_command(command, name)
+
+    def main(  # type: ignore[override]  # click's own are overloads
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, *, standalone_mode: bool = True, **named: Any
+    ) -> Any:
+        """Run a command. In click's standalone mode, ends the process with the command's exit code."""
+        if not standalone_mode:
+            return super().main(args, prog_name, standalone_mode=False, **named)
+        streams.secure()
+        stdout = sys.stdout
+        given = list(sys.argv[1:] if args is None else args)
+        lost: OSError | None = None
         try:
-            return super().invoke(context)
-        except GradclipError as error:
-            _print_traceback(context)
-            _print_error(str(error))
-            raise click.exceptions.Exit(error.exit_code) from None
-        except click.Abort:
-            click.echo("Not confirmed: nothing was changed.", err=True)
-            raise click.exceptions.Exit(1) from None
-        except KeyboardInterrupt:
-            _print_traceback(context)
-            click.echo("Interrupted.", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from None
-        except (click.ClickException, click.exceptions.Exit):
-            raise
-        except BrokenPipeError:
-            sys.stderr.close()  # The reader has gone, as `| head` does; nothing is wrong.
-            raise click.exceptions.Exit(0) from None
-        except Exception as error:
-            if not _print_traceback(context):
-                hint = "This is a fault in gradclip; --debug shows where (gradclip --debug COMMAND ...)."
-                _print_error(f"{type(error).__name__}: {error}\n{hint}")
-            raise click.exceptions.Exit(1) from None
+            code = super().main(args, prog_name, standalone_mode=False, **named)
+            code = code if isinstance(code, int) else 0
+        except SystemExit as ended:  # click's own: a completion was printed; or a reader has gone, and it replaced the stream
+            code = ended.code if isinstance(ended.code, int) else 1
+            lost = None if sys.stdout is stdout else BrokenPipeError(errno.EPIPE, "")
+            sys.stdout = stdout
+        except OSError as error:
+            lost = error if streams.may_be_standard(error) else None
+            code = 0 if lost else _told(error, given)
+        except BaseException as error:
+            code = _told(error, given)
+        lost = streams.trouble(stdout) or lost
+        streams.trouble(sys.stderr)
+        sys.exit(_code_of(lost, code) if lost else code)
 
 
-def _print_traceback(context: click.Context) -> bool:
-    debug = bool(context.params.get("debug"))
-    if debug:
-        traceback.print_exc()
-    return debug
+def _told(error: BaseException, given: Sequence[str]) -> int:
+    """Say what ended a command, and return its exit code."""
+    before_dashes = given[: given.index("--")] if "--" in given else given
+    kind, message, code = _explained(error, given)
+    if "--debug" in before_dashes and not isinstance(error, click.ClickException):
+        traceback.print_exception(error)
+    _print_error(error, kind, message)
+    if "--json" in before_dashes:
+        content: dict[str, Any] = {"kind": kind, "message": message, "exit_code": code}
+        if isinstance(error, ConfigError):
+            content["problems"] = list(error.problems)
+        print_json({**getattr(error, "facts", {}), "error": content})
+    return code
 
 
-def _print_error(told: str) -> None:
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {told}", err=True)
+def _explained(error: BaseException, given: Sequence[str]) -> tuple[str, str, int]:
+    """The kind of an error, its message and the exit code."""
+    if isinstance(error, GradclipError):
+        return error.kind, str(error), error.exit_code
+    if isinstance(error, click.Abort):
+        interrupted = isinstance(error.__cause__, KeyboardInterrupt)
+        return ("interrupted", "Interrupted.", INTERRUPTED) if interrupted else ("refused", "Nothing was changed.", 1)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", "Interrupted.", INTERRUPTED
+    if isinstance(error, click.ClickException):
+        told = hint(error, given) if isinstance(error, click.NoSuchOption) else ""
+        return "usage", f"{error.format_message()}{told}", error.exit_code
+    return "fault", f"{type(error).__name__}: {error}", 1
+
+
+def _print_error(error: BaseException, kind: str, message: str) -> None:
+    from gradclip_cli.console import note, tell_error
+
+    if isinstance(error, click.UsageError) and error.ctx:
+        note(error.ctx.get_usage())
+        note(f"Try '{error.ctx.command_path} --help' for help.\n")
+    if kind == "interrupted" and not isinstance(error, GradclipError):
+        note(message)
+    elif kind == "fault":
+        tell_error(f"{message}\nThis is a fault in gradclip; --debug shows where.")
+    else:
+        tell_error(message)
+
+
+def _code_of(lost: OSError, code: int) -> int:
+    """The exit code where results did not arrive, which is told unless it is the reader that has gone."""
+    if isinstance(lost, BrokenPipeError):
+        return BROKEN_PIPE
+    from gradclip_cli.console import tell_error
+
+    tell_error(f"stdout: can't be written ({lost.strerror}); what was stored is kept, and can be shown again")
+    return code or 1
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="gradclip")
-@click.option("-q", "--quiet", is_flag=True, help="No progress; warnings and errors only.")
-@click.option("-v", "--verbose", is_flag=True, help="A line an epoch in a terminal too.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
 def main(quiet: bool, verbose: bool, debug: bool) -> None:
     """Does gradient clipping help here? Train with and without it, and compare.
 
@@ -70,5 +120,6 @@ def main(quiet: bool, verbose: bool, debug: bool) -> None:
     """
 
 
+main.params += general_options()
 for command in (run, suggest, sweep, reproduce, compare, show, list_runs, rm, data, schema):
     main.add_command(command)

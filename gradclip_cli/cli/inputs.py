@@ -17,14 +17,15 @@ from gradclip_cli.cli.options import data_directory_option, json_option, print_j
 def data(data_dir: Path | None, fetch: bool, as_json: bool) -> None:
     """Say where Fashion-MNIST is, which source it came from, and that its checksums are right."""
     from gradclip_cli import data as dataset
-    from gradclip_cli.console import DownloadDisplay
+    from gradclip_cli.console import tell
+    from gradclip_cli.displays import DownloadDisplay
 
     source = dataset.locate(data_dir, fetch=fetch, progress=DownloadDisplay())
     if as_json:
         files = {name: {"bytes": size, "sha256": checksum} for name, (size, checksum) in dataset.FILES.items()}
         print_json({"path": str(source.folder), "source": source.kind, "verified": True, "files": files})
         return
-    click.echo(f"{source.folder}\nsource: {source.kind}\nverified: all {len(dataset.FILES)} files have the original's SHA-256")
+    tell(f"{source.folder}\nsource: {source.kind}\nverified: all {len(dataset.FILES)} files have the original's SHA-256")
 
 
 @click.command()

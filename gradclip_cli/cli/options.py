@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 JSON_SCHEMA = 1
 DIVERGED = 3
 INTERRUPTED = 130
+BROKEN_PIPE = 141  # as a shell sees what SIGPIPE ended
 RESULTS = Path("results")
 
 
@@ -35,6 +36,38 @@ class FiniteFloat(click.FloatRange):
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def general_options(*, in_command: bool = False) -> list[click.Option]:
+    """What every command takes, before or after its name: there it sets what stands in the group's parameters."""
+
+    def general(*names: str, told: str) -> click.Option:
+        return click.Option(names, is_flag=True, help=told, expose_value=not in_command, callback=_spread if in_command else None)
+
+    return [
+        general("-q", "--quiet", told="No progress; warnings and errors only."),
+        general("-v", "--verbose", told="A line an epoch."),
+        general("--debug", told="Show tracebacks."),
+    ]
+
+
+def _spread(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and parameter.name:
+        context.find_root().params[parameter.name] = True
+
+
+def is_set(name: str) -> bool:
+    """Whether a general option was given to the command that runs."""
+    return bool(click.get_current_context().find_root().params.get(name))
+
+
+def remark(text: str, style: str = "") -> None:
+    """Say on stderr what is neither a result nor a warning, unless --quiet."""
+    if not is_set("quiet"):
+        from gradclip_cli import console
+
+        console.note(text, style)
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 data_directory_option = click.option(
@@ -118,6 +151,8 @@ def complete_arms(context: click.Context, parameter: click.Parameter, incomplete
 
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Single runs, by name."""
+    from gradclip_cli.names import run_name
+
     names = [run_name(run) for run in _stored_runs(context)]
     return [name for name in names if name.startswith(incomplete)]
 
@@ -126,11 +161,6 @@ def _stored_runs(context: click.Context) -> list[RunDirectory]:
     from gradclip_cli import store
 
     return store.runs(context.params.get("results") or RESULTS)
-
-
-def run_name(run: RunDirectory) -> str:
-    """What a run is called on the command line."""
-    return f"{run.arm}/seed-{run.seed}"
 
 
 def run_facts(run: RunDirectory) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from gradclip_cli.cli.options import (
     complete_runs,
     json_option,
     print_json,
+    remark,
     results_option,
     run_facts,
-    run_name,
     seeds_option,
 )
-from gradclip_cli.errors import ReportError, StoreError
+from gradclip_cli.cli.tables import print_runs, print_verdicts
+from gradclip_cli.errors import GradclipError, StoreError
 from gradclip_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 # The names of `gradclip_cli.metrics`, whose import would bring SciPy to every start-up.
 METRICS = ["val_accuracy", "accuracy", "val_loss", "loss", "loss_area", "steps_to_target"]
+SHOWN_METRICS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
 @click.command()
@@ -67,9 +69,11 @@ def compare(
     A verdict is about each run's last epoch, or its whole training-loss curve: losses are capped at a uniform guess's,
     and a diverged run scores as one throughout. p-values are of sign-flip tests, Holm-adjusted over the arms.
     """
-    from gradclip_cli import comparison, config, plans, report
-    from gradclip_cli.console import errors
+    from gradclip_cli import comparison, config, names, plans, report
+    from gradclip_cli.console import note
 
+    arms = names.find_arms(arms, results)
+    baseline = names.find_arms([baseline], results)[0] if baseline else None
     if out:
         report.require_no_report(out)
     wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else config.parse_seeds(seeds)
@@ -93,30 +97,24 @@ def compare(
     else:
         _print_comparison(compared)
     for warning in warnings:
-        errors().print(f"warning: {warning}", style="yellow", markup=False)
+        note(f"warning: {warning}", "yellow")
     if paths:
-        errors().print(f"wrote {', '.join(path.name for path in paths)} to {folder}", markup=False)
+        remark(f"wrote {', '.join(path.name for path in paths)} to {folder}")
 
 
 def _print_comparison(compared: Comparison) -> None:
     from gradclip_cli import report
-    from gradclip_cli.console import WIDE, output, simple_table
+    from gradclip_cli.console import tell
 
-    console = output()
-    narrow = console.width < WIDE
-    columns = [heading.replace(" (", "\n(") if console.is_terminal else heading for heading in report.run_columns(compared)]
-    columns = [heading.replace("norm ", "norm\n") if narrow else heading for heading in columns]
-    without = ["loss", "accuracy"] if narrow else []
-    console.print(simple_table(columns, report.run_rows(compared), texts=["status"], without=without))
-    console.print(report.run_caption(compared), style="dim", markup=False)
+    print_runs(compared)
+    tell(report.run_caption(compared), "dim", sentence=True)
     if compared.others:
-        columns, rows = report.verdict_columns(compared.metric), report.verdict_rows(compared)
-        without = ["seeds", "diverged"] if narrow else []
-        console.print()
-        console.print(simple_table(columns, rows, texts=["verdict"], without=without))
-        console.print(report.verdict_caption(compared), style="dim", markup=False)
+        tell()
+        print_verdicts(compared)
+        tell(report.verdict_caption(compared), "dim", sentence=True)
     for sentence in _sentences(compared):
-        console.print(f"\n{sentence}", markup=False)
+        tell()
+        tell(sentence, sentence=True)
 
 
 def _sentences(compared: Comparison) -> list[str]:
@@ -140,7 +138,9 @@ def show(name: str, results: Path, out: Path | None, as_json: bool) -> None:
     RUN is ARM/seed-N, ARM (its first seed), or a run's folder. The diagnosis is one of healthy, spiking, exploding,
     vanishing and diverged; it is read from steps.csv.
     """
-    run = _find(name, results)
+    from gradclip_cli import names
+
+    run = names.find_run(name, results)
     metadata, _ = run.stored()
     inspected = _inspected(run)
     if as_json:
@@ -150,20 +150,21 @@ def show(name: str, results: Path, out: Path | None, as_json: bool) -> None:
     if inspected:
         from gradclip_cli import inspection
 
-        click.echo(f"wrote {inspection.draw(inspected, out or run.path)}", err=True)
+        remark(f"wrote {inspection.draw(inspected, out or run.path)}")
 
 
 def _inspected(run: RunDirectory) -> Inspection | None:
     """The run's gradients; None where there are no steps to read, which is told."""
     from gradclip_cli import inspection
+    from gradclip_cli.console import note
 
     if not os.path.lexists(run.steps_path):
-        click.echo(f"{run.steps_path} is not there, so there is no diagnosis; gradclip run --force writes it again.", err=True)
+        note(f"{run.steps_path} is not there, so there is no diagnosis; gradclip run --force writes it again.")
         return None
     try:
         return inspection.inspect(run)
     except StoreError as error:
-        click.echo(f"no diagnosis: {error}", err=True)
+        note(f"no diagnosis: {error}")
         return None
 
 
@@ -179,31 +180,18 @@ def _facts(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | 
 
 def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | None) -> None:
     from gradclip_cli import inspection
-    from gradclip_cli.console import WIDE, WORD_STYLES, output, simple_table
+    from gradclip_cli.console import WORD_STYLES, table, tell
 
-    console = output()
     for line in _description(run, metadata):
-        console.print(line, markup=False)
+        tell(line)
     frame = _metrics(run, metadata)
     if frame is not None and len(frame):
         rows = [[str(int(row[0])), *(f"{value:.4g}" for value in row[1:])] for row in frame.itertuples(index=False)]
-        between = "\n" if console.width < WIDE else " "
-        console.print(simple_table([column.replace("_", between) for column in frame.columns], rows))
+        table(list(frame.columns), rows, primary=SHOWN_METRICS, elsewhere="metrics.csv")
     if inspected:
         *told, (heading, word) = inspection.lines(inspected)
-        console.print(simple_table(["gradients", ""], [list(pair) for pair in told], texts=[""]))
-        console.print(f"[bold]{heading}[/]  [{WORD_STYLES[word]}]{word}[/]")
-
-
-def _find(name: str, results: Path) -> RunDirectory:
-    from gradclip_cli import store
-
-    if (Path(name) / "run.json").is_file():
-        return store.RunDirectory(Path(name).resolve())
-    found = [run for run in store.runs(results) if name in (run.arm, run_name(run), f"{run.arm}:{run.seed}")]
-    if not found:
-        raise ReportError(f"No run '{name}' in {results}; `gradclip list` shows what is there.")
-    return found[0]
+        table(["gradients", ""], [list(pair) for pair in told], primary=["gradients", ""], texts=[""])
+        tell(f"{heading}  {word}", WORD_STYLES[word])
 
 
 def _metrics(run: RunDirectory, metadata: dict[str, Any]) -> pd.DataFrame | None:
@@ -243,13 +231,14 @@ def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: b
     if as_json:
         print_json({"runs": [{**run_facts(run), "status": run.status()} for run in runs]})
         return
-    if not runs:
-        click.echo(f"No runs in {results}.", err=True)
-        return
-    from gradclip_cli.console import output, simple_table
+    from gradclip_cli.console import note, table
 
+    if not runs:
+        note(f"No runs in {results}.")
+        return
+    headings = ["arm", "seed", "status", "steps", "finished"]
     rows = [_row(run) for run in runs]
-    output().print(simple_table(["arm", "seed", "status", "steps", "finished"], rows, texts=["status", "finished"]))
+    table(headings, rows, primary=headings[:4], texts=["status", "finished"], names="arm", elsewhere="list --json")
 
 
 def _row(run: RunDirectory) -> list[str]:
@@ -269,26 +258,37 @@ def _row(run: RunDirectory) -> list[str]:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, yes: bool) -> None:
     """Remove runs: whole arms (ARM) or single runs (ARM/seed-N)."""
-    from gradclip_cli import removal
+    from gradclip_cli import names, removal
+    from gradclip_cli.console import note, tell
 
     runs = _select(results, arms, status)
-    removals = removal.plan(runs, arms if status is None else ())
+    removals = removal.plan(runs, names.whole_arms(arms, results) if status is None else ())
     for each in removals:
-        click.echo(f"{'would remove' if dry_run else 'removing'} {each.path} ({each.told})")
+        tell(f"{'removing' if yes and not dry_run else 'would remove'} {each.path} ({each.told})")
+    if not removals:
+        note(f"No such runs in {results}: nothing to remove.")
     if dry_run or not removals:
         return
     if not yes:
-        click.confirm(f"Remove {counted(len(runs), 'run')} for good?", abort=True)
+        _require_consent(f"Remove {counted(len(runs), 'run')} for good?")
     for kept in removal.carry_out(removals):
-        click.echo(kept, err=True)
+        note(kept)
+
+
+def _require_consent(question: str) -> None:
+    """Ask on stderr, where it is seen whatever becomes of the results. Raises GradclipError for any answer but yes."""
+    from gradclip_cli.console import note
+
+    try:
+        consent = click.confirm(question, err=True)
+    except click.Abort:
+        note("")  # The question's line is not ended yet.
+        raise GradclipError("No answer came, so nothing was removed; give --yes to remove without a question.") from None
+    if not consent:
+        raise GradclipError("Nothing was removed.")
 
 
 def _select(results: Path, arms: Sequence[str], status: str | None) -> list[RunDirectory]:
-    from gradclip_cli import store
+    from gradclip_cli import names
 
-    stored = [(run, {run.arm, run_name(run)}) for run in store.runs(results)]
-    unknown = [arm for arm in arms if all(arm not in names for _, names in stored)]
-    if unknown:
-        raise ReportError(f"No runs of {', '.join(unknown)} in {results}; `gradclip list` shows what is there.")
-    chosen = [run for run, names in stored if not arms or not names.isdisjoint(arms)]
-    return [run for run in chosen if status is None or run.status() == status]
+    return [run for run in names.find_runs(arms, results) if status is None or run.status() == status]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,20 +17,24 @@ from gradclip_cli.cli.options import (
     complete_configs,
     complete_sweeps,
     data_directory_option,
+    is_set,
     jobs_option,
     json_option,
     print_json,
+    remark,
     results_option,
     run_facts,
     seeds_option,
     settings_option,
 )
+from gradclip_cli.cli.tables import print_verdicts
 from gradclip_cli.errors import GradclipError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gradclip_cli.config import Loaded
+    from gradclip_cli.displays import Grid
     from gradclip_cli.experiments.reproduce import Reproduction
     from gradclip_cli.experiments.sweep import Result as SweepResult
     from gradclip_cli.pace import Pace
@@ -45,6 +50,9 @@ MOST_SEED = 2**32 - 1  # the schema's, whose import would slow every start
 @click.command()
 @click.argument("configs", nargs=-1, required=True, metavar="CONFIG...", shell_complete=complete_configs)
 @seeds_option(otherwise="; else each config's own")
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", help="One seed, by its number: --seeds 3 is 0, 1 and 2; this is 3."
+)
 @settings_option
 @results_option()
 @data_directory_option
@@ -57,9 +65,9 @@ MOST_SEED = 2**32 - 1  # the schema's, whose import would slow every start
 @json_option
 @click.pass_context
 def run(
-    context: click.Context, configs: Sequence[str], seeds: str | None, settings: Sequence[str], results: Path,
-    data_dir: Path | None, jobs: int | None, cluster: str | None, force: bool, dry_run: bool, save_model: bool,
-    keep_checkpoint: bool, as_json: bool,
+    context: click.Context, configs: Sequence[str], seeds: str | None, seed: int | None, settings: Sequence[str],
+    results: Path, data_dir: Path | None, jobs: int | None, cluster: str | None, force: bool, dry_run: bool,
+    save_model: bool, keep_checkpoint: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train configs: files, or shipped ones by name (none, clipnorm, clipvalue, ...).
 
@@ -68,28 +76,38 @@ def run(
     """
     from gradclip_cli import config as loading
 
+    if seed is not None and seeds is not None:
+        raise click.UsageError("--seed is one seed, --seeds a count or a list of them: give one of the two.", context)
     given = loading.read_all(configs, settings)
-    chosen_seeds = loading.parse_seeds(seeds) if seeds is not None else None
+    chosen_seeds = loading.parse_seeds(seeds) if seeds is not None else None if seed is None else [seed]
 
     from gradclip_cli import runner
 
     planned = runner.plan([loaded.config for loaded in given], chosen_seeds, results, force=force)
     for loaded in given:
-        _say_resets(context, loaded)
+        _say_resets(loaded)
     if few := _too_few_seeds(planned):
-        _say(context, few)
+        _say(few)
     if dry_run:
         _print_plan(planned, as_json, resets={loaded.config.name: list(loaded.resets) for loaded in given})
         return
     try:
         ended = _train(context, planned, data_dir, save_model=save_model, keep_checkpoint=keep_checkpoint)
-    except runner.Interrupted as interruption:
-        _print_results(interruption.results, as_json)
+        _require_none_failed(ended)
+    except (runner.Interrupted, _RunsFailed) as error:
+        if as_json:
+            error.facts = _results_as_json(error.results)
+        else:
+            _print_results(error.results)
         raise
-    _print_results(ended, as_json)
-    _require_none_failed(ended)
+    if as_json:
+        print_json(_results_as_json(ended))
+    else:
+        _print_results(ended)
     if diverged := _count(ended, "diverged"):
-        click.echo(f"{diverged} of {len(ended)} runs diverged.", err=True)
+        from gradclip_cli.console import note
+
+        note(f"{diverged} of {len(ended)} runs diverged.")
         context.exit(DIVERGED)
 
 
@@ -133,8 +151,8 @@ def reproduce(
     from gradclip_cli.experiments import reproduce as experiment
 
     planned = experiment.plan_reproduction(chosen, folder, framework)
-    _say(context, _estimate(planned, jobs), even_if_quiet=dry_run)
-    _say(context, experiment.verdict_sentence(chosen), even_if_quiet=dry_run)
+    _say(_estimate(planned, jobs), even_if_quiet=dry_run)
+    _say(experiment.verdict_sentence(chosen), even_if_quiet=dry_run)
     if dry_run:
         _print_plan(planned, as_json)
         return
@@ -147,7 +165,7 @@ def reproduce(
         click.echo(reproduction.to_json(), nl=False)
         return
     _print_claims(reproduction)
-    click.echo(f"report: {folder / 'report.md'}", err=True)
+    remark(f"report: {folder / 'report.md'}")
 
 
 @click.command()
@@ -180,16 +198,16 @@ def sweep(
     from gradclip_cli.experiments import sweep as experiment
 
     planned = experiment.plan(chosen, folder, force=force)
-    if dry_run or not context.find_root().params["quiet"]:
-        click.echo(_plan_told(chosen, planned, jobs), err=True)
+    if dry_run or not is_set("quiet"):
+        _tell_plan(chosen, planned, jobs)
     if dry_run:
         _print_plan(planned, as_json, resets=list(chosen.resets))
         return
-    _train_and_tell(context, planned, data_dir)
+    _train_and_tell(context, planned, data_dir, _grid(chosen))
     result = experiment.read(chosen, folder)
     planned = experiment.plan_best(result, folder, force=force)
     if planned:
-        _say(context, f"At the best of each row, with fresh seeds: {_estimate(planned, jobs)}")
+        _say(f"At the best of each row, with fresh seeds: {_estimate(planned, jobs)}")
         _train_and_tell(context, planned, data_dir)
     result = experiment.compare_best(result, folder)
     experiment.write(result, folder)
@@ -197,38 +215,62 @@ def sweep(
         click.echo(experiment.to_json(result), nl=False)
     else:
         _print_sweep(result)
-    click.echo(f"report: {folder / 'report.md'}", err=True)
+    remark(f"report: {folder / 'report.md'}")
 
 
-def _plan_told(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -> str:
-    from gradclip_cli import pace as room
+def _tell_plan(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -> None:
+    """Say what the sweep is; then, once a step's time was measured here, how long it takes."""
+    from gradclip_cli import pace
+    from gradclip_cli.console import note
+    from gradclip_cli.displays import StepDisplay
     from gradclip_cli.experiments import sweep as experiment
 
-    paces = room.measure_paces(planned)
     grid = " x ".join(f"{len(axis.labels)} {axis.key}" for axis in chosen.axes)
     fresh = f"; then each row's best with {len(chosen.fresh_seeds)} fresh seeds" if chosen.fresh_seeds else ""
-    pace = f" A step takes {', '.join(f'{pace.step * 1e3:.2f}' for pace in paces.values())} ms here." if paces else ""
     seeds = f"{len(chosen.seeds)} seeds" if len(chosen.seeds) > 1 else "one seed"
-    shape = f"{chosen.name}: {grid} = {len(chosen.cells)} arms, {seeds} each{fresh}."
-    notes = [experiment.verdict_sentence(chosen), *chosen.resets]
-    return "\n".join([shape, *filter(None, notes), f"{_estimate(planned, jobs, paces)}{pace}"])
+    note(f"{chosen.name}: {grid} = {len(chosen.cells)} arms, {seeds} each{fresh}.", sentence=True)
+    for sentence in filter(None, [experiment.verdict_sentence(chosen), *chosen.resets]):
+        note(sentence, sentence=True)
+    with StepDisplay("measuring how long a step takes here", None, quiet=is_set("quiet")) as display:
+        paces = pace.measure_paces(planned, display.doing)
+    steps = f" A step takes {', '.join(f'{each.step * 1e3:.2f}' for each in paces.values())} ms here." if paces else ""
+    note(f"{_estimate(planned, jobs, paces)}{steps}", sentence=True)
+    if paces and (later := _with_fresh_seeds(chosen, planned)):
+        note(f"Then, with fresh seeds: {_estimate(later, jobs, paces)}", sentence=True)
+
+
+def _with_fresh_seeds(chosen: Sweep, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """What the runs at the rows' best will be like; which cells these are is not known yet."""
+    from gradclip_cli.actions import Action
+
+    rows = [cells[0].config for cells in chosen.rows().values()]
+    rows = [config.model_copy(update={"data": config.data.model_copy(update={"holdout": 0})}) for config in rows]
+    return [dataclasses.replace(planned[0], config=config, action=Action.TRAIN) for config in rows for _ in chosen.fresh_seeds]
+
+
+def _grid(chosen: Sweep) -> Grid:
+    """The sweep's map, to be shown while it fills."""
+    from gradclip_cli.displays import Grid
+
+    rows = [(label, [cell.config.name for cell in cells]) for label, cells in chosen.rows().items()]
+    return Grid(chosen.columns.labels, rows)
 
 
 def _print_sweep(result: SweepResult) -> None:
-    from gradclip_cli import report
-    from gradclip_cli.console import WIDE, output, simple_table
+    from gradclip_cli.console import table, tell
     from gradclip_cli.experiments import sweep as experiment
 
-    console = output()
-    console.print(simple_table(experiment.best_columns(), experiment.best_rows(result), texts=["best at"]))
+    headings = experiment.best_columns()
+    table(headings, experiment.best_rows(result), primary=headings[:3], texts=["best at"], elsewhere="report.md")
     if result.best:
-        console.print()
-        columns, rows = report.verdict_columns(result.best.metric), report.verdict_rows(result.best)
-        without = ["seeds", "p", "won", "diverged", columns[2]] if console.width < WIDE else []
-        console.print(simple_table(columns, rows, texts=["arm", "verdict"], without=without))
-        console.print(report.verdict_caption(result.best), style="dim", markup=False)
+        from gradclip_cli import report
+
+        tell()
+        print_verdicts(result.best)
+        tell(report.verdict_caption(result.best), "dim", sentence=True)
     for sentence in [*(result.best.sentences if result.best else []), experiment.scope(result)]:
-        console.print(f"\n{sentence}", markup=False)
+        tell()
+        tell(sentence, sentence=True)
 
 
 @click.command()
@@ -255,15 +297,15 @@ def suggest(
     from gradclip_cli import config as loading
 
     loaded = loading.read(config, settings)
-    _say_resets(context, loaded)
+    _say_resets(loaded)
     chosen = loaded.config if seed is None else loaded.config.with_seed(seed)
-    if chosen.clipping.mode != "none":
-        click.echo(f"{chosen.clipping.label} in {config} is ignored: the pilot runs without clipping.", err=True)
-
-    from gradclip_cli.console import DownloadDisplay, StepDisplay, output, simple_table
+    from gradclip_cli.console import note, table, tell
+    from gradclip_cli.displays import DownloadDisplay, StepDisplay
     from gradclip_cli.experiments import suggest as experiment
 
-    with StepDisplay("pilot", steps, quiet=context.find_root().params["quiet"]) as display:
+    if chosen.clipping.mode != "none":
+        note(f"{chosen.clipping.label} in {config} is ignored: the pilot runs without clipping.")
+    with StepDisplay("pilot", steps, quiet=is_set("quiet")) as display:
         pilot = experiment.pilot(
             chosen, steps, data_directory=data_dir, download_progress=DownloadDisplay(), report=display.update
         )
@@ -271,25 +313,27 @@ def suggest(
         print_json(experiment.to_dict(pilot))
         return
     for line in experiment.told(pilot):
-        click.echo(line)
+        tell(line, sentence=True)
     if not pilot.sane_steps:
         return
     headings, rows = experiment.distribution(pilot)
-    output().print()
-    output().print(simple_table(headings, rows))
+    tell()
+    table(headings, rows, primary=[headings[0], "50%", "90%", "largest"], elsewhere="suggest --json")
     found = [[each.yaml, f"{each.clipped_share:.0%}", each.reason] for each in experiment.suggestions(pilot)]
     if found:
-        output().print()
-        output().print(simple_table(["to try", "acts on", "because"], found, texts=["because"]))
+        tell()
+        headings = ["to try", "acts on", "because"]
+        table(headings, found, primary=headings, texts=["because"])
 
 
-def _train(context: click.Context, planned: Sequence[PlannedRun], data_directory: Path | None, **options: bool) -> list[Result]:
+def _train(
+    context: click.Context, planned: Sequence[PlannedRun], data_directory: Path | None, grid: Grid | None = None, **options: bool
+) -> list[Result]:
     """Train what is planned, with the command's own --jobs or --cluster; `options` are those of `runner.execute`."""
     from gradclip_cli import runner, workers
-    from gradclip_cli.console import DownloadDisplay, RunDisplay
+    from gradclip_cli.displays import DownloadDisplay, RunDisplay
 
-    told = context.find_root().params
-    with RunDisplay(planned, quiet=told["quiet"], verbose=told["verbose"]) as display:
+    with RunDisplay(planned, quiet=is_set("quiet"), verbose=is_set("verbose"), grid=grid) as display:
         return runner.execute(
             planned,
             display,
@@ -301,22 +345,26 @@ def _train(context: click.Context, planned: Sequence[PlannedRun], data_directory
         )
 
 
-def _train_and_tell(context: click.Context, planned: Sequence[PlannedRun], data_directory: Path | None) -> None:
+def _train_and_tell(
+    context: click.Context, planned: Sequence[PlannedRun], data_directory: Path | None, grid: Grid | None = None
+) -> None:
     """Train what is planned, tell how it ended, and raise where a run failed."""
-    ended = _train(context, planned, data_directory)
-    _say(context, _tally(ended))
+    ended = _train(context, planned, data_directory, grid)
+    remark(_tally(ended))
     _require_none_failed(ended, then=", then reports")
 
 
-def _say(context: click.Context, told: str, *, even_if_quiet: bool = False) -> None:
-    if even_if_quiet or not context.find_root().params["quiet"]:
-        click.echo(told, err=True)
+def _say(told: str, *, even_if_quiet: bool = False) -> None:
+    if even_if_quiet or not is_set("quiet"):
+        from gradclip_cli.console import note
+
+        note(told, sentence=True)
 
 
-def _say_resets(context: click.Context, loaded: Loaded) -> None:
+def _say_resets(loaded: Loaded) -> None:
     """Say what another choice made by --set resets of what the config says."""
     for reset in loaded.resets:
-        _say(context, f"{loaded.config.name}: {reset}")
+        _say(f"{loaded.config.name}: {reset}")
 
 
 def _too_few_seeds(planned: Sequence[PlannedRun]) -> str:
@@ -352,10 +400,22 @@ def _tally(ended: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def _require_none_failed(ended: Sequence[Result], then: str = "") -> None:
+class _RunsFailed(GradclipError):
+    """Some runs failed; `results` are those of all."""
+
+    kind = "runs failed"
+
+    def __init__(self, message: str, results: list[Result]) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+def _require_none_failed(ended: list[Result], then: str = "") -> None:
     if failed := [f"{result.run.label} ({result.told})" for result in ended if result.status == "failed"]:
-        shown = "\n  ".join(failed[:TOLD_RUNS] + ["..."] * (len(failed) > TOLD_RUNS))
-        raise GradclipError(f"{len(failed)} of {len(ended)} runs failed; the same command trains them again{then}.\n  {shown}")
+        more = [f"and {len(failed) - TOLD_RUNS} more"] if len(failed) > TOLD_RUNS else []
+        shown = "\n  ".join(failed[:TOLD_RUNS] + more)
+        message = f"{len(failed)} of {len(ended)} runs failed; the same command trains them again{then}.\n  {shown}"
+        raise _RunsFailed(message, ended)
 
 
 def _count(ended: Sequence[Result], status: str) -> int:
@@ -365,12 +425,19 @@ def _count(ended: Sequence[Result], status: str) -> int:
 def _estimate(planned: Sequence[PlannedRun], jobs: int | None, paces: Mapping[str, Pace] | None = None) -> str:
     from gradclip_cli import pace, workers
 
-    seconds, size = pace.estimate(planned, paces, jobs=jobs or workers.available_cores())
+    cores = workers.available_cores()
+    expected = pace.estimate(planned, paces, jobs=jobs or cores, cores=cores)
     todo = sum(run.action != "skip" for run in planned)
     if not todo:
         return f"All {len(planned)} runs are finished."
-    duration = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
-    return f"{todo} of {len(planned)} runs to train: about {duration} and {size / 1e6:.0f} MB."
+    return f"{todo} of {len(planned)} runs to train: {_duration(expected.least, expected.most)} and {expected.size / 1e6:.0f} MB."
+
+
+def _duration(least: float, most: float) -> str:
+    """A range where its ends differ by a fifth or more."""
+    divisor, unit = (60, "minutes") if most >= 90 else (1, "seconds")
+    low, high = f"{least / divisor:.0f}", f"{most / divisor:.0f}"
+    return f"about {low} to {high} {unit}" if most >= 1.2 * least and low != high else f"about {high} {unit}"
 
 
 def _print_plan(planned: Sequence[PlannedRun], as_json: bool, **notes: Any) -> None:
@@ -378,23 +445,48 @@ def _print_plan(planned: Sequence[PlannedRun], as_json: bool, **notes: Any) -> N
         runs = [{**run_facts(run.directory), "action": run.action, "reason": run.reason} for run in planned]
         print_json({"runs": runs, **notes})
         return
+    from gradclip_cli.console import tell
+
     for run in planned:
-        click.echo(f"{run.action:8} {run.directory.path}  ({run.reason})")
+        tell(f"{run.action:8} {run.directory.path}  ({run.reason})")
 
 
-def _print_results(ended: Sequence[Result], as_json: bool) -> None:
-    if as_json:
-        runs = [{**run_facts(result.run.directory), "status": result.status, "told": result.told} for result in ended]
-        print_json({"runs": runs})
-        return
+def _results_as_json(ended: Sequence[Result]) -> dict[str, Any]:
+    """How each run ended, for JSON: its last whole epoch's metrics, the seconds it took, and what its gradients say."""
+    from gradclip_cli import report
+    from gradclip_cli.displays import last_metrics
+    from gradclip_cli.errors import StoreError
+
+    runs = []
     for result in ended:
-        click.echo(f"{result.status:11} {result.run.directory.path}")
+        run = result.run.directory
+        try:
+            stored = run.metadata()
+        except StoreError:
+            stored = {}
+        facts = {
+            "status": result.status,
+            "told": result.told,
+            "metrics": last_metrics(run) or None,
+            "seconds": stored.get("seconds"),
+            "health": (stored.get("health") or {}).get("word"),
+        }
+        runs.append({**run_facts(run), **report.finite(facts)})
+    return {"runs": runs}
+
+
+def _print_results(ended: Sequence[Result]) -> None:
+    from gradclip_cli.console import tell
+
+    for result in ended:
+        tell(f"{result.status:11} {result.run.directory.path}")
 
 
 def _print_claims(reproduction: Reproduction) -> None:
-    from gradclip_cli.console import output, simple_table
+    from gradclip_cli.console import table, tell
 
     rows = [[claim.id, claim.claim, claim.verdict] for claim in reproduction.claims]
-    output().print(simple_table(["", "claim", "verdict"], rows, texts=["claim"]))
+    table(["", "claim", "verdict"], rows, primary=["", "claim", "verdict"], texts=["claim"])
     if reproduction.agreement:
-        output().print(f"\n{reproduction.agreement.sentence}", markup=False)
+        tell()
+        tell(reproduction.agreement.sentence, sentence=True)

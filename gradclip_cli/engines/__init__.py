@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -123,6 +124,12 @@ class Engine(Protocol):
 def compile_key(config: Config) -> str:
     """What an engine is compiled for: the config without what `reset` and `train` take anew for each run."""
     return config.model_dump_json(exclude={"name": True, "training": True, "optimizer": {"learning_rate"}})
+
+
+def preparation(config: Config) -> str:
+    """What takes the time until a config's engine is built, in words: the framework's import, in a fresh process."""
+    package, title = {"tensorflow": ("tensorflow", "TensorFlow"), "pytorch": ("torch", "PyTorch")}[config.engine.framework]
+    return "building the model" if package in sys.modules else f"importing {title}"
 
 
 def build(config: Config, dataset: Dataset) -> Engine:

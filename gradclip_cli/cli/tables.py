@@ -1,0 +1,31 @@
+"""The tables of a comparison, as a terminal shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradclip_cli.comparison import Comparison
+
+
+def print_runs(compared: Comparison) -> None:
+    """Print what the arms' runs did."""
+    from gradclip_cli import report
+    from gradclip_cli.console import table
+
+    headings, rows = report.run_columns(compared), report.run_rows(compared)
+    columns = {heading.rpartition("(")[2].rstrip(")"): heading for heading in headings}  # `test loss (val_loss)` by `val_loss`
+    primary = [columns[name] for name in ("arm", "val_accuracy", "accuracy", "val_loss", "loss", "seeds")]
+    table(headings, rows, primary=primary, texts=["status"], names="arm", elsewhere="comparison.md")
+
+
+def print_verdicts(compared: Comparison) -> None:
+    """Print how the arms stand to the baseline."""
+    from gradclip_cli import report
+    from gradclip_cli.console import table
+
+    headings = report.verdict_columns(compared.metric)
+    metric = next(heading for heading in headings if heading.startswith(compared.metric.told))
+    primary = ["arm", "difference", "p", "verdict", metric]
+    rows = report.verdict_rows(compared)
+    table(headings, rows, primary=primary, whole=["difference"], texts=["verdict"], names="arm", elsewhere="comparison.md")
