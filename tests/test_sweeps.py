@@ -286,6 +286,7 @@ def test_settings_are_laid_over_the_base_and_hold_in_every_cell(write_config: Wr
         ("name=other", "the arms' names are made from the grid"),
         ("extends=none", "extends stands in files only"),
         ("optimizer.learnig_rate=3", "did you mean 'learning_rate'?"),
+        ("training.epochs=2020-01-01", "training.epochs: input should be a valid integer"),
         ("model.units", "expected KEY.PATH=VALUE"),
         ("name", "expected KEY.PATH=VALUE"),
     ],
