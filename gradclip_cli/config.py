@@ -224,6 +224,8 @@ def name_with(name: str, base: Tree, overrides: Tree) -> str:
 
     An override that the base already says, or another one implies, changes nothing.
     """
+    if not overrides.value:
+        return name
     whole = _valid(laid_over(base, overrides))
     counting = sorted(
         (key, value.plain())

@@ -157,4 +157,4 @@ def written(value: Any) -> str:
     """A value as it stands in an arm's name and in sentences: 0.1, relu, null, 32,16."""
     if isinstance(value, list):
         return ",".join(map(written, value))
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)

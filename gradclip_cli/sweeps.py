@@ -304,7 +304,7 @@ def _name_problem(name: str) -> str:
         return f"at most {LONGEST_NAME} letters, since it names a folder"
     if re.fullmatch(ARM_NAME, name):
         return ""
-    return f"letters, digits and . _ + = , - only, the first a letter or digit, since it names a folder, not {name!r}"
+    return f"letters, digits and . _ + = , - only, the first a letter or digit, since it names a folder, not {shortened(name)!r}"
 
 
 def _seeds(given: Tree) -> list[int]:
@@ -321,7 +321,7 @@ def _fresh_seeds(given: Tree) -> int:
     count = given.plain()
     if type(count) is not int or count == 1 or not 0 <= count <= configs.MOST_SEEDS:
         expected = f"expected 0 (none) or a number from 2 to {configs.MOST_SEEDS:,}"
-        raise ConfigError([f"{given.place}: fresh_seeds: {expected}, not {count!r}"])
+        raise ConfigError([f"{given.place}: fresh_seeds: {expected}, not {shortened(repr(count))}"])
     return count
 
 
@@ -377,7 +377,7 @@ def _not_distinct(cells: Sequence[Config]) -> list[str]:
         if times > 1:
             return [f"{times} cells of the grid are named {name}; leave all but one of them out"]
         if len(name) > LONGEST_NAME:
-            return [f"{name} is longer than {LONGEST_NAME} letters; sweep over single keys, such as {LEARNING_RATE}"]
+            return [f"{shortened(name)} is longer than {LONGEST_NAME} letters; sweep over single keys, such as {LEARNING_RATE}"]
     if len({config.data.holdout for config in cells}) > 1:
         return [f"data.holdout differs between the cells; {REFUSED['data.holdout']}"]
     return []
