@@ -275,7 +275,7 @@ def _checkpoint() -> Figures:
         directory.start(chosen, engine.variables, {})
         for _ in range(20):
             started = time.perf_counter()
-            directory.write_checkpoint({f"engine/{name}": value for name, value in engine.state().items()})
+            directory.write_checkpoint(chosen, {f"engine/{name}": value for name, value in engine.state().items()})
             times.append((time.perf_counter() - started) * 1e3)
     return {"checkpoint": statistics.median(times)}
 

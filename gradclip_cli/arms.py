@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from gradclip_cli.data import CLASSES
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.schema import Config
 from gradclip_cli.store import FINISHED, RunDirectory, runs
+from gradclip_cli.wording import counted
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
@@ -71,6 +73,13 @@ class Arm:
         """`test` or `holdout`."""
         return str(self.runs[0].metadata["evaluation_split"])
 
+    @property
+    def clipping_acted(self) -> bool:
+        """Whether clipping changed any gradient; a run that ended in its first epoch has no record, and counts as if it did."""
+        if self.config.clipping.mode == "none":
+            return False
+        return any(not len(run.metrics) or bool((run.metrics["clipped_fraction"] > 0).any()) for run in self.runs)
+
     def only(self, seeds: Iterable[int]) -> Arm:
         """The same arm with these of its seeds."""
         wanted = set(seeds)
@@ -83,11 +92,14 @@ class Arm:
             row[: len(run.metrics)] = run.metrics[column]
         return values
 
+    def chance(self, column: str) -> float:
+        """What a uniform guess gets in a loss or accuracy column."""
+        return 1 / CLASSES if column.endswith("accuracy") else uniform_guess_loss(self.config)
+
     def scored(self, column: str) -> FloatArray:
         """A loss or accuracy column as it is scored, (seeds, epochs): see `stats.scored`."""
         accuracy = column.endswith("accuracy")
-        worst = 1 / CLASSES if accuracy else uniform_guess_loss(self.config)
-        return stats.scored(self.curves(column), self.diverged, worst=worst, higher_is_better=accuracy)
+        return stats.scored(self.curves(column), self.diverged, worst=self.chance(column), higher_is_better=accuracy)
 
 
 def uniform_guess_loss(config: Config) -> float:
@@ -109,7 +121,8 @@ def read(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list[str]
         raise ReportError(f"No runs in {results}. Train some first: gradclip run none clipvalue")
     if missing:
         raise ReportError(f"No runs of {', '.join(missing)} in {results}. There are: {', '.join(known)}")
-    arms, warnings = [], []
+    arms: list[Arm] = []
+    warnings: list[str] = []
     for name in dict.fromkeys(names or known):
         finished: list[StoredRun] = []
         for directory in (run for run in stored if run.arm == name):
@@ -125,10 +138,16 @@ def read(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list[str]
 
 
 def _read_run(directory: RunDirectory) -> StoredRun:
-    metadata = directory.metadata()
+    metadata, config = directory.stored()
     if metadata["status"] not in FINISHED:
         raise ReportError(f"{directory.path}: {metadata['status']}, not finished; run it again to finish it")
-    return StoredRun(directory, directory.config(), metadata, directory.metrics())
+    return StoredRun(directory, config, metadata, directory.metrics())
+
+
+def other_differences(base: Arm, arm: Arm) -> list[tuple[str, Any, Any]]:
+    """Keys in which two arms differ besides clipping, name and seed, with both values."""
+    found = configs.differences(base.config, arm.config)
+    return [each for each in found if not each[0].startswith("clipping.") and each[0] not in ("name", "training.seed")]
 
 
 def differences(arms: Sequence[Arm]) -> list[str]:
@@ -136,11 +155,7 @@ def differences(arms: Sequence[Arm]) -> list[str]:
     base = arms[0]
     told = []
     for arm in arms:
-        keys = [
-            f"{key} is {there}, not {here}"
-            for key, here, there in configs.differences(base.config, arm.config)
-            if not key.startswith("clipping.") and key not in ("name", "training.seed")
-        ]
+        keys = [f"{key} is {there}, not {here}" for key, here, there in other_differences(base, arm)]
         if keys:
             told.append(f"{arm.name} differs from {base.name} in more than clipping: {'; '.join(keys)}")
         for run in arm.runs[1:]:
@@ -175,7 +190,7 @@ def mixtures(arms: Sequence[Arm]) -> list[str]:
                 values.setdefault(of(run), []).append(f"{arm.name}/{run.directory.path.name}")
         values.pop(None, None)
         if len(values) > 1:
-            told = "; ".join(f"{value} ({len(places)} runs, such as {places[0]})" for value, places in values.items())
+            told = "; ".join(f"{value} ({counted(len(places), 'run')}, such as {places[0]})" for value, places in values.items())
             warnings.append(f"mixed {fact}: {told}")
     return warnings
 
@@ -192,18 +207,25 @@ class StepBins:
     """(B,) largest gradient norm of any run."""
     clipped: FloatArray
     """(seeds, B) share of clipped steps of each run."""
+    warnings: tuple[str, ...] = ()
+    """Runs whose `steps.csv` can't be read, with the reason; their rows hold NaN."""
 
 
 def step_bins(arm: Arm) -> StepBins:
-    """Bin an arm's `steps.csv`; where a run has none, its epoch columns stand in."""
+    """Bin an arm's `steps.csv`; where a run has none, its epoch columns stand in. One that can't be read is left out."""
     training = arm.config.training
     total = training.epochs * training.steps_per_epoch
     bins = min(BINS, total)
     middles = (np.arange(bins) + 0.5) * training.epochs / bins
     median, largest, clipped = np.full((3, len(arm.runs), bins), np.nan)
+    warnings = []
     for index, run in enumerate(arm.runs):
-        if run.directory.steps_path.exists():
-            steps = run.directory.steps(["step", "grad_norm", "clipped"])
+        if os.path.lexists(run.directory.steps_path):
+            try:
+                steps = run.directory.steps(["step", "grad_norm", "clipped"])
+            except StoreError as error:
+                warnings.append(f"steps left out of the picture: {error}")
+                continue
             groups = steps.groupby((steps["step"] - 1) * bins // total)
             there = groups["step"].first().index
             median[index, there] = groups["grad_norm"].median()
@@ -215,4 +237,4 @@ def step_bins(arm: Arm) -> StepBins:
             median[index, known] = run.metrics["grad_norm_median"].to_numpy()[epochs]
             largest[index, known] = run.metrics["grad_norm_max"].to_numpy()[epochs]
             clipped[index, known] = run.metrics["clipped_fraction"].to_numpy()[epochs]
-    return StepBins(middles, median, np.fmax.reduce(largest), clipped)
+    return StepBins(middles, median, np.fmax.reduce(largest), clipped, tuple(warnings))

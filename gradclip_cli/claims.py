@@ -21,6 +21,7 @@ from gradclip_cli.health import EXPLOSION, SPIKE
 from gradclip_cli.metrics import amount, told, told_p
 from gradclip_cli.schema import Config
 from gradclip_cli.weights import initial_weights
+from gradclip_cli.wording import counted, percent
 
 PART_IN_A_MILLION = 1e-6
 FLOAT32_ROUNDING = 2.0**-24
@@ -293,7 +294,7 @@ class Share:
     @property
     def told(self) -> str:
         """Such as `9 of 10 (55% to 100%)`."""
-        return f"{self.count} of {self.runs} ({self.low:.0%} to {self.high:.0%})"
+        return f"{self.count} of {self.runs} ({percent(self.low, 0)} to {percent(self.high, 0)})"
 
 
 def _share_test(claim: str, arm: Arm, what: str, happened: BoolArray) -> PrimaryTest:
@@ -302,7 +303,8 @@ def _share_test(claim: str, arm: Arm, what: str, happened: BoolArray) -> Primary
     accuracy = arm.scored("val_accuracy")[:, -1]
     diverged = [run.metadata["diverged"]["step"] for run in arm.runs if run.diverged]
     when = f" {len(diverged)} became NaN or infinite, between steps {min(diverged)} and {max(diverged)}." if diverged else ""
-    measured = f"{count} of {total} runs {what} ({count / total:.0%}; 95% interval {low:.0%} to {high:.0%}).{when}"
+    shares = f"{percent(count / total, 0)}; 95% interval {percent(low, 0)} to {percent(high, 0)}"
+    measured = f"{count} of {total} runs {what} ({shares}).{when}"
     measured += (
         f" Test accuracy, a diverged run counted as chance: median {np.median(accuracy):.3f}, lowest {accuracy.min():.3f}."
     )
@@ -330,10 +332,12 @@ def _against(comparison: Comparison, arm: str) -> Any:
 
 def _difference(comparison: Comparison, arm: str) -> str:
     against, metric = _against(comparison, arm), comparison.metric
-    return (
-        f"{arm} minus {comparison.baseline.arm.name} in {metric.told}: {amount(against.mean, metric, sign=True)} (95% interval "
-        f"{told(against.low, metric)} to {told(against.high, metric)}; better on {against.won} of {len(against.seeds)} seeds)."
+    facts = (
+        f"95% interval {told(against.low, metric)} to {told(against.high, metric)}; "
+        f"better on {against.won} of {counted(len(against.seeds), 'seed')}"
     )
+    mean = amount(against.mean, metric, sign=True)
+    return f"{arm} minus {comparison.baseline.arm.name} in {metric.told}: {mean} ({facts})."
 
 
 def _figures(comparison: Comparison, arm: str) -> dict[str, Any]:

@@ -243,6 +243,17 @@ def _apply_autoclip(now: Situation, xp: Any) -> Clipped:
     return Clipped(*clip_by_percentile(now.gradients, now.memory, now.settings["percentile"], xp))
 
 
+def bounds(mode: str, threshold: float | None, layers: Mapping[str, float | None]) -> dict[str, float]:
+    """What a rule's thresholds bound, with their values, where a recorded norm or element can be held against them.
+
+    `layers` holds thresholds of single layers. Nothing where the bound depends on more than gradients, as agc's on the weights.
+    """
+    rule = RULES[mode]
+    if threshold is None or rule.measure is None:
+        return {}
+    return {rule.scope: threshold, **{f"{rule.scope} of {name}": value for name, value in layers.items() if value is not None}}
+
+
 EACH_ELEMENT, EACH_VARIABLE, EACH_UNIT, ALL_TOGETHER = "each element", "each variable", "each unit", "all together"
 
 RULES: Mapping[str, Rule] = MappingProxyType(

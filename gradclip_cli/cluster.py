@@ -20,10 +20,11 @@ from queue import SimpleQueue
 from typing import Any
 
 from gradclip_cli import __version__
+from gradclip_cli.actions import Action, decide
 from gradclip_cli.errors import ClusterError
 from gradclip_cli.files import write_atomically
 from gradclip_cli.store import FINISHED, MODEL_FILES, RunDirectory
-from gradclip_cli.trainer import Ending, Event, Task, Workshop, cancel, drained
+from gradclip_cli.trainer import Ending, Event, Task, Workshop, already_there, cancel, drained
 
 CONNECT_SECONDS = 10
 
@@ -48,7 +49,7 @@ class Cluster(Executor):
         ending: Future[Ending] = Future()
         if not self._sent:
             self._told.put(Event(task.directory, *self._whereabouts()))
-        if not task.start_over and RunDirectory(task.directory).checkpoint_path.exists():
+        if not task.force and RunDirectory(task.directory).checkpoint_path.exists():
             self._told.put(Event(task.directory, "remark", "starts over: a cluster can't go on from a checkpoint"))
         data_directory = str(task.data_directory) if task.data_directory else None
         sent = self._client.submit(
@@ -102,9 +103,7 @@ class Cluster(Executor):
         ending = Ending(**told)
         if ending.status not in (*FINISHED, "failed"):
             return Ending("failed", told="it was stopped on its worker")
-        if metadata:
-            _store(task, ending, metadata, files)
-        return ending
+        return _store(task, ending, metadata, files, lambda: not self._stopping) if metadata else ending
 
 
 def _connect(address: str) -> Any:
@@ -153,16 +152,25 @@ def _explained(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _store(task: Task, ending: Ending, metadata: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
-    """Let a run's files take the place of what is there, `run.json` last: until then the run counts as unfinished."""
-    directory = RunDirectory(task.directory)
-    with directory.locked():
+def _store(
+    task: Task, ending: Ending, metadata: Mapping[str, Any], files: Mapping[str, bytes],
+    keep_waiting: Callable[[], bool] = lambda: False,
+) -> Ending:  # fmt: skip
+    """Let a run's files take the place of what is there, `run.json` last: until then the run counts as unfinished.
+
+    What another command has trained there meanwhile stays. Raises ConflictError where that is another config's run.
+    """
+    config, directory = task.load_config(), RunDirectory(task.directory)
+    with directory.locked(keep_waiting):
+        if decide(config, directory, force=task.force).action == Action.SKIP:
+            return already_there(directory)
         if ending.status not in FINISHED and directory.checkpoint_path.exists():
-            return  # A run of this machine can still go on.
-        directory.start(task.load_config(), (), {"arm": directory.arm, "seed": directory.seed})
+            return ending  # A run of this machine can still go on.
+        directory.start(config, (), {"arm": directory.arm, "seed": directory.seed})
         for name, content in files.items():
             write_atomically(directory.path / name, content)
         directory.write_metadata(metadata)
+    return ending
 
 
 @functools.cache

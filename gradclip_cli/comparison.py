@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from gradclip_cli import arms as arm_room
-from gradclip_cli import stats
-from gradclip_cli.arms import Arm
-from gradclip_cli.errors import ReportError
-from gradclip_cli.metrics import METRICS, Metric, amount, counted, default_target_loss, scores, told, told_p, unit
+from gradclip_cli import plans, stats
+from gradclip_cli.arms import Arm, StepBins
+from gradclip_cli.errors import ReportError, StoreError
+from gradclip_cli.metrics import METRICS, Metric, amount, default_target_loss, largest, p_relation, scores, told, unit
+from gradclip_cli.plans import Looks, Plan
+from gradclip_cli.wording import counted
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
 RESULT_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
+VERDICTS = ("helps", "hurts", "no difference shown", "equivalent", "exploratory", "not testable")
+Seeds = Sequence[int] | Literal["all"] | None
+"""Which seeds count: these, all that are stored, or those that were planned."""
+
+MOST_NAMED = 10
+"""So many arms are named in an error."""
+MOST_KEYS = 3
+"""So many keys in which arms differ are named in a verdict."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,10 @@ class AgainstBaseline:
     seeds_for_a_verdict: int
     detectable_effect: float
     seeds_needed: int
+    differs_in: list[str]
+    """Keys of the config in which the arms differ, those of clipping apart."""
+    clipping_acted: bool
+    """Whether clipping changed any gradient in the runs compared."""
     p_adjusted: float = math.nan
     equivalent: bool | None = None
     verdict: str = ""
@@ -74,7 +87,9 @@ class Comparison:
     notes: tuple[str, ...]
     differences: tuple[str, ...]
     warnings: tuple[str, ...]
-    first_compared: dict[str, list[int]]
+    first_compared: Looks
+    gradients: Mapping[str, StepBins] = field(default_factory=dict)
+    """By arm, where they were read: see `with_gradients`."""
 
     @property
     def baseline(self) -> ArmReport:
@@ -99,26 +114,63 @@ def compare(
     target_loss: float | None = None,
     effect: float | None = None,
     margin: float | None = None,
-    seeds: Sequence[int] | None = None,
-    out: Path | None = None,
+    seeds: Seeds = None,
 ) -> Comparison:
     """Read the finished runs of these arms (all without `names`) and compare them as `compare_arms` does.
 
-    With `seeds`, only runs of these seeds count. `out` is where an earlier comparison may stand, whose seeds count as
-    seen. Raises ReportError where nothing is left or an arm isn't there, and as `compare_arms` does.
+    Only runs of `seeds` count; without, those that an experiment planned for this folder, else all. Raises ReportError where
+    nothing is left or an arm isn't there, and as `compare_arms` does.
     """
-    arms, warnings = arm_room.read(results, names)
-    if seeds is not None:
-        arms = [arm for whole in arms if (arm := whole.only(seeds)).runs]
+    stored, warnings = arm_room.read(results, names)
+    try:
+        plan = plans.read_plan(results)
+    except StoreError as error:
+        plan = None
+        warnings.append(f"{error}; all stored seeds count")
+    arms, notes = _chosen(stored, seeds, plan)
     compared = compare_arms(arms, baseline, metric=metric, target_loss=target_loss, effect=effect, margin=margin)
     ordered = [part.arm for part in compared.arms]
-    first = _first_compared(out or results, ordered)
+    earlier, unknown = plans.earlier_looks(results)
+    first = {**{arm.name: arm.seeds for arm in stored}, **earlier}
     return replace(
         compared,
-        notes=(*compared.notes, *_added_seeds(results, ordered, first)),
-        warnings=(*warnings, *compared.warnings),
+        notes=(*compared.notes, *notes, *_added_seeds(ordered, first, plan)),
+        warnings=(*warnings, *unknown, *compared.warnings),
         first_compared=first,
     )
+
+
+def with_gradients(compared: Comparison) -> Comparison:
+    """The same with each arm's gradients by step read, as the pictures want them; what was left out joins the warnings."""
+    gradients = {part.arm.name: arm_room.step_bins(part.arm) for part in compared.arms}
+    warnings = [warning for bins in gradients.values() for warning in bins.warnings]
+    return replace(compared, gradients=gradients, warnings=(*compared.warnings, *warnings))
+
+
+def _chosen(stored: Sequence[Arm], seeds: Seeds, plan: Plan | None) -> tuple[list[Arm], list[str]]:
+    """The arms with the seeds that count, and a note where some are left out."""
+    if seeds == "all" or (seeds is None and plan is None):
+        return list(stored), []
+    wanted = plan.seeds if seeds is None and plan else seeds or ()
+    arms = [arm for whole in stored if (arm := whole.only(wanted)).runs]
+    planned = f"that {plan.file} planned" if seeds is None and plan else "asked for"
+    hint = "--seeds all counts all that are stored"
+    if not arms:
+        raise ReportError(f"No run of these arms has a seed {planned} ({seed_list(wanted)}); {hint}.")
+    left: dict[str, list[str]] = {}
+    for arm in stored:
+        if others := sorted(set(arm.seeds) - set(wanted)):
+            left.setdefault(seed_list(others), []).append(arm.name)
+    if not left:
+        return arms, []
+    beside = "; ".join(f"{others} ({_named(names)})" for others, names in left.items())
+    return arms, [f"Only the seeds {planned} count ({seed_list(wanted)}). Stored beside them: {beside}; {hint}."]
+
+
+def _named(names: Sequence[str], most: int = MOST_NAMED) -> str:
+    """Names in a row, not too many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def compare_arms(
@@ -130,10 +182,10 @@ def compare_arms(
     effect: float | None = None,
     margin: float | None = None,
 ) -> Comparison:
-    """Compare arms with the baseline (`none`, else the first), paired by seed.
+    """Compare arms with the baseline, paired by seed: the one that is unclipped, of several the one named `none`.
 
-    `effect` and `margin` are in the metric's unit as told. Raises ReportError where the baseline isn't among the arms, or
-    the metric can't be compared between them.
+    `effect` and `margin` are in the metric's unit as told. Raises ReportError where the baseline isn't among the arms or
+    none is given and it isn't plain which it is, and where the metric can't be compared between them.
     """
     arms = _baseline_first(arms, baseline)
     chosen = METRICS[metric]
@@ -158,11 +210,25 @@ def compare_arms(
 
 
 def _baseline_first(arms: Sequence[Arm], baseline: str | None) -> list[Arm]:
-    chosen = baseline or ("none" if any(arm.name == "none" for arm in arms) else arms[0].name)
-    base = next((arm for arm in arms if arm.name == chosen), None)
-    if base is None:
-        raise ReportError(f"No arm '{chosen}' to compare with. There are: {', '.join(arm.name for arm in arms)}")
+    if baseline is None:
+        base = _only_unclipped(arms)
+    else:
+        found = next((arm for arm in arms if arm.name == baseline), None)
+        if found is None:
+            raise ReportError(f"No arm '{baseline}' to compare with. There are: {', '.join(arm.name for arm in arms)}")
+        base = found
     return [base, *(arm for arm in arms if arm is not base)]
+
+
+def _only_unclipped(arms: Sequence[Arm]) -> Arm:
+    """The arm that the others are held against where nobody says which. Raises ReportError where that would be a guess."""
+    unclipped = [arm for arm in arms if arm.config.clipping.mode == "none"] if len(arms) > 1 else arms
+    named = [arm for arm in unclipped if arm.name == "none"] if len(unclipped) > 1 else unclipped
+    if len(named) == 1:
+        return named[0]
+    several = f"{len(unclipped)} of these arms are unclipped, and none of them is called none"
+    why = several if unclipped else "None of these arms is unclipped"
+    raise ReportError(f"{why}: name the baseline with --baseline. It can be {_named([arm.name for arm in unclipped or arms])}")
 
 
 def _require_one_loss(arms: Sequence[Arm]) -> None:
@@ -182,7 +248,7 @@ def _reports(
     paired = [_pair(*pair, metric, target, effect, margin, tests) if pair[0].runs else None for pair in pairs]
     adjusted = iter(stats.holm([against.p for against in paired if against]))
     judged = [
-        _judged(against, next(adjusted), arm.name, base.name, metric, margin) if against else None
+        _judged(against, next(adjusted), arm, base, metric, margin) if against else None
         for arm, against in zip(others, paired, strict=True)
     ]
     reports = [_report(arm, metric, target, against) for arm, against in zip(arms, [None, *judged], strict=True)]
@@ -193,7 +259,7 @@ def _pair(base: Arm, arm: Arm, metric: Metric, target: float, effect: float, mar
     differences = (scores(arm, metric, target) - scores(base, metric, target)) * metric.scale
     result = stats.compare_pairs(differences)
     better, worse = (result.positive, result.negative) if metric.higher_is_better else (result.negative, result.positive)
-    deviation = float(differences.std(ddof=1)) if len(differences) > 1 else math.inf
+    deviation = stats.deviation(differences)
     plannable = math.isfinite(deviation)
     return AgainstBaseline(
         seeds=arm.seeds,
@@ -210,19 +276,38 @@ def _pair(base: Arm, arm: Arm, metric: Metric, target: float, effect: float, mar
         seeds_for_a_verdict=stats.seeds_for_a_verdict(tests),
         detectable_effect=stats.detectable_effect(deviation, result.seeds, tests=tests) if plannable else math.inf,
         seeds_needed=stats.seeds_needed(effect, deviation, tests=tests) if plannable else 0,
+        differs_in=[key for key, *_ in arm_room.other_differences(base, arm)],
+        clipping_acted=base.clipping_acted or arm.clipping_acted,
         equivalent=stats.is_equivalent(result, margin) if margin is not None else None,
     )
 
 
-def _judged(against: AgainstBaseline, p: float, arm: str, base: str, metric: Metric, margin: float | None) -> AgainstBaseline:
-    if against.smallest_p >= stats.LEVEL:
+def _judged(against: AgainstBaseline, p: float, arm: Arm, base: Arm, metric: Metric, margin: float | None) -> AgainstBaseline:
+    if _nothing_to_test(against, arm, base):
+        verdict = "not testable"
+    elif against.smallest_p >= stats.LEVEL:
         verdict = "exploratory"
     elif p < stats.LEVEL:
         verdict = "helps" if (against.mean > 0) == metric.higher_is_better else "hurts"
     else:
         verdict = "equivalent" if against.equivalent else "no difference shown"
     judged = replace(against, p_adjusted=p, verdict=verdict)
-    return replace(judged, sentence=_sentence(judged, arm, base, metric, margin))
+    told = [_sentence(judged, arm.name, base.name, metric, margin), *_confounded(judged, arm, base)]
+    return replace(judged, sentence=" ".join(told))
+
+
+def _nothing_to_test(against: AgainstBaseline, arm: Arm, base: Arm) -> bool:
+    """Whether two arms that differ in clipping trained alike because it never acted: more seeds of these would show no more."""
+    return arm.config.clipping != base.config.clipping and not against.clipping_acted and against.tied == len(against.seeds)
+
+
+def _confounded(against: AgainstBaseline, arm: Arm, base: Arm) -> list[str]:
+    """A sentence where a verdict need not be clipping's."""
+    if not against.differs_in:
+        return []
+    keys = _named(against.differs_in, MOST_KEYS)
+    clipping_too = arm.config.clipping != base.config.clipping
+    return [f"They differ in more than clipping: {keys}." if clipping_too else f"They differ in {keys}, not in clipping."]
 
 
 def _sentence(against: AgainstBaseline, arm: str, base: str, metric: Metric, margin: float | None) -> str:
@@ -230,7 +315,12 @@ def _sentence(against: AgainstBaseline, arm: str, base: str, metric: Metric, mar
     seeds = len(against.seeds)
     change = f"{'raised' if against.mean > 0 else 'lowered'} {metric.told} by {amount(abs(against.mean), metric)}"
     interval = f"95% interval {told(against.low, metric)} to {told(against.high, metric)}"
-    facts = f"better on {against.won} of {counted(seeds, 'seed')}; p = {told_p(against.p_adjusted)}"
+    facts = f"better on {against.won} of {counted(seeds, 'seed')}; {p_relation(against.p_adjusted)}"
+    if against.verdict == "not testable":
+        return (
+            f"Clipping never acted in these runs, so {arm} trained exactly as {base} did on {counted(seeds, 'shared seed')}: "
+            "whether it helps can't be tested here."
+        )
     if against.verdict == "exploratory":
         seen = f"{change}{' on average' if seeds > 1 else ''}" if against.mean else f"left {metric.told} as it was"
         return (
@@ -274,6 +364,8 @@ def seed_list(seeds: Sequence[int]) -> str:
 def _report(arm: Arm, metric: Metric, target: float, against: AgainstBaseline | None) -> ArmReport:
     values = scores(arm, metric, target) * metric.scale
     low, high = stats.mean_interval(values)
+    if math.isfinite(low):  # few seeds know less than what is possible at all
+        low, high = max(low, 0.0), min(high, largest(metric, arm))
     shares = stats.share_interval(int(arm.diverged.sum()), len(arm.runs))
     return ArmReport(arm, values.tolist(), float(values.mean()), low, high, shares, against)
 
@@ -293,42 +385,34 @@ def _summary(arm: Arm) -> dict[str, Any]:
     return row
 
 
-def _first_compared(folder: Path, arms: Sequence[Arm]) -> dict[str, list[int]]:
-    """The seeds of each arm at the first comparison that was written to this folder, this one included."""
-    try:
-        earlier = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))["first_compared"]
-    except (OSError, ValueError, KeyError, TypeError):
-        earlier = {}
-    return {**{arm.name: arm.seeds for arm in arms}, **earlier}
-
-
-def _added_seeds(results: Path, arms: Sequence[Arm], first: dict[str, list[int]]) -> list[str]:
-    planned = planned_seeds(results)
+def _added_seeds(arms: Sequence[Arm], first: Looks, plan: Plan | None) -> list[str]:
+    planned = set(plan.seeds) if plan else set()
     notes = []
     for arm in arms:
-        added = sorted(set(arm.seeds) - set(first[arm.name]) - set(planned))
+        added = sorted(set(arm.seeds) - set(first[arm.name]) - planned)
+        beside = sorted(set(arm.seeds) - set(added) - planned) if plan else []
         if added:
             notes.append(
                 f"{arm.name}: seeds {seed_list(added)} were added after a comparison; their p-values are not those of a plan."
             )
+        if plan and beside:
+            notes.append(
+                f"{arm.name}: seeds {seed_list(beside)} are not among those that {plan.file} planned; "
+                "p-values with them are not those of the plan."
+            )
     return notes
-
-
-def planned_seeds(results: Path) -> list[int]:
-    """The seeds that an experiment in this folder planned before it started; none where there is no plan."""
-    try:
-        return [int(seed) for seed in json.loads((results / "experiment.json").read_text(encoding="utf-8"))["seeds"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def planning_sentence(comparison: Comparison) -> str | None:
     """What these seeds can detect, from the spread seen; None where nothing can be planned from."""
-    plans = [report.against for report in comparison.others if report.against and math.isfinite(report.against.detectable_effect)]
-    if not plans:
+    tested = [report.against for report in comparison.others if report.against and report.against.verdict != "not testable"]
+    planned = [against for against in tested if math.isfinite(against.detectable_effect)]
+    if not planned:
         return None
     metric = comparison.metric
-    widest = max(plans, key=lambda against: against.detectable_effect)
+    widest = max(planned, key=lambda against: against.detectable_effect)
+    if not widest.detectable_effect:
+        return "The differences are the same on every seed, so there is no spread to plan further seeds from."
     return (
         f"With this spread, {len(widest.seeds)} seeds detect a difference of {amount(widest.detectable_effect, metric)} "
         f"with 80% power; one of {comparison.effect:g} {unit(comparison.effect, metric)} needs {widest.seeds_needed} seeds."

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,13 +169,16 @@ def _read_verified(folder: Path, name: str, files: dict[str, tuple[int, str]]) -
     path = next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
     if path is None:
         raise DatasetError(f"{name} is not there")
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, ValueError) as error:
-        raise DatasetError(f"{path.name} can't be read: {error}") from None
     size, checksum = files[name]
-    if len(content) != size:
-        raise DatasetError(f"{path.name} is not the original: {len(content):,} bytes decompressed, not {size:,}")
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            content = file.read(size)
+            more = file.read(1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DatasetError(f"{path.name} can't be read: {error}") from None
+    if len(content) != size or more:
+        told = f"over {size:,}" if more else f"{len(content):,}"
+        raise DatasetError(f"{path.name} is not the original: {told} bytes decompressed, not {size:,}")
     if hashlib.sha256(content).hexdigest() != checksum:
         raise DatasetError(f"{path.name} is not the original: its SHA-256 differs")
     return content

@@ -31,8 +31,16 @@ class StoreError(GradclipError):
     """A results directory can't be read or written."""
 
 
+class NewerSchemaError(StoreError):
+    """A file was written by a newer gradclip than this one."""
+
+
 class ConflictError(StoreError):
-    """A run directory belongs to another config, or to another process."""
+    """A run directory belongs to another config, or holds what is not gradclip's."""
+
+
+class BusyError(ConflictError):
+    """Another process is training this run."""
 
 
 class ReportError(GradclipError):

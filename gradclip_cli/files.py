@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gradclip_cli.errors import StoreError
+from gradclip_cli.errors import NewerSchemaError, StoreError
 
 MOST_JSON_BYTES = 4_000_000
 
@@ -47,7 +47,7 @@ def read_bounded(path: Path, most: int) -> bytes:
 def read_json(path: Path, schema: int, most: int = MOST_JSON_BYTES) -> dict[str, Any]:
     """A JSON file of ours with a schema number up to `schema`, which is the newest known here; older ones are read as well.
 
-    Raises StoreError, with the reason, for anything else: damage, other content, a newer schema.
+    Raises StoreError, with the reason, for anything else: damage, other content; NewerSchemaError for a newer schema.
     """
     try:
         content = json.loads(read_bounded(path, most), parse_constant=_refuse_constant)
@@ -58,7 +58,7 @@ def read_json(path: Path, schema: int, most: int = MOST_JSON_BYTES) -> dict[str,
         raise StoreError(f"{path}: is not one of gradclip's (it has no schema number)")
     if number > schema:
         known = f"schema {number}; this one reads up to {schema}"
-        raise StoreError(f"{path}: was written by a newer gradclip ({known}): update gradclip to read it")
+        raise NewerSchemaError(f"{path}: was written by a newer gradclip ({known}): update gradclip to read it")
     return dict(content)
 
 

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gradclip_cli.clipping import ALL_TOGETHER, EACH_ELEMENT, EACH_VARIABLE, RULES
+from gradclip_cli import clipping
 from gradclip_cli.errors import StoreError
 from gradclip_cli.files import unwritable
 from gradclip_cli.health import EXPLOSION, SPIKE, Detector, Diagnosis, Spike
 from gradclip_cli.schema import Config
 from gradclip_cli.store import RunDirectory
+from gradclip_cli.wording import counted
 
 if TYPE_CHECKING:
     from gradclip_cli.plots import GradientTrace
@@ -50,8 +51,10 @@ class Inspection:
 
 def inspect(run: RunDirectory) -> Inspection:
     """Read a run's `steps.csv` in pieces, as far as it goes. Raises StoreError where it is missing, cut short or broken."""
-    config, metadata = run.config(), run.metadata()
-    rows = _whole_rows(run, metadata.get("steps"))
+    metadata, config = run.stored()
+    rows = run.count_steps()
+    if rows < 1:
+        raise StoreError(f"{run.steps_path}: holds no steps")
     size = math.ceil(rows / BINS)
     detector: Detector | None = None
     variables: tuple[str, ...] = ()
@@ -65,20 +68,6 @@ def inspect(run: RunDirectory) -> Inspection:
     assert detector
     diagnosis = detector.diagnosis(diverged=metadata["status"] == "diverged")
     return Inspection(run, config, metadata, variables, diagnosis, pd.concat(bins, ignore_index=True))
-
-
-def _whole_rows(run: RunDirectory, trained: int | None) -> int:
-    """Rows of `steps.csv`, one at least; what a running or killed process has begun to write is none yet."""
-    try:
-        with open(run.steps_path, "rb") as file:
-            rows = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) - 1
-    except OSError as error:
-        raise StoreError(f"{run.steps_path}: can't be read: {error.strerror}") from None
-    if trained and rows != trained:
-        raise StoreError(f"{run.steps_path}: holds {max(0, rows):,} whole steps where {trained:,} were trained: cut short?")
-    if rows < 1:
-        raise StoreError(f"{run.steps_path}: holds no steps")
-    return rows
 
 
 def _pieces(run: RunDirectory, rows: int, size: int) -> Iterator[pd.DataFrame]:
@@ -132,7 +121,7 @@ def _norms(health: Diagnosis) -> str:
     if not math.isfinite(health.median):
         return "not finite on any step"
     figures = f"median {health.median:.3g}, 99th percentile {health.percentile_99:.3g}, largest {health.largest:.3g}"
-    return f"{figures} (step {health.largest_step}), of {_count(health.steps, 'step')}, before clipping"
+    return f"{figures} (step {health.largest_step}), of {counted(health.steps, 'step')}, before clipping"
 
 
 def _spikes(health: Diagnosis) -> str:
@@ -140,16 +129,12 @@ def _spikes(health: Diagnosis) -> str:
         return f"none: no step above {SPIKE:.0f} times the running median"
     shown = [f"step {spike.step} ({_times(spike)})" for spike in health.spikes[:TOLD_SPIKES]]
     more = f" and {len(health.spikes) - TOLD_SPIKES:,} more" if len(health.spikes) > TOLD_SPIKES else ""
-    count = _count(len(health.spikes), "step")
+    count = counted(len(health.spikes), "step")
     return f"{count} above {SPIKE:.0f} times the running median: {', '.join(shown)}{more}"
 
 
 def _times(spike: Spike) -> str:
     return f"{spike.multiple_told}x" if math.isfinite(spike.norm) else "not finite"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _clipping(health: Diagnosis) -> str:
@@ -222,20 +207,9 @@ def trace(inspection: Inspection) -> GradientTrace:
         largest_loss=bins["largest loss"].to_numpy(float),
         spikes=[(spike.step, spike.norm) for spike in inspection.diagnosis.spikes],
         diverged=inspection.diverged_step,
-        thresholds=dict(_thresholds(config)),
+        thresholds=clipping.bounds(config.clipping.mode, config.threshold, config.clipping.layer_thresholds),
         steps_per_epoch=config.training.steps_per_epoch,
     )
-
-
-def _thresholds(config: Config) -> Iterator[tuple[str, float]]:
-    """What the thresholds bound, with their values, where norms or elements can be held against them."""
-    scope = RULES[config.clipping.mode].scope
-    if config.threshold is None or scope not in (ALL_TOGETHER, EACH_VARIABLE, EACH_ELEMENT):
-        return
-    yield scope, config.threshold
-    for layer, threshold in config.clipping.layer_thresholds.items():
-        if threshold is not None:
-            yield f"{scope} of {layer}", threshold
 
 
 def draw(inspection: Inspection, folder: Path) -> Path:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from gradclip_cli import stats
 from gradclip_cli.arms import Arm, uniform_guess_loss
+from gradclip_cli.wording import decimals
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
-MINUS = "\N{MINUS SIGN}"
 NAT_EPOCHS = "nats \N{MULTIPLICATION SIGN} epochs"
 
 
@@ -51,9 +51,12 @@ def default_target_loss(arm: Arm) -> float:
 
 
 def scores(arm: Arm, metric: Metric, target_loss: float) -> FloatArray:
-    """Each run's score, (seeds,): the last epoch's scored value, the area under the scored curve, or steps to a loss."""
+    """Each run's score, (seeds,): the last epoch's scored value, the area under the scored curve, or steps to a loss.
+
+    Whatever the metric, a diverged run scores as one that was at chance throughout.
+    """
     if metric.name == "loss_area":
-        return stats.area(arm.scored("loss"))
+        return stats.area(arm.scored("loss"), arm.diverged, worst=arm.chance("loss"))
     if metric.name == "steps_to_target":
         per_epoch = arm.config.training.steps_per_epoch
         return stats.steps_to_target(arm.scored("loss"), arm.diverged, target_loss, steps_per_epoch=per_epoch)
@@ -62,11 +65,10 @@ def scores(arm: Arm, metric: Metric, target_loss: float) -> FloatArray:
 
 
 def told(value: float, metric: Metric, *, sign: bool = False) -> str:
-    """A value in the metric's digits, with a real minus; a dash where it is not finite."""
+    """A value in the metric's digits, or more where it would read as zero; a real minus; a dash where it is not finite."""
     if not math.isfinite(value):
         return "-"
-    rounded = round(value, metric.digits) + 0.0  # never minus zero
-    return f"{rounded:{'+' if sign and rounded else ''}.{metric.digits}f}".replace("-", MINUS)
+    return decimals(value, metric.digits, sign=sign)
 
 
 def unit(value: float, metric: Metric) -> str:
@@ -79,11 +81,33 @@ def amount(value: float, metric: Metric, *, sign: bool = False) -> str:
     return f"{told(value, metric, sign=sign)} {metric.unit}"
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, such as 1 seed or 2 seeds."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def told_p(p: float) -> str:
-    """A p-value with two significant digits, not below a thousandth."""
+    """A p-value for a table's cell: two significant digits, not below a thousandth."""
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def p_relation(p: float) -> str:
+    """A p-value for a sentence, such as p = 0.016 or p < 0.001."""
+    return f"p {told_p(p)}" if p < 0.001 else f"p = {told_p(p)}"
+
+
+def largest(metric: Metric, arm: Arm) -> float:
+    """The largest score that is possible, as told; the least is 0."""
+    training = arm.config.training
+    if metric.name == "steps_to_target":
+        return training.epochs * training.steps_per_epoch
+    if metric.name == "loss_area":
+        return training.epochs * arm.chance("loss")
+    return metric.scale if metric.higher_is_better else arm.chance(metric.name)
+
+
+def scoring(metric: Metric, arm: Arm) -> str:
+    """How a run is scored by a metric, in short: what counts, and what a diverged run counts as."""
+    if metric.name == "steps_to_target":
+        return "the end of the epoch that gets to the target; a run that diverged or never gets there counts its whole length"
+    chance = told(arm.chance("loss" if metric.name == "loss_area" else metric.name) * metric.scale, metric)
+    if metric.name == "loss_area":
+        return f"the epochs' mean losses, each at most chance ({chance}), summed; a diverged run counts as chance on all of them"
+    if metric.higher_is_better:
+        return f"the last epoch; a diverged run counts as chance ({chance})"
+    return f"the last epoch, at most chance ({chance}); a diverged run counts as chance"

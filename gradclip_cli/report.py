@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,17 +15,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gradclip_cli import arms as arm_room
-from gradclip_cli import stats
+from gradclip_cli import clipping, plans, stats
 from gradclip_cli.arms import Arm
-from gradclip_cli.clipping import RULES
-from gradclip_cli.comparison import RESULT_COLUMNS, ArmReport, Comparison, planning_sentence, scope_sentence
+from gradclip_cli.comparison import (
+    RESULT_COLUMNS,
+    AgainstBaseline,
+    ArmReport,
+    Comparison,
+    Seeds,
+    planning_sentence,
+    scope_sentence,
+    seed_list,
+    with_gradients,
+)
+from gradclip_cli.errors import ReportError
 from gradclip_cli.files import unwritable, write_atomically
-from gradclip_cli.metrics import Metric, told, told_p
+from gradclip_cli.metrics import METRICS, Metric, scoring, told, told_p
+from gradclip_cli.wording import decimals, percent
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
-SCHEMA = 2
+SCHEMA = plans.COMPARISON_SCHEMA
+LOOKS = "compare"
+"""Folder of the looks that were taken at a folder's runs, in folders of their own."""
+REPORT_FILES = ("report.md", "claims.json", plans.SWEEP)
+LONGEST = 80
+"""Letters of a look's folder."""
 NORM_COLUMNS = ("grad_norm_median", "grad_norm_max")
 FIGURES = ("comparison.png", "comparison.svg", "differences.png", "differences.svg")
 FILES = (*FIGURES, "comparison.csv", "comparison.json", "comparison.md")
@@ -104,9 +122,24 @@ def verdict_rows(comparison: Comparison) -> list[list[str]]:
             row += [difference, told_p(against.p_adjusted), f"{against.won}/{len(against.seeds)}"]
         else:
             row += ["", "", ""]
-        verdict = against.verdict if against else "baseline" if report is comparison.baseline else "no shared seed"
-        rows.append([*row, f"{report.arm.diverged.mean():.0%}", verdict])
+        verdict = _verdict(against) if against else "baseline" if report is comparison.baseline else "no shared seed"
+        rows.append([*row, percent(float(report.arm.diverged.mean()), 0), verdict])
     return rows
+
+
+def _verdict(against: AgainstBaseline) -> str:
+    """The verdict, and shortly what else it may be due to."""
+    if not against.differs_in:
+        return against.verdict
+    first, *others = against.differs_in
+    more = f" and {len(others)} more" if others else ""
+    return f"{against.verdict} (other {first}{more})"
+
+
+def verdict_caption(comparison: Comparison) -> str:
+    """What stands under the verdict table: its figures are scores."""
+    scored = scoring(comparison.metric, comparison.baseline.arm)
+    return f"As scored: {scored}. 95% intervals: Student's of a mean, the sign-flip test's of a paired difference."
 
 
 def _with_interval(value: float, low: float, high: float, metric: Metric, *, sign: bool = False) -> str:
@@ -115,9 +148,19 @@ def _with_interval(value: float, low: float, high: float, metric: Metric, *, sig
     return f"{told(value, metric, sign=sign)} [{told(low, metric)}, {told(high, metric)}]"
 
 
-def run_columns() -> list[str]:
+def run_columns(comparison: Comparison) -> list[str]:
     """Headings of the table of what the runs did."""
-    return ["arm", "seeds", *RESULT_COLUMNS, "norm median", "norm max", "clipped", "status"]
+    split = comparison.baseline.arm.evaluation_split
+    results = [f"{split} {name.removeprefix('val_')} ({name})" if name.startswith("val_") else name for name in RESULT_COLUMNS]
+    return ["arm", "seeds", *results, "norm median", "norm max", "clipped", "status"]
+
+
+def run_caption(comparison: Comparison) -> str:
+    """What stands under the table of what the runs did: its figures are no scores."""
+    return (
+        "As recorded: each run's last whole epoch, nothing capped (mean ± standard deviation over seeds); norms are global L2 "
+        "norms before clipping."
+    )
 
 
 def run_rows(comparison: Comparison) -> list[list[str]]:
@@ -125,9 +168,15 @@ def run_rows(comparison: Comparison) -> list[list[str]]:
     rows = []
     for row in comparison.table.to_dict("records"):
         results = [_with_deviation(row[column], row[f"{column}_std"]) for column in RESULT_COLUMNS]
-        norms = [f"{row[name]:,.0f}" if 100 <= row[name] < 1e6 else f"{row[name]:.3g}" for name in NORM_COLUMNS]
-        rows.append([str(row["arm"]), str(row["runs"]), *results, *norms, f"{row['clipped_fraction']:.1%}", _status(row)])
+        norms = [_norm(row[name]) for name in NORM_COLUMNS]
+        rows.append([str(row["arm"]), str(row["runs"]), *results, *norms, percent(row["clipped_fraction"]), _status(row)])
     return rows
+
+
+def _norm(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
 
 
 def _with_deviation(mean: float, deviation: float) -> str:
@@ -136,9 +185,9 @@ def _with_deviation(mean: float, deviation: float) -> str:
     return (
         f"{mean:.3g} ±{deviation:.2g}"
         if mean >= 1000
-        else f"{mean:.3f} ±{deviation:.3f}"
+        else f"{decimals(mean, 3)} ±{decimals(deviation, 3)}"
         if math.isfinite(deviation)
-        else f"{mean:.3f}"
+        else decimals(mean, 3)
     )
 
 
@@ -160,24 +209,75 @@ def to_markdown(comparison: Comparison) -> str:
     parts = [
         f"# {metric.told.capitalize()}: {others} against {comparison.baseline.arm.name}",
         markdown_table(verdict_columns(metric), verdict_rows(comparison)),
-        "Mean with Student's 95% interval over seeds; mean paired difference with the 95% interval of the sign-flip test.",
+        verdict_caption(comparison),
         *[f"- {sentence}" for sentence in comparison.sentences],
         *[sentence for sentence in (planning_sentence(comparison), scope_sentence(comparison)) if sentence],
         *[f"Note: {note}" for note in (*comparison.notes, *comparison.differences)],
         *[f"Warning: {warning}" for warning in comparison.warnings],
         "## What the runs did",
-        markdown_table(run_columns(), run_rows(comparison)),
-        "The last whole epoch, uncapped: mean ± standard deviation over seeds. Norms are global L2 norms before clipping.",
+        markdown_table(run_columns(comparison), run_rows(comparison)),
+        run_caption(comparison),
         "![Curves](comparison.png)",
         "![Paired differences](differences.png)",
     ]
     return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
 
 
+def look_folder(
+    comparison: Comparison,
+    results: Path,
+    *,
+    everything: bool,
+    baseline: str | None = None,
+    seeds: Seeds = None,
+) -> Path:
+    """Where a look at a folder's runs is written: a folder named after its arms, the baseline first, and what else was asked for.
+
+    `everything` says that no arms were named; `baseline` and `seeds` are as they were asked for. Another look has another
+    folder, the same one the same.
+    """
+    names = [part.arm.name for part in comparison.arms]
+    if everything:
+        names = ["all"] if baseline is None else [baseline, "all"]
+    options = [] if comparison.metric.name == next(iter(METRICS)) else [comparison.metric.name]
+    if seeds is not None:
+        options.append(f"seeds-{'all' if seeds == 'all' else seed_list([int(seed) for seed in seeds]).replace(', ', ',')}")
+    whole = "@".join([",".join(_without_prefix(names)), *options])
+    safe = re.sub(r"[^A-Za-z0-9._+=,@-]", "_", whole)
+    if safe != whole or len(safe) > LONGEST or any("," in name for name in names):
+        digest = hashlib.sha256(os.fsencode("\n".join([*names, "", *options]))).hexdigest()[:8]
+        safe = f"{safe[: LONGEST - 9]}~{digest}"
+    return results / LOOKS / safe
+
+
+def _without_prefix(names: Sequence[str]) -> list[str]:
+    """Names whose common beginning, up to the last sign between words of the first one, only the first one keeps.
+
+    explode-none and explode-clipnorm become explode-none and -clipnorm.
+    """
+    first, *others = names
+    end = max(first.rfind(sign) for sign in "-+=")
+    if end > 0 and others and all(other.startswith(first[: end + 1]) for other in others):
+        return [first, *(other[end:] for other in others)]
+    return list(names)
+
+
+def require_no_report(folder: Path) -> None:
+    """Raise ReportError where a folder's files belong to a report: a look must not replace them."""
+    found = next((name for name in REPORT_FILES if os.path.lexists(folder / name)), None)
+    if found is None and plans.is_best_of_a_sweep(folder):
+        found = f"../{plans.SWEEP}"
+    if found:
+        raise ReportError(
+            f"{folder}: holds the files of a report ({found}), which a comparison would replace; name another folder with --out."
+        )
+
+
 def write(comparison: Comparison, folder: Path) -> list[Path]:
     """Write a comparison's figures, tables and JSON into a folder and return their paths. Raises StoreError."""
     from gradclip_cli import plots
 
+    comparison = comparison if comparison.gradients else with_gradients(comparison)
     paths = {name: folder / name for name in FILES}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -214,6 +314,7 @@ def panels(comparison: Comparison) -> list[Any]:
     """The six panels of the comparison's figure: scored losses and accuracies by epoch, gradients by step."""
     from gradclip_cli.plots import Curve, Panel
 
+    comparison = comparison if comparison.gradients else with_gradients(comparison)
     arms = [report.arm for report in comparison.arms]
     split = comparison.baseline.arm.evaluation_split.capitalize()
     unit = "cross-entropy (nats)" if comparison.baseline.arm.config.loss.name == "crossentropy" else "squared error"
@@ -224,25 +325,26 @@ def panels(comparison: Comparison) -> list[Any]:
         "val_accuracy": (f"{split} accuracy", "share correct"),
     }
 
-    def curve(arm: Arm, x: FloatArray, values: FloatArray, *, band: bool = False, peaks: FloatArray | None = None) -> Curve:
+    def curve(arm: Arm, x: FloatArray, values: FloatArray, peaks: FloatArray | None = None, most: float | None = None) -> Curve:
         ends = [run.metadata["steps"] / run.config.training.steps_per_epoch if run.diverged else None for run in arm.runs]
-        return Curve(arm.name, x, values, ends, peaks, stats.mean_band(values) if band else None)
+        band = None if most is None else stats.mean_band(values)
+        # Few seeds know less than what is possible at all.
+        return Curve(arm.name, x, values, ends, peaks, band and (np.clip(band[0], 0, most), np.clip(band[1], 0, most)))
 
-    drawn = [
-        Panel(
-            title,
-            unit,
-            [curve(arm, np.arange(1.0, arm.config.training.epochs + 1), arm.scored(column), band=True) for arm in arms],
-        )
-        for column, (title, unit) in titles.items()
-    ]
-    bins = {arm.name: arm_room.step_bins(arm) for arm in arms}
+    def scored(arm: Arm, column: str) -> Curve:
+        """A column by epoch: what is measured at an epoch's end stands there, a mean over its steps at its middle."""
+        ends = np.arange(1.0, arm.config.training.epochs + 1)
+        x = ends if column.startswith("val_") else ends - 0.5
+        return curve(arm, x, arm.scored(column), most=1.0 if column.endswith("accuracy") else math.inf)
+
+    drawn = [Panel(title, unit, [scored(arm, column) for arm in arms]) for column, (title, unit) in titles.items()]
+    bins = comparison.gradients
     norms = [curve(arm, bins[arm.name].middles, bins[arm.name].median_norm, peaks=bins[arm.name].largest_norm) for arm in arms]
     shares = [curve(arm, bins[arm.name].middles, bins[arm.name].clipped) for arm in arms]
     thresholds = {
-        arm.name: (arm.config.threshold, RULES[arm.config.clipping.mode].scope)
+        arm.name: (threshold, scope)
         for arm in arms
-        if arm.config.threshold is not None
+        for scope, threshold in clipping.bounds(arm.config.clipping.mode, arm.config.threshold, {}).items()
     }
     drawn.append(
         Panel("Gradient norm before clipping: median and largest", "global L2 norm", norms, log=True, thresholds=thresholds)

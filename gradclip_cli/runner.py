@@ -6,19 +6,19 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
-from gradclip_cli import config as configs
 from gradclip_cli import data, engines
+from gradclip_cli.actions import Action, decide
 from gradclip_cli.cluster import Cluster
 from gradclip_cli.errors import ConflictError, GradclipError, StoreError
 from gradclip_cli.files import require_writable
 from gradclip_cli.schema import Config
-from gradclip_cli.store import FINISHED, RunDirectory, runs_of
-from gradclip_cli.trainer import Ending, Event, Task, Workshop
+from gradclip_cli.store import RunDirectory
+from gradclip_cli.trainer import Ending, Event, Task, Workshop, already_there
 from gradclip_cli.training import Progress
 from gradclip_cli.workers import WorkerProcesses
 
@@ -27,12 +27,13 @@ HEARTBEAT = 0.1  # seconds between two looks at what the workers tell
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run to train, or to leave alone: `action` is train, resume, replace or skip; `reason` says why."""
+    """A run to train, or to leave alone, and why; with `force` it is trained whatever is there by then."""
 
     config: Config
     directory: RunDirectory
-    action: str
+    action: Action
     reason: str
+    force: bool = False
 
     @property
     def label(self) -> str:
@@ -81,42 +82,16 @@ def plan(given: Sequence[Config], seeds: Sequence[int] | None, results: Path, *,
     conflicts: list[str] = []
     planned: list[PlannedRun] = []
     for config in chosen:
+        directory = RunDirectory.of(results, config.name, config.training.seed)
         try:
-            planned.append(_plan_run(config, RunDirectory.of(results, config.name, config.training.seed), force))
+            decision = decide(config, directory, force=force)
         except StoreError as error:
             conflicts.append(str(error))
+        else:
+            planned.append(PlannedRun(config, directory, decision.action, decision.reason, force))
     if conflicts:
         raise ConflictError("\n".join(conflicts))
     return planned
-
-
-def _extends(differences: Sequence[tuple[str, Any, Any]]) -> bool:
-    """Whether all that a config changes is to train longer."""
-    return len(differences) == 1 and differences[0][0] == "training.epochs" and differences[0][2] > differences[0][1]
-
-
-def _plan_run(config: Config, directory: RunDirectory, force: bool) -> PlannedRun:
-    status = directory.status()
-    if force:
-        return PlannedRun(config, directory, "train" if status == "none" else "replace", f"--force, was: {status}")
-    # An arm's runs differ in nothing but the seed, so a new seed must fit those that are there.
-    stored = directory if status != "none" else next(iter(runs_of(directory.path.parent)), None)
-    differences = configs.differences(stored.config().with_seed(config.training.seed), config) if stored else []
-    if status == "complete" and _extends(differences) and directory.checkpoint_path.exists():
-        _, there, here = differences[0]
-        return PlannedRun(config, directory, "resume", f"goes on from {there} to {here} epochs")
-    if stored and differences:
-        told = "; ".join(f"{key}: {there} there, {here} here" for key, there, here in differences)
-        raise ConflictError(
-            f"{stored.path}: holds another config ({told}); give yours another name, or replace the run with --force"
-        )
-    if status == "none":
-        return PlannedRun(config, directory, "train", "new")
-    if status in FINISHED:
-        return PlannedRun(config, directory, "skip", f"already {status}")
-    if directory.checkpoint_path.exists():
-        return PlannedRun(config, directory, "resume", f"{status} before it was finished: goes on from its checkpoint")
-    return PlannedRun(config, directory, "replace", f"{status} before it was finished: starts over")
 
 
 class Interrupted(GradclipError):
@@ -139,17 +114,17 @@ def execute(
     A run that fails is marked so and the others go on. Raises Interrupted on SIGINT or SIGTERM, with the results so far,
     and DatasetError, StoreError or ClusterError before anything is trained.
     """
-    results = {run.directory.path: _skipped(run) for run in planned if run.action == "skip"}
+    results = {run.directory.path: _result(run, already_there(run.directory)) for run in planned if run.action == Action.SKIP}
     for result in results.values():
         observer.ended(result)
-    todo = {run.directory.path: run for run in planned if run.action != "skip"}
+    todo = {run.directory.path: run for run in planned if run.action != Action.SKIP}
     if todo:
         if not cluster:
             data_directory = _find_dataset(list(todo.values()), data_directory, download_progress)
         require_writable(planned[0].directory.path.parent.parent)
         tasks = [
             Task.of(
-                run.config, run.directory, start_over=run.action != "resume", data_directory=data_directory,
+                run.config, run.directory, force=run.force, data_directory=data_directory,
                 save_model=save_model, keep_checkpoint=keep_checkpoint,
             )
             for run in todo.values()
@@ -185,14 +160,27 @@ def _train_all(
         if cluster or jobs > 1:
             _train_elsewhere(Cluster(cluster) if cluster else WorkerProcesses(jobs), tasks, stop, finish, show)
         else:
-            workshop = Workshop()
-            for task in tasks:
-                if not stop.requested():
-                    finish(task, workshop.train(task, show, stop.requested))
+            _train_here(tasks, stop, finish, show)
         if stop.signal_number:
             results = [_result(runs[path], ending) for path, ending in ended.items()]
             raise Interrupted(stop.signal_number, results, on_cluster=bool(cluster))
     return ended
+
+
+def _train_here(
+    tasks: Sequence[Task], stop: _Stop, finish: Callable[[Task, Ending], None], show: Callable[[Event], None]
+) -> None:
+    workshop = Workshop()
+    busy: list[Task] = []
+    for waiting, todo in ((False, tasks), (True, busy)):
+        for task in todo:
+            if stop.requested():
+                return
+            ending = workshop.train(replace(task, wait=waiting), show, stop.requested)
+            if ending.status == "busy":
+                busy.append(task)
+            else:
+                finish(task, ending)
 
 
 def _train_elsewhere(
@@ -201,8 +189,9 @@ def _train_elsewhere(
 ) -> None:  # fmt: skip
     try:
         stop.listeners.append(trainers.ask_to_stop)
-        if not stop.requested():
-            _follow({trainers.submit(task): task for task in tasks}, trainers.events, finish, show)
+        # What another command trains comes last: its lock is waited for, and by then the run may need nothing more.
+        busy = _follow(trainers, tasks, stop, finish, show)
+        _follow(trainers, [replace(task, wait=True) for task in busy], stop, finish, show)
     except BaseException:
         trainers.shutdown(cancel_futures=True)
         raise
@@ -210,18 +199,26 @@ def _train_elsewhere(
 
 
 def _follow(
-    futures: Mapping[Future[Ending], Task], events: Callable[[float], Iterable[Event]],
+    trainers: Trainers, tasks: Sequence[Task], stop: _Stop,
     finish: Callable[[Task, Ending], None], show: Callable[[Event], None],
-) -> None:  # fmt: skip
-    """Show what the workers tell and finish what is done, until all is."""
-    pending = set(futures)
+) -> list[Task]:  # fmt: skip
+    """Have tasks trained, show what the workers tell and finish what is done, until all is; return those that were busy."""
+    if stop.requested():
+        return []
+    futures = {trainers.submit(task): task for task in tasks}
+    pending, busy = set(futures), []
     while pending:
-        for event in events(HEARTBEAT):
+        for event in trainers.events(HEARTBEAT):
             show(event)
         done, pending = wait(pending, timeout=0)
         for future in done:
-            if not future.cancelled():
-                finish(futures[future], future.result())
+            if future.cancelled():
+                continue
+            if (ending := future.result()).status == "busy":
+                busy.append(futures[future])
+            else:
+                finish(futures[future], ending)
+    return busy
 
 
 def _show(event: Event, run: PlannedRun, observer: Observer) -> None:
@@ -234,12 +231,9 @@ def _show(event: Event, run: PlannedRun, observer: Observer) -> None:
 
 
 def _result(run: PlannedRun, ending: Ending) -> Result:
+    if ending.was_there and run.action != Action.SKIP:
+        run = replace(run, action=Action.SKIP, reason=f"{ending.status} meanwhile, by another command")
     return Result(run, ending.status, ending.seconds, ending.told, ending.health)
-
-
-def _skipped(run: PlannedRun) -> Result:
-    stored = run.directory.metadata()
-    return Result(run, stored["status"], told=(stored.get("diverged") or {}).get("told", ""))
 
 
 @dataclass

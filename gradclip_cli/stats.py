@@ -29,6 +29,7 @@ LEVEL = 1 - CONFIDENCE
 POWER = 0.8
 EXACT_SEEDS = 14
 RESAMPLES = 99_999
+ROUNDING = 1e-12  # share of the values' size below which a sum of them is rounding
 BLOCK = 10_000  # resamples drawn at a time, which bounds the memory for many seeds
 
 
@@ -59,6 +60,8 @@ def compare_pairs(differences: FloatArray, *, n_resamples: int = RESAMPLES, seed
         raise ValueError("paired differences must be finite, and at least one")
     means, flips = _subset_means(differences, n_resamples, seed)
     mean = float(differences.mean())
+    if abs(mean) <= ROUNDING * float(np.abs(differences).mean()):
+        mean = 0.0
     tail = math.floor(LEVEL / 2 * flips * (1 + 1e-12))
     low, high = (float(means[tail - 1]), float(means[-tail])) if tail else (-math.inf, math.inf)
     return PairedComparison(
@@ -96,7 +99,7 @@ def _means_of(differences: FloatArray, chosen: IntArray) -> FloatArray:
     chosen = chosen[chosen.any(axis=1)]
     sums = chosen @ differences
     # Sums that cancel exactly must not be told from zero by rounding.
-    sums[np.abs(sums) <= 1e-12 * np.abs(differences).sum()] = 0
+    sums[np.abs(sums) <= ROUNDING * np.abs(differences).sum()] = 0
     means: FloatArray = sums / chosen.sum(axis=1)
     return means
 
@@ -138,8 +141,8 @@ def scored(curves: FloatArray, diverged: BoolArray, *, worst: float, higher_is_b
     """Curves (seeds, epochs) as they are scored: nothing is worse than `worst`, and a diverged run is no better.
 
     `worst` is what a uniform guess gets. A diverged run (`diverged`, (seeds,)) has it from the epoch that it didn't
-    finish on, and at its last epoch in any case, so that divergence never pays. Losses are capped at it; accuracies
-    that really were lower stay.
+    finish on, and at its last epoch in any case: a score from the last epoch then never rewards divergence (`area` and
+    `steps_to_target` see to the whole curve). Losses are capped at it; accuracies that really were lower stay.
     """
     values = np.where(np.isnan(curves), worst, curves)
     if not higher_is_better:
@@ -148,16 +151,21 @@ def scored(curves: FloatArray, diverged: BoolArray, *, worst: float, higher_is_b
     return values
 
 
-def area(curves: FloatArray) -> FloatArray:
-    """Area under each scored curve, (seeds,): an epoch's mean is its area, in the curve's unit times epochs."""
-    total: FloatArray = np.asarray(curves).sum(axis=1)
+def area(curves: FloatArray, diverged: BoolArray, *, worst: float) -> FloatArray:
+    """Area under each scored curve (seeds, epochs) of epochs' means, (seeds,), in the curve's unit times epochs.
+
+    A mean stands for the whole of its epoch, so the sum is the area under the steps' own curve: nothing is interpolated.
+    A diverged run has `worst` on all its epochs, whatever came before.
+    """
+    total: FloatArray = np.where(diverged[:, None], worst, curves).sum(axis=1)
     return total
 
 
 def steps_to_target(curves: FloatArray, diverged: BoolArray, target: float, *, steps_per_epoch: int) -> FloatArray:
     """Steps until each scored loss curve (seeds, epochs) reaches `target`, (seeds,), interpolated between epochs' ends.
 
-    A run that never reaches it, or that diverged, counts its whole length.
+    An epoch's mean is known at its end, and counts from there. A run that never reaches the target, or that diverged,
+    counts its whole length.
     """
     steps = np.full(len(curves), float(curves.shape[1] * steps_per_epoch))
     for run, curve in enumerate(curves):
@@ -210,6 +218,14 @@ def mcnemar_p(one: BoolArray, other: BoolArray) -> float:
     if only_one + only_other == 0:
         return 1.0
     return share_p(only_one, only_one + only_other, 0.5)
+
+
+def deviation(differences: FloatArray) -> float:
+    """Standard deviation (n - 1) of differences (seeds,); infinite for one seed, 0 where they agree but for rounding."""
+    if len(differences) < 2:
+        return math.inf
+    spread = float(np.std(differences, ddof=1))
+    return spread if spread > 1e3 * ROUNDING * float(np.abs(differences).max()) else 0.0
 
 
 def power(effect: float, deviation: float, seeds: int, *, tests: int = 1) -> float:

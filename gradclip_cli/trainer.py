@@ -19,12 +19,13 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from gradclip_cli import data, engines
-from gradclip_cli.errors import StoreError
+from gradclip_cli.actions import Action, decide
+from gradclip_cli.errors import BusyError, StoreError
 from gradclip_cli.health import Diagnosis, Spike
 from gradclip_cli.provenance import provenance
 from gradclip_cli.schema import Config
-from gradclip_cli.store import Checkpoint, RunDirectory
-from gradclip_cli.training import Outcome, Progress, start, train
+from gradclip_cli.store import RunDirectory
+from gradclip_cli.training import Moment, Outcome, Progress, at_checkpoint, beginning, train
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ class Task:
     config: str
     """The config as JSON."""
     directory: Path
-    start_over: bool = False
-    """Whether a checkpoint that is there is to be ignored."""
+    force: bool = False
+    """Whether a run that is there is to be replaced, whatever it is."""
+    wait: bool = False
+    """Whether to wait for another process that is training this run."""
     data_directory: Path | None = None
     save_model: bool = False
     keep_checkpoint: bool = False
@@ -52,7 +55,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended: `status` is complete, diverged, interrupted or failed."""
+    """How a run ended: `status` is complete, diverged, interrupted, failed, or busy where another process is training it."""
 
     status: str
     seconds: float = 0.0
@@ -60,6 +63,8 @@ class Ending:
     """Where it diverged, or why it failed."""
     health: str = ""
     """What its gradients say, in a few words."""
+    was_there: bool = False
+    """Whether another command had trained the run meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -101,25 +106,37 @@ class Workshop:
         with self._one_at_a_time:
             try:
                 return self._train(task, report, should_stop)
+            except BusyError as error:
+                return Ending("interrupted" if task.wait else "busy", told=str(error))
             except Exception as error:
                 return Ending("failed", told=str(error) or type(error).__name__)
 
     def _train(self, task: Task, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> Ending:
         config, directory = task.load_config(), RunDirectory(task.directory)
-        report(Event(task.directory, "preparing", "loading the dataset"))
-        dataset = self._dataset(config, task.data_directory)
-        report(Event(task.directory, "preparing", "building the model"))
-        engine = self._engine(config, dataset)
-        with directory.locked():
-            checkpoint, remark = _usable_checkpoint(task, directory)
+        if task.wait:
+            report(Event(task.directory, "preparing", "waiting for another gradclip process that is training it"))
+        with directory.locked(lambda: task.wait and not should_stop()):
+            # Since the run was planned, another command may have trained it, or another config into its place.
+            decision = decide(config, directory, force=task.force)
+            if decision.action == Action.SKIP:
+                return already_there(directory)
+            report(Event(task.directory, "preparing", "loading the dataset"))
+            dataset = self._dataset(config, task.data_directory)
+            report(Event(task.directory, "preparing", "building the model"))
+            engine = self._engine(config, dataset)
+            moment, remark = _beginning(decision.action, config, engine, dataset, directory)
             if remark:
                 report(Event(task.directory, "remark", remark))
-            facts = {**_facts(config, dataset, engine), **_history(directory, checkpoint)}
-            if checkpoint:
-                directory.resume(checkpoint, config, facts)
-            else:
-                directory.start(config, engine.variables, facts)
-            return _train_started(task, config, engine, dataset, directory, checkpoint, facts, report, should_stop)
+            facts = _facts(config, dataset, engine) | (_history(directory) if moment else {})
+
+            def begin() -> Moment:
+                if moment:
+                    directory.resume(config, facts)
+                else:
+                    directory.start(config, engine.variables, facts)
+                return moment or beginning(config, engine, dataset)
+
+            return _train_and_keep(task, config, engine, begin, directory, facts, report, should_stop)
 
     def _dataset(self, config: Config, data_directory: Path | None) -> data.Dataset:
         key = config.data.model_dump_json(include={"dataset", "subset", "holdout"})
@@ -135,15 +152,28 @@ class Workshop:
         return self._engines[key]
 
 
-def _usable_checkpoint(task: Task, directory: RunDirectory) -> tuple[Checkpoint | None, str]:
-    """The checkpoint to go on from; else a remark where there was something to go on from, but it can't be used."""
-    if task.start_over:
+def already_there(directory: RunDirectory) -> Ending:
+    """The ending of a run that needs no training: what another command left."""
+    metadata = directory.metadata()
+    told = (metadata.get("diverged") or {}).get("told", "")
+    return Ending(metadata["status"], metadata.get("seconds") or 0.0, told, was_there=True)
+
+
+def _beginning(
+    action: Action, config: Config, engine: engines.Engine, dataset: data.Dataset, directory: RunDirectory
+) -> tuple[Moment | None, str]:
+    """Where to go on, with a remark; no moment where the run starts over, with why it can't go on, or without a word."""
+    if action != Action.RESUME:
         return None, ""
     try:
-        checkpoint = directory.read_checkpoint()
+        checkpoint = directory.read_checkpoint(config)
+        if checkpoint is None:
+            return None, ""
+        directory.cut_back(checkpoint)
+        moment = at_checkpoint(checkpoint, config, engine, dataset, directory)
     except StoreError as error:
         return None, f"starts over: {error}"
-    return checkpoint, f"goes on from step {checkpoint.arrays['run/counts'][0]:,}" if checkpoint else ""
+    return moment, f"goes on from step {moment.tally.steps:,}"
 
 
 def _facts(config: Config, dataset: data.Dataset, engine: engines.Engine) -> dict[str, Any]:
@@ -158,50 +188,45 @@ def _facts(config: Config, dataset: data.Dataset, engine: engines.Engine) -> dic
     }
 
 
-def _history(directory: RunDirectory, checkpoint: Checkpoint | None) -> dict[str, Any]:
+def _history(directory: RunDirectory) -> dict[str, Any]:
     """What `run.json` keeps of the earlier parts of a run that goes on: when it began, and when it went on."""
-    if not checkpoint:
-        return {}
     try:
         before = directory.metadata()
     except StoreError:
         before = {}
-    started = {"started": before["started"]} if "started" in before else {}
-    return {**started, "resumed": [*before.get("resumed", []), _now()], "seconds_before": before.get("seconds", 0.0)}
+    started = {"started": before["started"]} if before.get("started") else {}
+    return {**started, "resumed": [*(before.get("resumed") or []), _now()], "seconds_before": before.get("seconds") or 0.0}
 
 
-def _train_started(
-    task: Task, config: Config, engine: engines.Engine, dataset: data.Dataset, directory: RunDirectory,
-    checkpoint: Checkpoint | None, facts: Mapping[str, Any], report: Callable[[Event], None], should_stop: Callable[[], bool],
+def _train_and_keep(
+    task: Task, config: Config, engine: engines.Engine, begin: Callable[[], Moment], directory: RunDirectory,
+    facts: Mapping[str, Any], report: Callable[[Event], None], should_stop: Callable[[], bool],
 ) -> Ending:  # fmt: skip
+    """Train from where `begin` sets a run; whatever happens from then on, `run.json` tells how it ended."""
+
     def progressed(progress: Progress) -> None:
         report(Event(directory.path, "progress", progress=progress))
 
     clock = time.perf_counter()
     try:
-        schedule = start(config, engine, dataset)
-        outcome = train(
-            config, engine, schedule, directory, progressed, should_stop,
-            checkpoint=checkpoint, keep_checkpoint=task.keep_checkpoint,
-        )  # fmt: skip
+        outcome = train(config, engine, begin(), directory, progressed, should_stop, keep_checkpoint=task.keep_checkpoint)
         if task.save_model and outcome.status == "complete":
-            _save_model(engine, directory.model_path(config.engine.framework))
+            _save_model(engine, directory, config.engine.framework)
         seconds = time.perf_counter() - clock
         directory.write_metadata({**facts, **_ending(outcome, directory, seconds + facts.get("seconds_before", 0.0))})
         if outcome.status != "interrupted" and not task.keep_checkpoint:
             directory.remove_checkpoint()
     except BaseException as error:
         status = "failed" if isinstance(error, Exception) else "interrupted"
-        directory.write_metadata({**facts, "status": status, "reason": f"{type(error).__name__}: {error}"})
+        directory.write_last_words({**facts, "status": status, "reason": f"{type(error).__name__}: {error}"})
         raise
     told, health = outcome.divergence.told if outcome.divergence else "", outcome.health.told if outcome.health else ""
     return Ending(outcome.status, seconds, told, health)
 
 
-def _save_model(engine: engines.Engine, path: Path) -> None:
-    temporary = path.with_name(f".saving{path.suffix}")
-    engine.save(temporary)
-    os.replace(temporary, path)
+def _save_model(engine: engines.Engine, directory: RunDirectory, framework: str) -> None:
+    engine.save(directory.saving_path(framework))
+    os.replace(directory.saving_path(framework), directory.model_path(framework))
 
 
 def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[str, Any]:
@@ -217,6 +242,7 @@ def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[s
         "finished": _now(),
         "seconds": round(seconds, 3),
         "metrics_sha256": directory.metrics_sha256(),
+        "steps_sha256": directory.steps_sha256(),
     }
 
 

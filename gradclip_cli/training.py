@@ -12,9 +12,10 @@ import numpy as np
 from gradclip_cli.clipping import RULES
 from gradclip_cli.data import CLASSES, BatchSchedule, Dataset
 from gradclip_cli.engines import Array, BoolArray, Engine, Evaluation, FloatArray, IntArray, StepRecords
+from gradclip_cli.errors import StoreError
 from gradclip_cli.health import Detector, Diagnosis, Spike
 from gradclip_cli.schema import Config
-from gradclip_cli.store import Checkpoint, RunDirectory
+from gradclip_cli.store import Checkpoint, RunDirectory, rows_and_sha256
 from gradclip_cli.weights import initial_weights
 
 if TYPE_CHECKING:
@@ -77,6 +78,15 @@ class Outcome:
     """What the gradients say; None before the first step."""
 
 
+@dataclass
+class Moment:
+    """Where a run stands, besides its engine: its next batches, what was counted, and the epoch so far."""
+
+    schedule: BatchSchedule
+    tally: _RunTally
+    summary: _EpochSummary
+
+
 def start(config: Config, engine: Engine, dataset: Dataset) -> BatchSchedule:
     """Reset an engine to a config's initial weights and return the batches that its seed gives."""
     features = config.data.sequence_shape[1]
@@ -90,32 +100,34 @@ def start(config: Config, engine: Engine, dataset: Dataset) -> BatchSchedule:
     )
 
 
+def beginning(config: Config, engine: Engine, dataset: Dataset) -> Moment:
+    """Bring the engine to a run's beginning."""
+    schedule = start(config, engine, dataset)
+    return Moment(schedule, _RunTally(config, engine.variables), _EpochSummary(1, config.data.batch_size))
+
+
 def train(
     config: Config,
     engine: Engine,
-    schedule: BatchSchedule,
+    moment: Moment,
     directory: RunDirectory,
     report: Callable[[Progress], None],
     should_stop: Callable[[], bool] = lambda: False,
     *,
-    checkpoint: Checkpoint | None = None,
     keep_checkpoint: bool = False,
 ) -> Outcome:
-    """Train a started run to its end and write its rows, or until it diverges or `should_stop` says so.
+    """Train a run from where it stands to its end and write its rows, or until it diverges or `should_stop` says so.
 
-    The engine and the schedule stand at the run's beginning. With a `checkpoint` of this run, to which its directory was
-    resumed, it goes on from there. A checkpoint is written when it is stopped, and at the end of an epoch, where the last
-    one is CHECKPOINT_SECONDS old; `keep_checkpoint` writes one at the end too.
+    The engine and the directory stand at the same moment. A checkpoint is written when the run is stopped, and at the end of
+    an epoch, where the last one is CHECKPOINT_SECONDS old; `keep_checkpoint` writes one at the end too.
     """
     training = config.training
     total = training.epochs * training.steps_per_epoch
-    tally, summary = _RunTally(config, engine.variables), _EpochSummary(1, config.data.batch_size)
-    if checkpoint:
-        _go_on(checkpoint, engine, schedule, directory, tally, summary)
+    schedule, tally, summary = moment.schedule, moment.tally, moment.summary
     clock = time.monotonic()
 
     def keep() -> None:
-        directory.write_checkpoint({**_prefixed("engine", engine.state()), **tally.state(), **summary.state()})
+        directory.write_checkpoint(config, {**_prefixed("engine", engine.state()), **tally.state(), **summary.state()})
 
     while summary.epoch <= training.epochs:
         for steps in _chunks(training.steps_per_epoch - summary.steps):
@@ -145,23 +157,58 @@ def train(
     return tally.outcome("complete", training.epochs)
 
 
-def _go_on(
-    checkpoint: Checkpoint, engine: Engine, schedule: BatchSchedule, directory: RunDirectory, tally: _RunTally,
-    summary: _EpochSummary,
-) -> None:  # fmt: skip
-    """Bring everything to where a checkpoint was taken."""
-    arrays = checkpoint.arrays
-    engine.restore({name.removeprefix("engine/"): value for name, value in arrays.items() if name.startswith("engine/")})
-    summary.restore(arrays)
+def at_checkpoint(checkpoint: Checkpoint, config: Config, engine: Engine, dataset: Dataset, directory: RunDirectory) -> Moment:
+    """Bring the engine to where a checkpoint of this run was taken, to which its directory was cut back.
+
+    Raises StoreError where the checkpoint is not whole, or doesn't fit the model or the directory; the engine is then at no
+    moment that can be gone on from.
+    """
+    moment = beginning(config, engine, dataset)
+    try:
+        _go_on(checkpoint.arrays, config, engine, moment, directory)
+    except StoreError:
+        raise
+    except Exception as error:  # what an engine raises that is given arrays of another shape or kind
+        told = str(error).splitlines()[0] if str(error) else ""
+        raise StoreError(f"its checkpoint does not fit this model ({type(error).__name__}: {told[:200]})") from None
+    if not _hold_the_same(engine.state(), _unprefixed("engine", checkpoint.arrays)):
+        raise StoreError("its checkpoint does not fit this model")
+    return moment
+
+
+def _go_on(arrays: Mapping[str, Array], config: Config, engine: Engine, moment: Moment, directory: RunDirectory) -> None:
+    moment.summary.restore(arrays)
+    moment.tally.restore(arrays)
+    _require_agreement(config, moment, directory)
+    engine.restore(_unprefixed("engine", arrays))
     for rows in directory.steps_in_pieces(ROWS):
-        tally.read(rows)
-    tally.restore(arrays)
-    for steps in _chunks(tally.steps):
-        schedule.take(steps)
+        moment.tally.read(rows)
+    for steps in _chunks(moment.tally.steps):
+        moment.schedule.take(steps)
+
+
+def _hold_the_same(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
+    """Whether both hold the same arrays, to the bit."""
+    return one.keys() == other.keys() and all(
+        array.dtype == other[name].dtype and array.shape == other[name].shape and array.tobytes() == other[name].tobytes()
+        for name, array in one.items()
+    )
+
+
+def _require_agreement(config: Config, moment: Moment, directory: RunDirectory) -> None:
+    """Refuse a checkpoint whose counts are not those of both CSVs. Raises StoreError."""
+    epochs, in_epoch, an_epoch = moment.summary.epoch - 1, moment.summary.steps, config.training.steps_per_epoch
+    written = rows_and_sha256(directory.metrics_path)[0], rows_and_sha256(directory.steps_path)[0]
+    if (epochs, moment.tally.steps) != written or moment.tally.steps != epochs * an_epoch + in_epoch or in_epoch > an_epoch:
+        raise StoreError("its checkpoint counts other steps or epochs than were written")
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {f"{prefix}/{name}": value for name, value in arrays.items()}
+
+
+def _unprefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name.removeprefix(f"{prefix}/"): value for name, value in arrays.items() if name.startswith(f"{prefix}/")}
 
 
 class _RunTally:

@@ -120,7 +120,7 @@ def store_run(
     results: Path, arm: str, seed: int, losses: list[float], *, status: str = "complete", epochs: int = 3, **changes: Any
 ) -> RunDirectory:
     """Store a run of made-up figures through the real store: what a report says of them is then known."""
-    settings = changes.pop("settings", [])
+    settings, clipped_fraction = changes.pop("settings", []), changes.pop("clipped_fraction", 0.25)
     chosen = config.load(
         changes.pop("base", "none"),
         latest(f"name={arm}", f"training.epochs={epochs}", "training.steps_per_epoch=4", f"training.seed={seed}", *settings),
@@ -129,10 +129,13 @@ def store_run(
     with directory.locked():
         directory.start(chosen, ["lstm/kernel"], {})
         for epoch, loss in enumerate(losses, 1):
-            values = (epoch, loss, 1 - loss / 3, loss + 0.1, 0.9 - loss / 3, loss, 10 * loss, 0.25)
+            values = (epoch, loss, 1 - loss / 3, loss + 0.1, 0.9 - loss / 3, loss, 10 * loss, clipped_fraction)
             directory.append_metrics(dict(zip(METRICS, values, strict=True)))
             steps = range(4 * (epoch - 1) + 1, 4 * epoch + 1)
             directory.append_steps([step, loss, 0.0, 8, loss * step, loss, step % 2, 1.0, 1.0, 1.0, 1.0] for step in steps)
-        ended = {"status": status, "epochs": len(losses), "steps": 4 * len(losses), "metrics_sha256": directory.metrics_sha256()}
+        ended = {"arm": arm, "seed": seed, "status": status, "epochs": len(losses), "steps": 4 * len(losses)}
+        ended |= {"metrics_sha256": directory.metrics_sha256(), "steps_sha256": directory.steps_sha256()}
+        if status == "diverged":
+            ended["diverged"] = {"epoch": len(losses) + 1, "step": 4 * len(losses), "told": "loss not finite"}
         directory.write_metadata({**FACTS, **ended, **changes})
     return directory

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import SMALL, gradclip, latest, needs_pytorch, store_run
 
-from gradclip_cli import __version__
+from gradclip_cli import __version__, report
 from gradclip_cli.cli import main
 from gradclip_cli.schema import MOST_SEED
 
@@ -204,10 +204,14 @@ def test_second_interrupt_stops_at_once(results: Path) -> None:
 
 def test_two_processes_on_one_run(results: Path) -> None:
     with long_run(results) as first:
-        second = gradclip(*LONG, "--results", str(results))
-        assert second.returncode == 1
-        assert "another gradclip process is training this run" in second.stderr
+        command = [sys.executable, "-m", "gradclip_cli", *LONG, "--results", str(results)]
+        second = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert second.stderr
+        assert any("waiting for another gradclip process" in line for line in second.stderr)
+        second.send_signal(signal.SIGINT)  # who waits can be stopped, and disturbs nothing
+        assert second.wait(timeout=60) == 130
         assert first.poll() is None
+        assert json.loads((results / "long" / "seed-0" / "run.json").read_text())["status"] == "running"
 
 
 def test_two_fresh_processes_write_the_same_bytes(trained: Path, tmp_path: Path) -> None:
@@ -254,6 +258,11 @@ def test_read_only_results_directory(tmp_path: Path) -> None:
         (["frobnicate"], "No such command"),
         (["compare", "--metric", "f1"], "'f1' is not one of 'val_accuracy'"),
         (["compare", "--margin", "0"], "x>0"),
+        (["compare", "--margin", "nan"], "nan is not a finite number"),
+        (["compare", "--effect", "inf"], "inf is not a finite number"),
+        (["compare", "--target-loss", "-1"], "x>0"),
+        (["compare", "--target-loss", "inf"], "inf is not a finite number"),
+        (["compare", "--seeds", "some"], "--seeds some: expected a count"),
     ],
 )
 def test_usage_and_config_errors_exit_2(arguments: list[str], expected: str, results: Path) -> None:
@@ -356,6 +365,76 @@ def test_compare_prints_a_table_and_writes_files(trained: Path, tmp_path: Path) 
     assert tree(tmp_path / "out") >= {"comparison.png", "comparison.svg", "comparison.csv", "comparison.json"}
     as_json = gradclip("compare", "none", "clipvalue", "--json", "--results", str(trained), "--out", str(tmp_path / "out"))
     assert json.loads(as_json.stdout) == json.loads((tmp_path / "out" / "comparison.json").read_text())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def stored(results: Path) -> Path:
+    for seed in range(2):
+        store_run(results, "none", seed, [2.0, 1.5, 1.0 + seed / 10])
+        store_run(results, "clipvalue", seed, [2.0, 1.4, 0.9], base="clipvalue")
+    return results
+
+
+def test_looking_leaves_a_report_as_it_is(stored: Path) -> None:
+    for name in ("report.md", "claims.json", "comparison.json", "comparison.png", "differences.svg"):
+        (stored / name).write_text('{"schema": 1, "first_compared": {}}')
+    before = contents(stored)
+    ended = call("compare", "none", "clipvalue", "--results", str(stored))
+    assert ended.exit_code == 0, ended.output
+    after = contents(stored)
+    assert {name: after[name] for name in before} == before
+    folder = stored / "compare" / "none,clipvalue"
+    assert {path.relative_to(folder).as_posix() for path in folder.iterdir()} == set(report.FILES)
+    assert f"to {folder}" in ended.stderr.replace("\n", "")
+    assert set(after) - set(before) == {"looks.json", *(f"compare/none,clipvalue/{name}" for name in report.FILES)}
+
+
+def test_compare_refuses_a_report_s_folder_with_out(stored: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.md").write_text("mine")
+    ended = call("compare", "--results", str(stored), "--out", str(tmp_path / "out"))
+    assert ended.exit_code == 1
+    assert "holds the files of a report (report.md)" in ended.stderr
+    assert tree(tmp_path / "out") == {"report.md"}
+    assert not (stored / "looks.json").exists()
+
+
+def test_what_cannot_be_written_stops_no_look_unless_asked_for(stored: Path, tmp_path: Path) -> None:
+    (stored / "compare").write_text("a file")
+    (stored / "looks.json").mkdir()
+    ended = call("compare", "--results", str(stored))
+    assert ended.exit_code == 0, ended.output
+    assert "clipvalue" in ended.stdout
+    told = ended.stderr.replace("\n", " ")
+    assert "this look is not on record" in told
+    assert "nothing was written: " in told
+    asked = call("compare", "--results", str(stored), "--out", str(stored / "compare"))
+    assert asked.exit_code == 1
+
+
+def test_compare_counts_the_planned_seeds_unless_told_otherwise(stored: Path) -> None:
+    (stored / "experiment.json").write_text('{"schema": 1, "seeds": [1]}')
+
+    def seeds(*options: str) -> list[int]:
+        ended = call("compare", "--json", "--results", str(stored), *options)
+        return list(json.loads(ended.stdout)["arms"][0]["seeds"])
+
+    assert (seeds(), seeds("--seeds", "all"), seeds("--seeds", "1")) == ([1], [0, 1], [0])
+    assert "Only the seeds that experiment.json planned count (1)" in call("compare", "--results", str(stored)).stdout
+
+
+def test_both_tables_say_what_they_are(stored: Path) -> None:
+    told = call("compare", "--results", str(stored)).stdout
+    first, second = told.index("As recorded: "), told.index("As scored: ")
+    assert told.index("(val_accuracy)") < first < told.index("test accuracy (%)") < second
+
+
+def test_removing_one_run_is_no_plural(stored: Path) -> None:
+    assert "Remove 1 run for good?" in call("rm", "none/seed-0", "--results", str(stored)).output
 
 
 def test_compare_without_runs(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from conftest import SMALL, UNCOMPILED, latest
 
 from gradclip_cli import cluster, config, runner
 from gradclip_cli.cli import main
-from gradclip_cli.errors import ClusterError
+from gradclip_cli.errors import ClusterError, ConflictError
 from gradclip_cli.store import MODEL_FILES, RunDirectory, runs
 from gradclip_cli.trainer import Ending, Event, Task, Workshop
 
@@ -197,7 +197,7 @@ def test_an_interrupt_cancels_what_has_not_come_back(loopback: Loopback, tmp_pat
 def test_what_is_stored_looks_unfinished_until_all_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned(tmp_path, [0])[0]
     train_here([plan])
-    task, metadata = Task.of(plan.config, plan.directory), plan.directory.metadata()
+    task, metadata = Task.of(plan.config, plan.directory, force=True), plan.directory.metadata()
     files = {name: (plan.directory.path / name).read_bytes() for name in ("metrics.csv", "steps.csv")}
     before, seen = contents(tmp_path), []
     write = cluster.write_atomically
@@ -206,6 +206,19 @@ def test_what_is_stored_looks_unfinished_until_all_is_here(tmp_path: Path, monke
     assert seen == ["running", "running"]
     assert plan.directory.metadata() == metadata
     assert contents(tmp_path) == before
+
+
+def test_what_was_trained_here_meanwhile_stays(tmp_path: Path) -> None:
+    plan = planned(tmp_path, [0])[0]
+    train_here([plan])
+    before, metadata = contents(tmp_path), plan.directory.metadata()
+    other = plan.config.model_copy(update={"optimizer": plan.config.optimizer.model_copy(update={"learning_rate": 0.5})})
+    ending = cluster._store(Task.of(plan.config, plan.directory), Ending("complete"), {"status": "complete"}, {})
+    assert (ending.status, ending.was_there) == ("complete", True)
+    with pytest.raises(ConflictError, match="holds another config"):
+        cluster._store(Task.of(other, plan.directory), Ending("complete"), {"status": "complete"}, {})
+    assert contents(tmp_path) == before
+    assert plan.directory.metadata() == metadata
 
 
 def test_a_failed_run_leaves_a_checkpoint_alone(tmp_path: Path) -> None:

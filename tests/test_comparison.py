@@ -146,11 +146,91 @@ def test_divergence_never_pays(results: Path) -> None:
         store_run(results, "reckless", seed, [0.2, 0.1], status="diverged")
     for metric in METRICS:
         compared = comparison.compare(results, metric=metric)
-        if metric != "loss_area":
-            assert against(compared, "reckless").verdict == "hurts", metric
+        assert against(compared, "reckless").verdict == "hurts", metric
     assert against(compared, "reckless").divergence_p == pytest.approx(2 / 256)
     row = compared.table.iloc[1]
     assert row["loss"] == pytest.approx(0.1)  # uncapped, beside it
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+@pytest.mark.parametrize("losses", [[], [0.2], [0.2, 0.1], [0.2, 0.1, 0.05]])
+def test_a_diverged_run_scores_no_better_than_one_at_chance_throughout(metric: str, losses: list[float], results: Path) -> None:
+    chance = math.log(10)
+    for seed in range(2):
+        store_run(results, "none", seed, [chance] * 3)
+        store_run(results, "reckless", seed, losses, status="diverged")
+    compared = comparison.compare(results, metric=metric)
+    mean = against(compared, "reckless").mean
+    if metric.endswith("accuracy"):  # the stored run's accuracy is not chance's: it is held against 10% instead
+        assert compared.others[0].mean == pytest.approx(10)
+    else:
+        assert mean == pytest.approx(0)
+
+
+def test_a_difference_that_is_not_zero_never_reads_as_zero(results: Path) -> None:
+    store_arm(results, "none", BASE)
+    store_arm(results, "better", [loss - 0.0003 for loss in BASE], base="clipvalue")
+    compared = comparison.compare(results)
+    better = against(compared, "better")
+    assert better.mean == pytest.approx(0.01)
+    assert "raised test accuracy by 0.01 points" in better.sentence
+    assert "95% interval 0.01 to 0.01" in better.sentence
+    assert report.verdict_rows(compared)[1][3] == "+0.01 [0.01, 0.01]"
+    assert "the same on every seed" in str(comparison.planning_sentence(compared))
+
+
+def test_differences_that_cancel_are_zero(results: Path) -> None:
+    store_arm(results, "none", [1.0, 1.0, 1.0])
+    store_arm(results, "better", [1.1, 1.2, 0.7], base="clipvalue")
+    assert against(comparison.compare(results), "better").mean == 0
+
+
+def test_small_p_values_are_one_relation(results: Path) -> None:
+    store_arm(results, "none", [1.0 + 0.01 * seed for seed in range(12)])
+    store_arm(results, "better", [0.9 + 0.001 * seed for seed in range(12)], base="clipvalue")
+    assert "12 seeds; p < 0.001)" in against(comparison.compare(results), "better").sentence
+
+
+def test_where_clipping_never_acted_there_is_nothing_to_test(results: Path) -> None:
+    for arm, base in (("none", "none"), ("lenient", "clipvalue")):
+        for seed in range(2):
+            store_run(results, arm, seed, [2.0, 1.5, 1.0 + seed], base=base, clipped_fraction=0.0)
+    compared = comparison.compare(results)
+    lenient = against(compared, "lenient")
+    assert lenient.verdict == "not testable"
+    assert lenient.sentence.startswith("Clipping never acted in these runs, so lenient trained exactly as none did")
+    assert "could" not in lenient.sentence
+    assert report.verdict_rows(compared)[1][-1] == "not testable"
+    assert comparison.planning_sentence(compared) is None
+    store_arm(results, "acting", [1.0, 2.0], base="clipvalue")  # its differences are zero, but it clipped
+    assert against(comparison.compare(results), "acting").verdict == "exploratory"
+
+
+def test_a_verdict_on_another_model_says_so(results: Path) -> None:
+    store_arm(results, "none", BASE)
+    store_arm(results, "worse", [loss + 0.3 for loss in BASE], base="clipvalue", settings=["model.units=12"])
+    store_arm(results, "other", [loss + 0.3 for loss in BASE], settings=["model.units=12", "optimizer.learning_rate=0.5"])
+    compared = comparison.compare(results)
+    worse, other = against(compared, "worse"), against(compared, "other")
+    assert (worse.verdict, worse.differs_in) == ("hurts", ["model.units"])
+    assert worse.sentence.endswith("They differ in more than clipping: model.units.")
+    assert other.sentence.endswith("They differ in model.units, optimizer.learning_rate, not in clipping.")
+    cells = {row[0]: row[-1] for row in report.verdict_rows(compared)}
+    assert cells == {"none": "baseline", "worse": "hurts (other model.units)", "other": "hurts (other model.units and 1 more)"}
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_intervals_keep_to_what_is_possible(metric: str, results: Path) -> None:
+    store_arm(results, "none", [0.1, 2.2])
+    compared = comparison.compare(results, metric=metric)
+    chance = math.log(10)
+    most = {"loss_area": 3 * chance, "steps_to_target": 12}.get(metric, 100 if metric.endswith("accuracy") else chance)
+    assert 0 <= compared.baseline.low <= compared.baseline.high <= most
+    for panel in report.panels(compared)[:4]:
+        for curve in panel.curves:
+            assert curve.band is not None
+            assert np.min(curve.band[0]) >= 0
+            assert np.max(curve.band[1]) <= (1 if "accuracy" in panel.title else math.inf)
 
 
 def test_losses_of_different_kinds_are_not_compared(results: Path) -> None:
@@ -198,7 +278,7 @@ def test_seeds_added_after_a_comparison_are_told(results: Path) -> None:
     assert "seeds 6-7 were added after a comparison" in notes[0]
     report.write(comparison.compare(results), results)
     assert comparison.compare(results).notes == notes  # not forgotten by looking again
-    (results / "experiment.json").write_text(json.dumps({"seeds": list(range(8))}))
+    (results / "experiment.json").write_text(json.dumps({"schema": 1, "seeds": list(range(8))}))
     assert not comparison.compare(results).notes  # they were planned
 
 
@@ -216,12 +296,14 @@ def test_figures_can_be_recomputed_from_the_files(metric: str, eight: Path, tmp_
             return 100 * (0.1 if diverged else frame[metric].iloc[-1])
         column = "val_loss" if metric == "val_loss" else "loss"
         loss = frame[column].clip(upper=np.log(10)).fillna(np.log(10))
+        if diverged:
+            loss[:] = np.log(10)
         if metric == "loss_area":
             return float(loss.sum())
         if metric == "steps_to_target":
             reached = not diverged and loss.min() <= content["target_loss"]
             return float(4 * np.interp(-content["target_loss"], -loss, loss.index)) if reached else 12.0
-        return float(np.log(10) if diverged else loss.iloc[-1])
+        return float(loss.iloc[-1])
 
     folders = {arm["arm"]: [eight / arm["arm"] / f"seed-{seed}" for seed in range(8)] for arm in content["arms"]}
     table = pd.DataFrame({arm: [score(folder) for folder in runs] for arm, runs in folders.items()})
@@ -284,3 +366,5 @@ def test_every_key_of_the_json_is_documented(eight: Path) -> None:
     missing = {key for key in keys(content) if f"`{key}`" not in documented}
     assert not missing
     assert f"`schema` | {report.SCHEMA}" in documented
+    for verdict in comparison.VERDICTS:
+        assert f"`{verdict}`" in documented

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -242,3 +243,19 @@ def test_shuffle_draws_like_tf_data() -> None:
     theirs = tf.data.Dataset.range(10**6).shuffle(200, seed=1).take(20_000)
     delays = [np.arange(20_000) - ours, np.arange(20_000) - np.array(list(theirs.as_numpy_iterator()))]
     assert stats.ks_2samp(*delays).statistic < 0.03
+
+
+def test_a_label_file_that_unpacks_to_very_much_is_refused_unread(tmp_path: Path) -> None:
+    """300 MB of zeros are 300 kB compressed: only as much is unpacked as the original holds."""
+    for name in data.FILES:
+        (tmp_path / f"{name}.gz").symlink_to(data.sample_directory() / f"{name}.gz")
+    labels = tmp_path / "train-labels-idx1-ubyte.gz"
+    labels.unlink()
+    labels.write_bytes(gzip.compress(bytes(300_000_000), compresslevel=1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetError, match="over 60,008 bytes decompressed"):
+            data._read_verified(tmp_path, "train-labels-idx1-ubyte", data.FILES)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()

@@ -51,6 +51,8 @@ FLOORS = {
     "weights": 1,
     "health": 1,
     "store": 1,
+    "actions": 2,
+    "removal": 2,
     "config": 1,
     "mistakes": 1,
     "overrides": 1,
@@ -60,6 +62,8 @@ FLOORS = {
     "clipping": 0,
     "files": 0,
     "safe_text": 0,
+    "wording": 0,
+    "plans": 1,
     "errors": 0,
     "": 0,
 }

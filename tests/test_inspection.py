@@ -20,7 +20,7 @@ from gradclip_cli import config, inspection
 from gradclip_cli.cli import main
 from gradclip_cli.errors import StoreError
 from gradclip_cli.inspection import inspect
-from gradclip_cli.store import RunDirectory, step_columns
+from gradclip_cli.store import RunDirectory, rows_and_sha256, step_columns
 
 VARIABLES = ("simple_rnn/kernel", "dense/kernel")
 NAN, INF = math.nan, math.inf
@@ -58,7 +58,7 @@ def store_steps(
             [step, float(loss), 0.0, 8, float(total), float(used), int(cut), *row, *row, *row, *row]
             for step, (loss, total, used, cut, row) in enumerate(zip(*columns, norm.tolist(), strict=True), 1)
         )
-        ended = {"status": "complete", "epochs": 0, "steps": len(norm)}
+        ended = {"seed": 3, "status": "complete", "epochs": 0, "steps": len(norm)}
         directory.write_metadata({**FACTS, **ended, **changes})
     return directory
 
@@ -448,7 +448,7 @@ def write_long(run: RunDirectory, steps: int) -> None:
         file.write(",".join(columns) + "\n")
         for first in range(0, steps, block):
             file.writelines(f"{first + index},{row}\n" for index, row in enumerate(rows, 1))
-    run.write_metadata({**run.metadata(), "steps": steps})
+    run.write_metadata({**run.metadata(), "steps": steps, "steps_sha256": rows_and_sha256(run.steps_path)[1]})
 
 
 @pytest.mark.slow

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from conftest import store_run
 
 from gradclip_cli import arms, comparison, report
 from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.store import RunDirectory
+from gradclip_cli.store import RunDirectory, runs
 
 
 @pytest.fixture
@@ -47,6 +49,30 @@ def test_baseline_comes_first_and_must_exist(stored: Path) -> None:
         comparison.compare(stored, baseline="other")
     with pytest.raises(ReportError, match="No runs of missing"):
         comparison.compare(stored, ["none", "missing"])
+
+
+def store_ends(results: Path, *names: str, base: str = "none") -> None:
+    for name in names:
+        store_run(results, name, 0, [2.0, 1.5, 1.0], base=base)
+
+
+def test_the_one_unclipped_arm_is_the_baseline(results: Path) -> None:
+    store_ends(results, "a", "z", base="clipvalue")
+    store_ends(results, "plain")
+    assert comparison.compare(results).baseline.arm.name == "plain"
+    store_ends(results, "none")
+    assert comparison.compare(results).baseline.arm.name == "none"  # of several the one of that name
+
+
+def test_without_one_unclipped_arm_the_baseline_is_asked_for(results: Path) -> None:
+    store_ends(results, "a", "z", base="clipvalue")
+    with pytest.raises(ReportError, match=r"None of these arms is unclipped.*--baseline.* a, z"):
+        comparison.compare(results)
+    assert comparison.compare(results, baseline="z").baseline.arm.name == "z"
+    assert comparison.compare(results, ["a"]).baseline.arm.name == "a"  # alone, it is held against nothing
+    store_ends(results, "first", "second")
+    with pytest.raises(ReportError, match=r"2 of these arms are unclipped.*--baseline.* first, second$"):
+        comparison.compare(results)
 
 
 def damage_cut(run: RunDirectory) -> None:
@@ -90,10 +116,82 @@ def test_a_broken_run_is_named_and_the_rest_goes_on(damage: Callable[[RunDirecto
     assert str(broken.path) in compared.warnings[0]
 
 
-def test_steps_file_that_is_broken_is_told(stored: Path, tmp_path: Path) -> None:
-    RunDirectory.of(stored, "none", 1).steps_path.write_text("step,loss\n1,2\n")
-    with pytest.raises(StoreError, match=r"none/seed-1/steps\.csv"):
-        report.write(comparison.compare(stored), tmp_path)
+@pytest.mark.parametrize("broken", [[1], [0, 1, 2]])
+def test_steps_that_are_broken_are_told_and_stop_nothing(broken: list[int], stored: Path, tmp_path: Path) -> None:
+    for seed in broken:
+        RunDirectory.of(stored, "none", seed).steps_path.write_text("step,loss\n1,2\n")
+    compared = comparison.with_gradients(comparison.compare(stored))
+    assert len(compared.warnings) == len(broken)
+    for seed, warning in zip(broken, compared.warnings, strict=True):
+        assert f"none/seed-{seed}/steps.csv" in warning
+    report.write(compared, tmp_path / "a")
+    report.write(comparison.compare(stored), tmp_path / "b")
+    for folder in ("a", "b"):
+        assert json.loads((tmp_path / folder / "comparison.json").read_text())["warnings"] == list(compared.warnings)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "cut short"),
+        (lambda path: path.write_text(path.read_text().replace(",1,1,1,1,1\n", ",0,1,1,1,1\n", 1)), "SHA-256"),
+        (lambda path: path.write_text(path.read_text().replace("\n1,", "\none,", 1)), "SHA-256"),
+    ],
+)
+@pytest.mark.parametrize("hashed", [True, False])
+def test_altered_steps_are_left_out_and_told(stored: Path, tmp_path: Path, damage: Any, told: str, hashed: bool) -> None:
+    """Of older runs, which kept no SHA-256 of their steps, what can be seen is told."""
+    run = RunDirectory.of(stored, "none", 1)
+    if not hashed:
+        run.write_metadata({**run.metadata(), "steps_sha256": None})
+    damage(run.steps_path)
+    compared = comparison.with_gradients(comparison.compare(stored))
+    warnings = [warning for warning in compared.warnings if "none/seed-1/steps.csv" in warning]
+    if hashed:
+        assert any(told in warning for warning in warnings)
+    assert compared.baseline.arm.seeds == [0, 1, 2]  # its metrics are whole
+    report.write(compared, tmp_path)
+
+
+@pytest.mark.parametrize("change", ["config", "run"])
+def test_a_run_whose_seed_was_changed_is_refused_with_all_three(stored: Path, change: str) -> None:
+    run = RunDirectory.of(stored, "clipvalue", 1)
+    if change == "config":
+        run.config_path.write_text(run.config_path.read_text().replace("seed: 1", "seed: 2"))
+    else:
+        run.write_metadata({**run.metadata(), "seed": 2})
+    compared = comparison.compare(stored)
+    assert 1 not in compared.others[0].arm.seeds
+    (warning,) = [warning for warning in compared.warnings if "whose seed" in warning]
+    says = (1, 2, 1) if change == "config" else (1, 1, 2)
+    assert "its folder says {}, config.yaml says {}, run.json says {}".format(*says) in warning
+
+
+RUN_JSON_DAMAGE = {
+    "wrong type": {"epochs": "three"},
+    "missing part": {"versions": None},
+    "machine": {"machine": [1]},
+    "nested": {"health": {"word": "healthy", "first_spike": 3, "first_explosion": None}},
+    "status": {"status": 7},
+    "negative rows": {"epochs": -1},
+}
+
+
+@pytest.mark.parametrize("damage", RUN_JSON_DAMAGE.values(), ids=RUN_JSON_DAMAGE.keys())
+def test_a_damaged_run_json_is_told_and_the_others_go_on(stored: Path, damage: dict[str, Any]) -> None:
+    run = RunDirectory.of(stored, "none", 1)
+    run.write_metadata({**run.metadata(), **damage})
+    compared = comparison.compare(stored)
+    assert compared.baseline.arm.seeds == [0, 2]
+    assert any("none/seed-1" in warning for warning in compared.warnings)
+
+
+def test_a_newer_run_json_is_refused_with_a_sentence(stored: Path) -> None:
+    run = RunDirectory.of(stored, "none", 1)
+    text = (run.path / "run.json").read_text().replace('"schema": 1', '"schema": 99')
+    (run.path / "run.json").write_text(text)
+    warnings = comparison.compare(stored).warnings
+    assert any("newer gradclip (schema 99; this one reads up to 1)" in warning for warning in warnings)
 
 
 def test_only_broken_runs(results: Path) -> None:
@@ -163,6 +261,7 @@ def test_step_bins_and_their_stand_in(results: Path) -> None:
     np.testing.assert_allclose(bins.largest_norm, bins.median_norm[0])
     np.testing.assert_allclose(bins.clipped[0], [1, 0] * 6)
     run.steps_path.unlink()
+    (arm,), _ = arms.read(results)
     bins = arms.step_bins(arm)
     np.testing.assert_allclose(bins.median_norm[0], np.repeat([2.0, 1.0, 0.5], 4))
     np.testing.assert_allclose(bins.largest_norm, np.repeat([20.0, 10.0, 5.0], 4))
@@ -180,12 +279,105 @@ def test_a_diverged_run_is_compared_and_drawn(losses: list[float], stored: Path,
 def test_an_arm_of_nothing_but_early_divergence(results: Path, tmp_path: Path) -> None:
     store_run(results, "none", 0, [], status="diverged")
     report.write(comparison.compare(results), tmp_path)
+    assert report.run_rows(comparison.compare(results)) == [["none", "1", *["-"] * 7, "diverged"]]
 
 
 def test_out_folder_that_cannot_be_written(stored: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="--out"):
         report.write(comparison.compare(stored), tmp_path / "file")
+
+
+def test_only_what_a_threshold_can_be_held_against_is_drawn(results: Path) -> None:
+    store_ends(results, "none")
+    for mode in ("agc", "clipnorm", "global_clipnorm"):
+        store_ends(results, mode, base=mode)
+    norms = report.panels(comparison.compare(results))[4]
+    assert norms.thresholds == {"clipnorm": (1.0, "each variable"), "global_clipnorm": (1.0, "all together")}
+
+
+def test_means_of_training_stand_at_the_middle_of_their_epochs(stored: Path) -> None:
+    loss, val_loss, *_ = report.panels(comparison.compare(stored))
+    assert loss.curves[0].x.tolist() == [0.5, 1.5, 2.5]
+    assert val_loss.curves[0].x.tolist() == [1, 2, 3]
+
+
+def test_tables_say_what_is_recorded_and_what_is_scored(stored: Path) -> None:
+    store_run(stored, "clipvalue", 3, [0.2], status="diverged", base="clipvalue", evaluation_split="test")
+    compared = comparison.compare(stored)
+    assert report.run_columns(compared)[2:6] == ["loss", "accuracy", "test loss (val_loss)", "test accuracy (val_accuracy)"]
+    assert report.run_caption(compared).startswith("As recorded: each run's last whole epoch")
+    assert report.verdict_caption(compared).startswith("As scored: the last epoch; a diverged run counts as chance (10.0).")
+    page = report.to_markdown(compared)
+    assert (
+        page.index(report.verdict_caption(compared))
+        < page.index("## What the runs did")
+        < page.index(report.run_caption(compared))
+    )
+    for metric in comparison.METRICS:
+        assert "diverged" in report.verdict_caption(comparison.compare(stored, metric=metric))
+    store_run(stored, "held", 0, [1.0], epochs=1, evaluation_split="holdout")
+    assert report.run_columns(comparison.compare(stored, ["held"]))[4] == "holdout loss (val_loss)"
+
+
+@pytest.mark.parametrize(
+    ("names", "name"),
+    [
+        (["none", "clipnorm"], "none,clipnorm"),
+        (["explode-none", "explode-clipnorm", "explode-l2"], "explode-none,-clipnorm,-l2"),
+        (["none+optimizer.learning_rate=1", "none+optimizer.learning_rate=10"], "none+optimizer.learning_rate=1,=10"),
+        (["a-b-none", "a-clipnorm"], "a-b-none,a-clipnorm"),
+        (["wide", "wide-output"], "wide,wide-output"),
+    ],
+)
+def test_the_folder_of_a_look_names_its_arms(names: list[str], name: str, results: Path) -> None:
+    store_ends(results, *names)
+    compared = comparison.compare(results, names, names[0])
+    assert report.look_folder(compared, results, everything=False) == results / "compare" / name
+
+
+def test_the_folder_of_a_look_tells_looks_apart(results: Path) -> None:
+    store_ends(results, "none", "other", "a" * 90, "a" * 91, "with,comma", "with")
+    for number, odd in enumerate(["odd name\x1b[1m", "odd name\x1b[2m"]):
+        store_ends(results, f"odd{number}")
+        (results / f"odd{number}").rename(results / odd)
+
+    def folder(*names: str, baseline: str | None = None, metric: str = "val_accuracy", seeds: comparison.Seeds = None) -> str:
+        compared = comparison.compare(results, names, baseline, metric=metric, seeds=seeds)
+        place = report.look_folder(compared, results, everything=not names, baseline=baseline, seeds=seeds)
+        assert place.parent == results / "compare"
+        return place.name
+
+    looks = [
+        folder(baseline="none"), folder("none", "other"), folder("none", "other", baseline="other"),
+        folder("none", "other", metric="loss"), folder("none", "other", seeds="all"), folder("none", "other", seeds=[0]),
+        folder("none", "a" * 90), folder("none", "a" * 91), folder("none", "with,comma"), folder("none", "with", "other"),
+        folder("none", "odd name\x1b[1m"), folder("none", "odd name\x1b[2m"), folder(baseline="other"),
+    ]  # fmt: skip
+    assert len(set(looks)) == len(looks)
+    assert looks[:6] == ["none,all", "none,other", "other,none", "none,other@loss", "none,other@seeds-all", "none,other@seeds-0"]
+    assert all(re.fullmatch(r"[A-Za-z0-9._+=,@~-]{1,80}", look) for look in looks)
+    assert folder() == "all"
+    assert folder("none", "a" * 90) == looks[6]  # the same look has the same folder
+
+
+def test_a_folder_of_looks_is_no_arm(stored: Path) -> None:
+    compared = comparison.compare(stored)
+    report.write(compared, report.look_folder(compared, stored, everything=True))
+    assert (stored / "compare" / "all" / "comparison.json").exists()
+    assert {run.arm for run in runs(stored)} == {"none", "clipvalue"}
+    assert [part.arm.name for part in comparison.compare(stored).arms] == ["none", "clipvalue"]
+
+
+def test_a_report_s_files_are_never_replaced(stored: Path) -> None:
+    (stored / "report.md").write_text("# of a reproduction\n")
+    with pytest.raises(ReportError, match=r"report\.md.*another folder with --out"):
+        report.require_no_report(stored)
+    report.require_no_report(stored / "compare" / "all")
+    (stored / "sweep.json").write_text("{}")
+    (stored / "best").mkdir()
+    with pytest.raises(ReportError, match=r"best.*sweep\.json"):
+        report.require_no_report(stored / "best")
 
 
 def test_names_with_odd_characters_survive(results: Path, tmp_path: Path) -> None:

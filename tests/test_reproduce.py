@@ -14,7 +14,7 @@ import scipy.stats
 from click.testing import CliRunner
 from conftest import store_run
 
-from gradclip_cli import claims, config, stats
+from gradclip_cli import claims, config, plots, stats
 from gradclip_cli.cli import main
 from gradclip_cli.errors import ReportError
 from gradclip_cli.experiments import reproduce
@@ -78,6 +78,7 @@ def test_all_supported_and_the_files_say_so(results: Path) -> None:
     assert [told[f"C{number}"] for number in range(1, 9)] == ["supported"] * 8
     content = json.loads((results / "claims.json").read_text(), parse_constant=pytest.fail)
     assert {claim["id"]: claim["verdict"] for claim in content["claims"]} == told
+    assert json.loads((results / "looks.json").read_text())["first_compared"] == dict.fromkeys(ARMS, SEEDS)
     page = (results / "report.md").read_text()
     for figure in ("comparison.png", "differences.png", "noise.png", "explosion.png"):
         assert f"({figure})" in page
@@ -92,6 +93,20 @@ def test_a_run_that_cannot_be_read_is_never_left_out_silently(results: Path) -> 
     (results / "explode-none" / "seed-3" / "metrics.csv").write_text("")
     with pytest.raises(ReportError, match=r"explode-none: seed 3 .*explode-none/seed-3/metrics\.csv"):
         answer_claims(SEEDS, results)
+
+
+def test_steps_that_cannot_be_read_are_told_in_the_report(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_all(results)
+    for name in ("comparison_figure", "differences_figure", "save"):
+        monkeypatch.setattr(plots, name, lambda *anything: None)
+    for arm in ("clipvalue", "explode-clipnorm"):
+        (results / arm / "seed-2" / "steps.csv").write_text("step\n1\n")
+    drawn = write_reproduction(answer_claims(SEEDS, results), results)
+    assert drawn.to_json() == (results / "claims.json").read_text()
+    page = (results / "report.md").read_text()
+    for arm in ("clipvalue", "explode-clipnorm"):
+        assert sum(f"{arm}/seed-2/steps.csv" in note for note in drawn.notes) == 1
+        assert f"{arm}/seed-2/steps.csv" in page
 
 
 def test_runs_that_diverged_before_their_first_epoch_count(results: Path) -> None:

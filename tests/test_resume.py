@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import FRAMEWORKS, UNCOMPILED, latest, needs_pytorch
 
@@ -156,6 +157,59 @@ def test_damaged_files(file: str, damage: Any, remark: str, workshop: OneFramewo
     assert content(tmp_path) == content(whole)
 
 
+def forged(**changes: Any) -> Any:
+    """A checkpoint of this run, whole and with the right facts, but with other arrays: None takes one away."""
+
+    def forge(path: Path) -> None:
+        with np.load(path) as file:
+            arrays = dict(file)
+        for name, value in changes.items():
+            found = [key for key in arrays if key.endswith(name)]
+            for key in found:
+                if value is None:
+                    del arrays[key]
+                else:
+                    arrays[key] = np.asarray(value(arrays[key]))
+            assert found
+        np.savez(path, **arrays)
+
+    return forge
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        forged(counts=None),
+        forged(counts=lambda counts: counts + 1),
+        forged(counts=lambda counts: counts * 10**9),
+        forged(counts=lambda counts: "x"),
+        forged(number=lambda number: number + 1),
+        forged(number=lambda number: -number),
+        forged(loss=lambda loss: loss[:-1]),
+        forged(kernel=lambda kernel: kernel[:, :1]),
+        forged(kernel=lambda kernel: kernel.astype(np.float64)),
+        forged(kernel=None),
+        forged(identity=lambda whose: "0" * 64),
+    ],
+)
+def test_a_checkpoint_that_fails_its_check_starts_over(forge: Any, workshop: OneFramework, whole: Path, tmp_path: Path) -> None:
+    go(workshop, tmp_path, stop_after=3)
+    forge(tmp_path / "resumed" / "seed-0" / "checkpoint.npz")
+    assert go(workshop, tmp_path).status == "complete"
+    assert remarks().startswith("starts over: its checkpoint")
+    assert content(tmp_path) == content(whole)
+
+
+def test_another_runs_checkpoint_is_not_gone_on_from(workshop: OneFramework, whole: Path, tmp_path: Path) -> None:
+    go(workshop, tmp_path / "other", stop_after=3, settings=("training.seed=7",))
+    go(workshop, tmp_path / "mine", stop_after=3)
+    other, mine = (tmp_path / name / "resumed" / "seed-0" / "checkpoint.npz" for name in ("other", "mine"))
+    mine.write_bytes(other.read_bytes())
+    assert go(workshop, tmp_path / "mine").status == "complete"
+    assert remarks() == "starts over: its checkpoint is another run's"
+    assert content(tmp_path / "mine") == content(whole)
+
+
 def flip(path: Path) -> None:
     """Change one byte in the middle of an array."""
     damaged = bytearray(path.read_bytes())
@@ -191,7 +245,8 @@ def test_a_full_disk_at_every_write(workshop: OneFramework, whole: Path, tmp_pat
         assert ended.status == "failed"
         assert "No space left" in ended.told
         assert RunDirectory(tmp_path / str(at) / "resumed" / "seed-0").status() != "complete"
-        assert go(workshop, tmp_path / str(at)).status == "complete"
+        again = go(workshop, tmp_path / str(at))
+        assert again.status == "complete", again.told
         assert content(tmp_path / str(at)) == content(whole), f"write {at}"
     assert at > 15
 
@@ -205,7 +260,7 @@ def test_a_finished_run_that_kept_its_checkpoint_goes_on(workshop: OneFramework,
 
 def test_start_over_ignores_the_checkpoint(workshop: OneFramework, whole: Path, tmp_path: Path) -> None:
     go(workshop, tmp_path, stop_after=3)
-    go(workshop, tmp_path, start_over=True)
+    go(workshop, tmp_path, force=True)
     assert remarks() == ""
     assert content(tmp_path) == content(whole)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL, latest
+from conftest import FACTS, SMALL, latest
 
 from gradclip_cli import config, engines, runner, trainer
 from gradclip_cli.errors import ConflictError
@@ -90,9 +91,9 @@ def test_plan_says_what_will_be_done(results: Path) -> None:
         return again.action, again.reason
 
     assert planned_now() == ("replace", "running before it was finished: starts over")
-    run.directory.write_checkpoint({})
+    run.directory.write_checkpoint(run.config, {})
     assert planned_now() == ("resume", "running before it was finished: goes on from its checkpoint")
-    run.directory.write_metadata({"status": "complete"})
+    run.directory.write_metadata({**FACTS, "seed": 0, "status": "complete", "epochs": 2, "steps": 12})
     assert planned_now() == ("skip", "already complete")
     assert planned_now("training.epochs=5") == ("resume", "goes on from 2 to 5 epochs")
     for settings in ("training.epochs=1", "training.steps_per_epoch=7"):
@@ -101,3 +102,111 @@ def test_plan_says_what_will_be_done(results: Path) -> None:
     run.directory.remove_checkpoint()
     with pytest.raises(ConflictError, match=r"training\.epochs: 2 there, 5 here"):
         planned_now("training.epochs=5")
+
+
+# What another command does meanwhile.
+
+
+def one(results: Path, *settings: str, force: bool = False) -> list[PlannedRun]:
+    chosen = config.load("none", [*SMALL, "name=one", "engine.jit=false", *settings])
+    return runner.plan([chosen], [0], results, force=force)
+
+
+def test_a_run_that_was_finished_meanwhile_is_left_as_it_is(results: Path) -> None:
+    planned_before = one(results)
+    (first,) = runner.execute(one(results), Quiet())
+    written = first.run.directory.metadata()
+    observer = Quiet()
+    (second,) = runner.execute(planned_before, observer)
+    assert (second.status, second.run.action) == ("complete", "skip")
+    assert "meanwhile" in second.run.reason
+    assert first.run.directory.metadata() == written
+    assert observer.ended_runs == [second]
+
+
+def test_another_configs_run_that_was_finished_meanwhile_is_not_replaced(results: Path) -> None:
+    planned_before = one(results)
+    (first,) = runner.execute(one(results, "optimizer.learning_rate=0.5"), Quiet())
+    written = first.run.directory.metrics_path.read_bytes()
+    (second,) = runner.execute(planned_before, Quiet())
+    assert second.status == "failed"
+    assert "holds another config (optimizer.learning_rate: 0.5 there, 0.01 here)" in second.told
+    assert first.run.directory.metrics_path.read_bytes() == written
+
+
+def test_force_replaces_it_all_the_same(results: Path) -> None:
+    forced = one(results, force=True)
+    runner.execute(one(results, "optimizer.learning_rate=0.5"), Quiet())
+    (second,) = runner.execute(forced, Quiet())
+    assert second.status == "complete"
+    assert second.run.directory.config().optimizer.learning_rate == 0.01
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_busy_run_comes_last_and_is_looked_at_again(results: Path, jobs: int) -> None:
+    """Another process holds the first run's lock, and finishes it while the others are trained."""
+    runs = [run for run in planned(results, [0, 1]) if run.config.name == "none"]
+    busy, other = runs
+    (whole,) = runner.execute([run for run in planned(results / "twin", [0]) if run.config.name == "none"], Quiet())
+    lock = contextlib.ExitStack()
+    lock.enter_context(busy.directory.locked())
+
+    class FinishesTheOther(Quiet):
+        def ended(self, result: Result) -> None:
+            super().ended(result)
+            if result.run == other:
+                for path in whole.run.directory.path.iterdir():
+                    (busy.directory.path / path.name).write_bytes(path.read_bytes())
+                lock.close()
+
+    observer = FinishesTheOther()
+    ended = runner.execute(runs, observer, jobs=jobs)
+    assert [result.status for result in ended] == ["complete", "complete"]
+    assert [result.run.action for result in ended] == ["skip", "train"]
+    assert [result.run.directory for result in observer.ended_runs] == [other.directory, busy.directory]
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_kept(results: Path) -> None:
+    (results / "one" / "seed-0").mkdir(parents=True)
+    (results / "one" / "seed-0" / "notes.txt").write_text("mine")
+    with pytest.raises(ConflictError, match=r"is no run, but holds notes\.txt"):
+        one(results)
+    assert (results / "one" / "seed-0" / "notes.txt").read_text() == "mine"
+
+
+def test_a_linked_arm_is_trained_into_and_a_linked_run_is_not(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk" / "one").mkdir(parents=True)
+    results.mkdir()
+    (results / "one").symlink_to(tmp_path / "disk" / "one")
+    (ended,) = runner.execute(one(results), Quiet())
+    assert ended.status == "complete"
+    assert (tmp_path / "disk" / "one" / "seed-0" / "run.json").is_file()
+    (results / "one").unlink()
+    (results / "one").mkdir()
+    (results / "one" / "seed-0").symlink_to(tmp_path / "disk" / "one" / "seed-0")
+    with pytest.raises(ConflictError, match="is a link"):
+        one(results, force=True)
+
+
+def test_a_run_that_stopped_before_its_config_was_written_starts_over(results: Path) -> None:
+    (run,) = one(results)
+    run.directory.path.mkdir(parents=True)
+    run.directory.write_metadata({"status": "failed"})
+    (again,) = one(results)
+    assert (again.action, again.reason) == ("replace", "failed before its config was written: starts over")
+
+
+def test_what_a_newer_version_wrote_is_not_replaced(results: Path) -> None:
+    (ended,) = runner.execute(one(results), Quiet())
+    path = ended.run.directory.path / "run.json"
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(ConflictError, match="newer gradclip"):
+        one(results)
+
+
+def test_a_seed_that_was_changed_is_no_reason_to_train_anew(results: Path) -> None:
+    (ended,) = runner.execute(one(results), Quiet())
+    path = ended.run.directory.config_path
+    path.write_text(path.read_text().replace("seed: 0", "seed: 5"))
+    with pytest.raises(ConflictError, match=r"its folder says 0, config\.yaml says 5, run\.json says 0"):
+        one(results)

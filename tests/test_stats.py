@@ -134,8 +134,9 @@ def test_scores_never_reward_divergence() -> None:
 
 def test_area_and_steps_to_target() -> None:
     curves = np.array([[2.0, 1.0, 0.5], [2.0, 1.8, 1.6], [0.9, 0.8, 0.7], [2.0, 1.0, 2.3]])
-    np.testing.assert_allclose(stats.area(curves), [3.5, 5.4, 2.4, 5.3])
-    steps = stats.steps_to_target(curves, np.array([False, False, False, True]), 1.25, steps_per_epoch=100)
+    diverged = np.array([False, False, False, True])
+    np.testing.assert_allclose(stats.area(curves, diverged, worst=2.3), [3.5, 5.4, 2.4, 3 * 2.3])
+    steps = stats.steps_to_target(curves, diverged, 1.25, steps_per_epoch=100)
     np.testing.assert_allclose(steps, [175, 300, 100, 300])
 
 

@@ -168,6 +168,8 @@ def test_its_files_agree(done: tuple[Result, Path]) -> None:
     assert [arm["arm"] for arm in compared["arms"]] == list(table.loc[table["best"], "arm"])
     assert {arm["config"]["data"]["holdout"] for arm in compared["arms"]} == {0}
     assert all(arm["seeds"] == [2, 3, 4] for arm in compared["arms"])
+    looks = json.loads((folder / "best" / "looks.json").read_text())
+    assert looks["first_compared"] == {arm["arm"]: [2, 3, 4] for arm in compared["arms"]}
     page = (folder / "report.md").read_text()
     for sentence in [*content["sentences"], content["scope"]]:
         assert sentence in page

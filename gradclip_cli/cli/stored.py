@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,8 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradclip_cli.cli.options import complete_arms, complete_runs, json_option, print_json, results_option, run_facts, run_name
+from gradclip_cli.cli.options import (
+    FiniteFloat,
+    complete_arms,
+    complete_runs,
+    json_option,
+    print_json,
+    results_option,
+    run_facts,
+    run_name,
+    seeds_option,
+)
 from gradclip_cli.errors import ReportError, StoreError
+from gradclip_cli.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,46 +33,69 @@ if TYPE_CHECKING:
 
 # The names of `gradclip_cli.metrics`, whose import would bring SciPy to every start-up.
 METRICS = ["val_accuracy", "accuracy", "val_loss", "loss", "loss_area", "steps_to_target"]
-POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command()
 @click.argument("arms", nargs=-1, metavar="[ARM...]", shell_complete=complete_arms)
 @results_option()
 @click.option(
-    "--baseline", metavar="ARM", shell_complete=complete_arms, help="What the others are held against.  [default: none]"
+    "--baseline",
+    metavar="ARM",
+    shell_complete=complete_arms,
+    help="What the others are held against.  [default: the unclipped one, of several the one called none]",
 )
 @click.option("--metric", type=click.Choice(METRICS), default="val_accuracy", show_default=True, help="What verdicts are about.")
-@click.option("--target-loss", type=float, metavar="LOSS", help="Target of steps_to_target.  [default: half a uniform guess's]")
-@click.option("--effect", type=POSITIVE, help="Difference to plan seeds for, in the metric's unit.  [default: 1 point]")
-@click.option("--margin", type=POSITIVE, help="Say where arms are equivalent within this, in the metric's unit.")
+@seeds_option(otherwise=", or all; else those that an experiment planned there, else all")
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the files.  [default: the results folder]"
+    "--target-loss", type=FiniteFloat(), metavar="LOSS", help="Target of steps_to_target.  [default: half a uniform guess's]"
+)
+@click.option("--effect", type=FiniteFloat(), help="Difference to plan seeds for, in the metric's unit.  [default: 1 point]")
+@click.option("--margin", type=FiniteFloat(), help="Say where arms are equivalent within this, in the metric's unit.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for the files.  [default: compare/ in the results folder, and there one named after the arms]",
 )
 @json_option
 def compare(
-    arms: Sequence[str], results: Path, baseline: str | None, metric: str, target_loss: float | None, effect: float | None,
-    margin: float | None, out: Path | None, as_json: bool,
+    arms: Sequence[str], results: Path, baseline: str | None, metric: str, seeds: str | None, target_loss: float | None,
+    effect: float | None, margin: float | None, out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare arms with a baseline, paired by seed: tables and verdicts here; comparison.* and differences.* in a folder.
 
     A verdict is about each run's last epoch, or its whole training-loss curve: losses are capped at a uniform guess's,
-    and a diverged run scores as one. p-values are of sign-flip tests, Holm-adjusted over the arms.
+    and a diverged run scores as one throughout. p-values are of sign-flip tests, Holm-adjusted over the arms.
     """
-    from gradclip_cli import comparison, report
+    from gradclip_cli import comparison, config, plans, report
     from gradclip_cli.console import errors
 
+    if out:
+        report.require_no_report(out)
+    wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else config.parse_seeds(seeds)
     compared = comparison.compare(
-        results, arms, baseline, metric=metric, target_loss=target_loss, effect=effect, margin=margin, out=out
+        results, arms, baseline, metric=metric, target_loss=target_loss, effect=effect, margin=margin, seeds=wanted
     )
-    paths = report.write(compared, out or results)
+    compared = comparison.with_gradients(compared)
+    folder = out or report.look_folder(compared, results, everything=not arms, baseline=baseline, seeds=wanted)
+    warnings = [*compared.warnings]
+    if not_recorded := plans.record_look(results, compared.first_compared):
+        warnings.append(not_recorded)
+    paths = []
+    try:
+        paths = report.write(compared, folder)
+    except StoreError as error:
+        if out:
+            raise
+        warnings.append(f"nothing was written: {error}")  # the folder is the user's to look at, even if not to write to
     if as_json:
         click.echo(report.to_json(compared), nl=False)
     else:
         _print_comparison(compared)
-    for warning in compared.warnings:
+    for warning in warnings:
         errors().print(f"warning: {warning}", style="yellow", markup=False)
-    errors().print(f"wrote {', '.join(path.name for path in paths)} to {out or results}", markup=False)
+    if paths:
+        errors().print(f"wrote {', '.join(path.name for path in paths)} to {folder}", markup=False)
 
 
 def _print_comparison(compared: Comparison) -> None:
@@ -69,14 +104,17 @@ def _print_comparison(compared: Comparison) -> None:
 
     console = output()
     narrow = console.width < WIDE
-    columns = [heading.replace("norm ", "norm\n") if narrow else heading for heading in report.run_columns()]
+    columns = [heading.replace(" (", "\n(") if console.is_terminal else heading for heading in report.run_columns(compared)]
+    columns = [heading.replace("norm ", "norm\n") if narrow else heading for heading in columns]
     without = ["loss", "accuracy"] if narrow else []
     console.print(simple_table(columns, report.run_rows(compared), texts=["status"], without=without))
+    console.print(report.run_caption(compared), style="dim", markup=False)
     if compared.others:
         columns, rows = report.verdict_columns(compared.metric), report.verdict_rows(compared)
         without = ["seeds", "diverged"] if narrow else []
         console.print()
         console.print(simple_table(columns, rows, texts=["verdict"], without=without))
+        console.print(report.verdict_caption(compared), style="dim", markup=False)
     for sentence in _sentences(compared):
         console.print(f"\n{sentence}", markup=False)
 
@@ -103,7 +141,7 @@ def show(name: str, results: Path, out: Path | None, as_json: bool) -> None:
     vanishing and diverged; it is read from steps.csv.
     """
     run = _find(name, results)
-    metadata = run.metadata()
+    metadata, _ = run.stored()
     inspected = _inspected(run)
     if as_json:
         print_json(_facts(run, metadata, inspected))
@@ -119,7 +157,7 @@ def _inspected(run: RunDirectory) -> Inspection | None:
     """The run's gradients; None where there are no steps to read, which is told."""
     from gradclip_cli import inspection
 
-    if not run.steps_path.exists():
+    if not os.path.lexists(run.steps_path):
         click.echo(f"{run.steps_path} is not there, so there is no diagnosis; gradclip run --force writes it again.", err=True)
         return None
     try:
@@ -231,15 +269,18 @@ def _row(run: RunDirectory) -> list[str]:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, yes: bool) -> None:
     """Remove runs: whole arms (ARM) or single runs (ARM/seed-N)."""
+    from gradclip_cli import removal
+
     runs = _select(results, arms, status)
-    for run in runs:
-        click.echo(f"{'would remove' if dry_run else 'removing'} {run.path} ({run.status()})")
-    if dry_run or not runs:
+    removals = removal.plan(runs, arms if status is None else ())
+    for each in removals:
+        click.echo(f"{'would remove' if dry_run else 'removing'} {each.path} ({each.told})")
+    if dry_run or not removals:
         return
     if not yes:
-        click.confirm(f"Remove {len(runs)} runs for good?", abort=True)
-    for run in runs:
-        run.remove()
+        click.confirm(f"Remove {counted(len(runs), 'run')} for good?", abort=True)
+    for kept in removal.carry_out(removals):
+        click.echo(kept, err=True)
 
 
 def _select(results: Path, arms: Sequence[str], status: str | None) -> list[RunDirectory]:

@@ -25,6 +25,7 @@ from gradclip_cli.cli.options import (
     settings_option,
 )
 from gradclip_cli.errors import GradclipError
+from gradclip_cli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,7 +143,7 @@ def reproduce(
     _require_none_failed(_train(context, planned, data_dir), then=", then reports")
     reproduction = experiment.answer_claims(chosen, folder)
     reproduction = experiment.held_against(reproduction, against) if against else reproduction
-    experiment.write_reproduction(reproduction, folder)
+    reproduction = experiment.write_reproduction(reproduction, folder)
     if as_json:
         click.echo(reproduction.to_json(), nl=False)
         return
@@ -226,6 +227,7 @@ def _print_sweep(result: SweepResult) -> None:
         columns, rows = report.verdict_columns(result.best.metric), report.verdict_rows(result.best)
         without = ["seeds", "p", "won", "diverged", columns[2]] if console.width < WIDE else []
         console.print(simple_table(columns, rows, texts=["arm", "verdict"], without=without))
+        console.print(report.verdict_caption(result.best), style="dim", markup=False)
     for sentence in [*(result.best.sentences if result.best else []), experiment.scope(result)]:
         console.print(f"\n{sentence}", markup=False)
 
@@ -335,7 +337,7 @@ def _too_few_seeds(planned: Sequence[PlannedRun]) -> str:
     needed = stats.seeds_for_a_verdict(tests)
     if shared >= needed:
         return ""
-    comparisons = "1 comparison" if tests == 1 else f"{tests} comparisons"
+    comparisons = counted(tests, "comparison")
     return f"Verdicts need more seeds: {comparisons} at least {needed} (--seeds {needed}), and these arms share {shared}."
 
 

@@ -11,6 +11,7 @@ from gradclip_cli.arms import Arm
 from gradclip_cli.claims import Answer, Spread
 from gradclip_cli.comparison import AgainstBaseline, Comparison
 from gradclip_cli.errors import ReportError
+from gradclip_cli.wording import decimals
 
 if TYPE_CHECKING:
     from gradclip_cli.plots import Panel
@@ -77,14 +78,7 @@ class Agreement:
         """Parts of a report."""
         ours, theirs = (TITLES[framework] for framework in self.frameworks)
         verdicts = [[claim, claims.CLAIMS[claim], *both] for claim, both in self.verdicts.items()]
-        gaps = [
-            [
-                each.arm,
-                f"{each.against.mean:+.1f} ({each.against.low:.1f} to {each.against.high:.1f})",
-                *_deviations(each.spread),
-            ]
-            for each in self.twins
-        ]
+        gaps = [[each.arm, _points(each.against), *_deviations(each.spread)] for each in self.twins]
         rounding = ["*rounding alone*", "", *_deviations(self.rounding)]
         headings = ["arm", "difference (points)", "sd of pairs, epoch 1", "at the end"]
         return [
@@ -128,7 +122,9 @@ def hold_against(
         {our.id: (our.verdict, their.verdict) for our, their in zip(ours, theirs, strict=True)},
         twins,
         claims.spread_of_pairs("rounding", our_arms["none"], our_arms["control"]),
-        comparison.compare_arms([named[name, framework] for name in DRAWN for framework in frameworks]),
+        comparison.compare_arms(
+            [named[name, framework] for name in DRAWN for framework in frameworks], baseline=named[DRAWN[0], ours_in].name
+        ),
     )
 
 
@@ -136,6 +132,10 @@ def _against(base: Arm, arm: Arm) -> AgainstBaseline:
     (other,) = comparison.compare_arms([base, arm], baseline=base.name).others
     assert other.against is not None
     return other.against
+
+
+def _points(against: AgainstBaseline) -> str:
+    return f"{decimals(against.mean, 1, sign=True)} ({decimals(against.low, 1)} to {decimals(against.high, 1)})"
 
 
 def _deviations(spread: Spread) -> list[str]:

@@ -6,17 +6,17 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from gradclip_cli import arms as arm_room
-from gradclip_cli import claims, comparison, config, report, runner, stats
+from gradclip_cli import claims, comparison, config, plans, report, runner, stats
 from gradclip_cli.arms import Arm
 from gradclip_cli.claims import Answer, Spread
 from gradclip_cli.comparison import Comparison
 from gradclip_cli.errors import ReportError
 from gradclip_cli.experiments.agreement import Agreement, hold_against
-from gradclip_cli.files import require_writable, write_atomically
+from gradclip_cli.files import write_atomically
+from gradclip_cli.plans import Looks
 from gradclip_cli.runner import PlannedRun
 
 SCHEMA = 1
@@ -56,9 +56,15 @@ class Reproduction:
         return {part.arm.name: part.arm for part in self.noise.arms}
 
     @property
+    def looks(self) -> Looks:
+        """The seeds of each arm that this reproduction looks at, or an earlier comparison did."""
+        seen = (self.noise, self.layers, self.remedies, self.adam)
+        return {part.arm.name: part.arm.seeds for compared in seen for part in compared.arms} | self.accuracy.first_compared
+
+    @property
     def notes(self) -> list[str]:
         """What a reader of the accuracies must know: seeds added later, mixed versions, runs left out."""
-        return [*self.accuracy.notes, *self.accuracy.warnings]
+        return list(dict.fromkeys([*self.accuracy.notes, *self.accuracy.warnings, *self.explosion.warnings]))
 
     def to_json(self) -> str:
         """Claims, noise floor and sensitivity analysis, with a schema number; what is not finite is null."""
@@ -99,11 +105,7 @@ def verdict_sentence(seeds: Sequence[int]) -> str:
 
 def record_plan(seeds: Sequence[int], results: Path) -> None:
     """Write down which seeds are planned before the first run; a plan that is there already stays. Raises StoreError."""
-    path = results / "experiment.json"
-    if not path.exists():
-        require_writable(results)
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        write_atomically(path, json.dumps({"schema": SCHEMA, "seeds": list(seeds), "started": started}, indent=2) + "\n")
+    plans.record_plan(results, seeds)
 
 
 def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
@@ -115,7 +117,7 @@ def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
     loss, loss_area, steps = (
         comparison.compare_arms(article, metric=metric) for metric in ("loss", "loss_area", "steps_to_target")
     )
-    layers = comparison.compare_arms([arms[name] for name in LAYERS], metric="loss")
+    layers = comparison.compare_arms([arms[name] for name in LAYERS], LAYERS[0], metric="loss")
     return Reproduction(
         seeds=list(seeds),
         claims=claims.answer(arms, loss, loss_area, steps, layers),
@@ -123,9 +125,9 @@ def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
         accuracy=comparison.compare(results, ARTICLE, seeds=seeds),
         layers=layers,
         noise=comparison.compare_arms([*article, arms["control"]]),
-        explosion=comparison.compare_arms([arms[name] for name in EXPLODE]),
-        remedies=comparison.compare_arms([arms[name] for name in (*EXPLODE, *REMEDIES)]),
-        adam=comparison.compare_arms([arms[name] for name in ADAM]),
+        explosion=comparison.compare_arms([arms[name] for name in EXPLODE], EXPLODE[0]),
+        remedies=comparison.compare_arms([arms[name] for name in (*EXPLODE, *REMEDIES)], EXPLODE[0]),
+        adam=comparison.compare_arms([arms[name] for name in ADAM], ADAM[0]),
     )
 
 
@@ -150,13 +152,19 @@ def _require_all(arms: Mapping[str, Arm], seeds: Sequence[int], warnings: Sequen
         raise ReportError("; ".join([*missing, *warnings]) + f". {hint}")
 
 
-def write_reproduction(reproduction: Reproduction, results: Path) -> None:
-    """Write `report.md`, `claims.json`, the comparison of the article's arms, and the figures."""
+def write_reproduction(reproduction: Reproduction, results: Path) -> Reproduction:
+    """Write `report.md`, `claims.json`, the comparison of the article's arms, and the figures.
+
+    Returns the reproduction as it was drawn: steps that could not be read are among its notes.
+    """
     from gradclip_cli import plots
 
+    accuracy, explosion = (comparison.with_gradients(each) for each in (reproduction.accuracy, reproduction.explosion))
+    reproduction = replace(reproduction, accuracy=accuracy, explosion=explosion)
     report.write(reproduction.accuracy, results)
-    explosion = plots.comparison_figure(report.panels(reproduction.explosion))
-    plots.save(explosion, [results / "explosion.png", results / "explosion.svg"])
+    plans.record_look(results, reproduction.looks)
+    exploding = plots.comparison_figure(report.panels(reproduction.explosion))
+    plots.save(exploding, [results / "explosion.png", results / "explosion.svg"])
     axis, rows = report.difference_axis(reproduction.noise), report.difference_rows(reproduction.noise)
     plots.save(plots.differences_figure(axis, rows), [results / "noise.png", results / "noise.svg"])
     if reproduction.agreement:
@@ -164,6 +172,7 @@ def write_reproduction(reproduction: Reproduction, results: Path) -> None:
         plots.save(frameworks, [results / "frameworks.png", results / "frameworks.svg"])
     write_atomically(results / "claims.json", reproduction.to_json())
     write_atomically(results / "report.md", to_markdown(reproduction))
+    return reproduction
 
 
 def to_markdown(reproduction: Reproduction) -> str:
@@ -185,7 +194,7 @@ def to_markdown(reproduction: Reproduction) -> str:
         *[part for answer in reproduction.claims for part in _claim(answer)],
         "## Accuracy (description)",
         report.markdown_table(report.verdict_columns(accuracy.metric)[:4], _without_verdicts(accuracy)),
-        "Mean with Student's 95% interval, and mean paired difference with the sign-flip test's. "
+        f"{report.verdict_caption(accuracy)} "
         "[comparison.md](comparison.md) has the same runs, with p-values of a family of their own.",
         "![Curves by epoch](comparison.png)",
         "![Paired differences in test accuracy](differences.png)",
@@ -195,13 +204,14 @@ def to_markdown(reproduction: Reproduction) -> str:
         "Standard deviations over seeds of the difference between two runs.",
         "![Paired differences in test accuracy, the control's among them](noise.png)",
         "## The explosive setting and its remedies",
-        report.markdown_table(report.run_columns(), report.run_rows(reproduction.remedies)),
-        "The last whole epoch, uncapped; a run that diverged in its first epoch has none. In the figure a diverged run counts "
-        "as a uniform guess from where it diverged, marked by a cross.",
+        report.markdown_table(report.run_columns(reproduction.remedies), report.run_rows(reproduction.remedies)),
+        f"{report.run_caption(reproduction.remedies)} A run that diverged in its first epoch has none. In the figure a diverged "
+        "run is at chance from where it diverged, marked by a cross.",
         "![The explosive setting](explosion.png)",
         "## Under Adam (sensitivity)",
         "The optimizer is assumed, so here are the same arms under Adam at 0.001: outside the family of tests, without verdicts.",
         report.markdown_table(report.verdict_columns(reproduction.adam.metric)[:4], _without_verdicts(reproduction.adam)),
+        report.verdict_caption(reproduction.adam),
         "## What is not here",
         "Every run's `metrics.csv`, `config.yaml` and `run.json` stand beside this report. A `steps.csv` is about 1.1 MB a run "
         "and may be left out of a repository: `gradclip run CONFIG --seeds N` writes it again, byte for byte on the same machine "

@@ -15,9 +15,9 @@ from gradclip_cli import data, engines
 from gradclip_cli.clipping import RULES, clip_by_percentile
 from gradclip_cli.engines import StepRecords
 from gradclip_cli.health import Detector, Diagnosis
-from gradclip_cli.metrics import counted
 from gradclip_cli.schema import CLIPPING_SECTIONS, AdaptiveClip, AutoClip, ClippingRule, Config
 from gradclip_cli.training import CHUNK, Divergence, find_divergence, start
+from gradclip_cli.wording import counted
 
 FloatArray = npt.NDArray[np.floating[Any]]
 

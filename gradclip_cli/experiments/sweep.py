@@ -18,24 +18,24 @@ import numpy as np
 import pandas as pd
 
 from gradclip_cli import arms as arm_room
-from gradclip_cli import comparison, report, runner, stats
+from gradclip_cli import comparison, plans, report, runner, stats
 from gradclip_cli.arms import Arm
 from gradclip_cli.comparison import Comparison
 from gradclip_cli.data import CLASSES
 from gradclip_cli.errors import ConflictError, ReportError
 from gradclip_cli.files import unwritable, write_atomically
-from gradclip_cli.metrics import METRICS, counted, scores
+from gradclip_cli.metrics import METRICS, scores
 from gradclip_cli.overrides import values, written
 from gradclip_cli.runner import PlannedRun
 from gradclip_cli.schema import Config
 from gradclip_cli.sweeps import CLIPPING, Axis, Cell, Sweep
+from gradclip_cli.wording import counted
 
 if TYPE_CHECKING:
     from gradclip_cli.plots import StabilityMap
 
-SCHEMA = 1
 METRIC = METRICS["val_accuracy"]
-BEST = "best"  # folder of the runs at each row's best column
+BEST = plans.BEST
 
 
 @dataclass(frozen=True)
@@ -337,6 +337,7 @@ def write(result: Result, results: Path) -> list[Path]:
         raise unwritable(results, error) from None
     if result.best:
         report.write(result.best, results / BEST)
+        plans.record_look(results / BEST, result.best.first_compared)
     return paths
 
 
@@ -344,7 +345,7 @@ def to_json(result: Result) -> str:
     """The map, the choice and where the comparison stands, with a schema number."""
     axes = [{"key": axis.key, "values": list(axis.labels)} for axis in result.sweep.axes]
     content: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": plans.SWEEP_SCHEMA,
         "name": result.sweep.name,
         "facts": facts(result.sweep),
         "resets": list(result.sweep.resets),
@@ -379,6 +380,7 @@ def to_markdown(result: Result) -> str:
         parts += [
             "## At the best ones",
             report.markdown_table(report.verdict_columns(best.metric), report.verdict_rows(best)),
+            report.verdict_caption(best),
             "\n".join(f"- {sentence}" for sentence in best.sentences),
             f"{comparison.scope_sentence(best)} [{BEST}/comparison.md]({BEST}/comparison.md) has more.",
             f"![Paired differences]({BEST}/differences.png)",
