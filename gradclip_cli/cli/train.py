@@ -29,6 +29,7 @@ from gradclip_cli.cli.options import (
 )
 from gradclip_cli.cli.tables import print_verdicts
 from gradclip_cli.errors import GradclipError
+from gradclip_cli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -384,7 +385,7 @@ def _too_few_seeds(planned: Sequence[PlannedRun]) -> str:
     needed = stats.seeds_for_a_verdict(tests)
     if shared >= needed:
         return ""
-    comparisons = "1 comparison" if tests == 1 else f"{tests} comparisons"
+    comparisons = counted(tests, "comparison")
     return f"Verdicts need more seeds: {comparisons} at least {needed} (--seeds {needed}), and these arms share {shared}."
 
 
