@@ -400,7 +400,7 @@ def test_a_page_shows_hostile_names_literally(results: Path, tmp_path: Path) -> 
         store_run(results, "clipvalue", seed, [2.0, 1.4, 0.9], base="clipvalue")
     read, _ = arms.read(results)
     renamed = [read[0], *(replace(read[1], name=name) for name in HOSTILE)]
-    compared = replace(comparison.compare_arms(renamed), notes=(HOSTILE[0],), warnings=(HOSTILE[2],))
+    compared = replace(comparison.compare_arms(renamed, read[0].name), notes=(HOSTILE[0],), warnings=(HOSTILE[2],))
     page = report.to_markdown(compared)
     blocks = MarkdownIt("commonmark").enable("table").parse(page)
     assert {part.type for block in blocks for part in block.children or []} == {"text", "image"}
