@@ -39,6 +39,8 @@ NO_PYTORCH = "PyTorch is not installed (make install-pytorch)"
 MAY_SKIP_PYTORCH = os.environ.get("CI") != "true"
 needs_pytorch = pytest.mark.skipif(MAY_SKIP_PYTORCH and not importlib.util.find_spec("torch"), reason=NO_PYTORCH)
 FRAMEWORKS = ["tensorflow", pytest.param("pytorch", marks=needs_pytorch)]
+# Where the framework hardly matters, but processes must import it.
+SLOWLY_PYTORCH_TOO = ["tensorflow", pytest.param("pytorch", marks=[needs_pytorch, pytest.mark.slow])]
 # Files of tests that can use each other's engines, each of which Keras compiles for seconds.
 SAME_ENGINES = ("test_engines", "test_engine_tensorflow", "test_training", "test_health", "test_suggest")
 # What is not about compiling goes without. PyTorch has nothing to compile.

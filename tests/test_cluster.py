@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import SMALL, UNCOMPILED, latest
+from conftest import SLOWLY_PYTORCH_TOO, SMALL, UNCOMPILED, latest
 
 from gradclip_cli import cluster, config, runner
 from gradclip_cli.cli import main
@@ -122,6 +122,7 @@ def command(loopback: Loopback, results: Path, seeds: int, *settings: str) -> su
     )
 
 
+@pytest.mark.parametrize("framework", SLOWLY_PYTORCH_TOO)
 def test_a_cluster_leaves_the_files_of_a_local_run(framework: str, loopback: Loopback, tmp_path: Path) -> None:
     here, there = (planned(tmp_path / where, range(4), framework=framework) for where in ("here", "there"))
     seen = Seen()
@@ -148,6 +149,7 @@ def test_a_run_that_fails_there_is_told_and_the_others_finish(loopback: Loopback
     assert [run.arm for run in runs(tmp_path)] == ["clipnorm"]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_its_run_another_attempt(loopback: Loopback, tmp_path: Path) -> None:
     running = command(loopback, tmp_path / "there", 2, *LONG)
     wait_until(loopback.training)

@@ -15,7 +15,7 @@ from multiprocessing.synchronize import SemLock
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, UNCOMPILED, gradclip, latest
+from conftest import SLOWLY_PYTORCH_TOO, SMALL, UNCOMPILED, gradclip, latest
 
 from gradclip_cli import config
 from gradclip_cli.store import RunDirectory, runs
@@ -43,6 +43,7 @@ def contents(results: Path) -> dict[str, bytes]:
     return {str(path.relative_to(results)): path.read_bytes() for path in sorted(results.rglob("*.csv"))}
 
 
+@pytest.mark.parametrize("framework", SLOWLY_PYTORCH_TOO)
 def test_two_workers_write_the_bytes_of_one_process(framework: str, tmp_path: Path) -> None:
     def planned(results: Path) -> list[Task]:
         return tasks(results, "none", "clipnorm", seeds=range(3), settings=UNCOMPILED[framework])
@@ -108,6 +109,7 @@ def test_workers_share_nothing_with_a_lock() -> None:
         assert [each for each in vars(workers).values() if type(each).__name__ == "c_bool"]  # how they are asked to stop
 
 
+@pytest.mark.slow
 def test_workers_stop_at_a_chunk_and_the_rest_is_cancelled(tmp_path: Path) -> None:
     planned = long(tmp_path, seeds=range(4))
     with WorkerProcesses(2) as workers:

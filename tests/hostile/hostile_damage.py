@@ -429,7 +429,7 @@ def told(*arguments: str) -> Generator[str, None, Result | None]:
     yield from (f"{what} says {word!r}" for word in NEVER_TOLD if word in output)
     if found := CONTROLS & set(output):
         yield f"{what} prints {sorted(found)}"
-    if len(output) > 40_000:
+    if len(output) > 1_000_000:
         yield f"{what} prints {len(output):,} characters"
     if "--json" in arguments and result.exit_code == 0:
         yield from not_valid(what, result.stdout)

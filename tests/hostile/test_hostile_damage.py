@@ -10,7 +10,7 @@ from hostile_texts import blocks, failures
 
 pytestmark = pytest.mark.hostile
 
-BLOCK = 80
+BLOCK = 40
 
 
 @pytest.mark.parametrize("block", blocks(5_000 // BLOCK + 1, quick=1))
