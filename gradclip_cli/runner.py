@@ -122,6 +122,8 @@ def _plan_run(config: Config, directory: RunDirectory, force: bool) -> PlannedRu
 class Interrupted(GradclipError):
     """A signal asked to stop; what was trained so far is kept in checkpoints."""
 
+    kind = "interrupted"
+
     def __init__(self, signal_number: int, results: list[Result], *, on_cluster: bool = False) -> None:
         others = "what had not come back is trained again" if on_cluster else "interrupted ones go on"
         super().__init__(f"Interrupted. Give the same command again: finished runs are kept, {others}.")
