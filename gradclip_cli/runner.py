@@ -97,6 +97,8 @@ def plan(given: Sequence[Config], seeds: Sequence[int] | None, results: Path, *,
 class Interrupted(GradclipError):
     """A signal asked to stop; what was trained so far is kept in checkpoints."""
 
+    kind = "interrupted"
+
     def __init__(self, signal_number: int, results: list[Result], *, on_cluster: bool = False) -> None:
         others = "what had not come back is trained again" if on_cluster else "interrupted ones go on"
         super().__init__(f"Interrupted. Give the same command again: finished runs are kept, {others}.")

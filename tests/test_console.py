@@ -531,3 +531,21 @@ def test_what_takes_the_time_before_the_first_step_is_named(monkeypatch: pytest.
     assert engines.preparation(chosen.with_framework("pytorch")) in ("importing PyTorch", "building the model")
     monkeypatch.setitem(sys.modules, "tensorflow", sys)
     assert engines.preparation(chosen) == "building the model"
+
+
+@pytest.mark.parametrize("ending", ["failed", "interrupted"])
+def test_what_was_done_before_an_error_stands_in_the_same_json(
+    ending: str, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(planned: list[PlannedRun], *others: object, **named: object) -> list[runner.Result]:
+        ended = [runner.Result(planned[0], ending, told="no memory")]
+        if ending == "interrupted":
+            raise runner.Interrupted(15, ended)
+        return ended
+
+    monkeypatch.setattr(runner, "execute", execute)
+    ended = call("run", "none", "--json", "--results", str(results))
+    content = json.loads(ended.stdout)
+    assert [run["status"] for run in content["runs"]] == [ending]
+    assert content["error"]["exit_code"] == ended.exit_code == {"failed": 1, "interrupted": 143}[ending]
+    assert content["error"]["kind"] == {"failed": "runs failed", "interrupted": "interrupted"}[ending]

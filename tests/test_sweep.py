@@ -199,7 +199,7 @@ def test_quiet_says_results_and_what_went_wrong_only(
     without_pictures(monkeypatch)
     quiet = CliRunner().invoke(main, ["-q", "sweep", str(tiny), "--results", str(folder)])
     assert quiet.stdout == first.stdout
-    assert quiet.stderr.splitlines() == [f"report: {folder / 'report.md'}"]
+    assert quiet.stderr == ""
 
 
 def test_json_is_the_file_s(done: tuple[Result, Path], tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
