@@ -39,6 +39,8 @@ def decide(config: Config, directory: RunDirectory, *, force: bool = False) -> D
     """
     if directory.path.is_symlink():
         raise ConflictError(f"{directory.path}: is a link; a run is trained into a folder of its own: remove the link first")
+    if directory.path.exists() and not directory.path.is_dir():
+        raise ConflictError(f"{directory.path}: is no folder, so no run can be stored there; move it away")
     status = directory.status()
     if force:
         return Decision(Action.TRAIN if status == "none" else Action.REPLACE, f"--force, was: {status}")

@@ -97,9 +97,9 @@ class _Warning(_Stored):
 
 
 class _Health(_Stored):
-    word: str
-    first_spike: _Warning | None
-    first_explosion: _Warning | None
+    word: str | None = None
+    first_spike: _Warning | None = None
+    first_explosion: _Warning | None = None
 
 
 class _Metadata(_Stored):
@@ -490,7 +490,7 @@ def runs_of(arm: Path) -> list[RunDirectory]:
 def _listed(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -62,6 +62,11 @@ def laid_out(
     if names in cells:
         pattern, cells[names] = shared_once(cells[names])
     forms = {heading: _forms(heading, cells[heading], heading in left, width) for heading in headings}
+    with_spread = {heading: [form for form in forms[heading] if list(form.cells) == cells[heading]] for heading in headings}
+    if _total([of_one[-1] for of_one in with_spread.values()]) <= width:  # headings on several lines are enough
+        chosen = {heading: of_one[-1] for heading, of_one in with_spread.items()}
+        _widen(chosen, with_spread, width)
+        return _drawn(list(chosen.values()), pattern)
     shown = [*(heading for heading in primary if heading in forms), *(heading for heading in headings if heading not in primary)]
     needed = max(1, sum(heading in forms for heading in primary))
     least = {heading: forms[heading][1 if heading in whole else -1] for heading in shown}

@@ -114,7 +114,7 @@ class Workshop:
     def _train(self, task: Task, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> Ending:
         config, directory = task.load_config(), RunDirectory(task.directory)
         if task.wait:
-            report(Event(task.directory, "preparing", "waiting for another gradclip process that is training it"))
+            report(Event(task.directory, "remark", "waiting for another gradclip process that is training it"))
         with directory.locked(lambda: task.wait and not should_stop()):
             # Since the run was planned, another command may have trained it, or another config into its place.
             decision = decide(config, directory, force=task.force)

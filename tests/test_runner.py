@@ -174,6 +174,14 @@ def test_a_folder_that_holds_something_else_is_refused_and_kept(results: Path) -
     assert (results / "one" / "seed-0" / "notes.txt").read_text() == "mine"
 
 
+def test_a_file_in_a_runs_place_is_refused(results: Path) -> None:
+    (results / "one").mkdir(parents=True)
+    (results / "one" / "seed-0").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(ConflictError, match="is no folder"):
+            one(results, force=force)
+
+
 def test_a_linked_arm_is_trained_into_and_a_linked_run_is_not(results: Path, tmp_path: Path) -> None:
     (tmp_path / "disk" / "one").mkdir(parents=True)
     results.mkdir()

@@ -15,13 +15,15 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import store_run
 
-from gradclip_cli import config, data, engines, plots, sweeps
+from gradclip_cli import config, data, engines, plots, sweeps, trainer
 from gradclip_cli.cli import main
 from gradclip_cli.errors import ConflictError, ReportError
 from gradclip_cli.experiments import sweep as experiment
-from gradclip_cli.store import RunDirectory, runs
+from gradclip_cli.schema import Config
+from gradclip_cli.store import runs
 from gradclip_cli.sweeps import Sweep
 from gradclip_cli.trainer import Workshop
+from gradclip_cli.training import Outcome
 
 BASE = "base: {extends: none, data: {holdout: 10000}}\n"
 RULES = "[{mode: none}, {mode: clipnorm, threshold: 1}]"
@@ -233,17 +235,23 @@ def test_interrupted_it_goes_on_with_what_is_missing(tiny: Path, results: Path, 
 def test_a_run_that_fails_is_named_and_the_others_are_finished(
     tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blocked = RunDirectory.of(results, "clipnorm-1+optimizer.learning_rate=0.01", 0)
+    train = trainer.train
+
+    def failing(chosen: Config, *others: Any, **more: Any) -> Outcome:
+        if (chosen.name, chosen.training.seed) == ("clipnorm-1+optimizer.learning_rate=0.01", 0):
+            raise OSError(28, "No space left on device")
+        return train(chosen, *others, **more)
+
     without_pictures(monkeypatch)
-    with blocked.locked():
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "train", failing)
         told = sweep_at(tiny, results)
     assert told.exit_code == 1
     assert "12 runs: 9 complete, 2 diverged, 1 failed." in told.stderr
     assert "\nfailed: clipnorm-1+optimizer.learning_rate=0.01 seed 0\n" in told.stderr
     assert "1 of 12 runs failed; the same command trains them again, then reports" in told.stderr
-    assert "another gradclip process is training this run" in told.stderr
-    assert len(statuses(results)) == 11
-    assert set(statuses(results).values()) == {"complete", "diverged"}
+    assert "No space left on device" in told.stderr
+    assert sorted(statuses(results).values()) == ["complete"] * 9 + ["diverged"] * 2 + ["failed"]
     assert not (results / "tiny.csv").exists()
     again = sweep_at(tiny, results)
     assert again.exit_code == 0, again.output
