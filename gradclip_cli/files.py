@@ -77,9 +77,9 @@ def require_writable(folder: Path) -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name, sync it, and move it into place."""
+    """Write a file under a temporary name, sync it, and move it into place; letters that UTF-8 has not are written out."""
     with replacing(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 @contextmanager

@@ -459,7 +459,9 @@ def test_a_diverged_run_counts_as_chance_so_that_luck_does_not_pay(load: Callabl
     lucky = sweep.cells[2].config.name
     for seed, status in zip(sweep.seeds, ("complete", "diverged", "diverged"), strict=True):
         shutil.rmtree(results / lucky / f"seed-{seed}")
-        store_run(results, lucky, seed, [2.0, 1.5, 0.0], status=status, evaluation_split="holdout", diverged={"told": "x"})
+        store_run(
+            results, lucky, seed, [2.0, 1.5, 0.0], status=status, evaluation_split="holdout", diverged={"step": 5, "told": "x"}
+        )
     row = experiment.read(sweep, results).rows[0]
     assert row.best == 1
     assert row.scores[2] == pytest.approx(100 * (0.9 + 0.1 + 0.1) / 3)

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from conftest import SMALL, engine_for, latest, schedule_for, start_weights
 
-from gradclip_cli import config
+from gradclip_cli import config, data
 from gradclip_cli.schema import Config
 from gradclip_cli.store import METRICS, RunDirectory, step_columns
-from gradclip_cli.training import Outcome, Progress, train
+from gradclip_cli.training import Outcome, Progress, beginning, train
 from gradclip_cli.weights import Weights
 
 pytestmark = pytest.mark.trains
@@ -37,6 +37,7 @@ def run(
 ) -> tuple[Outcome, RunDirectory, list[Progress]]:
     directory = RunDirectory(path / chosen.name / f"seed-{chosen.training.seed}")
     engine = engine_for(chosen)
+    moment = beginning(chosen, engine, data.load(chosen.data))
     if start:
         engine.reset(start, learning_rate=chosen.optimizer.learning_rate)
     seen: list[Progress] = []
@@ -45,7 +46,7 @@ def run(
         outcome = train(
             chosen,
             engine,
-            schedule_for(chosen),
+            moment,
             directory,
             seen.append,
             lambda: stop_after is not None and len(seen) >= stop_after,

@@ -30,6 +30,7 @@ from conftest import store_run
 from hostile_texts import NEVER_TOLD, TooSlow, mutated, patient, scalar
 
 from gradclip_cli.cli import main as gradclip
+from gradclip_cli.config import load
 from gradclip_cli.errors import StoreError
 from gradclip_cli.store import RunDirectory
 
@@ -41,11 +42,11 @@ FILES = (
     "steps.csv",
     "checkpoint.npz",
     "experiment.json",
-    "comparison.json",
+    "looks.json",
     "sweep.json",
 )
 OF_THE_FOLDER = FILES[5:]
-READ_BY_COMPARE = ("experiment.json", "comparison.json")
+READ_BY_COMPARE = ("experiment.json", "looks.json")
 DOCUMENTED = (0, 1, 2, 3, 130, 143)
 MEMORY = 6 << 30  # bytes that a process may take for all its cases
 PATIENCE = 15  # seconds for one command
@@ -63,9 +64,11 @@ def store_all(results: Path) -> None:
         for seed in SEEDS:
             store_run(results, arm, seed, losses(arm, seed), base=arm)
     stopped = store_run(results, "stopped", 0, [2.0], status="interrupted")
-    stopped.write_checkpoint({"step": np.array(4), "weights/lstm/kernel": np.ones((28, 40), np.float32)})
+    stopped.write_checkpoint(stopped.config(), {"step": np.array(4), "weights/lstm/kernel": np.ones((28, 40), np.float32)})
     (results / "experiment.json").write_text(json.dumps({"schema": 1, "seeds": [0, 1, 2, 3], "arms": [*ARMS]}))
-    (results / "sweep.json").write_text(json.dumps({"schema": 1, "name": "mine", "cells": []}))
+    (results / "sweep.json").write_text(
+        json.dumps({"schema": 1, "name": "mine", "seeds": [0, 1, 2, 3], "fresh_seeds": [], "cells": []})
+    )
     call("compare", *ARMS, "--results", str(results))
 
 
@@ -317,8 +320,8 @@ class Trial:
     def names(self) -> list[str]:
         return [f"{arm}/seed-{seed}" for arm in ARMS for seed in SEEDS]
 
-    def compare(self, out: Path | None = None) -> tuple[str, ...]:
-        return ("compare", *ARMS, "--json", "--results", str(self.results), "--out", str(out or self.out))
+    def compare(self) -> tuple[str, ...]:
+        return ("compare", *ARMS, "--json", "--results", str(self.results), "--out", str(self.out))
 
     def show(self, run: str, *options: str) -> tuple[str, ...]:
         return ("show", run, *options, "--results", str(self.results), "--out", str(self.out))
@@ -386,7 +389,7 @@ class Trial:
         if case.file.name not in READ_BY_COMPARE:
             return
         unreadable = not_json(case.file)
-        compared = yield from told(*self.compare(self.results))
+        compared = yield from told("compare", *ARMS, "--json", "--results", str(self.results))
         if compared and unreadable and case.file.name not in compared.stderr:
             yield f"compare ends with {compared.exit_code} and doesn't say that {case.file.name} can't be read"
         if (self.folder / "outside" / "precious").read_text() != '{"schema": 1, "precious": true}':
@@ -458,7 +461,7 @@ def unread(folder: Path) -> Iterator[str]:
     """A checkpoint that can't be used is refused with a reason."""
     try:
         with patient(PATIENCE):
-            RunDirectory(folder).read_checkpoint()
+            RunDirectory(folder).read_checkpoint(load("none"))
     except StoreError:
         return
     except (Exception, TooSlow) as error:
