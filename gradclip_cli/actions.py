@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -48,7 +47,7 @@ def decide(config: Config, directory: RunDirectory, *, force: bool = False) -> D
         told = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
         raise ConflictError(f"{directory.path}: is no run, but holds {told}: move that, or give your config another name")
     try:
-        differences = _differences(config, directory, status)
+        stored = _stored_config(directory, status)
     except ConflictError:
         raise
     except StoreError as error:
@@ -57,13 +56,15 @@ def decide(config: Config, directory: RunDirectory, *, force: bool = False) -> D
         if status not in FINISHED and not os.path.lexists(directory.config_path):
             return Decision(Action.REPLACE, f"{status} before its config was written: starts over")
         raise ConflictError(f"{error}. Replace the run with --force, or remove it with gradclip rm") from None
+    if stored is None:
+        _require_like_the_others(config, directory)
+    differences = configs.differences(stored.with_seed(config.training.seed), config) if stored else []
     if status == "complete" and _only_longer(differences) and directory.checkpoint_path.exists():
         _, there, here = differences[0]
         return Decision(Action.RESUME, f"goes on from {there} to {here} epochs")
     if differences:
-        told = "; ".join(f"{key}: {there} there, {here} here" for key, there, here in differences)
         hint = "give yours another name, or replace the run with --force"
-        raise ConflictError(f"{directory.path}: holds another config ({told}); {hint}")
+        raise ConflictError(f"{directory.path}: holds another config ({_told(differences)}); {hint}")
     if status in FINISHED:
         return Decision(Action.SKIP, f"already {status}")
     if status == "none" and not directory.checkpoint_path.exists():
@@ -75,18 +76,14 @@ def decide(config: Config, directory: RunDirectory, *, force: bool = False) -> D
     return Decision(Action.REPLACE, f"{told}: starts over")
 
 
-def _differences(config: Config, directory: RunDirectory, status: str) -> Sequence[tuple[str, Any, Any]]:
-    """How the config differs from the one that is there: the run's own, else another's of the arm, but for the seed."""
+def _stored_config(directory: RunDirectory, status: str) -> Config | None:
+    """The config of the run that is there; None where there is none. Raises StoreError where it can't be read."""
     if status == "unreadable":
         _refuse_newer(directory)
-        stored = directory.config()
-    elif status != "none":
-        stored = directory.stored()[1]
-    elif directory.config_path.exists():
-        stored = directory.config()
-    else:
-        stored = next(_configs_of_others(directory), config)
-    return configs.differences(stored.with_seed(config.training.seed), config)
+        return directory.config()
+    if status != "none":
+        return directory.stored()[1]
+    return directory.config() if directory.config_path.exists() else None
 
 
 def _refuse_newer(directory: RunDirectory) -> None:
@@ -99,11 +96,23 @@ def _refuse_newer(directory: RunDirectory) -> None:
         return
 
 
-def _configs_of_others(directory: RunDirectory) -> Iterator[Config]:
-    """The configs of the arm's other runs, as far as they can be read: an arm's runs differ in nothing but the seed."""
+def _require_like_the_others(config: Config, directory: RunDirectory) -> None:
+    """An arm's runs differ in nothing but the seed. Raises ConflictError where another of its runs, the first, says otherwise."""
     for run in runs_of(directory.path.parent):
-        with contextlib.suppress(StoreError):
-            yield run.config()
+        try:
+            stored = run.config()
+        except StoreError:
+            continue
+        if differences := configs.differences(stored.with_seed(config.training.seed), config):
+            raise ConflictError(
+                f"{run.path}: holds another config ({_told(differences)}), and an arm's runs differ in nothing but the seed; "
+                "give yours another name, or replace that run with --force"
+            )
+        return
+
+
+def _told(differences: Sequence[tuple[str, Any, Any]]) -> str:
+    return "; ".join(f"{key}: {there} there, {here} here" for key, there, here in differences)
 
 
 def _only_longer(differences: Sequence[tuple[str, Any, Any]]) -> bool:

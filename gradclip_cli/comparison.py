@@ -365,8 +365,9 @@ def seed_list(seeds: Sequence[int]) -> str:
 def _report(arm: Arm, metric: Metric, target: float, against: AgainstBaseline | None) -> ArmReport:
     values = scores(arm, metric, target) * metric.scale
     low, high = stats.mean_interval(values)
-    if math.isfinite(low):  # few seeds know less than what is possible at all
-        low, high = max(low, 0.0), min(high, largest(metric, arm))
+    if math.isfinite(low):  # few seeds may know less than what is possible at all
+        most = largest(metric, arm)
+        low, high = (-math.inf, math.inf) if low <= 0 and high >= most else (max(low, 0.0), min(high, most))
     shares = stats.share_interval(int(arm.diverged.sum()), len(arm.runs))
     return ArmReport(arm, values.tolist(), float(values.mean()), low, high, shares, against)
 

@@ -110,7 +110,8 @@ def _alike(name: str) -> str:
 
 
 def _near(name: str, known: Sequence[str]) -> str:
-    alike = {_alike(arm): arm for arm in known}
+    # What follows a plus are overrides, which nobody types: `clipvle` is near `clipvalue+training.epochs=2`.
+    alike = {_alike(arm).partition("+")[0]: arm for arm in known} | {_alike(arm): arm for arm in known}
     near = difflib.get_close_matches(_alike(name), alike, n=1)
     if near:
         return f"; did you mean '{alike[near[0]]}'?"

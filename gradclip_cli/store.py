@@ -124,6 +124,7 @@ class _Metadata(_Stored):
     overflows: _Overflows | None = None
     largest_applied: float | None = None
     health: _Health | None = None
+    config_sha256: str | None = None
     metrics_sha256: str | None = None
     steps_sha256: str | None = None
 
@@ -227,11 +228,13 @@ class RunDirectory:
         if len(set(named.values()) - {None}) > 1:
             told = ", ".join(f"{what} says {seed}" for what, seed in named.items() if seed is not None)
             raise StoreError(f"{self.path}: whose seed is it? {told}. Put back what was changed, or train the run again")
+        if metadata.get("config_sha256") not in (None, self.config_sha256()):
+            raise StoreError(f"{self.config_path}: was changed after the run wrote it (its SHA-256 differs)")
         return metadata, config
 
     def status(self) -> str:
-        """The run's status; `none` where there is no run, `unreadable` where its `run.json` is broken."""
-        if not os.path.lexists(self.path / "run.json"):
+        """The run's status; `none` where there is no run, `unreadable` where its `run.json` is broken or gone."""
+        if not _is_run(self.path):
             return "none"
         try:
             return str(self.metadata()["status"])
@@ -453,6 +456,10 @@ class RunDirectory:
                         digest.add(block)
         return digest
 
+    def config_sha256(self) -> str:
+        """SHA-256 of `config.yaml` as it is. Raises StoreError where it can't be read."""
+        return hashlib.sha256(read_bounded(self.config_path, configs.MOST_BYTES)).hexdigest()
+
     def metrics_sha256(self) -> str:
         """SHA-256 of `metrics.csv` as it is."""
         return str(self._digest(self.metrics_path).sha256.hexdigest())
@@ -483,8 +490,13 @@ def runs(results: Path) -> list[RunDirectory]:
 
 def runs_of(arm: Path) -> list[RunDirectory]:
     """All runs in an arm's folder, by seed."""
-    found = [RunDirectory(path.parent) for path in arm.glob("seed-*/run.json") if _SEED_FOLDER.fullmatch(path.parent.name)]
+    found = [RunDirectory(path) for path in arm.glob("seed-*") if _SEED_FOLDER.fullmatch(path.name) and _is_run(path)]
     return sorted(found, key=lambda run: run.seed)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, be it one that has lost its `run.json`."""
+    return any(os.path.lexists(folder / name) for name in ("run.json", "metrics.csv"))
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -244,6 +244,7 @@ def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[s
         "health": _health(outcome.health) if outcome.health else None,
         "finished": _now(),
         "seconds": round(seconds, 3),
+        "config_sha256": directory.config_sha256(),
         "metrics_sha256": directory.metrics_sha256(),
         "steps_sha256": directory.steps_sha256(),
     }

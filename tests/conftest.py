@@ -161,7 +161,11 @@ def store_run(
             steps = range(4 * (epoch - 1) + 1, 4 * epoch + 1)
             directory.append_steps([step, loss, 0.0, 8, loss * step, loss, step % 2, 1.0, 1.0, 1.0, 1.0] for step in steps)
         ended = {"arm": arm, "seed": seed, "status": status, "epochs": len(losses), "steps": 4 * len(losses)}
-        ended |= {"metrics_sha256": directory.metrics_sha256(), "steps_sha256": directory.steps_sha256()}
+        ended |= {
+            "config_sha256": directory.config_sha256(),
+            "metrics_sha256": directory.metrics_sha256(),
+            "steps_sha256": directory.steps_sha256(),
+        }
         if status == "diverged":
             ended["diverged"] = {"epoch": len(losses) + 1, "step": 4 * len(losses), "told": "loss not finite"}
         directory.write_metadata({**FACTS, **ended, **changes})

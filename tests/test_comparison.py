@@ -222,10 +222,13 @@ def test_a_verdict_on_another_model_says_so(results: Path) -> None:
 @pytest.mark.parametrize("metric", sorted(METRICS))
 def test_intervals_keep_to_what_is_possible(metric: str, results: Path) -> None:
     store_arm(results, "none", [0.1, 2.2])
+    store_arm(results, "steady", [1.0, 1.02, 1.04])
     compared = comparison.compare(results, metric=metric)
+    baseline, steady = compared.arms
     chance = math.log(10)
     most = {"loss_area": 3 * chance, "steps_to_target": 12}.get(metric, 100 if metric.endswith("accuracy") else chance)
-    assert 0 <= compared.baseline.low <= compared.baseline.high <= most
+    assert (baseline.low, baseline.high) == (-math.inf, math.inf)  # these two seeds exclude nothing that is possible
+    assert 0 <= steady.low <= steady.mean <= steady.high <= most
     for panel in report.panels(compared)[:4]:
         for curve in panel.curves:
             assert curve.band is not None

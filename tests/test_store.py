@@ -256,3 +256,26 @@ def test_a_run_on_a_disk_that_is_really_full_ends_as_failed(tmp_path: Path) -> N
         assert directory.status() == "failed"
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+# A run that lost a file is still a run.
+
+
+@pytest.mark.parametrize("lose", [lambda path: path.unlink(), lambda path: (path.unlink(), path.symlink_to("nowhere"))])
+def test_a_run_without_its_run_json_is_not_forgotten(lose: Any, results: Path) -> None:
+    directory = finished(results)
+    lose(directory.path / "run.json")
+    assert store.runs(results) == [directory]
+    assert directory.status() == "unreadable"
+    with pytest.raises(StoreError, match=r"run\.json: can't be read"):
+        directory.stored()
+
+
+def test_a_config_that_was_changed_afterwards_is_told(results: Path) -> None:
+    directory = started(results)
+    facts = {**FACTS, "seed": 0, "status": "complete", "epochs": 0, "steps": 0, "config_sha256": directory.config_sha256()}
+    directory.write_metadata(facts)
+    assert directory.stored()[1] == config.load("none", ["name=arm"])
+    directory.config_path.write_text(directory.config_path.read_text().replace("learning_rate: 0.01", "learning_rate: 0.1"))
+    with pytest.raises(StoreError, match=r"config\.yaml: was changed after the run wrote it"):
+        directory.stored()
