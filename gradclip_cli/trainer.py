@@ -107,7 +107,8 @@ class Workshop:
             try:
                 return self._train(task, report, should_stop)
             except BusyError as error:
-                return Ending("interrupted" if task.wait else "busy", told=str(error))
+                # To wait with --force would be to replace what that process has just finished.
+                return Ending("interrupted" if task.wait else "failed" if task.force else "busy", told=str(error))
             except Exception as error:
                 return Ending("failed", told=str(error) or type(error).__name__)
 

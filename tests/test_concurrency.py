@@ -7,18 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
+from conftest import SMALL, latest
 
 from gradclip_cli.store import runs
 
 COMMAND = [sys.executable, "-m", "gradclip_cli", "run", "none", "clipvalue", "--seeds", "3"]
-SETTINGS = [option for setting in (*SMALL, "training.steps_per_epoch=300") for option in ("--set", setting)]
+SETTINGS = [option for setting in latest(*SMALL, "training.steps_per_epoch=300") for option in ("--set", setting)]
 
 
 def contents(results: Path) -> dict[str, bytes]:
     return {str(path.relative_to(results)): path.read_bytes() for path in sorted(results.rglob("*.csv"))}
 
 
+@pytest.mark.trains
 @pytest.mark.slow
 def test_two_equal_commands_share_the_work(tmp_path: Path) -> None:
     def begin(results: Path) -> subprocess.Popen[str]:

@@ -134,6 +134,14 @@ def test_another_configs_run_that_was_finished_meanwhile_is_not_replaced(results
     assert first.run.directory.metrics_path.read_bytes() == written
 
 
+def test_force_does_not_wait_to_replace_what_another_process_trains(results: Path) -> None:
+    (run,) = one(results, force=True)
+    with run.directory.locked():
+        (ended,) = runner.execute([run], Quiet())
+    assert ended.status == "failed"
+    assert "another gradclip process is training this run" in ended.told
+
+
 def test_force_replaces_it_all_the_same(results: Path) -> None:
     forced = one(results, force=True)
     runner.execute(one(results, "optimizer.learning_rate=0.5"), Quiet())

@@ -108,7 +108,7 @@ def run(
     if diverged := _count(ended, "diverged"):
         from gradclip_cli.console import note
 
-        note(f"{diverged} of {len(ended)} runs diverged.")
+        note(f"{diverged} of {counted(len(ended), 'run')} diverged.")
         context.exit(DIVERGED)
 
 
@@ -393,7 +393,7 @@ def _tally(ended: Sequence[Result]) -> str:
     """How many runs ended how, and the names of those that diverged or failed."""
     statuses = dict.fromkeys(result.status for result in ended)
     counts = ", ".join(f"{_count(ended, status)} {status}" for status in statuses)
-    lines = [f"{len(ended)} runs: {counts}."]
+    lines = [f"{counted(len(ended), 'run')}: {counts}."]
     for status in ("diverged", "failed"):
         names = [result.run.label for result in ended if result.status == status]
         shown = ", ".join(names[:TOLD_RUNS]) + (f" and {len(names) - TOLD_RUNS} more" if len(names) > TOLD_RUNS else "")
@@ -415,7 +415,7 @@ def _require_none_failed(ended: list[Result], then: str = "") -> None:
     if failed := [f"{result.run.label} ({result.told})" for result in ended if result.status == "failed"]:
         more = [f"and {len(failed) - TOLD_RUNS} more"] if len(failed) > TOLD_RUNS else []
         shown = "\n  ".join(failed[:TOLD_RUNS] + more)
-        message = f"{len(failed)} of {len(ended)} runs failed; the same command trains them again{then}.\n  {shown}"
+        message = f"{len(failed)} of {counted(len(ended), 'run')} failed; the same command trains them again{then}.\n  {shown}"
         raise _RunsFailed(message, ended)
 
 
@@ -430,8 +430,9 @@ def _estimate(planned: Sequence[PlannedRun], jobs: int | None, paces: Mapping[st
     expected = pace.estimate(planned, paces, jobs=jobs or cores, cores=cores)
     todo = sum(run.action != "skip" for run in planned)
     if not todo:
-        return f"All {len(planned)} runs are finished."
-    return f"{todo} of {len(planned)} runs to train: {_duration(expected.least, expected.most)} and {expected.size / 1e6:.0f} MB."
+        return "The run is finished." if len(planned) == 1 else f"All {len(planned)} runs are finished."
+    duration, size = _duration(expected.least, expected.most), f"{expected.size / 1e6:.0f} MB"
+    return f"{todo} of {counted(len(planned), 'run')} to train: {duration} and {size}."
 
 
 def _duration(least: float, most: float) -> str:

@@ -112,12 +112,19 @@ def test_a_comparison_killed_at_any_moment_leaves_the_old_files_or_the_new(resul
         time.sleep(moments.uniform(0.5, 6))
         running.send_signal(signal.SIGKILL)
         kills += running.wait() == -signal.SIGKILL
-        assert json.loads((results / "comparison.json").read_text())["schema"] >= 1
-        assert (results / "comparison.md").read_text().endswith("\n")
-        assert (results / "comparison.png").read_bytes().endswith(b"IEND\xaeB`\x82")
+        look = results / "compare" / "all"
+        assert json.loads((look / "comparison.json").read_text())["schema"] >= 1
+        assert (look / "comparison.md").read_text().endswith("\n")
+        assert (look / "comparison.png").read_bytes().endswith(b"IEND\xaeB`\x82")
+        assert json.loads((results / "looks.json").read_text())["schema"] == 1
     again = call("compare", "--results", str(results))
     assert again.exit_code == 0
-    assert not [path.name for path in results.iterdir() if path.name.startswith(".")]  # what a killed one left is cleared
+    assert {path.name for path in results.iterdir() if not path.name.startswith(".")} == {
+        "none",
+        "clipnorm",
+        "compare",
+        "looks.json",
+    }
 
 
 # Streams.
