@@ -49,7 +49,7 @@ OF_THE_FOLDER = FILES[5:]
 READ_BY_COMPARE = ("experiment.json", "looks.json")
 DOCUMENTED = (0, 1, 2, 3, 130, 143)
 MEMORY = 6 << 30  # bytes that a process may take for all its cases
-PATIENCE = 15  # seconds for one command
+PATIENCE = 120  # seconds for one command: a bound on hangs, on a machine that does other things too
 CONTROLS = {chr(code) for code in range(32)} - {"\n", "\t"} | {"\x7f"}
 FIGURES = ("comparison_figure", "differences_figure", "gradients_figure", "save")
 

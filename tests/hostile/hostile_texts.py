@@ -29,7 +29,7 @@ from gradclip_cli.errors import ConfigError
 from gradclip_cli.schema import LONGEST_NAME, Config
 
 LONGEST_MESSAGE = 10_000  # bytes
-PATIENCE = 20  # seconds for one text, on a machine that does other things too
+PATIENCE = 120  # seconds for one text: a bound on hangs, on a machine that does other things too
 MEMORY = 4 << 30  # bytes that a process may take for all its cases
 NEVER_TOLD = ("Tree(", "Place(", "Traceback", " object at 0x")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,-]*")
