@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradclip_cli.schema import KINDS, Config
-from gradclip_cli.yaml_tree import Choice, Place, Tree, leaves, merge, nested, parse_value, shortened
+from gradclip_cli.yaml_tree import DEPTH_LIMIT, Choice, Place, Tree, leaves, merge, nested, parse_value, shortened
 
 CHOICES: Mapping[str, Choice] = {
     "clipping": Choice("mode"),
@@ -48,6 +48,9 @@ def read_settings(settings: Sequence[str]) -> tuple[list[Override], list[str]]:
         key, place = key.strip(), Place(f"--set {shortened(setting)}")
         if not equals or not all(key.split(".")):
             problems.append(f"{place}: expected KEY.PATH=VALUE, for example optimizer.learning_rate=0.1")
+            continue
+        if key.count(".") >= DEPTH_LIMIT:
+            problems.append(f"{place}: nested over {DEPTH_LIMIT} deep")
             continue
         value, mistakes = parse_value(text, place.source)
         override = Override(key, value, place)

@@ -39,6 +39,13 @@ NO_PYTORCH = "PyTorch is not installed (make install-pytorch)"
 MAY_SKIP_PYTORCH = os.environ.get("CI") != "true"
 needs_pytorch = pytest.mark.skipif(MAY_SKIP_PYTORCH and not importlib.util.find_spec("torch"), reason=NO_PYTORCH)
 FRAMEWORKS = ["tensorflow", pytest.param("pytorch", marks=needs_pytorch)]
+
+
+def slowly(*values: Any) -> list[Any]:
+    """Parameters that `make test` leaves to `make test-all`."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 # Where the framework hardly matters, but processes must import it.
 SLOWLY_PYTORCH_TOO = ["tensorflow", pytest.param("pytorch", marks=[needs_pytorch, pytest.mark.slow])]
 # Files of tests that can use each other's engines, each of which Keras compiles for seconds.
@@ -52,7 +59,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A file's tests run in one process; so do those of all files that train with the same engines."""
     from xdist.scheduler import LoadFileScheduling
 
-    class Together(LoadFileScheduling):  # type: ignore[misc]
+    class Together(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
             return "engines" if Path(file).stem in SAME_ENGINES else file

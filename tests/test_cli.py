@@ -197,7 +197,7 @@ def long_run(results: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)])
 def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, results: Path) -> None:
     """Stopped in the middle of real training, from outside; the same command would start the run over."""
     with long_run(results) as process:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import SLOWLY_PYTORCH_TOO, SMALL, UNCOMPILED, latest
+from conftest import FRAMEWORKS, SMALL, UNCOMPILED, latest
 
 from gradclip_cli import cluster, config, runner
 from gradclip_cli.cli import main
@@ -122,7 +122,8 @@ def command(loopback: Loopback, results: Path, seeds: int, *settings: str) -> su
     )
 
 
-@pytest.mark.parametrize("framework", SLOWLY_PYTORCH_TOO)
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_cluster_leaves_the_files_of_a_local_run(framework: str, loopback: Loopback, tmp_path: Path) -> None:
     here, there = (planned(tmp_path / where, range(4), framework=framework) for where in ("here", "there"))
     seen = Seen()

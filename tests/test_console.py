@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import gradclip, store_run
+from conftest import gradclip, slowly, store_run
 from rich.cells import cell_len
 
 from gradclip_cli import comparison, config, displays, engines, report, runner, tables
@@ -313,7 +313,7 @@ def test_results_that_can_t_be_written_are_an_error(command: str, redirection: s
     assert "Exception ignored" not in ended.stderr
 
 
-@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "<&-", "2>&- <&-"])
+@pytest.mark.parametrize("redirection", [*slowly("2>/dev/full", "2>&-", "<&-"), "2>&- <&-"])
 def test_a_command_needs_neither_stderr_nor_stdin(redirection: str, stored: Path, tmp_path: Path) -> None:
     ended = shell(f"gradclip compare none clipnorm --out {tmp_path} {redirection}", stored.parent)
     assert ended.returncode == 0
@@ -350,7 +350,7 @@ def test_rm_without_an_answer_removes_nothing_and_says_what_to_do(stored: Path) 
     assert len(list((stored / "none").iterdir())) == 6
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", *slowly("ascii:strict", "latin-1")])
 def test_a_terminal_without_unicode_gets_readable_signs(encoding: str, tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "gradclip_cli", "compare", *PRIMARY, "--results", str(ARTICLE), "--out", str(tmp_path)],
@@ -368,7 +368,7 @@ def test_a_terminal_without_unicode_gets_readable_signs(encoding: str, tmp_path:
     assert shown.isascii()
 
 
-@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, *slowly({"TERM": "dumb"})])
 def test_without_colours_nothing_is_coloured(environment: dict[str, str], stored: Path, tmp_path: Path) -> None:
     for arguments in (["show", "none", "--out", str(tmp_path)], ["show", "nothing"], ["show", "--nothing"]):
         _, shown = in_terminal(*arguments, "--results", str(stored), **environment)

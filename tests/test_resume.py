@@ -361,7 +361,7 @@ MANY = [pytest.mark.slow, pytest.mark.endurance]
 @pytest.mark.parametrize(
     ("how", "kills"),
     [
-        ("uncompiled tensorflow", 1),
+        pytest.param("uncompiled tensorflow", 1, marks=pytest.mark.slow),
         pytest.param("tensorflow", 1, marks=pytest.mark.slow),
         pytest.param("pytorch", 2, marks=[needs_pytorch, pytest.mark.slow]),
         pytest.param("tensorflow", 30, marks=MANY),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FACTS, SMALL, latest
+from conftest import FACTS, SMALL, latest, slowly
 
 from gradclip_cli import config, engines, runner, trainer
 from gradclip_cli.errors import ConflictError
@@ -150,7 +150,7 @@ def test_force_replaces_it_all_the_same(results: Path) -> None:
     assert second.run.directory.config().optimizer.learning_rate == 0.01
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, *slowly(2)])
 def test_a_busy_run_comes_last_and_is_looked_at_again(results: Path, jobs: int) -> None:
     """Another process holds the first run's lock, and finishes it while the others are trained."""
     runs = [run for run in planned(results, [0, 1]) if run.config.name == "none"]

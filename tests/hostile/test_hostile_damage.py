@@ -10,7 +10,7 @@ from hostile_texts import blocks, failures
 
 pytestmark = pytest.mark.hostile
 
-BLOCK = 40
+BLOCK = 20
 
 
 @pytest.mark.parametrize("block", blocks(5_000 // BLOCK + 1, quick=1))
