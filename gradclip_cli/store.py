@@ -23,14 +23,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gradclip_cli import config as configs
 from gradclip_cli.errors import BusyError, ConfigError, StoreError
 from gradclip_cli.files import opened, read_bounded, read_json, replacing, unwritable, write_atomically
-from gradclip_cli.schema import Config
+from gradclip_cli.schema import MOST_EPOCHS, MOST_SEED, MOST_STEPS, Config
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -107,9 +107,9 @@ class _Metadata(_Stored):
 
     status: str
     arm: str | None = None
-    seed: int | None = None
-    epochs: int | None = None
-    steps: int | None = None
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] | None = None
+    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] | None = None
+    steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] | None = None
     started: str | None = None
     finished: str | None = None
     seconds: float | None = None

@@ -178,6 +178,8 @@ RUN_JSON_DAMAGE = {
     "nested": {"health": {"word": "healthy", "first_spike": 3, "first_explosion": None}},
     "status": {"status": 7},
     "negative rows": {"epochs": -1},
+    "rows beyond any file": {"epochs": 2**63},
+    "steps beyond any file": {"steps": 2**63},
 }
 
 
