@@ -165,6 +165,7 @@ def test_a_killed_worker_costs_its_run_another_attempt(loopback: Loopback, tmp_p
     loopback.workers["third"] = loopback.start_worker("third")
 
 
+@pytest.mark.slow
 def test_a_killed_coordinator_goes_on_with_what_is_missing(loopback: Loopback, tmp_path: Path) -> None:
     running = command(loopback, tmp_path, 5, *LONG)
     wait_until(lambda: [run for run in runs(tmp_path) if run.status() == "complete"])

@@ -147,7 +147,8 @@ def steps_written(results: Path) -> int:
     return sum(run.steps_path.stat().st_size > 20_000 for run in runs(results) if run.steps_path.exists())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_the_whole_group_ends_in_checkpoints(number: int, code: int, tmp_path: Path) -> None:
     running = command(tmp_path)
     wait_until(lambda: steps_written(tmp_path) == 2)
@@ -162,6 +163,7 @@ def test_a_signal_to_the_whole_group_ends_in_checkpoints(number: int, code: int,
     assert listed.stdout.count("interrupted") == 2
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_killed_parent(tmp_path: Path) -> None:
     running = command(tmp_path)
     wait_until(lambda: steps_written(tmp_path) == 2)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import store_run
+from conftest import slowly, store_run
 from hostile_damage import CONTROLS, NEVER_TOLD, call, drawing
 from hostile_texts import patient
 
@@ -167,7 +167,7 @@ def test_an_output_that_cannot_be_written_is_a_failure_and_told(command: str, st
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize("streams", [*slowly("2>/dev/full"), "2>&-"])
 def test_an_error_stream_that_is_closed_or_full_takes_nothing_from_the_output(
     command: str, streams: str, stored: Path, tmp_path: Path
 ) -> None:
