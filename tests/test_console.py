@@ -424,7 +424,7 @@ def test_errors_under_json_are_json(tmp_path: Path, stored: Path) -> None:
     assert error("show", "nothing")["kind"] == "report"
     config = error("run", "none", "--set", "optimizer.rate=1", "--set", "training.epochz=1")
     assert config["kind"] == "config"
-    assert len(list(config["problems"])) == 2  # type: ignore[call-overload]
+    assert len(list(config["problems"])) == 2  # type: ignore[call-overload]  # JSON is of any type
     assert error("run", "none", "--epochs", "3")["kind"] == "usage"
     assert error("compare", "--metric", "f1")["kind"] == "usage"
     assert error("frobnicate")["kind"] == "usage"

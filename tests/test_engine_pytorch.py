@@ -300,7 +300,10 @@ def imported(code: str, *arguments: str) -> set[str]:
     return set(ended.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize(("framework", "expected"), [("tensorflow", {"tensorflow", "keras"}), ("pytorch", {"torch"})])
+@pytest.mark.parametrize(
+    ("framework", "expected"),
+    [pytest.param("tensorflow", {"tensorflow", "keras"}, marks=pytest.mark.slow), ("pytorch", {"torch"})],
+)
 def test_a_run_imports_its_own_framework_only(framework: str, expected: set[str], tmp_path: Path) -> None:
     code = "from gradclip_cli.cli import main; main(prog_name='gradclip', standalone_mode=False)"
     uncompiled = ["engine.jit=false"] if framework == "tensorflow" else []

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SMALL, engine_for, latest, sample, schedule_for, start_weights
+from conftest import SMALL, engine_for, latest, sample, schedule_for, slowly, start_weights
 
 from gradclip_cli import config
 from gradclip_cli.engines.tensorflow import CHUNK, build_model, build_optimizer, use_one_thread
@@ -69,7 +69,7 @@ def fit(chosen: Config, steps: int) -> tuple[list[float], dict[str, Any]]:
 
 
 def cases() -> list[Any]:
-    """The article's rules first, every rule and optimizer twice with the slow tests, the other combinations in the endurance suite."""
+    """The article's rules; with the slow tests every rule and optimizer twice; other combinations in the endurance suite."""
     first = {("clipvalue", "adam"), ("clipnorm", "sgd")}
     second = {
         *(("none", "momentum"), ("global_clipnorm", "rmsprop"), ("none", "rmsprop")),
@@ -108,7 +108,7 @@ def test_squared_error_is_that_of_keras() -> None:
     assert engine_for(chosen).train(batch).loss[0] == pytest.approx(theirs, rel=1e-5)
 
 
-@pytest.mark.parametrize("cell", ["gru", "simple_rnn"])
+@pytest.mark.parametrize("cell", [*slowly("gru"), "simple_rnn"])
 def test_parity_of_other_cells(cell: str) -> None:
     chosen = small(f"model.cell={cell}", "model.activation=relu", "model.regularizer.l2=0.01")
     losses, weights = fit(chosen, 20)
@@ -160,6 +160,7 @@ def test_saved_model_predicts_the_same(tmp_path: Path) -> None:
     assert (logits.argmax(1) == sample().evaluation_labels).mean() == pytest.approx(engine.evaluate().accuracy, abs=0.002)
 
 
+@pytest.mark.slow
 def test_pixel_sequences_and_stacked_layers_train_as_fit_does() -> None:
     chosen = small("model={cell: lstm, units: [6, 4], forget_bias: 0.5}", "data={subset: sample, sequence: pixels, pool: 4}")
     assert start_weights(chosen)["lstm_1/bias"][4:8].tolist() == [0.5] * 4
@@ -179,6 +180,7 @@ def test_pixel_sequences_and_stacked_layers_train_as_fit_does() -> None:
     np.testing.assert_allclose(engine.train(batches).loss, [entry["loss"] for entry in losses], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_process_with_many_threads_is_told_to_start_anew() -> None:
     code = (
         "import tensorflow as tf; tf.constant(1) + 1\n"
