@@ -46,8 +46,6 @@ def slowly(*values: Any) -> list[Any]:
     return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
-# Where the framework hardly matters, but processes must import it.
-SLOWLY_PYTORCH_TOO = ["tensorflow", pytest.param("pytorch", marks=[needs_pytorch, pytest.mark.slow])]
 # Files of tests that can use each other's engines, each of which Keras compiles for seconds.
 SAME_ENGINES = ("test_engines", "test_engine_tensorflow", "test_training", "test_health", "test_suggest")
 # What is not about compiling goes without. PyTorch has nothing to compile.

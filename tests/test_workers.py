@@ -15,7 +15,7 @@ from multiprocessing.synchronize import SemLock
 from pathlib import Path
 
 import pytest
-from conftest import SLOWLY_PYTORCH_TOO, SMALL, UNCOMPILED, gradclip, latest
+from conftest import FRAMEWORKS, SMALL, UNCOMPILED, gradclip, latest
 
 from gradclip_cli import config
 from gradclip_cli.store import RunDirectory, runs
@@ -43,7 +43,8 @@ def contents(results: Path) -> dict[str, bytes]:
     return {str(path.relative_to(results)): path.read_bytes() for path in sorted(results.rglob("*.csv"))}
 
 
-@pytest.mark.parametrize("framework", SLOWLY_PYTORCH_TOO)
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_two_workers_write_the_bytes_of_one_process(framework: str, tmp_path: Path) -> None:
     def planned(results: Path) -> list[Task]:
         return tasks(results, "none", "clipnorm", seeds=range(3), settings=UNCOMPILED[framework])
