@@ -273,7 +273,7 @@ class RunDirectory:
         trained = metadata.get("steps")
         if trained and rows != trained:
             raise StoreError(f"{self.steps_path}: holds {rows:,} whole steps where {trained:,} were trained: cut short?")
-        if metadata["status"] in FINISHED and sha256 != metadata.get("steps_sha256", sha256):
+        if metadata["status"] in FINISHED and metadata.get("steps_sha256") not in (None, sha256):
             raise StoreError(f"{self.steps_path}: was changed after the run wrote it (its SHA-256 differs)")
         return rows
 

@@ -279,3 +279,11 @@ def test_a_config_that_was_changed_afterwards_is_told(results: Path) -> None:
     directory.config_path.write_text(directory.config_path.read_text().replace("learning_rate: 0.01", "learning_rate: 0.1"))
     with pytest.raises(StoreError, match=r"config\.yaml: was changed after the run wrote it"):
         directory.stored()
+
+
+@pytest.mark.parametrize("recorded", [{}, {"steps_sha256": None}])
+def test_steps_of_runs_that_recorded_no_sum_are_read(recorded: dict[str, Any], results: Path) -> None:
+    directory = started(results)
+    directory.append_steps([[1, 1.0, 0.0, 8, 1.0, 1.0, 1, 1.0, 2.0, 3.0, 4.0]])
+    directory.write_metadata({**FACTS, "seed": 0, "status": "complete", "epochs": 0, "steps": 1, **recorded})
+    assert directory.count_steps() == 1
