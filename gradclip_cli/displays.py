@@ -274,6 +274,7 @@ class StepDisplay:
         columns = (_spinner(console), _Told(), BarColumn(), _Clock())
         live = console.is_interactive and not quiet
         self._progress = Progress(*columns, console=console, transient=True, disable=not live)
+        self._name = name
         self._bar = self._progress.add_task(name, total=steps, since=time.monotonic())
 
     def __enter__(self) -> StepDisplay:
@@ -285,7 +286,7 @@ class StepDisplay:
 
     def update(self, steps: int) -> None:
         """Show that so many steps are done."""
-        self._progress.update(self._bar, completed=steps)
+        self._progress.update(self._bar, completed=steps, description=self._name)
 
     def doing(self, what: str) -> None:
         """Show what is done now, with a clock of its own."""

@@ -126,7 +126,7 @@ class Workshop:
             built = engines.compile_key(config) in self._engines
             report(Event(task.directory, "preparing", "building the model" if built else engines.preparation(config)))
             engine = self._engine(config, dataset)
-            if not built:  # which the first steps do
+            if engine.compiles and not built:
                 report(Event(task.directory, "preparing", "compiling"))
             moment, remark = _beginning(decision.action, config, engine, dataset, directory)
             if remark:

@@ -19,6 +19,7 @@ from conftest import SMALL, engine_for, import_pytorch, latest, sample, schedule
 from gradclip_cli import config, frameworks
 from gradclip_cli.engines import Engine, StepRecords
 from gradclip_cli.errors import EngineError
+from gradclip_cli.experiments import suggest
 from gradclip_cli.schema import OPTIMIZER_SECTIONS, Config
 
 pytestmark = pytest.mark.trains
@@ -52,6 +53,12 @@ def both(chosen: Config, steps: int = 50) -> tuple[StepRecords, StepRecords]:
     batches = schedule_for(chosen).take(steps)
     by_keras = engine_for(chosen.model_copy(update={"engine": keras})).train(batches)
     return by_keras, engine_for(chosen).train(batches)
+
+
+def test_it_never_says_that_it_compiles() -> None:
+    told: list[Any] = []
+    suggest.pilot(small(), 20, preparing=told.append, report=told.append)
+    assert told == ["loading the dataset", "building the model", 20]
 
 
 def assert_parity(chosen: Config) -> StepRecords:

@@ -102,10 +102,12 @@ def test_the_pilot_is_unclipped_to_the_last_bit(name: str, steps: int) -> None:
 
 
 def test_the_pilot_s_pieces_are_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
+    told: list[Any] = []
     monkeypatch.setattr(suggest, "CHUNK", 25)
-    pieces = suggest.pilot(config.load("clipnorm", settings_of("clipnorm")).with_seed(3), STEPS, report=told.append)
-    assert told == [25, 50, 60]
+    chosen = config.load("clipnorm", settings_of("clipnorm")).with_seed(3)
+    building = engines.preparation(chosen)  # the import, where no test before this one imported the framework
+    pieces = suggest.pilot(chosen, STEPS, report=told.append, preparing=told.append)
+    assert told == ["loading the dataset", building, "compiling", 25, 50, 60]
     assert np.array_equal(pieces.records.loss, pilot_of().records.loss)
     assert suggest.suggestions(pieces) == suggest.suggestions(pilot_of())
 

@@ -308,8 +308,9 @@ def suggest(
         note(f"{chosen.clipping.label} in {config} is ignored: the pilot runs without clipping.")
     with StepDisplay("pilot", steps, quiet=is_set("quiet")) as display:
         pilot = experiment.pilot(
-            chosen, steps, data_directory=data_dir, download_progress=DownloadDisplay(), report=display.update
-        )
+            chosen, steps, data_directory=data_dir, download_progress=DownloadDisplay(),
+            report=display.update, preparing=display.doing,
+        )  # fmt: skip
     if as_json:
         print_json(experiment.to_dict(pilot))
         return

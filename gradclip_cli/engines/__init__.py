@@ -92,6 +92,11 @@ class Engine(Protocol):
         """Canonical names of the V trainable variables, in the order of the records."""
         ...
 
+    @property
+    def compiles(self) -> bool:
+        """Whether its first steps and its first evaluation are compiled, which takes seconds."""
+        ...
+
     def reset(self, weights: Weights, *, learning_rate: float) -> None:
         """Take these weights, fresh optimizer slots, an empty memory of the clipping rule and step 0."""
         ...

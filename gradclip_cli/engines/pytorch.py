@@ -153,6 +153,8 @@ class PyTorchEngine:
     Raises EngineError where the device that a config asks for is not there.
     """
 
+    compiles = False
+
     def __init__(self, config: Config, dataset: Dataset) -> None:
         torch.set_num_threads(1)  # Runs then are the same bits whatever else the machine does, and go one to a core.
         self._config = config

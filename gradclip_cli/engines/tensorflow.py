@@ -121,6 +121,8 @@ class TensorFlowEngine:
     Raises EngineError where TensorFlow already runs with another number of threads in this process.
     """
 
+    compiles = True
+
     def __init__(self, config: Config, dataset: Dataset) -> None:
         use_one_thread()
         self._config = config

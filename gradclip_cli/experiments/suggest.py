@@ -71,11 +71,19 @@ class Suggestion:
 def pilot(
     config: Config, steps: int, *, data_directory: Path | None = None,
     download_progress: data.DownloadProgress | None = None, report: Callable[[int], None] = lambda steps: None,
+    preparing: Callable[[str], None] = lambda what: None,
 ) -> Pilot:  # fmt: skip
-    """Train a config's model unclipped for some steps, or until it diverges. Nothing is stored."""
+    """Train a config's model unclipped for some steps, or until it diverges. Nothing is stored.
+
+    `preparing` is told what is done before the first step, `report` how many steps are done.
+    """
     unclipped = config.model_copy(update={"clipping": AdaptiveClip(mode="agc", threshold=UNREACHABLE)})
+    preparing("loading the dataset")
     dataset = data.load(config.data, data_directory, download_progress)
+    preparing(engines.preparation(unclipped))
     engine = engines.build(unclipped, dataset)
+    if engine.compiles:
+        preparing("compiling")
     schedule = start(unclipped, engine, dataset)
     detector, pieces, done = Detector(engine.variables), [], 0
     divergence = None
