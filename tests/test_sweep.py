@@ -119,6 +119,13 @@ def test_the_plan_stands_before_the_first_run_and_the_tally_names_who_diverged(d
     ]  # fmt: skip
 
 
+def test_what_was_measured_at_first_tells_the_second_estimate_too(done: tuple[Result, Path]) -> None:
+    lines = done[0].stderr.splitlines()
+    (before,) = (line.partition(": ")[2] for line in lines if line.startswith("Then, with fresh seeds"))
+    (after,) = (line.partition(": ")[2] for line in lines if line.startswith("At the best of each row, with fresh seeds"))
+    assert before == after
+
+
 def test_the_map_says_what_the_runs_csvs_say(done: tuple[Result, Path]) -> None:
     folder = done[1]
     table = pd.read_csv(folder / "tiny.csv", dtype={"optimizer.learning_rate": str})

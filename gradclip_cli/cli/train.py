@@ -199,8 +199,7 @@ def sweep(
     from gradclip_cli.experiments import sweep as experiment
 
     planned = experiment.plan(chosen, folder, force=force)
-    if dry_run or not is_set("quiet"):
-        _tell_plan(chosen, planned, jobs)
+    paces = _tell_plan(chosen, planned, jobs) if dry_run or not is_set("quiet") else {}
     if dry_run:
         _print_plan(planned, as_json, resets=list(chosen.resets))
         return
@@ -208,7 +207,7 @@ def sweep(
     result = experiment.read(chosen, folder)
     planned = experiment.plan_best(result, folder, force=force)
     if planned:
-        _say(f"At the best of each row, with fresh seeds: {_estimate(planned, jobs)}")
+        _say(f"At the best of each row, with fresh seeds: {_estimate(planned, jobs, paces)}")
         _train_and_tell(context, planned, data_dir)
     result = experiment.compare_best(result, folder)
     experiment.write(result, folder)
@@ -219,8 +218,8 @@ def sweep(
     remark(f"report: {folder / 'report.md'}")
 
 
-def _tell_plan(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -> None:
-    """Say what the sweep is; then, once a step's time was measured here, how long it takes."""
+def _tell_plan(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -> dict[str, Pace]:
+    """Say what the sweep is; then, once a step's time was measured here, how long it takes. Returns what was measured."""
     from gradclip_cli import pace
     from gradclip_cli.console import note
     from gradclip_cli.displays import StepDisplay
@@ -238,6 +237,7 @@ def _tell_plan(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -
     note(f"{_estimate(planned, jobs, paces)}{steps}", sentence=True)
     if paces and (later := _with_fresh_seeds(chosen, planned)):
         note(f"Then, with fresh seeds: {_estimate(later, jobs, paces)}", sentence=True)
+    return paces
 
 
 def _with_fresh_seeds(chosen: Sweep, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
