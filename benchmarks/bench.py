@@ -148,7 +148,7 @@ def bounds(figures: dict[str, list[float]], medians: dict[str, float], costs: di
 
 
 def machine() -> dict[str, object]:
-    from gradclip_cli.provenance import provenance
+    from gradclip_cli.runs.provenance import provenance
 
     facts = provenance("tensorflow")
     return {

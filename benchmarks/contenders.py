@@ -57,9 +57,10 @@ def _keras_model(**compile_options: Any) -> tuple[Any, Any, Any]:
     import keras
     import tensorflow as tf
 
-    from gradclip_cli import config, data
+    from gradclip_cli.config import loading
+    from gradclip_cli.problems import fashion_mnist
 
-    dataset = data.load(config.load("clipvalue").data)
+    dataset = fashion_mnist.load(loading.load("clipvalue").data)
     images, labels = (dataset.train_images / 255.0).astype("float32"), dataset.train_labels.astype("int32")
     pipeline = tf.data.Dataset.from_tensor_slices((images, labels)).repeat().shuffle(5000).batch(32).prefetch(1)
     test = tf.data.Dataset.from_tensor_slices(
@@ -86,8 +87,9 @@ def _milliseconds_a_step(epoch: Callable[[], object]) -> float:
 
 def engines() -> Figures:
     """The engine, with and without its records, taking turns, so that the small difference is not the machine's drift."""
-    from gradclip_cli import config, data
+    from gradclip_cli.config import loading
     from gradclip_cli.engines import tensorflow as room
+    from gradclip_cli.problems import fashion_mnist
 
     class WithoutRecords(room.TensorFlowEngine):
         def _gradient_columns(self, gradients: list[Any], applied: list[Any]) -> list[Any]:
@@ -96,28 +98,29 @@ def engines() -> Figures:
         def _finite_columns(self) -> list[Any]:
             return [room.tf.constant(1.0, room.tf.float64)] * len(self.variables)
 
-    chosen = config.load("clipvalue")
-    dataset = data.load(chosen.data)
+    chosen = loading.load("clipvalue")
+    dataset = fashion_mnist.load(chosen.data)
     built = {"engine": room.TensorFlowEngine(chosen, dataset), "engine_without_records": WithoutRecords(chosen, dataset)}
     return _in_turns({name: _epoch(engine, chosen, dataset) for name, engine in built.items()})
 
 
 def rules() -> Figures:
     """An engine for each clipping rule, taking turns."""
-    from gradclip_cli import config, data
+    from gradclip_cli.config import loading
     from gradclip_cli.engines.tensorflow import TensorFlowEngine
+    from gradclip_cli.problems import fashion_mnist
 
-    chosen = {name: config.load("none", ["name=bench", f"clipping={clipping}"]) for name, clipping in RULES.items()}
-    dataset = data.load(chosen["none"].data)
+    chosen = {name: loading.load("none", ["name=bench", f"clipping={clipping}"]) for name, clipping in RULES.items()}
+    dataset = fashion_mnist.load(chosen["none"].data)
     built = {f"rule {name}": TensorFlowEngine(one, dataset) for name, one in chosen.items()}
     return _in_turns({name: _epoch(engine, chosen["none"], dataset) for name, engine in built.items()})
 
 
 def _epoch(engine: Any, chosen: Any, dataset: Any) -> Callable[[], object]:
     """An epoch's steps of an engine that stands at its beginning."""
-    from gradclip_cli import training
+    from gradclip_cli.runs import loop
 
-    batches = training.start(chosen, engine, dataset).take(STEPS)
+    batches = loop.start(chosen, engine, dataset).take(STEPS)
     return lambda: engine.train(batches)
 
 
@@ -137,13 +140,15 @@ def pixels() -> Figures:
     """784 time steps an image: compilation in seconds, a step in milliseconds, the process's largest memory in MB."""
     import resource
 
-    from gradclip_cli import config, data, training
+    from gradclip_cli.config import loading
     from gradclip_cli.engines.tensorflow import TensorFlowEngine
+    from gradclip_cli.problems import fashion_mnist
+    from gradclip_cli.runs import loop
 
-    chosen = config.load("clipvalue", ["name=bench", "data.sequence=pixels"])
-    dataset = data.load(chosen.data)
+    chosen = loading.load("clipvalue", ["name=bench", "data.sequence=pixels"])
+    dataset = fashion_mnist.load(chosen.data)
     engine = TensorFlowEngine(chosen, dataset)
-    batches = training.start(chosen, engine, dataset).take(50)
+    batches = loop.start(chosen, engine, dataset).take(50)
     times = []
     for _ in range(3):
         started = time.perf_counter()
@@ -158,11 +163,12 @@ def pytorch() -> Figures:
     """The same training written in eager PyTorch, and gradclip's PyTorch engine, taking turns, one thread."""
     import torch
 
-    from gradclip_cli import config, data
+    from gradclip_cli.config import loading
     from gradclip_cli.engines.pytorch import PyTorchEngine
+    from gradclip_cli.problems import fashion_mnist
 
-    chosen = config.load("pytorch/clipvalue", ["name=bench", "engine.device=cpu"])
-    dataset = data.load(chosen.data)
+    chosen = loading.load("pytorch/clipvalue", ["name=bench", "engine.device=cpu"])
+    dataset = fashion_mnist.load(chosen.data)
     torch.set_num_threads(1)
     images, labels = (torch.from_numpy(array) for array in _arrays())
     recurrent, dense = torch.nn.LSTM(28, 10, batch_first=True), torch.nn.Linear(10, 10)
@@ -222,23 +228,24 @@ def jax() -> Figures:
 
 
 def _arrays() -> tuple[Any, Any]:
-    from gradclip_cli import config, data
+    from gradclip_cli.config import loading
+    from gradclip_cli.problems import fashion_mnist
 
-    dataset = data.load(config.load("clipvalue").data)
+    dataset = fashion_mnist.load(loading.load("clipvalue").data)
     return (dataset.train_images / 255.0).astype("float32"), dataset.train_labels.astype("int64")
 
 
 def jobs() -> Figures:
     """Steps a second of warm runs with one worker process and with two, a worker's memory, and a checkpoint's time."""
-    from gradclip_cli import config
-    from gradclip_cli.store import RunDirectory
-    from gradclip_cli.trainer import Task
-    from gradclip_cli.workers import WorkerProcesses
+    from gradclip_cli.config import loading
+    from gradclip_cli.runs.one import Task
+    from gradclip_cli.runs.store import RunDirectory
+    from gradclip_cli.runs.workers import WorkerProcesses
 
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         for count in (1, 2):
-            chosen = config.load("clipvalue", ["name=bench", "training.epochs=4"])
+            chosen = loading.load("clipvalue", ["name=bench", "training.epochs=4"])
             directories = [RunDirectory.of(Path(folder, str(count)), "bench", seed) for seed in range(6 * count)]
             with WorkerProcesses(count) as workers:
                 futures = [workers.submit(Task.of(chosen.with_seed(each.seed), each)) for each in directories]
@@ -261,14 +268,16 @@ def _largest_memory(pid: int) -> float:
 
 def _checkpoint() -> Figures:
     """Milliseconds that a checkpoint takes in the middle of a run."""
-    from gradclip_cli import config, data, training
+    from gradclip_cli.config import loading
     from gradclip_cli.engines.tensorflow import TensorFlowEngine
-    from gradclip_cli.store import RunDirectory
+    from gradclip_cli.problems import fashion_mnist
+    from gradclip_cli.runs import loop
+    from gradclip_cli.runs.store import RunDirectory
 
-    chosen = config.load("clipvalue")
-    dataset = data.load(chosen.data)
+    chosen = loading.load("clipvalue")
+    dataset = fashion_mnist.load(chosen.data)
     engine = TensorFlowEngine(chosen, dataset)
-    training.start(chosen, engine, dataset)
+    loop.start(chosen, engine, dataset)
     times = []
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory(Path(folder))

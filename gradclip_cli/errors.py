@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gradclip_cli.safe_text import for_terminal
+from gradclip_cli.texts import for_terminal
 
 
 class GradclipError(Exception):

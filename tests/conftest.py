@@ -15,9 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from gradclip_cli import config, data, engines, weights
-from gradclip_cli.schema import Config
-from gradclip_cli.store import METRICS, RunDirectory
+from gradclip_cli import engines
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.config import loading
+from gradclip_cli.config.schema import Config
+from gradclip_cli.engines.contract import Engine
+from gradclip_cli.problems import article_weights, fashion_mnist
+from gradclip_cli.runs.store import METRICS, RunDirectory
 
 # Whatever else the machine does, a property is no less true for taking longer.
 settings.register_profile("unhurried", deadline=None)
@@ -47,7 +51,7 @@ def slowly(*values: Any) -> list[Any]:
 
 
 # Files of tests that can use each other's engines, each of which Keras compiles for seconds.
-SAME_ENGINES = ("test_engines", "test_engine_tensorflow", "test_training", "test_health", "test_suggest")
+SAME_ENGINES = ("test_engines", "test_engine_tensorflow", "test_loop", "test_health", "test_suggest")
 # What is not about compiling goes without. PyTorch has nothing to compile.
 UNCOMPILED: dict[str, tuple[str, ...]] = {"tensorflow": ("engine.jit=false",), "pytorch": ("engine.framework=pytorch",)}
 
@@ -93,31 +97,31 @@ def import_pytorch() -> Any:
 
 
 @functools.cache
-def sample() -> data.Dataset:
-    return data.load(config.load("none", SMALL).data)
+def sample() -> fashion_mnist.Dataset:
+    return fashion_mnist.load(loading.load("none", SMALL).data)
 
 
-_ENGINES: dict[str, engines.Engine] = {}
+_ENGINES: dict[str, Engine] = {}
 
 
-def engine_for(chosen: Config) -> engines.Engine:
+def engine_for(chosen: Config) -> Engine:
     """An engine that was reset for a config; one compilation serves all tests that can share it."""
     key = engines.compile_key(chosen)
     if key not in _ENGINES:
-        _ENGINES[key] = engines.build(chosen, data.load(chosen.data))
+        _ENGINES[key] = engines.build(chosen, fashion_mnist.load(chosen.data))
     _ENGINES[key].reset(start_weights(chosen), learning_rate=chosen.optimizer.learning_rate)
     return _ENGINES[key]
 
 
-def start_weights(chosen: Config) -> dict[str, weights.FloatArray]:
-    return weights.initial_weights(
-        chosen.model, features=chosen.data.sequence_shape[1], classes=data.CLASSES, seed=chosen.training.seed
+def start_weights(chosen: Config) -> dict[str, FloatArray]:
+    return article_weights.initial_weights(
+        chosen.model, features=chosen.data.sequence_shape[1], classes=fashion_mnist.CLASSES, seed=chosen.training.seed
     )
 
 
-def schedule_for(chosen: Config) -> data.BatchSchedule:
-    samples = len(data.load(chosen.data).train_images) if chosen.data.subset == "sample" else 60_000
-    return data.BatchSchedule(
+def schedule_for(chosen: Config) -> fashion_mnist.BatchSchedule:
+    samples = len(fashion_mnist.load(chosen.data).train_images) if chosen.data.subset == "sample" else 60_000
+    return fashion_mnist.BatchSchedule(
         chosen.training.seed,
         samples=samples,
         batch_size=chosen.data.batch_size,
@@ -152,7 +156,7 @@ def store_run(
 ) -> RunDirectory:
     """Store a run of made-up figures through the real store: what a report says of them is then known."""
     settings, clipped_fraction = changes.pop("settings", []), changes.pop("clipped_fraction", 0.25)
-    chosen = config.load(
+    chosen = loading.load(
         changes.pop("base", "none"),
         latest(f"name={arm}", f"training.epochs={epochs}", "training.steps_per_epoch=4", f"training.seed={seed}", *settings),
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
+import ast
 import re
 from pathlib import Path
 
 import click
-from test_house import FLOORS
+from test_house import FLOORS, GROUND, modules
 
-from gradclip_cli import config, sweeps
 from gradclip_cli.cli import main
+from gradclip_cli.config import loading, sweeps
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -40,26 +40,20 @@ def test_the_config_that_it_explains_is_valid(tmp_path: Path) -> None:
     for number, block in enumerate(blocks):
         path = tmp_path / f"readme-{number}.yaml"
         path.write_text(block)
-        sweeps.load(str(path)) if "grid:" in block else config.load(str(path))
+        sweeps.load(str(path)) if "grid:" in block else loading.load(str(path))
 
 
-def rows_of_rooms() -> list[list[str]]:
-    """The rooms that each row of the house's table names, from the top."""
-    table = README.split("| room | duty |\n")[1].split("\n\n")[0]
-    cells = [line.split("|")[1] for line in table.splitlines()[1:]]
-    return [[re.sub(r"/$|\.py$", "", room) for room in re.findall(r"`([^`]+)`", cell)] for cell in cells]
+def test_the_table_of_the_house_is_its_files_from_the_top_floor_to_the_ground() -> None:
+    table = README.split("| where | what it does |\n")[1].split("\n<!--")[0]
+    named = [line.split("`")[1] for line in table.splitlines()[1:]]
+    rooms = [place.rstrip("/") for place in named if place.endswith("/")]
+    assert rooms == [room for room in FLOORS if room not in GROUND]
+    assert [FLOORS[room] for room in rooms] == sorted((FLOORS[room] for room in rooms), reverse=True)
+    files = {place.removesuffix(".py").replace("/", ".") for place in named if place.endswith(".py")}
+    assert files == {module for module in modules() if module not in ("", "__main__", *rooms)}
 
 
-def test_the_table_of_rooms_is_the_house_from_its_top_floor_to_its_ground() -> None:
-    rows = rows_of_rooms()
-    named = [room for row in rows for room in row]
-    assert sorted(named) == sorted(room for room in FLOORS if room and "." not in room and room != "__main__")
-    for above, below in itertools.pairwise(rows):
-        assert min(FLOORS[room] for room in above) >= max(FLOORS[room] for room in below), (above, below)
-
-
-def test_each_row_of_the_table_tells_as_many_duties_as_it_names_rooms_or_one_for_all() -> None:
-    """A room that was added to a row without its duty would be told nowhere."""
-    table = README.split("| room | duty |\n")[1].split("\n\n")[0].splitlines()[1:]
-    for line, rooms in zip(table, rows_of_rooms(), strict=True):
-        assert len(line.split("|")[2].split(";")) >= len(rooms), line
+def test_each_file_says_what_it_does_in_a_line() -> None:
+    for module, tree in modules().items():
+        duty = (ast.get_docstring(tree) or "").split("\n\n")[0]
+        assert 0 < len(duty) <= 140, module

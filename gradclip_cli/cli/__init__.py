@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from gradclip_cli import __version__, streams
+from gradclip_cli import __version__
+from gradclip_cli.cli import streams
 from gradclip_cli.cli.hints import hint
 from gradclip_cli.cli.inputs import data, schema
 from gradclip_cli.cli.options import BROKEN_PIPE, INTERRUPTED, general_options, print_json
@@ -86,7 +87,7 @@ def _explained(error: BaseException, given: Sequence[str]) -> tuple[str, str, in
 
 
 def _print_error(error: BaseException, kind: str, message: str) -> None:
-    from gradclip_cli.console import note, tell_error
+    from gradclip_cli.cli.console import note, tell_error
 
     if isinstance(error, click.UsageError) and error.ctx:
         note(error.ctx.get_usage())
@@ -103,7 +104,7 @@ def _code_of(lost: OSError, code: int) -> int:
     """The exit code where results did not arrive, which is told unless it is the reader that has gone."""
     if isinstance(lost, BrokenPipeError):
         return BROKEN_PIPE
-    from gradclip_cli.console import tell_error
+    from gradclip_cli.cli.console import tell_error
 
     tell_error(f"stdout: can't be written ({lost.strerror}); what was stored is kept, and can be shown again")
     return code or 1

@@ -32,13 +32,13 @@ def hint(error: click.NoSuchOption, given: Sequence[str]) -> str:
 
 def _key(word: str) -> str | None:
     """The key that a word means; where several sections have it, the first."""
-    from gradclip_cli import config
+    from gradclip_cli.config import loading
 
     word = SHORT_FORMS.get(word, word)
     if word in CHOICES:
         return CHOICES[word]
     keys: dict[str, str] = {}
-    for key in config.known_keys():
+    for key in loading.known_keys():
         keys.setdefault(key.rpartition(".")[2], key)
         keys.setdefault(key.replace(".", "_"), key)
     near = difflib.get_close_matches(word, keys, n=1, cutoff=0.8)

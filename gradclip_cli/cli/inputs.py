@@ -16,21 +16,21 @@ from gradclip_cli.cli.options import data_directory_option, json_option, print_j
 @json_option
 def data(data_dir: Path | None, fetch: bool, as_json: bool) -> None:
     """Say where Fashion-MNIST is, which source it came from, and that its checksums are right."""
-    from gradclip_cli import data as dataset
-    from gradclip_cli.console import tell
-    from gradclip_cli.displays import DownloadDisplay
+    from gradclip_cli.cli.console import tell
+    from gradclip_cli.cli.displays import DownloadDisplay
+    from gradclip_cli.problems import fashion_mnist
 
-    source = dataset.locate(data_dir, fetch=fetch, progress=DownloadDisplay())
+    source = fashion_mnist.locate(data_dir, fetch=fetch, progress=DownloadDisplay())
     if as_json:
-        files = {name: {"bytes": size, "sha256": checksum} for name, (size, checksum) in dataset.FILES.items()}
+        files = {name: {"bytes": size, "sha256": checksum} for name, (size, checksum) in fashion_mnist.FILES.items()}
         print_json({"path": str(source.folder), "source": source.kind, "verified": True, "files": files})
         return
-    tell(f"{source.folder}\nsource: {source.kind}\nverified: all {len(dataset.FILES)} files have the original's SHA-256")
+    tell(f"{source.folder}\nsource: {source.kind}\nverified: all {len(fashion_mnist.FILES)} files have the original's SHA-256")
 
 
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of configs, for editors."""
-    from gradclip_cli import config
+    from gradclip_cli.config import loading
 
-    click.echo(json.dumps(config.json_schema(), indent=2))
+    click.echo(json.dumps(loading.json_schema(), indent=2))

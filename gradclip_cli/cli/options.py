@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
-    from gradclip_cli.store import RunDirectory
+    from gradclip_cli.runs.store import RunDirectory
 
 JSON_SCHEMA = 1
 DIVERGED = 3
@@ -64,7 +64,7 @@ def is_set(name: str) -> bool:
 def remark(text: str, style: str = "") -> None:
     """Say on stderr what is neither a result nor a warning, unless --quiet."""
     if not is_set("quiet"):
-        from gradclip_cli import console
+        from gradclip_cli.cli import console
 
         console.note(text, style)
 
@@ -116,25 +116,25 @@ def seeds_option(default: str | None = None, otherwise: str = "") -> Callable[[C
 
 def complete_configs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of shipped configs, and files."""
-    from gradclip_cli import config
+    from gradclip_cli.config import loading
 
-    names = [CompletionItem(name) for name in config.shipped_names() if name.startswith(incomplete)]
+    names = [CompletionItem(name) for name in loading.shipped_names() if name.startswith(incomplete)]
     return [*names, CompletionItem(incomplete, type="file")]
 
 
 def complete_sweeps(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of shipped sweeps, and files."""
-    from gradclip_cli import config
+    from gradclip_cli.config import loading
 
-    names = [CompletionItem(name) for name in config.shipped_sweeps() if name.startswith(incomplete)]
+    names = [CompletionItem(name) for name in loading.shipped_sweeps() if name.startswith(incomplete)]
     return [*names, CompletionItem(incomplete, type="file")]
 
 
 def complete_settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Keys that a config may hold."""
-    from gradclip_cli import config
+    from gradclip_cli.config import loading
 
-    return [f"{key}=" for key in config.known_keys() if key.startswith(incomplete)]
+    return [f"{key}=" for key in loading.known_keys() if key.startswith(incomplete)]
 
 
 settings_option = click.option(
@@ -151,14 +151,14 @@ def complete_arms(context: click.Context, parameter: click.Parameter, incomplete
 
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Single runs, by name."""
-    from gradclip_cli.names import run_name
+    from gradclip_cli.runs.names import run_name
 
     names = [run_name(run) for run in _stored_runs(context)]
     return [name for name in names if name.startswith(incomplete)]
 
 
 def _stored_runs(context: click.Context) -> list[RunDirectory]:
-    from gradclip_cli import store
+    from gradclip_cli.runs import store
 
     return store.runs(context.params.get("results") or RESULTS)
 

@@ -23,16 +23,16 @@ from gradclip_cli.cli.options import (
 )
 from gradclip_cli.cli.tables import print_runs, print_verdicts
 from gradclip_cli.errors import GradclipError, StoreError
-from gradclip_cli.wording import counted
+from gradclip_cli.texts import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gradclip_cli.comparison import Comparison
-    from gradclip_cli.inspection import Inspection
-    from gradclip_cli.store import RunDirectory
+    from gradclip_cli.evidence.comparison import Comparison
+    from gradclip_cli.evidence.inspection import Inspection
+    from gradclip_cli.runs.store import RunDirectory
 
-# The names of `gradclip_cli.metrics`, whose import would bring SciPy to every start-up.
+# The names of `gradclip_cli.evidence.metrics`, whose import would bring SciPy to every start-up.
 METRICS = ["val_accuracy", "accuracy", "val_loss", "loss", "loss_area", "steps_to_target"]
 SHOWN_METRICS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
@@ -69,14 +69,16 @@ def compare(
     A verdict is about each run's last epoch, or its whole training-loss curve: losses are capped at a uniform guess's,
     and a diverged run scores as one throughout. p-values are of sign-flip tests, Holm-adjusted over the arms.
     """
-    from gradclip_cli import comparison, config, names, plans, report
-    from gradclip_cli.console import note
+    from gradclip_cli.cli.console import note
+    from gradclip_cli.config import loading
+    from gradclip_cli.evidence import comparison, plans, report
+    from gradclip_cli.runs import names
 
     arms = names.find_arms(arms, results)
     baseline = names.find_arms([baseline], results)[0] if baseline else None
     if out:
         report.require_no_report(out)
-    wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else config.parse_seeds(seeds)
+    wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else loading.parse_seeds(seeds)
     compared = comparison.compare(
         results, arms, baseline, metric=metric, target_loss=target_loss, effect=effect, margin=margin, seeds=wanted
     )
@@ -103,8 +105,8 @@ def compare(
 
 
 def _print_comparison(compared: Comparison) -> None:
-    from gradclip_cli import report
-    from gradclip_cli.console import tell
+    from gradclip_cli.cli.console import tell
+    from gradclip_cli.evidence import report
 
     print_runs(compared)
     tell(report.run_caption(compared), "dim", sentence=True)
@@ -118,7 +120,7 @@ def _print_comparison(compared: Comparison) -> None:
 
 
 def _sentences(compared: Comparison) -> list[str]:
-    from gradclip_cli import comparison
+    from gradclip_cli.evidence import comparison
 
     if not compared.others:
         return [*compared.notes, *compared.differences]
@@ -138,7 +140,7 @@ def show(name: str, results: Path, out: Path | None, as_json: bool) -> None:
     RUN is ARM/seed-N, ARM (its first seed), or a run's folder. The diagnosis is one of healthy, spiking, exploding,
     vanishing and diverged; it is read from steps.csv.
     """
-    from gradclip_cli import names
+    from gradclip_cli.runs import names
 
     run = names.find_run(name, results)
     metadata, _ = run.stored()
@@ -148,15 +150,15 @@ def show(name: str, results: Path, out: Path | None, as_json: bool) -> None:
     else:
         _print_run(run, metadata, inspected)
     if inspected:
-        from gradclip_cli import inspection
+        from gradclip_cli.evidence import inspection
 
         remark(f"wrote {inspection.draw(inspected, out or run.path)}")
 
 
 def _inspected(run: RunDirectory) -> Inspection | None:
     """The run's gradients; None where there are no steps to read, which is told."""
-    from gradclip_cli import inspection
-    from gradclip_cli.console import note
+    from gradclip_cli.cli.console import note
+    from gradclip_cli.evidence import inspection
 
     if not os.path.lexists(run.steps_path):
         note(f"{run.steps_path} is not there, so there is no diagnosis; gradclip run --force writes it again.")
@@ -169,7 +171,7 @@ def _inspected(run: RunDirectory) -> Inspection | None:
 
 
 def _facts(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | None) -> dict[str, Any]:
-    from gradclip_cli import report
+    from gradclip_cli.evidence import report
 
     frame = _metrics(run, metadata)
     metrics = [] if frame is None else frame.to_dict("records")
@@ -179,8 +181,8 @@ def _facts(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | 
 
 
 def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | None) -> None:
-    from gradclip_cli import inspection
-    from gradclip_cli.console import WORD_STYLES, table, tell
+    from gradclip_cli.cli.console import WORD_STYLES, table, tell
+    from gradclip_cli.evidence import inspection
 
     for line in _description(run, metadata):
         tell(line)
@@ -195,7 +197,7 @@ def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspectio
 
 
 def _metrics(run: RunDirectory, metadata: dict[str, Any]) -> pd.DataFrame | None:
-    from gradclip_cli import store
+    from gradclip_cli.runs import store
 
     return run.metrics() if metadata["status"] in store.FINISHED else None
 
@@ -231,7 +233,7 @@ def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: b
     if as_json:
         print_json({"runs": [{**run_facts(run), "status": run.status()} for run in runs]})
         return
-    from gradclip_cli.console import note, table
+    from gradclip_cli.cli.console import note, table
 
     if not runs:
         note(f"No runs in {results}.")
@@ -258,8 +260,8 @@ def _row(run: RunDirectory) -> list[str]:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, yes: bool) -> None:
     """Remove runs: whole arms (ARM) or single runs (ARM/seed-N)."""
-    from gradclip_cli import names, removal
-    from gradclip_cli.console import note, tell
+    from gradclip_cli.cli.console import note, tell
+    from gradclip_cli.runs import names, removal
 
     runs = _select(results, arms, status)
     removals = removal.plan(runs, names.whole_arms(arms, results) if status is None else ())
@@ -277,7 +279,7 @@ def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, ye
 
 def _require_consent(question: str) -> None:
     """Ask on stderr, where it is seen whatever becomes of the results. Raises GradclipError for any answer but yes."""
-    from gradclip_cli.console import note
+    from gradclip_cli.cli.console import note
 
     try:
         consent = click.confirm(question, err=True)
@@ -289,6 +291,6 @@ def _require_consent(question: str) -> None:
 
 
 def _select(results: Path, arms: Sequence[str], status: str | None) -> list[RunDirectory]:
-    from gradclip_cli import names
+    from gradclip_cli.runs import names
 
     return [run for run in names.find_runs(arms, results) if status is None or run.status() == status]

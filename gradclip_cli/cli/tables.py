@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gradclip_cli.comparison import Comparison
+    from gradclip_cli.evidence.comparison import Comparison
 
 
 def print_runs(compared: Comparison) -> None:
     """Print what the arms' runs did."""
-    from gradclip_cli import report
-    from gradclip_cli.console import table
+    from gradclip_cli.cli.console import table
+    from gradclip_cli.evidence import report
 
     headings, rows = report.run_columns(compared), report.run_rows(compared)
     columns = {heading.rpartition("(")[2].rstrip(")"): heading for heading in headings}  # `test loss (val_loss)` by `val_loss`
@@ -21,8 +21,8 @@ def print_runs(compared: Comparison) -> None:
 
 def print_verdicts(compared: Comparison) -> None:
     """Print how the arms stand to the baseline."""
-    from gradclip_cli import report
-    from gradclip_cli.console import table
+    from gradclip_cli.cli.console import table
+    from gradclip_cli.evidence import report
 
     headings = report.verdict_columns(compared.metric)
     metric = next(heading for heading in headings if heading.startswith(compared.metric.told))

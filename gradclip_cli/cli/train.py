@@ -29,18 +29,18 @@ from gradclip_cli.cli.options import (
 )
 from gradclip_cli.cli.tables import print_verdicts
 from gradclip_cli.errors import GradclipError
-from gradclip_cli.wording import counted
+from gradclip_cli.texts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gradclip_cli.config import Loaded
-    from gradclip_cli.displays import Grid
-    from gradclip_cli.experiments.reproduce import Reproduction
+    from gradclip_cli.article.reproduce import Reproduction
+    from gradclip_cli.cli.displays import Grid
+    from gradclip_cli.config.loading import Loaded
+    from gradclip_cli.config.sweeps import Sweep
     from gradclip_cli.experiments.sweep import Result as SweepResult
-    from gradclip_cli.pace import Pace
-    from gradclip_cli.runner import PlannedRun, Result
-    from gradclip_cli.sweeps import Sweep
+    from gradclip_cli.runs.many import PlannedRun, Result
+    from gradclip_cli.runs.pace import Pace
 
 FRAMEWORKS = ["tensorflow", "pytorch"]
 MOST_RUNS = 10_000
@@ -75,16 +75,16 @@ def run(
     Each run gets DIR/ARM/seed-N with metrics.csv (a row an epoch), steps.csv (a row a step), config.yaml and run.json.
     Finished runs are left as they are. Exit 3 tells that a run diverged.
     """
-    from gradclip_cli import config as loading
+    from gradclip_cli.config import loading
 
     if seed is not None and seeds is not None:
         raise click.UsageError("--seed is one seed, --seeds a count or a list of them: give one of the two.", context)
     given = loading.read_all(configs, settings)
     chosen_seeds = loading.parse_seeds(seeds) if seeds is not None else None if seed is None else [seed]
 
-    from gradclip_cli import runner
+    from gradclip_cli.runs import many
 
-    planned = runner.plan([loaded.config for loaded in given], chosen_seeds, results, force=force)
+    planned = many.plan([loaded.config for loaded in given], chosen_seeds, results, force=force)
     for loaded in given:
         _say_resets(loaded)
     if few := _too_few_seeds(planned):
@@ -95,7 +95,7 @@ def run(
     try:
         ended = _train(context, planned, data_dir, save_model=save_model, keep_checkpoint=keep_checkpoint)
         _require_none_failed(ended)
-    except (runner.Interrupted, _RunsFailed) as error:
+    except (many.Interrupted, _RunsFailed) as error:
         if as_json:
             error.facts = _results_as_json(error.results)
         else:
@@ -106,7 +106,7 @@ def run(
     else:
         _print_results(ended)
     if diverged := _count(ended, "diverged"):
-        from gradclip_cli.console import note
+        from gradclip_cli.cli.console import note
 
         note(f"{diverged} of {counted(len(ended), 'run')} diverged.")
         context.exit(DIVERGED)
@@ -144,12 +144,12 @@ def reproduce(
     the output layer; an explosive setting, unclipped, clipped and with other remedies; and the three arms under Adam.
     Interrupted, the same command goes on with the runs that are missing.
     """
-    from gradclip_cli import config
+    from gradclip_cli.config import loading
 
-    chosen = config.parse_seeds(seeds)
+    chosen = loading.parse_seeds(seeds)
     folder = results or RESULTS / ("reproduce" if framework == FRAMEWORKS[0] else f"reproduce-{framework}")
 
-    from gradclip_cli.experiments import reproduce as experiment
+    from gradclip_cli.article import reproduce as experiment
 
     planned = experiment.plan_reproduction(chosen, folder, framework)
     _say(_estimate(planned, jobs), even_if_quiet=dry_run)
@@ -191,7 +191,7 @@ def sweep(
     these runs are compared on the test set: does clipping help at its best rate? Interrupted, or with failed runs, the same
     command goes on with what is missing.
     """
-    from gradclip_cli import sweeps
+    from gradclip_cli.config import sweeps
 
     chosen = sweeps.load(sweep_file, settings, most_runs=sys.maxsize if yes else sweeps.MOST_RUNS)
     folder = results or RESULTS / chosen.name
@@ -220,10 +220,10 @@ def sweep(
 
 def _tell_plan(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -> dict[str, Pace]:
     """Say what the sweep is; then, once a step's time was measured here, how long it takes. Returns what was measured."""
-    from gradclip_cli import pace
-    from gradclip_cli.console import note
-    from gradclip_cli.displays import StepDisplay
+    from gradclip_cli.cli.console import note
+    from gradclip_cli.cli.displays import StepDisplay
     from gradclip_cli.experiments import sweep as experiment
+    from gradclip_cli.runs import pace
 
     grid = " x ".join(f"{len(axis.labels)} {axis.key}" for axis in chosen.axes)
     fresh = f"; then each row's best with {len(chosen.fresh_seeds)} fresh seeds" if chosen.fresh_seeds else ""
@@ -242,7 +242,7 @@ def _tell_plan(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -
 
 def _with_fresh_seeds(chosen: Sweep, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
     """What the runs at the rows' best will be like; which cells these are is not known yet."""
-    from gradclip_cli.actions import Action
+    from gradclip_cli.runs.actions import Action
 
     rows = [cells[0].config for cells in chosen.rows().values()]
     rows = [config.model_copy(update={"data": config.data.model_copy(update={"holdout": 0})}) for config in rows]
@@ -251,20 +251,20 @@ def _with_fresh_seeds(chosen: Sweep, planned: Sequence[PlannedRun]) -> list[Plan
 
 def _grid(chosen: Sweep) -> Grid:
     """The sweep's map, to be shown while it fills."""
-    from gradclip_cli.displays import Grid
+    from gradclip_cli.cli.displays import Grid
 
     rows = [(label, [cell.config.name for cell in cells]) for label, cells in chosen.rows().items()]
     return Grid(chosen.columns.labels, rows)
 
 
 def _print_sweep(result: SweepResult) -> None:
-    from gradclip_cli.console import table, tell
+    from gradclip_cli.cli.console import table, tell
     from gradclip_cli.experiments import sweep as experiment
 
     headings = experiment.best_columns()
     table(headings, experiment.best_rows(result), primary=headings[:3], texts=["best at"], elsewhere="report.md")
     if result.best:
-        from gradclip_cli import report
+        from gradclip_cli.evidence import report
 
         tell()
         print_verdicts(result.best)
@@ -295,13 +295,13 @@ def suggest(
 
     For each rule: the YAML to paste, on what share of the pilot's steps it would have acted, and why. Nothing is stored.
     """
-    from gradclip_cli import config as loading
+    from gradclip_cli.config import loading
 
     loaded = loading.read(config, settings)
     _say_resets(loaded)
     chosen = loaded.config if seed is None else loaded.config.with_seed(seed)
-    from gradclip_cli.console import note, table, tell
-    from gradclip_cli.displays import DownloadDisplay, StepDisplay
+    from gradclip_cli.cli.console import note, table, tell
+    from gradclip_cli.cli.displays import DownloadDisplay, StepDisplay
     from gradclip_cli.experiments import suggest as experiment
 
     if chosen.clipping.mode != "none":
@@ -332,11 +332,11 @@ def _train(
     context: click.Context, planned: Sequence[PlannedRun], data_directory: Path | None, grid: Grid | None = None, **options: bool
 ) -> list[Result]:
     """Train what is planned, with the command's own --jobs or --cluster; `options` are those of `runner.execute`."""
-    from gradclip_cli import runner, workers
-    from gradclip_cli.displays import DownloadDisplay, RunDisplay
+    from gradclip_cli.cli.displays import DownloadDisplay, RunDisplay
+    from gradclip_cli.runs import many, workers
 
     with RunDisplay(planned, quiet=is_set("quiet"), verbose=is_set("verbose"), grid=grid) as display:
-        return runner.execute(
+        return many.execute(
             planned,
             display,
             jobs=context.params["jobs"] or workers.available_cores(),
@@ -358,7 +358,7 @@ def _train_and_tell(
 
 def _say(told: str, *, even_if_quiet: bool = False) -> None:
     if even_if_quiet or not is_set("quiet"):
-        from gradclip_cli.console import note
+        from gradclip_cli.cli.console import note
 
         note(told, sentence=True)
 
@@ -371,7 +371,7 @@ def _say_resets(loaded: Loaded) -> None:
 
 def _too_few_seeds(planned: Sequence[PlannedRun]) -> str:
     """That these arms have too few seeds for a verdict, with the stored ones; empty where there are enough, or one arm only."""
-    from gradclip_cli import store
+    from gradclip_cli.runs import store
 
     seeds: dict[Path, set[int]] = {}
     for run in planned:
@@ -380,7 +380,7 @@ def _too_few_seeds(planned: Sequence[PlannedRun]) -> str:
     if len(seeds) < 2:
         return ""
 
-    from gradclip_cli import stats
+    from gradclip_cli.evidence import stats
 
     tests, shared = len(seeds) - 1, len(set.intersection(*seeds.values()))
     needed = stats.seeds_for_a_verdict(tests)
@@ -425,7 +425,7 @@ def _count(ended: Sequence[Result], status: str) -> int:
 
 
 def _estimate(planned: Sequence[PlannedRun], jobs: int | None, paces: Mapping[str, Pace] | None = None) -> str:
-    from gradclip_cli import pace, workers
+    from gradclip_cli.runs import pace, workers
 
     cores = workers.available_cores()
     expected = pace.estimate(planned, paces, jobs=jobs or cores, cores=cores)
@@ -448,7 +448,7 @@ def _print_plan(planned: Sequence[PlannedRun], as_json: bool, **notes: Any) -> N
         runs = [{**run_facts(run.directory), "action": run.action, "reason": run.reason} for run in planned]
         print_json({"runs": runs, **notes})
         return
-    from gradclip_cli.console import tell
+    from gradclip_cli.cli.console import tell
 
     for run in planned:
         tell(f"{run.action:8} {run.directory.path}  ({run.reason})")
@@ -456,9 +456,9 @@ def _print_plan(planned: Sequence[PlannedRun], as_json: bool, **notes: Any) -> N
 
 def _results_as_json(ended: Sequence[Result]) -> dict[str, Any]:
     """How each run ended, for JSON: its last whole epoch's metrics, the seconds it took, and what its gradients say."""
-    from gradclip_cli import report
-    from gradclip_cli.displays import last_metrics
+    from gradclip_cli.cli.displays import last_metrics
     from gradclip_cli.errors import StoreError
+    from gradclip_cli.evidence import report
 
     runs = []
     for result in ended:
@@ -479,14 +479,14 @@ def _results_as_json(ended: Sequence[Result]) -> dict[str, Any]:
 
 
 def _print_results(ended: Sequence[Result]) -> None:
-    from gradclip_cli.console import tell
+    from gradclip_cli.cli.console import tell
 
     for result in ended:
         tell(f"{result.status:11} {result.run.directory.path}")
 
 
 def _print_claims(reproduction: Reproduction) -> None:
-    from gradclip_cli.console import table, tell
+    from gradclip_cli.cli.console import table, tell
 
     rows = [[claim.id, claim.claim, claim.verdict] for claim in reproduction.claims]
     table(["", "claim", "verdict"], rows, primary=["", "claim", "verdict"], texts=["claim"])

@@ -1,129 +1,14 @@
-"""Engines: each trains one model in one framework, behind one contract. They know nothing of files, epochs or progress."""
+"""Engines: each trains a model in one framework, behind one contract; they know nothing of files, epochs or arms."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from gradclip_cli.clipping import joint_norm
-from gradclip_cli.data import Dataset
+from gradclip_cli.config.schema import Config
+from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import EngineError
-from gradclip_cli.schema import Config
-from gradclip_cli.weights import Weights
-
-Array = npt.NDArray[Any]
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.integer[Any]]
-BoolArray = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class StepRecords:
-    """What S steps did, for V variables. Norms are L2 and never overflow where the elements are finite (float64)."""
-
-    loss: FloatArray
-    """(S,) mean data loss of the batch, before the update."""
-    penalty: FloatArray
-    """(S,) what regularizers add to it."""
-    correct: IntArray
-    """(S,) samples of the batch that were classified correctly."""
-    norm: FloatArray
-    """(S, V) norm of each variable's gradient before clipping."""
-    max_abs: FloatArray
-    """(S, V) largest absolute element of the same."""
-    applied_norm: FloatArray
-    """(S, V) norm of the gradient that the optimizer used."""
-    applied_max_abs: FloatArray
-    """(S, V) largest absolute element of the same."""
-    excess: FloatArray
-    """(S,) how many times its bound the gradient was at most, as the rule measures it; 0 without a bound."""
-    weights_finite: BoolArray
-    """(S, V) whether each variable held only finite values after the update."""
-
-    def __len__(self) -> int:
-        return len(self.loss)
-
-    @property
-    def clipped(self) -> BoolArray:
-        """(S,) whether the rule's threshold was exceeded."""
-        return np.asarray(self.excess > 1)
-
-    @property
-    def global_norm(self) -> FloatArray:
-        """(S,) norm of all gradients together, before clipping."""
-        return joint_norm(self.norm)[:, 0]
-
-    @property
-    def applied_global_norm(self) -> FloatArray:
-        """(S,) norm of all gradients together, as the optimizer used them."""
-        return joint_norm(self.applied_norm)[:, 0]
-
-    @classmethod
-    def joined(cls, pieces: Sequence[StepRecords]) -> StepRecords:
-        """The records of several pieces, in order."""
-        return cls(**{field.name: np.concatenate([getattr(piece, field.name) for piece in pieces]) for field in fields(cls)})
-
-    def first(self, steps: int) -> StepRecords:
-        """The records of the first `steps` steps."""
-        return StepRecords(**{field.name: getattr(self, field.name)[:steps] for field in fields(self)})
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean data loss, penalty and accuracy (0 to 1) on the evaluation split."""
-
-    loss: float
-    penalty: float
-    accuracy: float
-
-
-class Engine(Protocol):
-    """One compiled model. `reset` starts a run; everything else goes on from where the run stands."""
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Canonical names of the V trainable variables, in the order of the records."""
-        ...
-
-    @property
-    def compiles(self) -> bool:
-        """Whether its first steps and its first evaluation are compiled, which takes seconds."""
-        ...
-
-    def reset(self, weights: Weights, *, learning_rate: float) -> None:
-        """Take these weights, fresh optimizer slots, an empty memory of the clipping rule and step 0."""
-        ...
-
-    def train(self, batches: IntArray) -> StepRecords:
-        """Take a step on each batch of dataset indices, (S, batch_size)."""
-        ...
-
-    def evaluate(self) -> Evaluation:
-        """Evaluate on the dataset's evaluation split."""
-        ...
-
-    def weights(self) -> dict[str, FloatArray]:
-        """Copy out the current weights."""
-        ...
-
-    def state(self) -> dict[str, Array]:
-        """Copy out all that resuming needs: weights, optimizer slots, step count, the clipping rule's memory."""
-        ...
-
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Go on exactly where `state` was taken."""
-        ...
-
-    def save(self, path: Path) -> None:
-        """Save the model in the framework's own format."""
-        ...
+from gradclip_cli.problems.fashion_mnist import Dataset
 
 
 def compile_key(config: Config) -> str:

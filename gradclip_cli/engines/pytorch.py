@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from gradclip_cli.clipping import RULES, Situation
-from gradclip_cli.data import CLASSES, Dataset
-from gradclip_cli.engines import Array, Evaluation, FloatArray, IntArray, StepRecords
+from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
+from gradclip_cli.config.pytorch_words import pytorch_optimizer
+from gradclip_cli.config.schema import Config, Loss, Model
+from gradclip_cli.engines.contract import Evaluation, StepRecords
 from gradclip_cli.errors import EngineError
-from gradclip_cli.frameworks import pytorch_optimizer
-from gradclip_cli.schema import Config, Loss, Model
-from gradclip_cli.weights import Weights
+from gradclip_cli.gradients.rules import RULES, Situation
+from gradclip_cli.problems.fashion_mnist import CLASSES, Dataset
 
 EVALUATION_BATCH = 1000
 PYTORCH_MODES = ("clipvalue", "clipnorm", "global_clipnorm")
@@ -148,7 +148,7 @@ def find_device(device: str) -> torch.device:
 
 
 class PyTorchEngine:
-    """`gradclip_cli.engines.Engine` in PyTorch, on one thread of a CPU or on a GPU.
+    """`gradclip_cli.engines.contract.Engine` in PyTorch, on one thread of a CPU or on a GPU.
 
     Raises EngineError where the device that a config asks for is not there.
     """

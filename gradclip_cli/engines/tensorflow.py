@@ -1,7 +1,7 @@
 """The Keras engine: Keras layers, loss and optimizer, with a chunk of steps in one compiled TensorFlow loop.
 
 `clipvalue`, `clipnorm` and `global_clipnorm` are the Keras optimizer's own arguments and keep Keras's behaviour; with
-thresholds of single layers, and for every other rule, the gradients are clipped by `gradclip_cli.clipping` before the
+thresholds of single layers, and for every other rule, the gradients are clipped by `gradclip_cli.gradients.rules` before the
 optimizer gets them. The gradient recorded as applied is the one that the optimizer's `update_step` receives, not a second
 computation.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gradclip_cli.arrays import Array, ByteArray, FloatArray, IntArray, Weights
 from gradclip_cli.engines.silence import silenced_stderr
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -26,12 +27,11 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.config.list_physical_devices()
     tf.get_logger().setLevel("ERROR")
 
-from gradclip_cli.clipping import RULES, Clipped, Situation
-from gradclip_cli.data import CLASSES, ByteArray, Dataset
-from gradclip_cli.engines import Array, Evaluation, FloatArray, IntArray, StepRecords
+from gradclip_cli.config.schema import Config, Loss, Model
+from gradclip_cli.engines.contract import Evaluation, StepRecords
 from gradclip_cli.errors import EngineError
-from gradclip_cli.schema import Config, Loss, Model
-from gradclip_cli.weights import Weights
+from gradclip_cli.gradients.rules import RULES, Clipped, Situation
+from gradclip_cli.problems.fashion_mnist import CLASSES, Dataset
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
 EVALUATION_BATCH = 1000
@@ -116,7 +116,7 @@ def _max_abs(gradient: tf.Tensor) -> tf.Tensor:
 
 
 class TensorFlowEngine:
-    """`gradclip_cli.engines.Engine` in Keras, on one thread. Building it builds the model; the first call compiles.
+    """`gradclip_cli.engines.contract.Engine` in Keras, on one thread. Building it builds the model; the first call compiles.
 
     Raises EngineError where TensorFlow already runs with another number of threads in this process.
     """

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from gradclip_cli import data, engines
-from gradclip_cli.clipping import RULES, clip_by_percentile
-from gradclip_cli.engines import StepRecords
-from gradclip_cli.health import Detector, Diagnosis
-from gradclip_cli.schema import CLIPPING_SECTIONS, AdaptiveClip, AutoClip, ClippingRule, Config
-from gradclip_cli.training import CHUNK, Divergence, find_divergence, start
-from gradclip_cli.wording import counted
-
-FloatArray = npt.NDArray[np.floating[Any]]
+from gradclip_cli import engines
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.config.schema import CLIPPING_SECTIONS, AdaptiveClip, AutoClip, ClippingRule, Config
+from gradclip_cli.engines.contract import StepRecords
+from gradclip_cli.gradients.health import Detector, Diagnosis
+from gradclip_cli.gradients.rules import RULES, clip_by_percentile
+from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.runs.loop import CHUNK, Divergence, find_divergence, start
+from gradclip_cli.texts import counted
 
 # A bound that no sane gradient reaches: the pilot runs unclipped, and `agc` measures how large each unit's gradient is.
 UNREACHABLE = 1e30
@@ -70,7 +69,7 @@ class Suggestion:
 
 def pilot(
     config: Config, steps: int, *, data_directory: Path | None = None,
-    download_progress: data.DownloadProgress | None = None, report: Callable[[int], None] = lambda steps: None,
+    download_progress: fashion_mnist.DownloadProgress | None = None, report: Callable[[int], None] = lambda steps: None,
     preparing: Callable[[str], None] = lambda what: None,
 ) -> Pilot:  # fmt: skip
     """Train a config's model unclipped for some steps, or until it diverges. Nothing is stored.
@@ -79,7 +78,7 @@ def pilot(
     """
     unclipped = config.model_copy(update={"clipping": AdaptiveClip(mode="agc", threshold=UNREACHABLE)})
     preparing("loading the dataset")
-    dataset = data.load(config.data, data_directory, download_progress)
+    dataset = fashion_mnist.load(config.data, data_directory, download_progress)
     preparing(engines.preparation(unclipped))
     engine = engines.build(unclipped, dataset)
     if engine.compiles:

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gradclip_cli import arms as arm_room
-from gradclip_cli import comparison, plans, report, runner, stats
-from gradclip_cli.arms import Arm
-from gradclip_cli.comparison import Comparison
-from gradclip_cli.data import CLASSES
+from gradclip_cli.config.overrides import values, written
+from gradclip_cli.config.schema import Config
+from gradclip_cli.config.sweeps import CLIPPING, Axis, Cell, Sweep
 from gradclip_cli.errors import ConflictError, ReportError
+from gradclip_cli.evidence import arms as arm_room
+from gradclip_cli.evidence import comparison, plans, report, stats
+from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.comparison import Comparison
+from gradclip_cli.evidence.metrics import METRICS, scores
 from gradclip_cli.files import unwritable, write_atomically
-from gradclip_cli.metrics import METRICS, scores
-from gradclip_cli.overrides import values, written
-from gradclip_cli.runner import PlannedRun
-from gradclip_cli.safe_text import for_markdown
-from gradclip_cli.schema import Config
-from gradclip_cli.sweeps import CLIPPING, Axis, Cell, Sweep
-from gradclip_cli.wording import counted
+from gradclip_cli.problems.fashion_mnist import CLASSES
+from gradclip_cli.runs import many
+from gradclip_cli.runs.many import PlannedRun
+from gradclip_cli.texts import counted, for_markdown
 
 if TYPE_CHECKING:
     from gradclip_cli.plots import StabilityMap
@@ -86,7 +86,7 @@ def plan(sweep: Sweep, results: Path, *, force: bool = False) -> list[PlannedRun
 
 def _plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, force: bool) -> list[PlannedRun]:
     try:
-        return runner.plan(configs, seeds, results, force=force)
+        return many.plan(configs, seeds, results, force=force)
     except ConflictError as error:
         conflicts = str(error).splitlines()
         first = conflicts[0].partition("; give yours")[0]

@@ -16,10 +16,10 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from gradclip_cli.labels import ELLIPSIS, SHORT, elided, without_shared
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.plots.labels import ELLIPSIS, SHORT, elided, without_shared
 from gradclip_cli.plots.style import (
     LINE_STYLES,
-    FloatArray,
     LineEnd,
     draw_line,
     finite,

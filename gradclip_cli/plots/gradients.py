@@ -13,10 +13,10 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from gradclip_cli.labels import elided
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.plots.labels import elided
 from gradclip_cli.plots.style import (
     PLAIN_STYLES,
-    FloatArray,
     LineEnd,
     draw_line,
     drawable,

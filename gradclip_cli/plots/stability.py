@@ -17,8 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Bbox
 
-from gradclip_cli.labels import elided
-from gradclip_cli.plots.style import FloatArray, drawable, fitted, fitted_in, luminance, percent, short_names, styled, text_width
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.plots.labels import elided
+from gradclip_cli.plots.style import drawable, fitted, fitted_in, luminance, percent, short_names, styled, text_width
 
 # In inches.
 ROW_HEIGHT, LEAST_COLUMN, WIDEST_COLUMN, TITLE, LINE_HEIGHT, LEGEND_LINE = 0.55, 0.95, 1.5, 0.5, 0.2, 0.23

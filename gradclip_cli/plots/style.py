@@ -14,7 +14,6 @@ import matplotlib.ticker
 matplotlib.use("Agg")
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -23,10 +22,10 @@ from matplotlib.textpath import text_to_path
 from matplotlib.typing import ColorType
 from scipy.optimize import isotonic_regression
 
-from gradclip_cli.labels import without_shared, wrapped
-from gradclip_cli.safe_text import for_picture, for_terminal
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.plots.labels import without_shared, wrapped
+from gradclip_cli.texts import for_picture, for_terminal
 
-FloatArray = npt.NDArray[np.floating[Any]]
 LineEnd = tuple[float, str, str]  # last value, name, colour
 
 # Okabe and Ito 2008, "Color universal design": told apart by colour-blind readers; black first, for the baseline.

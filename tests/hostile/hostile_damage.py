@@ -30,9 +30,9 @@ from conftest import store_run
 from hostile_texts import NEVER_TOLD, TooSlow, mutated, patient, scalar
 
 from gradclip_cli.cli import main as gradclip
-from gradclip_cli.config import load
+from gradclip_cli.config.loading import load
 from gradclip_cli.errors import StoreError
-from gradclip_cli.store import RunDirectory
+from gradclip_cli.runs.store import RunDirectory
 
 ARMS, SEEDS = ("none", "clipnorm"), (0, 1, 2, 3)
 FILES = (

@@ -24,9 +24,9 @@ from typing import Any
 
 import pytest
 
-from gradclip_cli import config, sweeps
+from gradclip_cli.config import loading, sweeps
+from gradclip_cli.config.schema import LONGEST_NAME, Config
 from gradclip_cli.errors import ConfigError
-from gradclip_cli.schema import LONGEST_NAME, Config
 
 LONGEST_MESSAGE = 10_000  # bytes
 PATIENCE = 120  # seconds for one text: a bound on hangs, on a machine that does other things too
@@ -34,10 +34,10 @@ MEMORY = 4 << 30  # bytes that a process may take for all its cases
 NEVER_TOLD = ("Tree(", "Place(", "Traceback", " object at 0x")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,-]*")
 
-SHIPPED = [config.shipped_directory() / f"{name}.yaml" for name in config.shipped_names()]
-SWEEPS = [config.shipped_directory() / config.SWEEPS / f"{name}.yaml" for name in config.shipped_sweeps()]
+SHIPPED = [loading.shipped_directory() / f"{name}.yaml" for name in loading.shipped_names()]
+SWEEPS = [loading.shipped_directory() / loading.SWEEPS / f"{name}.yaml" for name in loading.shipped_sweeps()]
 SECTIONS = ("engine", "data", "model", "loss", "optimizer", "clipping", "training")
-SETTINGS = [key.partition(".")[2] for key in config.known_keys() if "." in key]
+SETTINGS = [key.partition(".")[2] for key in loading.known_keys() if "." in key]
 
 WORDS = (
     "", "null", "~", "yes", "off", "=", "<<", "0", "-1", "1", "0.5", "1e-3", "-0.0", ".inf", "-.inf", ".nan", "1e400",
@@ -109,7 +109,7 @@ def sweep_from_grammar(draw: random.Random) -> str:
     for _ in range(draw.randrange(1, 4)):
         values = [scalar(draw) for _ in range(draw.randrange(1, 3))]
         listed = f"[{', '.join(values)}]" if draw.random() < 0.8 else values[0]
-        axes.append(f"{key(draw, ['clipping', 'optimizer', *config.known_keys()])}: {listed}")
+        axes.append(f"{key(draw, ['clipping', 'optimizer', *loading.known_keys()])}: {listed}")
     base = draw.choice(["none", "{extends: none, data: {holdout: 10000}}", section(draw), scalar(draw)])
     text = f"base: {base}\ngrid: {{{', '.join(axes)}}}\n"
     for name in ("seeds", "fresh_seeds", "name", "extra"):
@@ -156,7 +156,7 @@ class Case:
 
 
 def one(path: Path) -> list[Config]:
-    return [config.load(str(path))]
+    return [loading.load(str(path))]
 
 
 def whole_sweep(path: Path) -> list[Config]:
@@ -180,11 +180,11 @@ def settings(draw: random.Random) -> Case:
     """Overrides on the command line."""
     given = []
     for _ in range(draw.randrange(1, 4)):
-        name = draw.choice([*config.known_keys(), *SECTIONS, "name", "", ".", "a.b.c", "name.x", "extends", "a" * 3_000])
+        name = draw.choice([*loading.known_keys(), *SECTIONS, "name", "", ".", "a.b.c", "name.x", "extends", "a" * 3_000])
         given.append(
             f"{mistyped(draw, name) if draw.random() < 0.1 else name}{draw.choice(['=', '=', '=', '=', '', '=='])}{scalar(draw)}"
         )
-    return Case({}, lambda path: [config.load("none", given)])
+    return Case({}, lambda path: [loading.load("none", given)])
 
 
 def case(number: int) -> Case:
@@ -247,9 +247,9 @@ def faults_of_config(loaded: Config, folder: Path) -> list[str]:
     """What is wrong with a config that a text gave: it must name a folder, and come back from a run's own config.yaml."""
     told = [] if NAME.fullmatch(loaded.name) and len(loaded.name) <= LONGEST_NAME else [f"the arm is named {loaded.name!r:.80}"]
     stored = folder / "stored.yaml"
-    stored.write_text(config.to_yaml(loaded))
+    stored.write_text(loading.to_yaml(loaded))
     try:
-        if config.load_stored(stored) != loaded:
+        if loading.load_stored(stored) != loaded:
             told.append("stored and read again it is another config")
     except ConfigError as error:
         told.append(f"stored it can't be read again: {str(error)[:200]}")

@@ -17,7 +17,7 @@ from conftest import slowly, store_run
 from hostile_damage import CONTROLS, NEVER_TOLD, call, drawing
 from hostile_texts import patient
 
-from gradclip_cli.store import RunDirectory
+from gradclip_cli.runs.store import RunDirectory
 
 pytestmark = pytest.mark.hostile
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import hostile_texts
 import pytest
 
-from gradclip_cli import config, sweeps
+from gradclip_cli.config import loading, sweeps
 from gradclip_cli.errors import ConfigError
 
 pytestmark = pytest.mark.hostile
@@ -58,7 +58,7 @@ def test_two_mistakes_are_told_together(text: str, told: tuple[str, ...], tmp_pa
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        config.load(str(path))
+        loading.load(str(path))
     assert all(word in str(caught.value) for word in told), str(caught.value)
 
 
@@ -73,7 +73,7 @@ def test_what_is_no_file_is_told_at_once(name: str, how: str, tmp_path: Path) ->
     (tmp_path / "main.yaml").write_text(
         f"extends: {text}\n" if how == "extended" else f"base: {text}\ngrid: {{model.units: [1, 2]}}\n"
     )
-    load = {"given": lambda: config.load(str(tmp_path / name)), "extended": lambda: config.load(str(tmp_path / "main.yaml"))}
+    load = {"given": lambda: loading.load(str(tmp_path / name)), "extended": lambda: loading.load(str(tmp_path / "main.yaml"))}
     with pytest.raises(ConfigError) as caught, hostile_texts.patient():
         load.get(how, lambda: sweeps.load(str(tmp_path / "main.yaml")))()
     assert not hostile_texts.faults_of_message(str(caught.value))

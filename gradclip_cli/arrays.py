@@ -1,0 +1,18 @@
+"""The kinds of NumPy arrays that the rooms pass to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
+BoolArray = npt.NDArray[np.bool_]
+ByteArray = npt.NDArray[np.uint8]
+
+Weights = Mapping[str, FloatArray]
+"""Values of variables by their names, each in Keras's layout."""

@@ -1,0 +1,104 @@
+"""All that gradclip shows: results on stdout, all else on stderr. Here texts of any origin are made safe for a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sys
+from collections.abc import Sequence
+from typing import IO, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from gradclip_cli.cli.layout import laid_out
+from gradclip_cli.cli.streams import shown_by
+from gradclip_cli.texts import for_terminal
+
+WORD_STYLES = {
+    "healthy": "bold green",
+    "spiking": "bold yellow",
+    "vanishing": "bold yellow",
+    "exploding": "bold red",
+    "diverged": "bold red",
+}
+"""Styles of the words in which a run's gradients are diagnosed."""
+
+
+class _Results(Console):
+    """A console whose failures are the command's: rich would end the process where a pipe's reader has gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "the reader has gone")
+
+
+class _Notes(Console):
+    """A console whose stream may be closed or full: no work is lost because it can't be told of."""
+
+    def on_broken_pipe(self) -> None:
+        """Nobody listens."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with contextlib.suppress(OSError):
+            super().print(*objects, **options)
+
+
+def results_console() -> Console:
+    """The console of results."""
+    return _Results(highlight=False, markup=False, emoji=False)
+
+
+def notes_console() -> Console:
+    """The console of progress, warnings and hints."""
+    return _Notes(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def safe(text: str, stream: IO[str] | None = None) -> str:
+    """The text, line by line, without anything that acts on a terminal, in letters that the stream can show."""
+    return shown_by(stream or sys.stdout, "\n".join(for_terminal(line) for line in text.split("\n")))
+
+
+def tell(text: str = "", style: str = "", *, sentence: bool = False) -> None:
+    """Print a line of results; in a terminal a `sentence` is broken at words, other lines are left for copying."""
+    console = results_console()
+    console.print(Text(safe(text, console.file), style), soft_wrap=not (sentence and console.is_terminal))
+
+
+def note(text: str, style: str = "", *, sentence: bool = False) -> None:
+    """Print something on stderr that is no result; a `sentence` is broken at words as `tell` does."""
+    console = notes_console()
+    console.print(Text(safe(text, console.file), style), soft_wrap=not (sentence and console.is_terminal))
+
+
+def tell_error(text: str) -> None:
+    """Print an error on stderr."""
+    console = notes_console()
+    console.print(Text.assemble(("error:", "bold red"), f" {safe(text, console.file)}"), soft_wrap=True)
+
+
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, primary: Sequence[str] = (), whole: Sequence[str] = (),
+    texts: Sequence[str] = (), names: str = "", elsewhere: str = "a pipe",
+) -> None:  # fmt: skip
+    """Print a table of results as `tables.laid_out` lays it out; off a terminal whole, as wide as its content.
+
+    `elsewhere` says where what has no room here is to be found.
+    """
+    console = results_console()
+    columns = [safe(heading, console.file) for heading in headings]
+    cells = [[safe(" ".join(cell.split("\n")), console.file) for cell in row] for row in rows]
+    width = console.width if console.is_terminal else None
+    layout = laid_out(columns, cells, width, primary=primary, whole=whole, texts=texts, names=names)
+
+    def line(text: str, style: str = "") -> None:
+        console.print(Text(text, style), soft_wrap=True)
+
+    if layout.pattern:
+        line(f"Each {names} is {layout.pattern}; what its * stands for is shown.", "dim")
+    for heading in layout.headings:
+        line(heading, "bold")
+    for row in layout.rows:
+        line(row)
+    if layout.left_out:
+        told = f"Not shown here for want of room: {', '.join(layout.left_out)}. A wider terminal or {elsewhere} has them."
+        console.print(Text(told, "dim"))

@@ -1,0 +1,324 @@
+"""Progress on stderr: in a terminal bars, clocks and a sweep's map that fill; off it a line a run."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from gradclip_cli.cli.console import notes_console, safe
+from gradclip_cli.errors import StoreError
+from gradclip_cli.runs.store import FINISHED, RunDirectory
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gradclip_cli.runs.loop import Progress as RunProgress
+    from gradclip_cli.runs.many import PlannedRun, Result
+
+BESIDE = 32
+"""Columns that spinner, bar and time take in a progress line."""
+MOST_SKIPS_TOLD = 10
+"""With more runs than this, finished ones are passed over without a word."""
+
+
+def last_metrics(run: RunDirectory) -> dict[str, float]:
+    """Loss and accuracy, and those of the evaluation split, at a run's last whole epoch; nothing where there is none."""
+    try:
+        frame = run.metrics()
+    except StoreError:
+        return {}
+    columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+    return {column: frame[column].iloc[-1].item() for column in columns} if len(frame) else {}
+
+
+class _Told(ProgressColumn):
+    """What is told of a task, as it is: no markup."""
+
+    def render(self, task: Task) -> RenderableType:
+        return Text.assemble(task.description, (task.fields.get("warning", ""), "yellow"), no_wrap=True)
+
+
+class _Clock(ProgressColumn):
+    """The time that is left; where that can't be known, the time that it has taken."""
+
+    max_refresh = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._remaining = TimeRemainingColumn(compact=True)
+
+    def render(self, task: Task) -> RenderableType:
+        if task.total is not None and task.completed:
+            return self._remaining.render(task)
+        since = task.fields.get("since", task.start_time)
+        return Text(f"{time.monotonic() - since:.0f} s" if since is not None else "", "progress.remaining")
+
+
+def _spinner(console: Console) -> SpinnerColumn:
+    return SpinnerColumn("dots" if console.encoding.startswith("utf") else "line")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The arms of a map: labels of its columns, and for each row a label with the names of its arms."""
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
+class _GridState:
+    """A grid that fills: a cell shows the mean accuracy of its runs, and where some diverged or failed, a mark."""
+
+    def __init__(self, grid: Grid, planned: Sequence[PlannedRun], plain: bool) -> None:
+        self._grid = grid
+        self._expected = Counter(run.directory.arm for run in planned)
+        self._accuracies: dict[str, list[float]] = {arm: [] for arm in self._expected}
+        self._ended: Counter[str] = Counter()
+        self._broken: set[str] = set()
+        self._waiting, self._mark = (".", "x") if plain else ("·", "✗")
+        labels = [label for label, _ in grid.rows]
+        self._first = max(map(len, labels), default=0)
+        self._widths = [max(6, len(column)) for column in grid.columns]
+        self.width = self._first + sum(self._widths) + 2 * len(self._widths)
+        self.height = len(grid.rows) + 1
+
+    def ended(self, arm: str, status: str, accuracy: float | None) -> None:
+        self._ended[arm] += 1
+        if accuracy is not None and status == "complete":
+            self._accuracies.setdefault(arm, []).append(accuracy)
+        if status in ("diverged", "failed"):
+            self._broken.add(arm)
+
+    def _cell(self, arm: str) -> tuple[str, str]:
+        values, ended = self._accuracies.get(arm, []), self._ended[arm]
+        if not ended:
+            return self._waiting, "dim"
+        mark = self._mark if arm in self._broken else ""
+        told = f"{100 * sum(values) / len(values):.1f}{mark}" if values else mark or "-"
+        return told, ("red" if mark else "green") if ended >= self._expected[arm] else "yellow"
+
+    def __rich__(self) -> Text:
+        lines = [Text(" " * self._first, "bold")]
+        for column, width in zip(self._grid.columns, self._widths, strict=True):
+            lines[0].append(f"  {column:>{width}}")
+        for label, arms in self._grid.rows:
+            line = Text(f"{label:<{self._first}}")
+            for arm, width in zip(arms, self._widths, strict=False):
+                told, style = self._cell(arm)
+                line.append(f"  {told:>{width}}", style)
+            lines.append(line)
+        return Text("\n", no_wrap=True).join(lines)
+
+
+class _RunProgress(Progress):
+    """Bars of the runs at work, beneath a grid where there is one."""
+
+    grid: _GridState | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        table = self.make_tasks_table(self.tasks)
+        yield Group(self.grid, Text(), table) if self.grid else table
+
+
+class RunDisplay:
+    """Shows runs as they go: in a terminal an overall bar, a line for each at work and one for each that ended; off it the last.
+
+    Verbose adds a line an epoch. With a `grid` that has room, a terminal shows the map instead of a line a run.
+    """
+
+    def __init__(
+        self, runs: Sequence[PlannedRun], *, quiet: bool = False, verbose: bool = False, grid: Grid | None = None
+    ) -> None:
+        self._console = notes_console()
+        self._quiet, self._verbose = quiet, verbose
+        self._live = self._console.is_interactive and not quiet
+        self._done, self._total = 0, len(runs)
+        columns = (_spinner(self._console), _Told(), BarColumn(bar_width=16), _Clock())
+        self._progress = _RunProgress(*columns, console=self._console, transient=True, disable=not self._live)
+        self._bars: dict[Path, TaskID] = {}
+        self._warned: dict[Path, int] = {}
+        self._steps = {run.directory.path: 0 for run in runs if run.action != "skip"}
+        self._grid = self._fitting(grid, runs) if grid and self._live and not verbose else None
+        self._progress.grid = self._grid
+        self._overall: TaskID | None = None
+        todo = [run.config.training for run in runs if run.action != "skip"]
+        if len(todo) > 1:
+            total = sum(training.epochs * training.steps_per_epoch for training in todo)
+            self._overall = self._progress.add_task(f"{len(todo)} runs", total=total, since=time.monotonic())
+
+    def _fitting(self, grid: Grid, runs: Sequence[PlannedRun]) -> _GridState | None:
+        state = _GridState(grid, runs, plain=not self._console.encoding.startswith("utf"))
+        return state if state.width <= self._console.width and state.height + 8 <= self._console.height else None
+
+    def __enter__(self) -> RunDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+        if self._grid and not self._quiet:
+            self._console.print(self._grid)
+
+    def _say(self, text: str, style: str = "") -> None:
+        if not self._quiet:
+            self._console.print(Text(safe(text, self._console.file), style), soft_wrap=True)
+
+    def preparing(self, run: PlannedRun, what: str) -> None:
+        """What is done before a run's first step."""
+        if self._live:
+            self._show(run, f"{self._label(run, len(what) + 2)}: {what}", None, 0, since=time.monotonic())
+        elif self._verbose:
+            self._say(f"{run.label}: {what}")
+
+    def remarked(self, run: PlannedRun, remark: str) -> None:
+        """Something that the user should know of a run that goes on."""
+        self._say(f"{run.label}: {remark}", "yellow")
+
+    def progressed(self, run: PlannedRun, progress: RunProgress) -> None:
+        """How far a run is."""
+        where, path = f"{self._label(run, len('  epoch 1000'))}  epoch {progress.epoch}", run.directory.path
+        new = progress.warnings[self._warned.get(path, 0) :]
+        self._warned[path] = len(progress.warnings)
+        self._count(path, progress.step)
+        if self._live:
+            warning = f"\n  {progress.warnings[-1].brief}" if progress.warnings else ""
+            self._show(run, f"{where}\n  {_numbers(progress)}", progress.steps, progress.step, warning=warning)
+        elif self._total == 1 or self._verbose:
+            for spike in new:
+                self._say(f"{where}  {spike.told}", "yellow")
+        if progress.evaluation and self._verbose:
+            evaluation = progress.evaluation
+            self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:#.4g}  val_acc {evaluation.accuracy:.3f}")
+
+    def _count(self, path: Path, steps: int) -> None:
+        """Let the overall bar know how many steps of a run are done."""
+        if self._overall is not None:
+            self._progress.update(self._overall, advance=steps - self._steps[path])
+        self._steps[path] = steps
+
+    def _label(self, run: PlannedRun, room: int) -> str:
+        """A run's label; in a terminal shortened in its middle so that the bar and `room` more columns fit beside it."""
+        width = max(20, self._console.width - BESIDE - room)
+        label = run.label
+        return label if not self._live or len(label) <= width else f"{label[: width - 12]}..{label[-10:]}"
+
+    def _show(
+        self, run: PlannedRun, text: str, total: int | None, completed: int, *, warning: str = "", since: float | None = None
+    ) -> None:
+        path, description = run.directory.path, safe(text, self._console.file)
+        if path not in self._bars:
+            self._bars[path] = self._progress.add_task(description, total=total)
+        self._progress.update(
+            self._bars[path], description=description, total=total, completed=completed,
+            warning=safe(warning, self._console.file), since=since,
+        )  # fmt: skip
+
+    def ended(self, result: Result) -> None:
+        """How a run ended."""
+        run, training = result.run, result.run.config.training
+        path = run.directory.path
+        if path in self._bars:
+            self._progress.remove_task(self._bars.pop(path))
+        self._done += 1
+        position = f"[{self._done}/{self._total}] " if self._total > 1 else ""
+        told = f": {result.told}" if result.told else ""
+        accuracy = None
+        if result.status in FINISHED and not (self._quiet and not self._grid) and (result.run.action != "skip" or self._grid):
+            accuracy = last_metrics(run.directory).get("val_accuracy")
+        if self._grid:
+            self._grid.ended(run.directory.arm, result.status, accuracy)
+        if result.run.action == "skip":
+            if self._verbose or (self._total <= MOST_SKIPS_TOLD and not self._grid):
+                self._say(f"{position}{run.label}: already {result.status}{told}, left as it is")
+            return
+        self._count(path, training.epochs * training.steps_per_epoch)
+        if result.status == "complete":
+            scored = f", val_acc {accuracy:.3f}" if accuracy is not None else ""
+            if not self._grid:
+                told = f"complete in {result.seconds:.1f} s{scored}, gradients {result.health}"
+                self._say(f"{position}{run.label}: {told}", "green")
+        elif not (self._grid and result.status == "diverged"):  # Said even when quiet: it is not what was asked for.
+            line = f"{position}{run.label}: {result.status}{told}"
+            self._console.print(Text(safe(line, self._console.file), "red"), soft_wrap=True)
+
+
+def _numbers(progress: RunProgress) -> str:
+    text = f"loss {progress.loss:#.4g}  acc {progress.accuracy:.3f}  norm {progress.grad_norm:#.3g}"
+    return f"{text}  clipped {progress.clipped_fraction:.0%}"
+
+
+class StepDisplay:
+    """A bar over the steps of one thing, in a terminal, with a clock until the first is done; nothing off it."""
+
+    def __init__(self, name: str, steps: int | None, *, quiet: bool = False) -> None:
+        console = notes_console()
+        columns = (_spinner(console), _Told(), BarColumn(), _Clock())
+        live = console.is_interactive and not quiet
+        self._progress = Progress(*columns, console=console, transient=True, disable=not live)
+        self._name = name
+        self._bar = self._progress.add_task(name, total=steps, since=time.monotonic())
+
+    def __enter__(self) -> StepDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def update(self, steps: int) -> None:
+        """Show that so many steps are done."""
+        self._progress.update(self._bar, completed=steps, description=self._name)
+
+    def doing(self, what: str) -> None:
+        """Show what is done now, with a clock of its own."""
+        self._progress.update(self._bar, description=safe(what), since=time.monotonic())
+
+
+class DownloadDisplay:
+    """A progress bar that pooch can drive (`gradclip_cli.problems.fashion_mnist.DownloadProgress`)."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._console = notes_console()
+        self._progress = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_interactive)
+        self._task: TaskID | None = None
+        self._name = ""
+        self.total = 0
+
+    def start(self, what: str) -> None:
+        self._name = what.split()[0]
+        self._console.print(Text(safe(f"fetching {what}", self._console.file)), soft_wrap=True)
+
+    def update(self, size: int) -> None:
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task(self._name, total=self.total)
+        self._progress.update(self._task, advance=size)
+
+    def reset(self) -> None:
+        """pooch resets the bar before it fills it once more and closes it."""
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        self._progress.stop()

@@ -1,0 +1,314 @@
+"""Configs: how YAML files and overrides become one `Config`.
+
+Precedence, weakest first: schema default, `extends`, the file itself, `--set`, a command's own flags.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from gradclip_cli.config.mistakes import described, place_of, unknown_choice
+from gradclip_cli.config.overrides import CHOICES, laid_over, read_settings, resets, together, values, written
+from gradclip_cli.config.pytorch_words import lacking_in_pytorch
+from gradclip_cli.config.schema import KINDS, LONGEST_NAME, MOST_SEED, Config
+from gradclip_cli.config.yaml_tree import Place, Tree, leaves, merge, parse, shortened, without
+from gradclip_cli.errors import ConfigError, StoreError
+from gradclip_cli.files import read_bounded
+
+SWEEPS = "sweeps"  # the folder of the shipped sweeps, beside the configs
+MOST_SEEDS = 100_000
+MOST_BYTES = 1_000_000
+MOST_FILES = 20
+
+_NOWHERE = Place("schema")
+# Where a config names no optimizer, mode or cell, these are meant.
+_DEFAULTS = Tree(
+    {
+        section: Tree({choice: Tree(value, _NOWHERE, _NOWHERE)}, _NOWHERE, _NOWHERE)
+        for section, choice, value in (("optimizer", "name", "sgd"), ("clipping", "mode", "none"), ("model", "cell", "lstm"))
+    },
+    _NOWHERE,
+    _NOWHERE,
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A config, and what another choice made by an override has reset in it: a sentence for each key."""
+
+    config: Config
+    resets: tuple[str, ...] = ()
+
+
+def shipped_directory() -> Path:
+    """The folder of the configs that travel with gradclip: inside the wheel, or beside the package in a checkout."""
+    package = Path(str(resources.files("gradclip_cli")))
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def shipped_names() -> list[str]:
+    """Names by which the shipped configs can be run from anywhere, such as `clipvalue` or `adam/clipnorm`."""
+    folder = shipped_directory()
+    names = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return sorted(name for name in names if not name.startswith(f"{SWEEPS}/"))
+
+
+def shipped_sweeps() -> list[str]:
+    """Names by which the shipped sweeps can be run from anywhere, such as `stability`."""
+    return sorted(path.stem for path in (shipped_directory() / SWEEPS).glob("*.yaml"))
+
+
+def find(name: str, beside: Path | None = None) -> Path | None:
+    """The file that `name` means: a path (relative to `beside`), else a shipped config's name; None if neither."""
+    path = Path(name) if beside is None else beside / name
+    shipped = name.removesuffix(".yaml")
+    if not is_file(path) and shipped in shipped_names():
+        return shipped_directory() / f"{shipped}.yaml"
+    return path if exists(path) else None
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything at a path, be it a folder or a pipe; a name that no file can have is nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a regular file's."""
+    return exists(path) and path.is_file()
+
+
+def load(name: str, settings: Sequence[str] = ()) -> Config:
+    """Load the config that `name` means, with `--set` overrides (`key.path=value`) laid over it, whatever their order.
+
+    Raises ConfigError with every mistake found, each as `file:line:column: what, and what to do`.
+    """
+    return read(name, settings).config
+
+
+def load_all(names: Sequence[str], settings: Sequence[str] = ()) -> list[Config]:
+    """Load several configs as `load` does; raises ConfigError as `read_all` does."""
+    return [loaded.config for loaded in read_all(names, settings)]
+
+
+def read(name: str, settings: Sequence[str] = ()) -> Loaded:
+    """Load a config as `load` does, and say what its overrides reset. Raises ConfigError."""
+    path = find(name)
+    if path is None:
+        raise ConfigError([_missing_config(name)])
+    base, problems = _read_chain(path)
+    given, mistakes = read_settings(settings)
+    if problems or mistakes:
+        raise ConfigError([*problems, *mistakes])
+    overrides = together(given)
+    config = validated(laid_over(base, overrides))
+    base_name = config.name
+    if "name" not in overrides.value:
+        config = config.model_copy(update={"name": name_with(config.name, base, overrides)})
+    if len(config.name) > LONGEST_NAME:
+        raise ConfigError([f"--set: so many overrides make the arm's name too long; give it one with --set name={base_name}-2"])
+    return Loaded(config, tuple(resets(base, overrides, config)))
+
+
+def read_all(names: Sequence[str], settings: Sequence[str] = ()) -> list[Loaded]:
+    """Load several configs; raises one ConfigError with the mistakes of all, and where two differ but share a name."""
+    found: dict[str, Loaded] = {}
+    problems: list[str] = []
+    for name in names:
+        try:
+            loaded = read(name, settings)
+        except ConfigError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+            continue
+        config, other = loaded.config, found.setdefault(loaded.config.name, loaded).config
+        if other != config:
+            problems.append(f"{name}: its name '{config.name}' is taken by another config here ({_told(other, config)})")
+    if problems:
+        raise ConfigError(problems)
+    return list(found.values())
+
+
+def load_stored(path: Path) -> Config:
+    """Load a run's `config.yaml`, filling in the defaults of keys that are newer than the run."""
+    tree, problems = read_tree(path)
+    if problems:
+        raise ConfigError(problems)
+    return validated(merge(_DEFAULTS, tree, CHOICES))
+
+
+def to_yaml(config: Config) -> str:
+    """The config as YAML, complete, in the schema's order."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
+    """Dotted keys whose values differ, with both values; None stands for a key that one of them doesn't have."""
+    left, right = dict(values(one.model_dump())), dict(values(other.model_dump()))
+    keys = list(dict.fromkeys([*left, *right]))
+    return [(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read a seed list: `10` (the first ten: 0 to 9), `0-9`, or `1,5,7`; parts combine, as in `0-4,7`.
+
+    Raises ConfigError for anything else, an empty range, over 100,000 seeds, or one that no config may have.
+    """
+    told = f"--seeds {shortened(text)}"
+    ranges = []
+    parts = text.replace(" ", "").split(",")
+    for part in filter(None, parts):
+        match = re.fullmatch(r"0*([0-9]+)(?:-(-?)0*([0-9]+))?", part)
+        if not match:
+            raise ConfigError([f"{told}: expected a count (10), a range (0-9) or a list (1,5,7)"])
+        if any(len(number) > len(str(MOST_SEED)) for number in (match[1], match[3] or "")):
+            raise ConfigError([f"{told}: seeds go up to {MOST_SEED:,}"])
+        first = int(match[1])
+        last = int(f"{match[2]}{match[3]}") if match[3] else first
+        if len(parts) == 1 and not match[3]:
+            first, last = 0, first - 1
+        if last < first:
+            raise ConfigError([f"{told}: the range is empty; write its smaller seed first, or a count of at least 1"])
+        ranges.append(range(first, last + 1))
+    if not ranges:
+        raise ConfigError([f"{told}: no seeds; expected a count (10), a range (0-9) or a list (1,5,7)"])
+    if sum(map(len, ranges)) > MOST_SEEDS:
+        raise ConfigError([f"{told}: over {MOST_SEEDS:,} seeds"])
+    if max(seeds[-1] for seeds in ranges) > MOST_SEED:
+        raise ConfigError([f"{told}: seeds go up to {MOST_SEED:,}"])
+    return list(dict.fromkeys(seed for seeds in ranges for seed in seeds))
+
+
+def known_keys() -> list[str]:
+    """Dotted keys that `--set` takes, with those of every optimizer and mode."""
+    keys = [key for key, _ in values(Config(name="x").model_dump())]
+    keys += [f"{section}.{key}" for section, kinds in KINDS.items() for kind in kinds.values() for key in kind.model_fields]
+    return sorted(set(keys))
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a config file, for editors. Nothing is required there, because `extends` may supply it."""
+    schema = Config.model_json_schema()
+    schema["title"] = "gradclip config"
+    schema["properties"]["extends"] = {"type": "string", "description": "Another config, whose keys this file's keys override."}
+    return dict(json.loads(json.dumps(schema), object_hook=_loosened))
+
+
+def _loosened(node: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(node.get("required"), list):
+        del node["required"]
+    if isinstance(node.get("oneOf"), list):
+        node["anyOf"] = node.pop("oneOf")
+        node.pop("discriminator", None)
+    return node
+
+
+def _told(one: Config, other: Config) -> str:
+    return "; ".join(f"{key}: {left} and {right}" for key, left, right in differences(one, other))
+
+
+def name_with(name: str, base: Tree, overrides: Tree) -> str:
+    """A name with the overrides that change what is trained, so that no result is taken for another's.
+
+    An override that the base already says, or another one implies, changes nothing.
+    """
+    if not overrides.value:
+        return name
+    whole = _valid(laid_over(base, overrides))
+    counting = sorted(
+        (key, value.plain())
+        for key, value in leaves(overrides)
+        if key != "training.seed" and (whole is None or _valid(laid_over(base, without(overrides, key))) != whole)
+    )
+    suffix = "".join(f"+{key}={written(value)}" for key, value in counting)
+    return name + re.sub(r"[^A-Za-z0-9._+=,-]", "_", suffix)
+
+
+def _valid(tree: Tree) -> Config | None:
+    """The config of a tree; None where it is not complete without some override."""
+    try:
+        return validated(tree)
+    except ConfigError:
+        return None
+
+
+def read_tree(path: Path) -> tuple[Tree, list[str]]:
+    """A YAML file as a tree, with the mistakes found; an empty one where it can't be read."""
+    try:
+        return parse(read_bounded(path, MOST_BYTES).decode("utf-8"), str(path))
+    except StoreError as error:
+        problem = str(error)
+    except UnicodeDecodeError as error:
+        problem = f"{path}: can't be read: {error}"
+    return Tree({}, Place(str(path)), Place(str(path))), [problem]
+
+
+def _read_chain(path: Path, below: tuple[Path, ...] = ()) -> tuple[Tree, list[str]]:
+    """Read a config and all that it extends, merged; the name is each file's own."""
+    tree, problems = read_tree(path)
+    if not tree.value and not problems:
+        problems = [f"{path}:1:1: is empty; say at least what it extends, such as `extends: none`"]
+    named = {"name": Tree(path.stem, Place(str(path)), Place(str(path))), **tree.value}
+    whole, others = extended(Tree(named, tree.place, tree.key_place), path, below)
+    return whole, problems + others
+
+
+def extended(tree: Tree, path: Path, below: tuple[Path, ...] = ()) -> tuple[Tree, list[str]]:
+    """Lay a config's keys, written in the file `path`, over what it extends; with the mistakes found on the way."""
+    keys = dict(tree.value)
+    above, problems = Tree(keys, tree.place, tree.key_place), []
+    base, extends = _DEFAULTS, keys.pop("extends", None)
+    if extends is not None:
+        parent = find(extends.value, path.parent) if isinstance(extends.value, str) else None
+        chain = (*below, path.resolve())
+        if not isinstance(extends.value, str):
+            shown = shortened(json.dumps(extends.plain(), default=str))
+            problems.append(f"{extends.place}: extends one config, by file or shipped name, not {shown}")
+        elif parent is None:
+            name = shortened(extends.value)
+            problems.append(f"{extends.place}: extends '{name}', but there is no such file{_near(extends.value)}")
+        elif parent.resolve() in chain:
+            cycle = " -> ".join(file.name for file in (*chain, parent))
+            problems.append(f"{extends.place}: extends itself: {cycle}")
+        elif len(chain) > MOST_FILES:
+            problems.append(f"{extends.place}: extends configs over {MOST_FILES} files deep; let one of them hold what they say")
+        else:
+            base, problems = _read_chain(parent, chain)
+    return merge(base, above, CHOICES), problems
+
+
+def _near(name: str) -> str:
+    near = difflib.get_close_matches(Path(name).stem[:LONGEST_NAME], shipped_names(), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else "."
+
+
+def _missing_config(name: str) -> str:
+    return f"{shortened(name)}: no such config{_near(name)} Shipped with gradclip: {', '.join(shipped_names())}"
+
+
+def validated(tree: Tree) -> Config:
+    """The config that a complete tree says. Raises ConfigError with every mistake and its place."""
+    try:
+        config = Config.model_validate(tree.plain())
+    except ValidationError as error:
+        raise ConfigError(described(error, tree)) from None
+    layers = config.model.layer_names
+    unknown = [name for name in config.clipping.layer_thresholds if name not in layers]
+    if unknown:
+        named = tree.value["clipping"].value["layers"].value
+        raise ConfigError([unknown_choice("clipping.layers", named[name].key_place, name, layers) for name in unknown])
+    if config.engine.framework == "pytorch" and (lacking := lacking_in_pytorch(config)):
+        raise ConfigError([f"{place_of(tree, key)}: {key}: {why}" for key, why in lacking.items()])
+    return config

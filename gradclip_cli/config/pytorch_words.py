@@ -1,0 +1,86 @@
+"""What PyTorch has for what a config says in Keras's words, and what it hasn't. Needs no framework to tell.
+
+Sources: the documentation of `torch.optim` and `torch.nn`, and Keras's `optimizers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from gradclip_cli.config.schema import Config, Optimizer
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """The optimizer in `torch.optim` that does what one of Keras's does."""
+
+    name: str
+    arguments: Mapping[str, tuple[str, ...]]
+    """Its arguments, each with the Keras parameters that it holds."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that Keras has as constants."""
+
+
+_EPSILON = {"eps": ("epsilon",)}
+_BETAS = {"betas": ("beta_1", "beta_2"), **_EPSILON}
+OPTIMIZERS: Mapping[str, Counterpart] = MappingProxyType(
+    {
+        "sgd": Counterpart("SGD", {"momentum": ("momentum",), "nesterov": ("nesterov",)}),
+        "rmsprop": Counterpart("RMSprop", {"alpha": ("rho",), "momentum": ("momentum",), "centered": ("centered",), **_EPSILON}),
+        "adam": Counterpart("Adam", {**_BETAS, "amsgrad": ("amsgrad",)}),
+        "adamw": Counterpart("AdamW", {**_BETAS, "amsgrad": ("amsgrad",), "weight_decay": ("weight_decay",)}),
+        "adamax": Counterpart("Adamax", _BETAS),
+        "nadam": Counterpart(
+            "NAdam", {**_BETAS, "weight_decay": ("weight_decay",)}, {"momentum_decay": 1.0, "decoupled_weight_decay": True}
+        ),
+        "adagrad": Counterpart("Adagrad", {"initial_accumulator_value": ("initial_accumulator_value",), **_EPSILON}),
+        "adadelta": Counterpart("Adadelta", {"rho": ("rho",), **_EPSILON}),
+    }
+)
+_WITHOUT_COUNTERPART = {
+    "adafactor": "torch.optim.Adafactor scales its updates in another way",
+    "muon": "torch.optim.Muon trains matrices only, without an Adam for the rest",
+}
+ACTIVATIONS = {"lstm": ("tanh",), "gru": ("tanh",), "simple_rnn": ("tanh", "relu")}
+_LAYERS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "RNN"}
+
+
+def pytorch_optimizer(optimizer: Optimizer) -> tuple[str, dict[str, Any]]:
+    """Name and arguments, learning rate and all, of the `torch.optim` class that does what this optimizer says.
+
+    Keras's defaults are passed on explicitly. The optimizer must be one that `lacking_in_pytorch` has nothing against.
+    """
+    counterpart, parameters = OPTIMIZERS[optimizer.name], optimizer.parameters()
+    arguments = {"lr": optimizer.learning_rate, **counterpart.fixed}
+    for argument, names in counterpart.arguments.items():
+        values = tuple(parameters[name] for name in names)
+        arguments[argument] = values if len(values) > 1 else values[0]
+    if optimizer.name == "adagrad":  # Keras adds epsilon to the squares under the root, so they may as well begin with it.
+        arguments["initial_accumulator_value"] += arguments["eps"]
+        arguments["eps"] = 0.0
+    if "nesterov" in arguments:  # Without momentum it means nothing to Keras; PyTorch refuses it.
+        arguments["nesterov"] = arguments["nesterov"] and arguments["momentum"] > 0
+    if "weight_decay" in arguments:
+        arguments["weight_decay"] = arguments["weight_decay"] or 0.0
+    return counterpart.name, arguments
+
+
+def lacking_in_pytorch(config: Config) -> dict[str, str]:
+    """Dotted keys whose values PyTorch can't do, with the reason and PyTorch's counterpart."""
+    lacking = {}
+    if config.model.activation not in ACTIVATIONS[config.model.cell]:
+        known = " and ".join(ACTIVATIONS[config.model.cell])
+        lacking["model.activation"] = f"torch.nn.{_LAYERS[config.model.cell]} has {known} only, not {config.model.activation}"
+    name = config.optimizer.name
+    if name not in OPTIMIZERS:
+        why = _WITHOUT_COUNTERPART.get(name, f"torch.optim has no {name}")
+        lacking["optimizer.name"] = f"{why}; with pytorch: {', '.join(OPTIMIZERS)}"
+    elif config.optimizer.parameters().get("weight_decay") and "weight_decay" not in OPTIMIZERS[name].arguments:
+        lacking["optimizer.weight_decay"] = (
+            f"Keras decays the weights apart from the gradient, torch.optim.{OPTIMIZERS[name].name} adds its weight_decay to it, "
+            "as model.regularizer.l2 of half its size does for kernels; with pytorch adamw and nadam decay apart"
+        )
+    return lacking

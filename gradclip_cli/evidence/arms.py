@@ -1,0 +1,237 @@
+"""Stored runs, read and checked, as arms: what they scored, what differs between them, what is mixed within them."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradclip_cli.arrays import BoolArray, FloatArray
+from gradclip_cli.config import loading
+from gradclip_cli.config.schema import Config
+from gradclip_cli.errors import ReportError, StoreError
+from gradclip_cli.evidence import stats
+from gradclip_cli.problems.fashion_mnist import CLASSES
+from gradclip_cli.runs.store import FINISHED, RunDirectory, runs
+from gradclip_cli.texts import counted
+
+BINS = 50
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """One finished run."""
+
+    directory: RunDirectory
+    config: Config
+    metadata: dict[str, Any]
+    metrics: pd.DataFrame
+
+    @property
+    def seed(self) -> int:
+        return self.config.training.seed
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss or weight became NaN or infinite."""
+        return bool(self.metadata["status"] == "diverged")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """All finished runs of one name, by seed."""
+
+    name: str
+    runs: tuple[StoredRun, ...]
+
+    @property
+    def config(self) -> Config:
+        """The first run's config, which stands for all but the seed."""
+        return self.runs[0].config
+
+    @property
+    def seeds(self) -> list[int]:
+        return [run.seed for run in self.runs]
+
+    @property
+    def diverged(self) -> BoolArray:
+        """Which runs diverged, (seeds,)."""
+        return np.array([run.diverged for run in self.runs])
+
+    @property
+    def evaluation_split(self) -> str:
+        """`test` or `holdout`."""
+        return str(self.runs[0].metadata["evaluation_split"])
+
+    @property
+    def clipping_acted(self) -> bool:
+        """Whether clipping changed any gradient; a run that ended in its first epoch has no record, and counts as if it did."""
+        if self.config.clipping.mode == "none":
+            return False
+        return any(not len(run.metrics) or bool((run.metrics["clipped_fraction"] > 0).any()) for run in self.runs)
+
+    def only(self, seeds: Iterable[int]) -> Arm:
+        """The same arm with these of its seeds."""
+        wanted = set(seeds)
+        return Arm(self.name, tuple(run for run in self.runs if run.seed in wanted))
+
+    def curves(self, column: str) -> FloatArray:
+        """A column of `metrics.csv` as it is, (seeds, epochs); NaN where a run has no such epoch."""
+        values = np.full((len(self.runs), self.config.training.epochs), np.nan)
+        for row, run in zip(values, self.runs, strict=True):
+            row[: len(run.metrics)] = run.metrics[column]
+        return values
+
+    def chance(self, column: str) -> float:
+        """What a uniform guess gets in a loss or accuracy column."""
+        return 1 / CLASSES if column.endswith("accuracy") else uniform_guess_loss(self.config)
+
+    def scored(self, column: str) -> FloatArray:
+        """A loss or accuracy column as it is scored, (seeds, epochs): see `stats.scored`."""
+        accuracy = column.endswith("accuracy")
+        return stats.scored(self.curves(column), self.diverged, worst=self.chance(column), higher_is_better=accuracy)
+
+
+def uniform_guess_loss(config: Config) -> float:
+    """Loss of a guess that favours no class: ln 10 for cross-entropy, the variance of the targets for squared error."""
+    if config.loss.name == "crossentropy":
+        return math.log(CLASSES)
+    return config.loss.target_scale**2 * (1 / CLASSES) * (1 - 1 / CLASSES)
+
+
+def read(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list[str]]:
+    """Read the finished runs of these arms (all without `names`); broken and unfinished ones are told in warnings.
+
+    Raises ReportError where an arm has no runs at all, or where nothing is left.
+    """
+    stored = runs(results)
+    known = list(dict.fromkeys(run.arm for run in stored))
+    missing = [name for name in names if name not in known]
+    if not stored:
+        raise ReportError(f"No runs in {results}. Train some first: gradclip run none clipvalue")
+    if missing:
+        raise ReportError(f"No runs of {', '.join(missing)} in {results}. There are: {', '.join(known)}")
+    arms: list[Arm] = []
+    warnings: list[str] = []
+    for name in dict.fromkeys(names or known):
+        finished: list[StoredRun] = []
+        for directory in (run for run in stored if run.arm == name):
+            try:
+                finished.append(_read_run(directory))
+            except (StoreError, ReportError) as error:
+                warnings.append(f"left out: {error}")
+        if finished:
+            arms.append(Arm(name, tuple(finished)))
+    if not arms:
+        raise ReportError("\n".join([f"No finished run to compare in {results}.", *warnings]))
+    return arms, warnings
+
+
+def _read_run(directory: RunDirectory) -> StoredRun:
+    metadata, config = directory.stored()
+    if metadata["status"] not in FINISHED:
+        raise ReportError(f"{directory.path}: {metadata['status']}, not finished; run it again to finish it")
+    return StoredRun(directory, config, metadata, directory.metrics())
+
+
+def other_differences(base: Arm, arm: Arm) -> list[tuple[str, Any, Any]]:
+    """Keys in which two arms differ besides clipping, name and seed, with both values."""
+    found = loading.differences(base.config, arm.config)
+    return [each for each in found if not each[0].startswith("clipping.") and each[0] not in ("name", "training.seed")]
+
+
+def differences(arms: Sequence[Arm]) -> list[str]:
+    """What differs between the arms besides clipping, and within an arm besides the seed."""
+    base = arms[0]
+    told = []
+    for arm in arms:
+        keys = [f"{key} is {there}, not {here}" for key, here, there in other_differences(base, arm)]
+        if keys:
+            told.append(f"{arm.name} differs from {base.name} in more than clipping: {'; '.join(keys)}")
+        for run in arm.runs[1:]:
+            mixed = loading.differences(arm.config.with_seed(0), run.config.with_seed(0))
+            if mixed:
+                keys = [f"{key}: {here} and {there}" for key, here, there in mixed]
+                told.append(f"{arm.name} mixes configs (seed {run.config.training.seed}): {'; '.join(keys)}")
+    return told
+
+
+def _version(package: str, run: StoredRun) -> str | None:
+    """The version of a package that a run was trained with; None where its framework needs none."""
+    version: str | None = run.metadata["versions"].get(package)
+    return version
+
+
+def mixtures(arms: Sequence[Arm]) -> list[str]:
+    """Warn where the runs come from several versions, machines, datasets or engine settings."""
+    packages = sorted({package for arm in arms for run in arm.runs for package in run.metadata["versions"]})
+    facts: dict[str, Callable[[StoredRun], Any]] = {
+        **{f"versions of {package}": functools.partial(_version, package) for package in packages},
+        "machines": lambda run: run.metadata["machine"].get("processor"),
+        "datasets": lambda run: run.metadata["dataset_sha256"],
+        "evaluation splits": lambda run: run.metadata["evaluation_split"],
+        "engine settings": lambda run: ", ".join(f"{key} {value}" for key, value in run.config.engine.model_dump().items()),
+    }
+    warnings = []
+    for fact, of in facts.items():
+        values: dict[Any, list[str]] = {}
+        for arm in arms:
+            for run in arm.runs:
+                values.setdefault(of(run), []).append(f"{arm.name}/{run.directory.path.name}")
+        values.pop(None, None)
+        if len(values) > 1:
+            told = "; ".join(f"{value} ({counted(len(places), 'run')}, such as {places[0]})" for value, places in values.items())
+            warnings.append(f"mixed {fact}: {told}")
+    return warnings
+
+
+@dataclass(frozen=True)
+class StepBins:
+    """An arm's gradients in bins of steps, for B bins; NaN where nothing is known."""
+
+    middles: FloatArray
+    """(B,) in epochs."""
+    median_norm: FloatArray
+    """(seeds, B) median gradient norm of each run."""
+    largest_norm: FloatArray
+    """(B,) largest gradient norm of any run."""
+    clipped: FloatArray
+    """(seeds, B) share of clipped steps of each run."""
+    warnings: tuple[str, ...] = ()
+    """Runs whose `steps.csv` can't be read, with the reason; their rows hold NaN."""
+
+
+def step_bins(arm: Arm) -> StepBins:
+    """Bin an arm's `steps.csv`; where a run has none, its epoch columns stand in. One that can't be read is left out."""
+    training = arm.config.training
+    total = training.epochs * training.steps_per_epoch
+    bins = min(BINS, total)
+    middles = (np.arange(bins) + 0.5) * training.epochs / bins
+    median, largest, clipped = np.full((3, len(arm.runs), bins), np.nan)
+    warnings = []
+    for index, run in enumerate(arm.runs):
+        if os.path.lexists(run.directory.steps_path):
+            try:
+                steps = run.directory.steps(["step", "grad_norm", "clipped"])
+            except StoreError as error:
+                warnings.append(f"steps left out of the picture: {error}")
+                continue
+            groups = steps.groupby((steps["step"] - 1) * bins // total)
+            there = groups["step"].first().index
+            median[index, there] = groups["grad_norm"].median()
+            largest[index, there] = groups["grad_norm"].max()
+            clipped[index, there] = groups["clipped"].mean()
+        else:
+            known = middles < len(run.metrics)
+            epochs = middles[known].astype(int)
+            median[index, known] = run.metrics["grad_norm_median"].to_numpy()[epochs]
+            largest[index, known] = run.metrics["grad_norm_max"].to_numpy()[epochs]
+            clipped[index, known] = run.metrics["clipped_fraction"].to_numpy()[epochs]
+    return StepBins(middles, median, np.fmax.reduce(largest), clipped, tuple(warnings))

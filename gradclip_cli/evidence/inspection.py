@@ -1,0 +1,222 @@
+"""One stored run, looked at closely: its gradients' health in sentences, and the picture of its steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gradclip_cli.config.schema import Config
+from gradclip_cli.errors import StoreError
+from gradclip_cli.files import unwritable
+from gradclip_cli.gradients import rules
+from gradclip_cli.gradients.health import EXPLOSION, SPIKE, Detector, Diagnosis, Spike
+from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.texts import counted
+
+if TYPE_CHECKING:
+    from gradclip_cli.plots import GradientTrace
+
+BINS = 1000
+ROWS = 5000  # read at a time
+TOLD_SPIKES = 5
+QUANTITIES = ("step", "loss", "grad_norm", "applied_norm", "clipped")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A run's diagnosis, and its steps in at most BINS bins: one row each, columns by what they hold."""
+
+    run: RunDirectory
+    config: Config
+    metadata: dict[str, Any]
+    variables: tuple[str, ...]
+    diagnosis: Diagnosis
+    bins: pd.DataFrame
+
+    @property
+    def diverged_step(self) -> int | None:
+        """The step at which the run diverged, if it did."""
+        divergence = self.metadata.get("diverged")
+        return int(divergence["step"]) if divergence else None
+
+
+def inspect(run: RunDirectory) -> Inspection:
+    """Read a run's `steps.csv` in pieces, as far as it goes. Raises StoreError where it is missing, cut short or broken."""
+    metadata, config = run.stored()
+    rows = run.count_steps()
+    if rows < 1:
+        raise StoreError(f"{run.steps_path}: holds no steps")
+    size = math.ceil(rows / BINS)
+    detector: Detector | None = None
+    variables: tuple[str, ...] = ()
+    bins = []
+    for frame in _pieces(run, rows, size * math.ceil(ROWS / size)):
+        if detector is None:
+            variables = tuple(column.removeprefix("norm/") for column in frame.columns[len(QUANTITIES) :])
+            detector = Detector(variables)
+        detector.read(frame)
+        bins.append(_binned(frame, variables, size))
+    assert detector
+    diagnosis = detector.diagnosis(diverged=metadata["status"] == "diverged")
+    return Inspection(run, config, metadata, variables, diagnosis, pd.concat(bins, ignore_index=True))
+
+
+def _pieces(run: RunDirectory, rows: int, size: int) -> Iterator[pd.DataFrame]:
+    """The first `rows` rows, `size` at a time: the common quantities and each variable's norm, all float64."""
+    done = 0
+    for piece in run.steps_in_pieces(size):
+        frame = _numbers(run, piece[: rows - done])
+        in_order = np.array_equal(frame["step"], np.arange(done + 1, done + len(frame) + 1))
+        if not in_order or not frame["clipped"].isin((0, 1)).all():
+            raise StoreError(f"{run.steps_path}: not every step from {done + 1:,} on is there, whole and in order")
+        yield frame
+        done += len(frame)
+        if done == rows:
+            return
+    raise StoreError(f"{run.steps_path}: holds {done:,} steps in {rows:,} lines")
+
+
+def _numbers(run: RunDirectory, piece: pd.DataFrame) -> pd.DataFrame:
+    norms = [column for column in piece.columns if str(column).startswith("norm/")]
+    try:
+        frame = piece[[*QUANTITIES, *norms]].astype(float)
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"{run.steps_path}: not a table of steps: {error}") from None
+    if not norms:
+        raise StoreError(f"{run.steps_path}: not a table of steps: no variable's norm")
+    return frame
+
+
+def _binned(frame: pd.DataFrame, variables: tuple[str, ...], size: int) -> pd.DataFrame:
+    """Medians (and the largest) of what is finite in each bin of `size` steps."""
+    groups = frame.replace([np.inf, -np.inf], np.nan).groupby((frame["step"] - 1) // size)
+    columns = {"step": groups["step"].mean(), "clipped": groups["clipped"].mean()}
+    for name in ("grad_norm", "loss", *(f"norm/{variable}" for variable in variables)):
+        columns[name] = groups[name].median()
+    columns |= {f"largest {name}": groups[name].max() for name in ("grad_norm", "loss")}
+    return pd.DataFrame(columns)
+
+
+def lines(inspection: Inspection) -> list[tuple[str, str]]:
+    """The diagnosis as headings with sentences; the word itself comes last."""
+    health = inspection.diagnosis
+    told = [("norm", _norms(health)), ("spikes", _spikes(health))]
+    if inspection.config.clipping.mode != "none":
+        told.append(("clipped", _clipping(health)))
+    told += [("leading", _leading(health)), ("vanishing", _vanishing(health))]
+    told += [("events" if not number else "", event) for number, event in enumerate(_events(inspection))]
+    return [*told, ("diagnosis", health.word)]
+
+
+def _norms(health: Diagnosis) -> str:
+    if not math.isfinite(health.median):
+        return "not finite on any step"
+    figures = f"median {health.median:.3g}, 99th percentile {health.percentile_99:.3g}, largest {health.largest:.3g}"
+    return f"{figures} (step {health.largest_step}), of {counted(health.steps, 'step')}, before clipping"
+
+
+def _spikes(health: Diagnosis) -> str:
+    if not health.spikes:
+        return f"none: no step above {SPIKE:.0f} times the running median"
+    shown = [f"step {spike.step} ({_times(spike)})" for spike in health.spikes[:TOLD_SPIKES]]
+    more = f" and {len(health.spikes) - TOLD_SPIKES:,} more" if len(health.spikes) > TOLD_SPIKES else ""
+    count = counted(len(health.spikes), "step")
+    return f"{count} above {SPIKE:.0f} times the running median: {', '.join(shown)}{more}"
+
+
+def _times(spike: Spike) -> str:
+    return f"{spike.multiple_told}x" if math.isfinite(spike.norm) else "not finite"
+
+
+def _clipping(health: Diagnosis) -> str:
+    if not health.clipped_share:
+        return "no step: the gradient never exceeded the rule's bound"
+    cut = f"; {_percent(health.cut_share)} of their norm was cut off on average" if math.isfinite(health.cut_share) else ""
+    return f"{_percent(health.clipped_share)} of the steps{cut}"
+
+
+def _percent(share: float) -> str:
+    """A share with three digits, so that one step in a million isn't none; 100 only where all is meant."""
+    return f"{100 * share:.3g}%" if share < 0.9995 or share == 1 else ">99.9%"
+
+
+def _leading(health: Diagnosis) -> str:
+    if health.leading_variable is None:
+        return "no variable: no finite norm above zero"
+    return f"{health.leading_variable} contributes most: {health.leading_share:.0%} of the squared norm on average"
+
+
+def _vanishing(health: Diagnosis) -> str:
+    if not math.isfinite(health.loss_change):
+        return "can't be told from so few finite steps"
+    facts = [
+        f"norms end at {health.norm_ratio:.2g} times what they began with" if math.isfinite(health.norm_ratio) else "",
+        f"the first layer's norm ends at {health.reach:.2g} times the last layer's" if math.isfinite(health.reach) else "",
+        f"the loss changed by {health.loss_change:+.0%}" if abs(health.loss_change) < 1e3 else "the loss exploded",
+    ]
+    return f"{'signs of it' if health.vanishing else 'no signs'}: {'; '.join(filter(None, facts))}"
+
+
+def _events(inspection: Inspection) -> list[str]:
+    """For a diverged run, what happened in order: first spike, last sane norm, explosion, overflow, end."""
+    health, step = inspection.diagnosis, inspection.diverged_step
+    if step is None:
+        return []
+    events: list[tuple[int, int, str]] = []
+    if first := health.first_spike:
+        events.append((first.step, 1, f"first spike, {_told(first)}"))
+    if health.last_sane:
+        at, norm = health.last_sane
+        events.append((at, 2, f"last sane norm, {norm:.3g}"))
+    if (explosion := health.first_explosion) and explosion is not first:
+        events.append((explosion.step, 3, f"first explosion (above {EXPLOSION:,.0f} times), {_told(explosion)}"))
+    if health.overflow:
+        events.append((health.overflow.step, 4, f"first gradients not finite, in {', '.join(health.overflow.variables)}"))
+    events.append((step, 5, f"diverged: {inspection.metadata['diverged']['told']}"))
+    return [f"step {at}: {what}" for at, _, what in sorted(events)]
+
+
+def _told(spike: Spike) -> str:
+    if not math.isfinite(spike.norm):
+        return f"not finite, in {spike.variable}"
+    return f"norm {spike.norm:.3g}, {_times(spike)} the running median, most in {spike.variable}"
+
+
+def trace(inspection: Inspection) -> GradientTrace:
+    """The run's steps as the picture wants them."""
+    from gradclip_cli.plots import GradientTrace
+
+    bins, config = inspection.bins, inspection.config
+    return GradientTrace(
+        title=f"{config.name}, seed {config.training.seed}: {inspection.diagnosis.word}",
+        steps=bins["step"].to_numpy(float),
+        median_norm=bins["grad_norm"].to_numpy(float),
+        largest_norm=bins["largest grad_norm"].to_numpy(float),
+        variable_norms={name: bins[f"norm/{name}"].to_numpy(float) for name in inspection.variables},
+        clipped=bins["clipped"].to_numpy(float),
+        loss=bins["loss"].to_numpy(float),
+        largest_loss=bins["largest loss"].to_numpy(float),
+        spikes=[(spike.step, spike.norm) for spike in inspection.diagnosis.spikes],
+        diverged=inspection.diverged_step,
+        thresholds=rules.bounds(config.clipping.mode, config.threshold, config.clipping.layer_thresholds),
+        steps_per_epoch=config.training.steps_per_epoch,
+    )
+
+
+def draw(inspection: Inspection, folder: Path) -> Path:
+    """Write `gradients.png` into a folder and return its path. Raises StoreError."""
+    from gradclip_cli import plots
+
+    path = folder / "gradients.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        plots.save(plots.gradients_figure(trace(inspection)), [path])
+    except OSError as error:
+        raise unwritable(folder, error, "--out") from None
+    return path

@@ -1,0 +1,1 @@
+"""Gradients: the clipping rules, and the gradients' health."""

@@ -1,0 +1,1 @@
+"""Problems: what is trained, whatever the arm: data, batches, initial weights, networks."""

@@ -1,0 +1,272 @@
+"""One run in this process: loads the dataset, builds or reuses an engine, trains, and leaves the run's directory complete.
+
+A run goes on from its checkpoint where there is one that can be used; else it starts over, and says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from gradclip_cli import engines
+from gradclip_cli.config.schema import Config
+from gradclip_cli.engines.contract import Engine
+from gradclip_cli.errors import BusyError, StoreError
+from gradclip_cli.gradients.health import Diagnosis, Spike
+from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.runs.actions import Action, decide
+from gradclip_cli.runs.loop import Moment, Outcome, Progress, at_checkpoint, beginning, train
+from gradclip_cli.runs.provenance import provenance
+from gradclip_cli.runs.store import RunDirectory
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to train, as plain data that travels between processes."""
+
+    config: str
+    """The config as JSON."""
+    directory: Path
+    force: bool = False
+    """Whether a run that is there is to be replaced, whatever it is."""
+    wait: bool = False
+    """Whether to wait for another process that is training this run."""
+    data_directory: Path | None = None
+    save_model: bool = False
+    keep_checkpoint: bool = False
+
+    @classmethod
+    def of(cls, config: Config, directory: RunDirectory, **others: Any) -> Task:
+        """The task of training a config into a directory."""
+        return cls(config.model_dump_json(), directory.path, **others)
+
+    def load_config(self) -> Config:
+        """The config to train."""
+        return Config.model_validate_json(self.config)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: `status` is complete, diverged, interrupted, failed, or busy where another process is training it."""
+
+    status: str
+    seconds: float = 0.0
+    told: str = ""
+    """Where it diverged, or why it failed."""
+    health: str = ""
+    """What its gradients say, in a few words."""
+    was_there: bool = False
+    """Whether another command had trained the run meanwhile."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to show about a run that is being trained: what is being prepared, a remark, or how far it is."""
+
+    directory: Path
+    kind: str
+    """`preparing`, `remark` or `progress`."""
+    told: str = ""
+    progress: Progress | None = None
+
+
+def drained(queue: SimpleQueue[Event], seconds: float) -> Iterator[Event]:
+    """All that a queue holds, waiting for the first up to `seconds`."""
+    with contextlib.suppress(Empty):
+        yield queue.get(timeout=seconds)
+        while True:
+            yield queue.get_nowait()
+
+
+def cancel(future: Future[Ending]) -> None:
+    """Cancel what has not begun, and let those that wait for it know."""
+    future.cancel()
+    future.set_running_or_notify_cancel()  # `concurrent.futures.wait` would wait on without it.
+
+
+class Workshop:
+    """What a process keeps from run to run: the datasets that were loaded, and the engine of the last kind of run."""
+
+    def __init__(self, download_progress: fashion_mnist.DownloadProgress | None = None) -> None:
+        self._download_progress = download_progress
+        self._datasets: dict[str, fashion_mnist.Dataset] = {}
+        self._engines: dict[str, Engine] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def train(self, task: Task, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> Ending:
+        """Train one run. What goes wrong is told in the ending, not raised; KeyboardInterrupt and the like are."""
+        with self._one_at_a_time:
+            try:
+                return self._train(task, report, should_stop)
+            except BusyError as error:
+                # To wait with --force would be to replace what that process has just finished.
+                return Ending("interrupted" if task.wait else "failed" if task.force else "busy", told=str(error))
+            except Exception as error:
+                return Ending("failed", told=str(error) or type(error).__name__)
+
+    def _train(self, task: Task, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> Ending:
+        config, directory = task.load_config(), RunDirectory(task.directory)
+        if task.wait:
+            report(Event(task.directory, "remark", "waiting for another gradclip process that is training it"))
+        with directory.locked(lambda: task.wait and not should_stop()):
+            # Since the run was planned, another command may have trained it, or another config into its place.
+            decision = decide(config, directory, force=task.force)
+            if decision.action == Action.SKIP:
+                return already_there(directory)
+            report(Event(task.directory, "preparing", "loading the dataset"))
+            dataset = self._dataset(config, task.data_directory)
+            built = engines.compile_key(config) in self._engines
+            report(Event(task.directory, "preparing", "building the model" if built else engines.preparation(config)))
+            engine = self._engine(config, dataset)
+            if engine.compiles and not built:
+                report(Event(task.directory, "preparing", "compiling"))
+            moment, remark = _beginning(decision.action, config, engine, dataset, directory)
+            if remark:
+                report(Event(task.directory, "remark", remark))
+            facts = _facts(config, dataset, engine) | (_history(directory) if moment else {})
+
+            def begin() -> Moment:
+                if moment:
+                    directory.resume(config, facts)
+                else:
+                    directory.start(config, engine.variables, facts)
+                return moment or beginning(config, engine, dataset)
+
+            return _train_and_keep(task, config, engine, begin, directory, facts, report, should_stop)
+
+    def _dataset(self, config: Config, data_directory: Path | None) -> fashion_mnist.Dataset:
+        key = config.data.model_dump_json(include={"dataset", "subset", "holdout"})
+        if key not in self._datasets:
+            self._datasets[key] = fashion_mnist.load(config.data, data_directory, self._download_progress)
+        return self._datasets[key]
+
+    def _engine(self, config: Config, dataset: fashion_mnist.Dataset) -> Engine:
+        key = engines.compile_key(config)
+        if key not in self._engines:
+            self._engines = {}  # Let go of the last one first.
+            self._engines = {key: engines.build(config, dataset)}
+        return self._engines[key]
+
+
+def already_there(directory: RunDirectory) -> Ending:
+    """The ending of a run that needs no training: what another command left."""
+    metadata = directory.metadata()
+    told = (metadata.get("diverged") or {}).get("told", "")
+    return Ending(metadata["status"], metadata.get("seconds") or 0.0, told, was_there=True)
+
+
+def _beginning(
+    action: Action, config: Config, engine: Engine, dataset: fashion_mnist.Dataset, directory: RunDirectory
+) -> tuple[Moment | None, str]:
+    """Where to go on, with a remark; no moment where the run starts over, with why it can't go on, or without a word."""
+    if action != Action.RESUME:
+        return None, ""
+    try:
+        checkpoint = directory.read_checkpoint(config)
+        if checkpoint is None:
+            return None, ""
+        directory.cut_back(checkpoint)
+        moment = at_checkpoint(checkpoint, config, engine, dataset, directory)
+    except StoreError as error:
+        return None, f"starts over: {error}"
+    return moment, f"goes on from step {moment.tally.steps:,}"
+
+
+def _facts(config: Config, dataset: fashion_mnist.Dataset, engine: Engine) -> dict[str, Any]:
+    return {
+        "arm": config.name,
+        "seed": config.training.seed,
+        "started": _now(),
+        "evaluation_split": dataset.evaluation_split,
+        "dataset_sha256": dataset.sha256,
+        "variables": list(engine.variables),
+        **provenance(config.engine.framework),
+    }
+
+
+def _history(directory: RunDirectory) -> dict[str, Any]:
+    """What `run.json` keeps of the earlier parts of a run that goes on: when it began, and when it went on."""
+    try:
+        before = directory.metadata()
+    except StoreError:
+        before = {}
+    started = {"started": before["started"]} if before.get("started") else {}
+    return {**started, "resumed": [*(before.get("resumed") or []), _now()], "seconds_before": before.get("seconds") or 0.0}
+
+
+def _train_and_keep(
+    task: Task, config: Config, engine: Engine, begin: Callable[[], Moment], directory: RunDirectory,
+    facts: Mapping[str, Any], report: Callable[[Event], None], should_stop: Callable[[], bool],
+) -> Ending:  # fmt: skip
+    """Train from where `begin` sets a run; whatever happens from then on, `run.json` tells how it ended."""
+
+    def progressed(progress: Progress) -> None:
+        report(Event(directory.path, "progress", progress=progress))
+
+    clock = time.perf_counter()
+    try:
+        outcome = train(config, engine, begin(), directory, progressed, should_stop, keep_checkpoint=task.keep_checkpoint)
+        if task.save_model and outcome.status == "complete":
+            _save_model(engine, directory, config.engine.framework)
+        seconds = time.perf_counter() - clock
+        directory.write_metadata({**facts, **_ending(outcome, directory, seconds + facts.get("seconds_before", 0.0))})
+        if outcome.status != "interrupted" and not task.keep_checkpoint:
+            directory.remove_checkpoint()
+    except BaseException as error:
+        status = "failed" if isinstance(error, Exception) else "interrupted"
+        directory.write_last_words({**facts, "status": status, "reason": f"{type(error).__name__}: {error}"})
+        raise
+    told, health = outcome.divergence.told if outcome.divergence else "", outcome.health.told if outcome.health else ""
+    return Ending(outcome.status, seconds, told, health)
+
+
+def _save_model(engine: Engine, directory: RunDirectory, framework: str) -> None:
+    engine.save(directory.saving_path(framework))
+    os.replace(directory.saving_path(framework), directory.model_path(framework))
+
+
+def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[str, Any]:
+    divergence = outcome.divergence
+    return {
+        "status": outcome.status,
+        "epochs": outcome.epochs,
+        "steps": outcome.steps,
+        "diverged": {**asdict(divergence), "told": divergence.told} if divergence else None,
+        "overflows": {"steps": outcome.overflow_steps, "first": outcome.first_overflow},
+        "largest_applied": outcome.largest_applied,
+        "health": _health(outcome.health) if outcome.health else None,
+        "finished": _now(),
+        "seconds": round(seconds, 3),
+        "config_sha256": directory.config_sha256(),
+        "metrics_sha256": directory.metrics_sha256(),
+        "steps_sha256": directory.steps_sha256(),
+    }
+
+
+def _health(health: Diagnosis) -> dict[str, Any]:
+    """What `run.json` keeps of a diagnosis: enough to tell who was warned, when and how strongly."""
+    warnings = {"first_spike": health.first_spike, "first_explosion": health.first_explosion}
+    return {
+        "word": health.word,
+        "spikes": len(health.spikes),
+        **{name: _spike(spike) if spike else None for name, spike in warnings.items()},
+    }
+
+
+def _spike(spike: Spike) -> dict[str, Any]:
+    finite = {"norm": math.isfinite(spike.norm), "multiple": math.isfinite(spike.multiple)}
+    return {name: value if finite.get(name, True) else None for name, value in asdict(spike).items()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

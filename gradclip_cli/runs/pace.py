@@ -1,0 +1,140 @@
+"""How long planned runs will take: measured on this machine where asked, else as a machine was once measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+from gradclip_cli import engines
+from gradclip_cli.config.schema import Config, Data
+from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.runs.loop import start
+from gradclip_cli.runs.many import PlannedRun
+from gradclip_cli.runs.store import step_columns
+
+TIMED_IMAGES = 10_000
+TEST_IMAGES = {"full": 10_000, "sample": 1_000}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast one kind of model trains, in seconds: a step, an evaluation of 10,000 images, a compilation, a worker's start.
+
+    A worker starts by importing the framework, loading the dataset and building the model.
+    """
+
+    step: float
+    evaluation: float
+    compilation: float
+    start: float = 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What planned runs will take: between `least` and `most` seconds, and `size` bytes."""
+
+    least: float
+    most: float
+    size: int
+
+
+# Measured on two cores of a shared machine with the article's model, rounded up: see results/LOG.md.
+USUAL_PACES = {"tensorflow": Pace(0.0007, 0.1, 4.0, 5.0), "pytorch": Pace(0.0014, 0.2, 0.0, 4.0)}
+BYTES_A_COLUMN = 8.5
+MOST_MEASURED = 3
+TIMED_STEPS = 50
+
+
+def estimate(
+    planned: Sequence[PlannedRun], paces: Mapping[str, Pace] | None = None, *, jobs: int = 1, cores: int | None = None
+) -> Estimate:
+    """What the runs that are not skipped will take, with `jobs` of them at a time on `cores` (None: as many).
+
+    `paces` are those of `measure_paces`; a kind that is not among them takes their mean. Without any, a machine like the one
+    once measured is assumed. How often is compiled depends on which worker is free when, which is what the range is about.
+    """
+    todo = [run.config for run in planned if run.action != "skip"]
+    if not todo:
+        return Estimate(0.0, 0.0, 0)
+    measured = list((paces or {}).values())
+    training, size, start = 0.0, 0.0, 0.0
+    compilations: dict[str, float] = {}
+    for config in todo:
+        usual = _mean(measured) if measured else USUAL_PACES[config.engine.framework]
+        pace, steps = (paces or {}).get(_model_kind(config), usual), config.training.epochs * config.training.steps_per_epoch
+        evaluation = pace.evaluation * _evaluated(config.data) / TIMED_IMAGES
+        training += steps * pace.step + config.training.epochs * evaluation
+        size += steps * _bytes_a_step(config)
+        compilations[engines.compile_key(config)] = pace.compilation
+        start = max(start, pace.start)
+    workers = min(jobs, len(todo))
+    if workers == 1 and measured:
+        start = 0.0  # This process has done that already, to measure.
+    crowded = max(1.0, workers / (cores or workers))
+    kinds, compiling = len(compilations), sum(compilations.values()) / len(compilations)
+    # A worker stays with its kind while it can. At the end, one without work takes up another's, and compiles that too.
+    fewest, most = max(kinds, workers), min(kinds + workers - 1, kinds * workers, len(todo))
+    least_seconds, most_seconds = (
+        crowded * (training / workers + compiling * max(1.0, often / workers) + start) for often in (fewest, max(fewest, most))
+    )
+    return Estimate(least_seconds, most_seconds, round(size))
+
+
+def _mean(paces: Sequence[Pace]) -> Pace:
+    return Pace(*(sum(values) / len(paces) for values in zip(*map(astuple, paces), strict=True)))
+
+
+def _evaluated(chosen: Data) -> int:
+    """How many images an evaluation sees."""
+    return chosen.holdout or TEST_IMAGES[chosen.subset]
+
+
+def _bytes_a_step(config: Config) -> float:
+    recurrent = [f"{layer}/{name}" for layer in config.model.layers for name in ("kernel", "recurrent_kernel", "bias")]
+    return BYTES_A_COLUMN * len(step_columns([*recurrent, "dense/kernel", "dense/bias"]))
+
+
+def measure_paces(planned: Sequence[PlannedRun], report: Callable[[str], None] = lambda what: None) -> dict[str, Pace]:
+    """Time the first few kinds of models that are to be trained, on this machine and the shipped sample.
+
+    `report` is told what is being done.
+    """
+    kinds: dict[str, Config] = {}
+    for run in planned:
+        if run.action != "skip":
+            kinds.setdefault(_model_kind(run.config), run.config)
+    paces: dict[str, Pace] = {}
+    for number, (kind, config) in enumerate(list(kinds.items())[:MOST_MEASURED], 1):
+        report(f"measuring how long a step takes here, model {number} of {min(len(kinds), MOST_MEASURED)}")
+        paces[kind] = _measure_pace(config)
+    # Only the first model's time has the framework's import in it.
+    start = max((pace.start for pace in paces.values()), default=0.0)
+    return {kind: replace(pace, start=start) for kind, pace in paces.items()}
+
+
+def _model_kind(config: Config) -> str:
+    """What the time of a step depends on most."""
+    return config.model_dump_json(include={"engine": True, "data": {"sequence", "pool", "batch_size"}, "model": True})
+
+
+def _measure_pace(config: Config) -> Pace:
+    sample = config.data.model_copy(update={"subset": "sample", "holdout": 0})
+    config = config.model_copy(update={"data": sample})
+    clock = time.perf_counter()
+    dataset = fashion_mnist.load(sample)
+    engine = engines.build(config, dataset)
+    starting = time.perf_counter() - clock
+    batches = start(config, engine, dataset).take(TIMED_STEPS)
+    first = _seconds(lambda: engine.train(batches[:1]))  # compiles, as the first evaluation does
+    step = _seconds(lambda: engine.train(batches)) / TIMED_STEPS
+    first_evaluation, evaluation = _seconds(engine.evaluate), _seconds(engine.evaluate)
+    compilation = max(0.0, first - step + first_evaluation - evaluation)
+    return Pace(step, evaluation * TIMED_IMAGES / len(dataset.evaluation_images), compilation, starting)
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    clock = time.perf_counter()
+    work()
+    return time.perf_counter() - clock

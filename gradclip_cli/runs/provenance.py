@@ -1,0 +1,45 @@
+"""What a result may depend on besides its config: versions, git commit and machine."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = {"tensorflow": ("gradclip-cli", "tensorflow", "keras", "numpy"), "pytorch": ("gradclip-cli", "torch", "numpy")}
+
+
+@functools.cache
+def provenance(framework: str) -> dict[str, Any]:
+    """Versions, git commit (of a checkout, else None) and machine: what a result may depend on besides its config."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES[framework]:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    machine = {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()}
+    return {"versions": versions, "git_commit": _git_commit(), "machine": machine}
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return answer.stdout.strip() or None

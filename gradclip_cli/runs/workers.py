@@ -1,0 +1,187 @@
+"""Warm worker processes that train runs, behind the interface of `concurrent.futures.Executor`.
+
+A worker process is spawned, imports its framework once and keeps its engine from run to run. Each stands behind an executor
+of its own, so that one that dies takes no other along: it is replaced, and its run tried once more, from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
+
+from gradclip_cli import engines
+from gradclip_cli.runs.one import Ending, Event, Task, Workshop, cancel, drained
+
+ATTEMPTS = 2
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class WorkerProcesses(Executor):
+    """Trains tasks in worker processes, tasks of one compilation in the same one where that leaves none idle."""
+
+    def __init__(self, count: int) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        # A worker may be killed at any moment, so nothing that the workers share has a lock, which would die with its holder.
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._stop = self._context.RawValue(ctypes.c_bool, False)
+        self._lock = threading.Condition()
+        self._pending: list[tuple[str, Task, Future[Ending]]] = []
+        self._working_on: dict[int, str] = {}
+        self._closed = False
+        self._pids: dict[int, int] = {}
+        self._threads = [threading.Thread(target=self._serve, args=(number,), daemon=True) for number in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, task: Task) -> Future[Ending]:  # type: ignore[override]  # an executor of tasks, not of functions
+        future: Future[Ending] = Future()
+        with self._lock:
+            self._pending.append((engines.compile_key(task.load_config()), task, future))
+            self._lock.notify_all()
+        return future
+
+    def events(self, seconds: float) -> Iterator[Event]:
+        """What the workers told, waiting for the first up to `seconds`."""
+        return drained(self._events, seconds)
+
+    @property
+    def pids(self) -> list[int]:
+        """The worker processes that were started last, in no order."""
+        return list(self._pids.values())
+
+    def ask_to_stop(self) -> None:
+        """Let every run stop at its next chunk, with a checkpoint; what has not begun is cancelled."""
+        self._stop.value = True
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the workers: once all is done, or at once with `cancel_futures`."""
+        with self._lock:
+            self._closed = True
+            self._lock.notify_all()
+        if cancel_futures:
+            self.ask_to_stop()
+            for pid in self.pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _serve(self, number: int) -> None:
+        """Hand one worker its tasks, one after another."""
+        executor: ProcessPoolExecutor | None = None
+        while (taken := self._take(number)) is not None:
+            task, future = taken
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    if executor is None:
+                        executor = self._new_worker(number)
+                    future.set_result(executor.submit(_train_in_worker, task).result())
+                    break
+                except BrokenProcessPool:
+                    executor = None
+                    if self._stop.value:
+                        future.set_result(Ending("interrupted", told="its worker was stopped"))
+                        break
+                    if attempt == ATTEMPTS:
+                        told = "its worker process died twice (killed, or out of memory?)"
+                        future.set_result(Ending("failed", told=told))
+                    else:
+                        self._events.put(Event(task.directory, "remark", "its worker process died: tried once more"))
+                except Exception as error:
+                    future.set_result(Ending("failed", told=f"{type(error).__name__}: {error}"))
+                    break
+        if executor is not None:
+            executor.shutdown()
+
+    def _new_worker(self, number: int) -> ProcessPoolExecutor:
+        told, telling = self._context.Pipe(duplex=False)
+        executor = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin_worker, initargs=(telling, self._stop))
+        self._pids[number] = executor.submit(os.getpid).result()
+        telling.close()  # Only the worker holds that end now: it ends with the worker.
+        threading.Thread(target=self._listen, args=(told,), daemon=True).start()
+        return executor
+
+    def _listen(self, told: Connection) -> None:
+        """Hand on what one worker tells, until it ends."""
+        with told, contextlib.suppress(EOFError, OSError):
+            while True:
+                self._events.put(told.recv())
+
+    def _take(self, number: int) -> tuple[Task, Future[Ending]] | None:
+        """The next task of a worker: of the kind it has an engine for, else of a kind that no other works on, else any."""
+        with self._lock:
+            while not self._pending and not self._closed:
+                self._lock.wait()
+            if self._stop.value:
+                for _, _, future in self._pending:
+                    cancel(future)
+                self._pending.clear()
+            if not self._pending:
+                return None
+            kinds = Counter(kind for kind, _, _ in self._pending)
+            kind = self._working_on.get(number, "")
+            if kind not in kinds:
+                others = set(self._working_on.values())
+                kind = max(kinds, key=lambda each: (each not in others, kinds[each]))
+            self._working_on[number] = kind
+            index = next(index for index, (each, _, _) in enumerate(self._pending) if each == kind)
+            _, task, future = self._pending.pop(index)
+            return task, future
+
+
+class _WorkerProcess:
+    """What a worker process holds for as long as it lives."""
+
+    def __init__(self) -> None:
+        self.workshop = Workshop()
+        self.telling: Connection | None = None
+        self.should_stop: Callable[[], bool] = lambda: False
+
+
+@functools.cache
+def _this_worker() -> _WorkerProcess:
+    return _WorkerProcess()
+
+
+def _begin_worker(telling: Connection, stop: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # They may reach the whole group; the parent says what to do.
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    worker = _this_worker()
+    worker.telling, worker.should_stop = telling, lambda: bool(stop.value)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed ends too, so that the run can be resumed by another command."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _train_in_worker(task: Task) -> Ending:
+    worker = _this_worker()
+
+    def report(event: Event) -> None:
+        if worker.telling is not None:
+            worker.telling.send(event)
+
+    return worker.workshop.train(task, report, worker.should_stop)

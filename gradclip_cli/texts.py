@@ -1,0 +1,75 @@
+"""Texts: numbers and things as they stand in a sentence, and texts of unknown origin made safe for each medium. Nothing heavy."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+
+MINUS = "\N{MINUS SIGN}"
+MOST_PLACES = 8
+"""Decimals of a small value, beyond which it is told with an exponent."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as 1 seed, 2 seeds or 5,000 steps."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def decimals(value: float, digits: int, *, sign: bool = False) -> str:
+    """A finite value with so many decimals and a real minus; two significant digits where it would read as zero otherwise."""
+    rounded = round(value, digits) + 0.0  # never minus zero
+    if value and not rounded:
+        places = 1 - math.floor(math.log10(abs(value)))
+        shown = f"{value:.{places}f}".rstrip("0") if places <= MOST_PLACES else f"{value:.1e}"
+    else:
+        shown = f"{rounded:.{digits}f}"
+    return f"{'+' if sign and value > 0 else ''}{shown}".replace("-", MINUS)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share such as 38.3%; none and all only where they are meant; a dash where it is not known."""
+    if math.isnan(share):
+        return "-"
+    if share < 1 <= round(share, digits + 2):
+        return f">{100 - 10**-digits:.{digits}f}%"
+    return f"{decimals(100 * share, digits)}%"
+
+
+def for_terminal(text: str) -> str:
+    """The text on one line; what can't be seen is written out as in Python: the escape character becomes `\\x1b`."""
+    return "".join(letter if letter.isprintable() else _written_out(letter) for letter in text)
+
+
+def _written_out(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+# An interval such as [0.1, 3.0] is no markup, and neither is a "less than"; both stay as they are.
+_MARKUP = re.compile(
+    r"(?P<kept>\[[\s.,+\u2212-]*\d[\d\s.,+\u2212-]*\](?![(\[:]))"
+    r"|[\\`*\[\]|$~]|(?<![^\W_])_|_(?![^\W_])"
+    r"|(?P<entity>[&>]|<(?=[A-Za-z/!?]))"
+)
+# A heading, an item of a list, or a rule: only at the beginning, and before a space or the end.
+_BEGINNING = re.compile(r"^(\d{0,9})([-+#.)])(?=[-#]*(?:\s|$))")
+
+
+def for_markdown(text: str, *, cell: bool = False) -> str:
+    """The text as Markdown (and the HTML within it) shows it literally, in a paragraph or a list; or in a table's cell."""
+    escaped = _MARKUP.sub(_escaped, for_terminal(text))
+    if cell:  # where no block begins
+        return escaped
+    escaped = _BEGINNING.sub(r"\1\\\2", escaped)
+    return f"&#32;{escaped[1:]}" if escaped.startswith(" ") else escaped  # or it might be indented code
+
+
+def _escaped(found: re.Match[str]) -> str:
+    if found["kept"]:
+        return found[0]
+    return html.escape(found[0]) if found["entity"] else f"\\{found[0]}"
+
+
+def for_picture(text: str) -> str:
+    """The text as matplotlib draws it literally, and not as a formula."""
+    return for_terminal(text).replace("$", r"\$")

@@ -1,0 +1,363 @@
+"""The PyTorch engine trains what the Keras engine trains; where the two frameworks differ, it is by what is said here."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import SMALL, engine_for, import_pytorch, latest, sample, schedule_for, start_weights
+
+from gradclip_cli.config import loading, pytorch_words
+from gradclip_cli.config.schema import OPTIMIZER_SECTIONS, Config
+from gradclip_cli.engines.contract import Engine, StepRecords
+from gradclip_cli.errors import EngineError
+from gradclip_cli.experiments import suggest
+
+pytestmark = pytest.mark.trains
+
+torch = import_pytorch()
+
+# Thresholds that most of the first 50 steps exceed, whichever the cell and the optimizer.
+CLIPPING = {
+    "none": "{mode: none}",
+    "clipvalue": "{mode: clipvalue, threshold: 0.02}",
+    "clipnorm": "{mode: clipnorm, threshold: 0.1}",
+    "global_clipnorm": "{mode: global_clipnorm, threshold: 0.2}",
+    "normalize": "{mode: normalize, threshold: 0.2}",
+    "agc": "{mode: agc, threshold: 0.02, epsilon: 0.1}",
+    "autoclip": "{mode: autoclip, percentile: 10, window: 20}",
+    "clipnorm of layers": "{mode: clipnorm, threshold: 0.1, layers: {dense: 0.05}}",
+}
+OPTIMIZER = {"sgd": "{name: sgd}", "momentum": "{name: sgd, momentum: 0.9}", "adam": "{name: adam}"}
+CELLS = ("lstm", "gru", "simple_rnn")
+
+
+def small(*settings: str) -> Config:
+    return loading.load("none", latest(*SMALL, "name=test", "engine.framework=pytorch", *settings))
+
+
+def both(chosen: Config, steps: int = 50) -> tuple[StepRecords, StepRecords]:
+    """The records of the same steps by Keras and by PyTorch."""
+    keras = loading.load("none", [*SMALL, "engine.jit=false"]).engine
+    batches = schedule_for(chosen).take(steps)
+    by_keras = engine_for(chosen.model_copy(update={"engine": keras})).train(batches)
+    return by_keras, engine_for(chosen).train(batches)
+
+
+def test_it_never_says_that_it_compiles() -> None:
+    told: list[Any] = []
+    suggest.pilot(small(), 20, preparing=told.append, report=told.append)
+    assert told == ["loading the dataset", "building the model", 20]
+
+
+def assert_parity(chosen: Config) -> StepRecords:
+    by_keras, by_pytorch = both(chosen)
+    np.testing.assert_allclose(by_pytorch.loss, by_keras.loss, rtol=1e-4)
+    np.testing.assert_allclose(by_pytorch.penalty, by_keras.penalty, rtol=1e-4)
+    for name in ("norm", "max_abs", "applied_norm", "applied_max_abs", "excess"):
+        theirs = getattr(by_keras, name)
+        np.testing.assert_allclose(getattr(by_pytorch, name), theirs, rtol=1e-3, atol=1e-3 * theirs.max(), err_msg=name)
+    return by_pytorch
+
+
+def cases() -> list[Any]:
+    """Every cell with every optimizer, and every rule, in the default suite; all other combinations in the endurance suite."""
+    usual = {
+        *((cell, "clipnorm", optimizer) for cell in CELLS for optimizer in OPTIMIZER),
+        *(("lstm", mode, "sgd") for mode in CLIPPING),
+        ("gru", "agc", "momentum"),
+        ("simple_rnn", "autoclip", "adam"),
+    }
+    every = itertools.product(CELLS, CLIPPING, OPTIMIZER)
+    return [case if case in usual else pytest.param(*case, marks=pytest.mark.endurance) for case in every]
+
+
+@pytest.mark.parametrize(("cell", "mode", "optimizer"), cases())
+def test_parity_with_keras(cell: str, mode: str, optimizer: str) -> None:
+    records = assert_parity(small(f"model.cell={cell}", f"clipping={CLIPPING[mode]}", f"optimizer={OPTIMIZER[optimizer]}"))
+    assert records.clipped.mean() > 0.5 if mode != "none" else not records.clipped.any()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("model.units=[6, 4]", "optimizer={name: adamw, weight_decay: 0.1}"),
+        ("model={cell: gru, units: [6, 4]}", "optimizer={name: nadam, weight_decay: 0.1}"),
+        ("loss={name: mse, target_scale: 3}", "optimizer={name: sgd, momentum: 0.9, nesterov: true}"),
+        ("model.regularizer={l1: 0.001, l2: 0.01}", "optimizer={name: adagrad}", f"clipping={CLIPPING['agc']}"),
+        ("data.pool=2", "optimizer={name: adadelta, learning_rate: 1}"),
+        ("data={subset: sample, sequence: pixels, pool: 4}", "optimizer={name: adamax}"),
+        ("model={cell: simple_rnn, activation: relu}", "optimizer={name: adam, amsgrad: true}"),
+        ("model={cell: simple_rnn, activation: relu}", "optimizer={name: adam, epsilon: 0.001}"),
+    ],
+    ids=lambda settings: " ".join(settings),
+)
+def test_parity_of_other_settings(settings: Sequence[str]) -> None:
+    records = assert_parity(small(*settings))
+    assert records.penalty.all() == any("regularizer" in setting for setting in settings)
+
+
+# Where epsilon stands.
+
+
+def steps_of(name: str, gradients: Sequence[float], **parameters: Any) -> tuple[list[float], list[float]]:
+    """What the real optimizers of Keras and PyTorch take off a weight for some gradients, a step after another."""
+    from gradclip_cli.engines.tensorflow import keras, tf, use_one_thread
+
+    use_one_thread()
+    section = OPTIMIZER_SECTIONS[name](name=name, learning_rate=1.0, **parameters)
+    classes = {each.lower(): kind for each, kind in vars(keras.optimizers).items()}
+    by_keras = classes[name](learning_rate=section.learning_rate, **section.parameters())
+    variable, parameter = keras.Variable(np.zeros(1, np.float32)), torch.nn.Parameter(torch.zeros(1))
+    theirs, arguments = pytorch_words.pytorch_optimizer(section)
+    by_pytorch = getattr(torch.optim, theirs)([parameter], **arguments)
+    moved: tuple[list[float], list[float]] = ([], [])
+    for gradient in gradients:
+        variable.assign(np.zeros(1, np.float32))
+        parameter.data.zero_()
+        by_keras.apply([tf.constant([gradient])], [variable])
+        parameter.grad = torch.tensor([gradient])
+        by_pytorch.step()
+        moved[0].append(-variable.numpy().item())
+        moved[1].append(-parameter.item())
+    return moved
+
+
+@pytest.mark.parametrize("gradient", [1e-12, 1e-9, 1e-6, 1e-4, 0.01, 1.0])
+def test_rmsprop_has_its_epsilon_inside_the_root_in_keras_and_outside_in_pytorch(gradient: float) -> None:
+    epsilon, square = 1e-7, (1 - 0.9) * gradient**2
+    (keras,), (pytorch,) = steps_of("rmsprop", [gradient])
+    assert keras == pytest.approx(gradient / np.sqrt(square + epsilon), rel=1e-5)
+    assert pytorch == pytest.approx(gradient / (np.sqrt(square) + epsilon), rel=1e-5)
+    if square > 1e4 * epsilon:
+        assert pytorch == pytest.approx(keras, rel=1e-3)
+    if square < 1e-3 * epsilon**2:  # Nothing but epsilon counts: both are linear in the gradient, with other factors.
+        assert pytorch / keras == pytest.approx(1 / np.sqrt(epsilon), rel=0.05)
+    elif 1e3 * epsilon**2 < square < 1e-3 * epsilon:  # Small to Keras, while PyTorch takes a whole step.
+        assert pytorch == pytest.approx(1 / np.sqrt(1 - 0.9), rel=0.05)
+        assert pytorch / keras == pytest.approx(np.sqrt(epsilon / square), rel=0.05)
+
+
+def test_rmsprop_parts_from_keras_but_not_far() -> None:
+    by_keras, by_pytorch = both(small("optimizer={name: rmsprop}"))
+    difference = np.abs(by_pytorch.loss / by_keras.loss - 1).max()
+    assert 1e-5 < difference < 1e-2
+
+
+def test_adagrad_takes_the_epsilon_of_keras_among_its_squares() -> None:
+    """PyTorch's own stands outside the root; what it starts from stands inside, as Keras's does."""
+    gradients, epsilon = [1e-3, 0.5, 1e-9], 0.01
+    squares = np.cumsum(np.square(gradients))
+    keras, pytorch = steps_of("adagrad", gradients, epsilon=epsilon, initial_accumulator_value=0.0)
+    np.testing.assert_allclose(keras, gradients / np.sqrt(squares + epsilon), rtol=1e-5)
+    np.testing.assert_allclose(pytorch, keras, rtol=1e-5)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.tensor(gradients[:1])
+    torch.optim.Adagrad([parameter], lr=1.0, eps=epsilon).step()
+    assert -parameter.item() == pytest.approx(gradients[0] / (gradients[0] + epsilon), rel=1e-5)
+
+
+def test_adamax_adds_its_epsilon_after_the_maximum_in_keras_and_before_in_pytorch() -> None:
+    """A step of the same gradients is the same; where the maximum decays, PyTorch's epsilon decays with it."""
+    settings = {"beta_1": 0.0, "beta_2": 0.5, "epsilon": 0.01}
+    first, second = 1.0, 0.1
+    keras, pytorch = steps_of("adamax", [first, second], **settings)
+    np.testing.assert_allclose(keras, [first / 1.01, second / (0.5 * first + 0.01)], rtol=1e-5)
+    np.testing.assert_allclose(pytorch, [first / 1.01, second / (0.5 * (first + 0.01))], rtol=1e-5)
+    keras, pytorch = steps_of("adamax", [first, second])
+    np.testing.assert_allclose(pytorch, keras, rtol=1e-6)
+
+
+def test_adam_needs_another_epsilon_on_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one epsilon for all steps, PyTorch's first steps are longer than Keras's wherever gradients are small."""
+    from gradclip_cli.engines.pytorch import PyTorchEngine
+
+    chosen = small("optimizer={name: adam, epsilon: 0.001, learning_rate: 0.01}")
+    by_keras, by_pytorch = both(chosen)
+    np.testing.assert_allclose(by_pytorch.loss, by_keras.loss, rtol=1e-4)
+    monkeypatch.setattr(PyTorchEngine, "_place_epsilon", lambda engine: None)
+    _, misplaced = both(chosen)
+    assert np.abs(misplaced.loss / by_keras.loss - 1).max() > 0.05
+    (keras,), (pytorch,) = steps_of("adam", [1e-6], epsilon=1e-3)
+    root = np.sqrt((1 - 0.999) * 1e-6**2)
+    assert keras == pytest.approx(np.sqrt(1 - 0.999) * 1e-6 / (root + 1e-3), rel=1e-3)
+    assert pytorch == pytest.approx(np.sqrt(1 - 0.999) * 1e-6 / (root + 1e-3 * np.sqrt(1 - 0.999)), rel=1e-3)
+
+
+# What PyTorch holds in its own way.
+
+
+def trained(chosen: Config) -> Engine:
+    engine = engine_for(chosen)
+    engine.train(schedule_for(chosen).take(3))
+    return engine
+
+
+def saved(engine: Engine, folder: Path) -> Mapping[str, Any]:
+    """What `save` leaves, as PyTorch loads it."""
+    engine.save(folder / "model.pt")
+    state: Mapping[str, Any] = torch.load(folder / "model.pt", weights_only=True)
+    return state
+
+
+@pytest.mark.parametrize("cell", ["lstm", "simple_rnn"])
+def test_a_second_bias_stays_zero_and_is_in_no_record(cell: str, tmp_path: Path) -> None:
+    chosen = small(f"model.cell={cell}", "optimizer={name: adam}")
+    engine = trained(chosen)
+    state = saved(engine, tmp_path)
+    assert not state[f"{cell}.bias_hh_l0"].any()
+    assert state[f"{cell}.bias_ih_l0"].any()
+    np.testing.assert_array_equal(state[f"{cell}.bias_ih_l0"], engine.weights()[f"{cell}/bias"])
+    assert engine.variables == tuple(start_weights(chosen))
+
+
+def test_the_two_biases_of_a_gru_are_one_variable(tmp_path: Path) -> None:
+    engine = trained(small("model={cell: gru, units: 6}"))
+    bias, state = engine.weights()["gru/bias"], saved(engine, tmp_path)
+    assert bias.shape == (2, 3 * 6)
+    assert bias.all()
+    for row, name in zip(bias, ("bias_ih_l0", "bias_hh_l0"), strict=True):
+        update, reset, candidate = np.split(row, 3)
+        np.testing.assert_array_equal(state[f"gru.{name}"], [*reset, *update, *candidate])
+
+
+def test_the_two_biases_of_a_gru_are_clipped_as_one() -> None:
+    """`clipnorm` bounds the norm of Keras's variable, which PyTorch holds in two parameters."""
+    chosen = small("model.cell=gru", "clipping={mode: clipnorm, threshold: 0.001}")
+    records = engine_for(chosen).train(schedule_for(chosen).take(5))
+    bias = engine_for(chosen).variables.index("gru/bias")
+    np.testing.assert_allclose(records.applied_norm[:, bias], 0.001, rtol=1e-2)  # PyTorch adds 1e-6 to the norm.
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_saved_model_predicts_the_same_in_plain_pytorch(cell: str, tmp_path: Path) -> None:
+    engine = trained(small(f"model.cell={cell}"))
+    state = saved(engine, tmp_path)
+    recurrent = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "simple_rnn": torch.nn.RNN}[cell](28, 10, batch_first=True)
+    dense = torch.nn.Linear(10, 10)
+    recurrent.load_state_dict({name.removeprefix(f"{cell}."): value for name, value in state.items() if cell in name})
+    dense.load_state_dict({name.removeprefix("dense."): value for name, value in state.items() if "dense" in name})
+    labels = torch.from_numpy(sample().evaluation_labels.astype(np.int64))
+    with torch.no_grad():
+        logits = dense(recurrent(torch.from_numpy(sample().evaluation_images.astype(np.float32) / 255))[0][:, -1])
+    evaluation = engine.evaluate()
+    assert torch.nn.functional.cross_entropy(logits, labels).item() == pytest.approx(evaluation.loss, rel=1e-5)
+    assert (logits.argmax(1) == labels).double().mean().item() == pytest.approx(evaluation.accuracy, abs=1e-9)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_network_gives_the_logits_of_keras(cell: str) -> None:
+    """From weights without a zero, in stacked layers: a gate or a bias in the wrong place would show."""
+    from gradclip_cli.engines.pytorch import Network, keras_variables
+    from gradclip_cli.engines.tensorflow import build_model, use_one_thread
+
+    use_one_thread()
+    model, generator = small(f"model.cell={cell}", "model.units=[6, 4]").model, np.random.default_rng(1)
+    network, keras = Network(model, 28, 10), build_model(model, 28, 28, 10)
+    named = {f"{layer.name}/{variable.name}": variable for layer in keras.layers for variable in layer.trainable_variables}
+    for variable in keras_variables(network, model):
+        values = generator.normal(0, 0.3, named[variable.name].shape).astype(np.float32)
+        variable.write(values)
+        named[variable.name].assign(values)
+        assert variable.read().tobytes() == values.tobytes()
+    inputs = sample().train_images[:50].astype(np.float32) / 255
+    with torch.no_grad():
+        np.testing.assert_allclose(network(torch.from_numpy(inputs)), keras(inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [(), ("data={subset: sample, pool: 4, batch_size: 5}", f"clipping={CLIPPING['agc']}")])
+def test_steps_do_not_depend_on_the_blocks_they_are_kept_in(settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradclip_cli.engines import pytorch
+
+    chosen = small(*settings)
+    batches = schedule_for(chosen).take(30)
+    whole = engine_for(chosen).train(batches)
+    for size in (1, 1_000_000):
+        monkeypatch.setattr(pytorch, "BLOCK_BYTES", size)
+        pieces = engine_for(chosen).train(batches)
+        for name, values in vars(whole).items():
+            assert getattr(pieces, name).tobytes() == values.tobytes(), name
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there() -> None:
+    with pytest.raises(EngineError, match=r"engine\.device is cuda, but PyTorch sees no GPU here; auto takes one only where"):
+        engine_for(small("engine.device=cuda"))
+
+
+# What is imported.
+
+
+def imported(code: str, *arguments: str) -> set[str]:
+    """Which of the frameworks a process has imported after running some code."""
+    told = "import sys; print(*{'tensorflow', 'keras', 'torch'} & set(sys.modules), file=sys.__stdout__)"
+    command = [sys.executable, "-c", f"{code}\n{told}", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+    return set(ended.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("framework", "expected"),
+    [pytest.param("tensorflow", {"tensorflow", "keras"}, marks=pytest.mark.slow), ("pytorch", {"torch"})],
+)
+def test_a_run_imports_its_own_framework_only(framework: str, expected: set[str], tmp_path: Path) -> None:
+    code = "from gradclip_cli.cli import main; main(prog_name='gradclip', standalone_mode=False)"
+    uncompiled = ["engine.jit=false"] if framework == "tensorflow" else []
+    settings = [f"engine.framework={framework}", "data.subset=sample", "training={epochs: 1, steps_per_epoch: 3}", *uncompiled]
+    options = [part for setting in settings for part in ("--set", setting)]
+    command = ["-q", "run", "none", *options, "--jobs", "1", "--save-model", "--results", str(tmp_path)]
+    assert imported(code, *command) == expected
+    assert len([*tmp_path.glob("*/seed-0/model.*")]) == 1
+
+
+def test_importing_the_package_imports_no_framework() -> None:
+    assert imported("import gradclip_cli, gradclip_cli.cli, gradclip_cli.engines, gradclip_cli.config.pytorch_words") == set()
+
+
+# Speed.
+
+
+def plain_loop() -> Callable[[int], None]:
+    """The article's model and rule as a PyTorch user writes them: what the engine adds to that is its price."""
+    torch.set_num_threads(1)
+    images = torch.from_numpy(sample().train_images.astype(np.float32) / 255)
+    labels = torch.from_numpy(sample().train_labels.astype(np.int64))
+    recurrent, dense = torch.nn.LSTM(28, 10, batch_first=True), torch.nn.Linear(10, 10)
+    parameters = [*recurrent.parameters(), *dense.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.01)
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            batch = torch.randint(len(images), (32,))
+            optimizer.zero_grad()
+            states, _ = recurrent(images[batch])
+            torch.nn.functional.cross_entropy(dense(states[:, -1]), labels[batch]).backward()
+            torch.nn.utils.clip_grad_value_(parameters, 0.5)
+            optimizer.step()
+
+    return train
+
+
+@pytest.mark.slow
+def test_a_step_costs_little_more_than_one_of_a_plain_loop() -> None:
+    """`make bench` measures how much; here only that it stays little, by turns that share the machine's moods."""
+    chosen = small("clipping={mode: clipvalue, threshold: 0.5}")
+    engine, batches, plain = engine_for(chosen), schedule_for(chosen).take(150), plain_loop()
+
+    def seconds(work: Callable[[], object]) -> float:
+        started = time.process_time()
+        work()
+        return time.process_time() - started
+
+    engine.train(batches)
+    plain(len(batches))
+    ratios = [seconds(lambda: engine.train(batches)) / seconds(lambda: plain(len(batches))) for _ in range(9)]
+    assert statistics.median(ratios) < 1.3

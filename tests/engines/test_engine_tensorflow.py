@@ -1,0 +1,229 @@
+"""The Keras engine trains as `model.fit` does."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import SMALL, engine_for, latest, sample, schedule_for, slowly, start_weights
+
+from gradclip_cli.config import loading
+from gradclip_cli.config.schema import Config
+from gradclip_cli.engines.tensorflow import CHUNK, build_model, build_optimizer, use_one_thread
+
+pytestmark = pytest.mark.trains
+
+use_one_thread()
+
+# Low enough to act on the small gradients of the first steps.
+CLIPPING = {
+    "none": "{mode: none}",
+    "clipvalue": "{mode: clipvalue, threshold: 0.02}",
+    "clipnorm": "{mode: clipnorm, threshold: 0.1}",
+    "global_clipnorm": "{mode: global_clipnorm, threshold: 0.2}",
+}
+OPTIMIZER = {"sgd": "{name: sgd}", "momentum": "{name: sgd, momentum: 0.9}", "adam": "{name: adam}", "rmsprop": "{name: rmsprop}"}
+
+
+def small(*settings: str) -> Config:
+    return loading.load("none", latest(*SMALL, "name=test", *settings))
+
+
+class StepLosses(keras.callbacks.Callback):
+    """`fit` reports running means; resetting them before each step makes each report that step's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: list[float] = []
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.model.reset_metrics()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.losses.append(logs["loss"])
+
+
+def fit(chosen: Config, steps: int) -> tuple[list[float], dict[str, Any]]:
+    """The article's way: `compile` and `fit` on a tf.data pipeline, from the same weights and batches."""
+    model = build_model(chosen.model, *chosen.data.sequence_shape, 10)
+    for layer in model.layers:
+        for variable in layer.trainable_variables:
+            variable.assign(start_weights(chosen)[f"{layer.name}/{variable.name}"])
+    model.compile(build_optimizer(chosen), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    batches = schedule_for(chosen).take(steps)
+    images = sample().train_images[batches].astype("float32") / chosen.data.scale
+    pipeline = tf.data.Dataset.from_tensor_slices((images, sample().train_labels[batches].astype("int32")))
+    callback = StepLosses()
+    model.fit(pipeline, epochs=1, shuffle=False, verbose=0, callbacks=[callback])
+    weights = {f"{layer.name}/{v.name}": v.numpy() for layer in model.layers for v in layer.trainable_variables}
+    return callback.losses, weights
+
+
+def cases() -> list[Any]:
+    """The article's rules; with the slow tests every rule and optimizer twice; other combinations in the endurance suite."""
+    first = {("clipvalue", "adam"), ("clipnorm", "sgd")}
+    second = {
+        *(("none", "momentum"), ("global_clipnorm", "rmsprop"), ("none", "rmsprop")),
+        *(("clipvalue", "sgd"), ("clipnorm", "momentum"), ("global_clipnorm", "adam")),
+    }
+    every = set(itertools.product(CLIPPING, OPTIMIZER))
+    return [
+        *sorted(first),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in sorted(second)),
+        *(pytest.param(*case, marks=pytest.mark.endurance) for case in sorted(every - first - second)),
+    ]
+
+
+@pytest.mark.parametrize(("mode", "optimizer"), cases())
+def test_parity_with_fit(mode: str, optimizer: str) -> None:
+    chosen = small(f"clipping={CLIPPING[mode]}", f"optimizer={OPTIMIZER[optimizer]}")
+    losses, weights = fit(chosen, 50)
+    engine = engine_for(chosen)
+    records = engine.train(schedule_for(chosen).take(50))
+    np.testing.assert_allclose(records.loss, losses, rtol=1e-5)
+    for name, value in engine.weights().items():
+        np.testing.assert_allclose(value, weights[name], atol=1e-5)
+    assert records.clipped.any() == (mode != "none")
+
+
+def test_squared_error_is_that_of_keras() -> None:
+    chosen = small("loss={name: mse, target_scale: 3}")
+    batch = schedule_for(chosen).take(1)
+    labels = sample().train_labels[batch[0]]
+    logits = build_model(chosen.model, 28, 28, 10)
+    for layer in logits.layers:
+        for variable in layer.trainable_variables:
+            variable.assign(start_weights(chosen)[f"{layer.name}/{variable.name}"])
+    outputs = logits(sample().train_images[batch[0]].astype("float32") / 255).numpy()
+    theirs = ((outputs - 3 * np.eye(10)[labels]) ** 2).mean()
+    assert engine_for(chosen).train(batch).loss[0] == pytest.approx(theirs, rel=1e-5)
+
+
+@pytest.mark.parametrize("cell", [*slowly("gru"), "simple_rnn"])
+def test_parity_of_other_cells(cell: str) -> None:
+    chosen = small(f"model.cell={cell}", "model.activation=relu", "model.regularizer.l2=0.01")
+    losses, weights = fit(chosen, 20)
+    engine = engine_for(chosen)
+    records = engine.train(schedule_for(chosen).take(20))
+    np.testing.assert_allclose(records.loss + records.penalty, losses, rtol=1e-5)
+    for name, value in engine.weights().items():
+        np.testing.assert_allclose(value, weights[name], atol=1e-5)
+
+
+def test_first_record_against_a_gradient_tape() -> None:
+    chosen = small("model.regularizer.l1=0.001")
+    batch = schedule_for(chosen).take(1)
+    record = engine_for(chosen).train(batch)
+    model = build_model(chosen.model, *chosen.data.sequence_shape, 10)
+    variables = {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.trainable_variables}
+    for name, variable in variables.items():
+        variable.assign(start_weights(chosen)[name])
+    labels = sample().train_labels[batch[0]]
+    with tf.GradientTape() as tape:
+        logits = model(sample().train_images[batch[0]].astype("float32") / 255)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
+        penalty = tf.add_n(model.losses)
+        total = loss + penalty
+    gradients = tape.gradient(total, [variable.value for variable in variables.values()])
+    np.testing.assert_allclose(record.loss[0], float(loss), rtol=1e-6)
+    kernels = [variable.numpy() for name, variable in variables.items() if name.endswith("kernel")]
+    np.testing.assert_allclose(record.penalty[0], 0.001 * sum(np.abs(kernel).sum() for kernel in kernels), rtol=1e-5)
+    assert record.correct[0] == (logits.numpy().argmax(1) == labels).sum()
+    np.testing.assert_allclose(record.norm[0], [np.linalg.norm(gradient) for gradient in gradients], rtol=1e-4)
+    np.testing.assert_allclose(record.global_norm[0], np.sqrt((record.norm[0] ** 2).sum()))
+    assert record.weights_finite.all()
+
+
+def test_uncompiled_engine_does_the_same() -> None:
+    batches = schedule_for(small()).take(20)
+    compiled = engine_for(small()).train(batches)
+    plain = engine_for(small("engine.jit=false")).train(batches)
+    np.testing.assert_allclose(plain.loss, compiled.loss, rtol=1e-5)
+    np.testing.assert_allclose(plain.norm, compiled.norm, rtol=1e-4)
+
+
+def test_saved_model_predicts_the_same(tmp_path: Path) -> None:
+    engine = engine_for(small())
+    engine.train(schedule_for(small()).take(3))
+    engine.save(tmp_path / "model.keras")
+    model = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    logits = model.predict(sample().evaluation_images.astype("float32") / 255, verbose=0)
+    assert (logits.argmax(1) == sample().evaluation_labels).mean() == pytest.approx(engine.evaluate().accuracy, abs=0.002)
+
+
+@pytest.mark.slow
+def test_pixel_sequences_and_stacked_layers_train_as_fit_does() -> None:
+    chosen = small("model={cell: lstm, units: [6, 4], forget_bias: 0.5}", "data={subset: sample, sequence: pixels, pool: 4}")
+    assert start_weights(chosen)["lstm_1/bias"][4:8].tolist() == [0.5] * 4
+    engine = engine_for(chosen)
+    model = build_model(chosen.model, *chosen.data.sequence_shape, 10)
+    for layer in model.layers:
+        for variable in layer.trainable_variables:
+            variable.assign(start_weights(chosen)[f"{layer.name}/{variable.name}"])
+    model.compile(build_optimizer(chosen), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    batches = schedule_for(chosen).take(10)
+    losses = [
+        model.train_on_batch(
+            engine._inputs(tf.constant(sample().train_images[batch])), sample().train_labels[batch], return_dict=True
+        )
+        for batch in batches
+    ]
+    np.testing.assert_allclose(engine.train(batches).loss, [entry["loss"] for entry in losses], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_process_with_many_threads_is_told_to_start_anew() -> None:
+    code = (
+        "import tensorflow as tf; tf.constant(1) + 1\n"
+        "from gradclip_cli import engines\n"
+        "from gradclip_cli.config import loading\n"
+        "from gradclip_cli.problems import fashion_mnist\n"
+        "chosen = loading.load('none', ['data.subset=sample'])\n"
+        "engines.build(chosen, fashion_mnist.load(chosen.data))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "EngineError: TensorFlow already runs with several threads" in ended.stderr
+
+
+def test_one_compilation_serves_every_call() -> None:
+    """Also where a rule's memory is another one on each."""
+    chosen = small("model={cell: simple_rnn, units: 2}", "data.pool=4", "clipping={mode: autoclip, window: 4}")
+    engine, batches = engine_for(chosen), schedule_for(chosen).take(3)
+
+    def seconds(batch: Any) -> float:
+        started = time.process_time()
+        engine.train(batch[None])
+        return time.process_time() - started
+
+    compiling, *others = map(seconds, batches)
+    assert max(others) < compiling / 5
+
+
+@pytest.mark.slow
+def test_engine_is_faster_than_fit() -> None:
+    """`make bench` measures how much; here, on one thread each, only that the gain is no accident."""
+    chosen = small()
+    model = build_model(chosen.model, *chosen.data.sequence_shape, 10)
+    model.compile(build_optimizer(chosen), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    images = sample().train_images.astype("float32") / 255
+    pipeline = tf.data.Dataset.from_tensor_slices((images, sample().train_labels.astype("int32")))
+    pipeline = pipeline.repeat().shuffle(5000).batch(32).prefetch(1)
+    engine, schedule = engine_for(chosen), schedule_for(chosen)
+
+    def seconds(epoch: Callable[[], object]) -> float:
+        epoch()
+        started = time.perf_counter()
+        epoch()
+        return time.perf_counter() - started
+
+    fit_seconds = seconds(lambda: model.fit(pipeline, steps_per_epoch=CHUNK, epochs=1, verbose=0))
+    assert fit_seconds / seconds(lambda: engine.train(schedule.take(CHUNK))) > 2

@@ -1,0 +1,373 @@
+"""Comparisons say what the seeds allow, and no more; their figures follow from the files."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from conftest import store_run
+
+from gradclip_cli.errors import ReportError
+from gradclip_cli.evidence import arms, comparison, report
+from gradclip_cli.evidence.comparison import Comparison
+from gradclip_cli.evidence.metrics import METRICS
+
+
+def store_arm(
+    results: Path, name: str, finals: list[float], *, first_seed: int = 0, base: str = "none", **changes: object
+) -> None:
+    """An arm whose runs end at these training losses; its accuracy is 0.9 minus a third of them."""
+    for seed, final in enumerate(finals, first_seed):
+        store_run(results, name, seed, [2.0, 1.5, final], base=base, **changes)
+
+
+BASE = [1.00, 1.05, 1.10, 0.95, 0.90, 1.20, 1.02, 0.98]
+BETTER = [loss - 0.03 * seed for seed, loss in enumerate(BASE, 1)]
+
+
+@pytest.fixture
+def eight(results: Path) -> Path:
+    store_arm(results, "none", BASE)
+    store_arm(results, "better", BETTER, base="clipvalue")
+    store_arm(results, "alike", [loss + 0.01 * (-1) ** seed for seed, loss in enumerate(BASE)], base="clipnorm")
+    return results
+
+
+def against(compared: Comparison, arm: str) -> comparison.AgainstBaseline:
+    found = next(part.against for part in compared.others if part.arm.name == arm)
+    assert found is not None
+    return found
+
+
+def test_verdicts_and_their_words(eight: Path) -> None:
+    compared = comparison.compare(eight)
+    better, alike = against(compared, "better"), against(compared, "alike")
+    assert better.verdict == "helps"
+    assert better.p == pytest.approx(2 / 256)
+    assert better.p_adjusted == pytest.approx(4 / 256)  # two arms
+    assert better.mean == pytest.approx(100 * 0.135 / 3)
+    assert "better raised test accuracy by 4.5 points against none" in better.sentence
+    assert "(95% interval 2.3 to 6.7; better on 8 of 8 seeds; p = 0.016)" in better.sentence
+    assert alike.verdict == "no difference shown"
+    assert "No difference in test accuracy shown" in alike.sentence
+    lower = comparison.compare(eight, metric="loss")
+    assert against(lower, "better").verdict == "helps"
+    assert "lowered training loss by 0.135 nats" in against(lower, "better").sentence
+    hurts = comparison.compare(eight, ["none", "better"], "better")
+    assert against(hurts, "none").verdict == "hurts"
+
+
+def test_nothing_claims_more_than_its_test(eight: Path) -> None:
+    for metric in METRICS:
+        for margin in (None, 0.0001, 1000.0):
+            text = report.to_markdown(comparison.compare(eight, metric=metric, margin=margin))
+            assert not re.search(r"no difference(?! in| shown)|prove|no effect|is the same", text, flags=re.IGNORECASE)
+            assert "Verdicts speak of these seeds, this model and this test set" in text
+
+
+def test_equivalence_needs_the_whole_interval(eight: Path) -> None:
+    assert against(comparison.compare(eight, margin=1.0), "alike").verdict == "equivalent"
+    assert "equivalent within that margin" in against(comparison.compare(eight, margin=1.0), "alike").sentence
+    assert against(comparison.compare(eight, margin=0.1), "alike").verdict == "no difference shown"
+    wide = against(comparison.compare(eight, margin=50.0), "better")
+    assert (wide.verdict, wide.equivalent) == ("helps", True)  # a difference can be real and small
+
+
+@pytest.mark.parametrize(("seeds", "arm_count", "needed"), [(5, 1, 6), (6, 2, 7), (6, 3, 7), (1, 1, 6), (2, 1, 6)])
+def test_too_few_seeds_are_exploratory(seeds: int, arm_count: int, needed: int, results: Path) -> None:
+    store_arm(results, "none", BASE[:seeds])
+    for arm in range(arm_count):
+        store_arm(results, f"arm{arm}", BETTER[:seeds])
+    compared = comparison.compare(results)
+    for part in compared.others:
+        assert part.against is not None
+        assert part.against.verdict == "exploratory"
+        assert f"{needed} seeds could" in part.against.sentence
+    report.write(compared, results / "out")
+    json.loads((results / "out" / "comparison.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_unequal_seeds_are_compared_on_the_shared_ones(results: Path) -> None:
+    store_arm(results, "none", BASE)
+    store_arm(results, "better", BETTER[2:], first_seed=2)
+    store_run(results, "better", 20, [2.0, 1.5, 0.1])
+    compared = comparison.compare(results)
+    assert against(compared, "better").seeds == [2, 3, 4, 5, 6, 7]
+    assert compared.notes == (
+        "better and none are compared on the 6 seeds that both have (only none has 0-1; only better has 20).",
+    )
+
+
+def test_no_shared_seed(results: Path) -> None:
+    store_arm(results, "none", BASE)
+    store_arm(results, "other", BETTER, first_seed=50)
+    compared = comparison.compare(results)
+    assert compared.others[0].against is None
+    assert "shares no seed with none" in compared.notes[0]
+    assert report.verdict_rows(compared)[1][-1] == "no shared seed"
+    report.write(compared, results)
+
+
+def test_identical_arms(results: Path) -> None:
+    store_arm(results, "none", BASE)
+    store_arm(results, "twin", BASE)
+    twin = against(comparison.compare(results), "twin")
+    assert (twin.mean, twin.low, twin.high, twin.p, twin.tied) == (0, 0, 0, 1, 8)
+    assert twin.verdict == "no difference shown"
+    assert "-0.0" not in twin.sentence
+    assert report.write(comparison.compare(results), results)
+
+
+def test_all_diverged(results: Path) -> None:
+    for seed in range(8):
+        for arm in ("none", "also"):
+            store_run(results, arm, seed, [2.0], status="diverged")
+    compared = comparison.compare(results)
+    assert compared.baseline.mean == pytest.approx(10)  # chance
+    assert against(compared, "also").verdict == "no difference shown"
+    assert against(compared, "also").divergence_p == 1
+    assert report.verdict_rows(compared)[0][-2] == "100%"
+    assert comparison.compare(results, metric="loss").baseline.mean == pytest.approx(math.log(10))
+    report.write(compared, results)
+
+
+def test_divergence_never_pays(results: Path) -> None:
+    """Runs that were far ahead when they diverged score worse than any that went on; their share is tested by itself."""
+    store_arm(results, "none", BASE)
+    for seed in range(8):
+        store_run(results, "reckless", seed, [0.2, 0.1], status="diverged")
+    for metric in METRICS:
+        compared = comparison.compare(results, metric=metric)
+        assert against(compared, "reckless").verdict == "hurts", metric
+    assert against(compared, "reckless").divergence_p == pytest.approx(2 / 256)
+    row = compared.table.iloc[1]
+    assert row["loss"] == pytest.approx(0.1)  # uncapped, beside it
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+@pytest.mark.parametrize("losses", [[], [0.2], [0.2, 0.1], [0.2, 0.1, 0.05]])
+def test_a_diverged_run_scores_no_better_than_one_at_chance_throughout(metric: str, losses: list[float], results: Path) -> None:
+    chance = math.log(10)
+    for seed in range(2):
+        store_run(results, "none", seed, [chance] * 3)
+        store_run(results, "reckless", seed, losses, status="diverged")
+    compared = comparison.compare(results, metric=metric)
+    mean = against(compared, "reckless").mean
+    if metric.endswith("accuracy"):  # the stored run's accuracy is not chance's: it is held against 10% instead
+        assert compared.others[0].mean == pytest.approx(10)
+    else:
+        assert mean == pytest.approx(0)
+
+
+def test_a_difference_that_is_not_zero_never_reads_as_zero(results: Path) -> None:
+    store_arm(results, "none", BASE)
+    store_arm(results, "better", [loss - 0.0003 for loss in BASE], base="clipvalue")
+    compared = comparison.compare(results)
+    better = against(compared, "better")
+    assert better.mean == pytest.approx(0.01)
+    assert "raised test accuracy by 0.01 points" in better.sentence
+    assert "95% interval 0.01 to 0.01" in better.sentence
+    assert report.verdict_rows(compared)[1][3] == "+0.01 [0.01, 0.01]"
+    assert "the same on every seed" in str(comparison.planning_sentence(compared))
+
+
+def test_differences_that_cancel_are_zero(results: Path) -> None:
+    store_arm(results, "none", [1.0, 1.0, 1.0])
+    store_arm(results, "better", [1.1, 1.2, 0.7], base="clipvalue")
+    assert against(comparison.compare(results), "better").mean == 0
+
+
+def test_small_p_values_are_one_relation(results: Path) -> None:
+    store_arm(results, "none", [1.0 + 0.01 * seed for seed in range(12)])
+    store_arm(results, "better", [0.9 + 0.001 * seed for seed in range(12)], base="clipvalue")
+    assert "12 seeds; p < 0.001)" in against(comparison.compare(results), "better").sentence
+
+
+def test_where_clipping_never_acted_there_is_nothing_to_test(results: Path) -> None:
+    for arm, base in (("none", "none"), ("lenient", "clipvalue")):
+        for seed in range(2):
+            store_run(results, arm, seed, [2.0, 1.5, 1.0 + seed], base=base, clipped_fraction=0.0)
+    compared = comparison.compare(results)
+    lenient = against(compared, "lenient")
+    assert lenient.verdict == "not testable"
+    assert lenient.sentence.startswith("Clipping never acted in these runs, so lenient trained exactly as none did")
+    assert "could" not in lenient.sentence
+    assert report.verdict_rows(compared)[1][-1] == "not testable"
+    assert comparison.planning_sentence(compared) is None
+    store_arm(results, "acting", [1.0, 2.0], base="clipvalue")  # its differences are zero, but it clipped
+    assert against(comparison.compare(results), "acting").verdict == "exploratory"
+
+
+def test_a_verdict_on_another_model_says_so(results: Path) -> None:
+    store_arm(results, "none", BASE)
+    store_arm(results, "worse", [loss + 0.3 for loss in BASE], base="clipvalue", settings=["model.units=12"])
+    store_arm(results, "other", [loss + 0.3 for loss in BASE], settings=["model.units=12", "optimizer.learning_rate=0.5"])
+    compared = comparison.compare(results)
+    worse, other = against(compared, "worse"), against(compared, "other")
+    assert (worse.verdict, worse.differs_in) == ("hurts", ["model.units"])
+    assert worse.sentence.endswith("They differ in more than clipping: model.units.")
+    assert other.sentence.endswith("They differ in model.units, optimizer.learning_rate, not in clipping.")
+    cells = {row[0]: row[-1] for row in report.verdict_rows(compared)}
+    assert cells == {"none": "baseline", "worse": "hurts (other model.units)", "other": "hurts (other model.units and 1 more)"}
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_intervals_keep_to_what_is_possible(metric: str, results: Path) -> None:
+    store_arm(results, "none", [0.1, 2.2])
+    store_arm(results, "steady", [1.0, 1.02, 1.04])
+    compared = comparison.compare(results, metric=metric)
+    baseline, steady = compared.arms
+    chance = math.log(10)
+    most = {"loss_area": 3 * chance, "steps_to_target": 12}.get(metric, 100 if metric.endswith("accuracy") else chance)
+    assert (baseline.low, baseline.high) == (-math.inf, math.inf)  # these two seeds exclude nothing that is possible
+    assert 0 <= steady.low <= steady.mean <= steady.high <= most
+    for panel in report.panels(compared)[:4]:
+        for curve in panel.curves:
+            assert curve.band is not None
+            assert np.min(curve.band[0]) >= 0
+            assert np.max(curve.band[1]) <= (1 if "accuracy" in panel.title else chance)
+
+
+def test_losses_of_different_kinds_are_not_compared(results: Path) -> None:
+    store_arm(results, "none", BASE)
+    store_arm(results, "squared", BASE, settings=["loss={name: mse, target_scale: 2}"])
+    for metric in ("loss", "val_loss", "loss_area", "steps_to_target"):
+        with pytest.raises(ReportError, match=r"squared: mse x 2.*--metric val_accuracy"):
+            comparison.compare(results, metric=metric)
+    assert comparison.compare(results, metric="val_accuracy").others
+
+
+def test_caps_follow_the_loss(results: Path) -> None:
+    store_run(results, "squared", 0, [50.0, 50.0, 50.0], settings=["loss={name: mse, target_scale: 2}"])
+    (arm,), _ = arms.read(results)
+    predicted = np.full(10, 2 / 10)
+    assert arm.scored("loss")[0, -1] == pytest.approx(((predicted - 2 * np.eye(10)[3]) ** 2).mean())
+
+
+def test_one_arm_alone(results: Path) -> None:
+    store_arm(results, "none", BASE)
+    compared = comparison.compare(results)
+    assert not compared.others
+    assert comparison.planning_sentence(compared) is None
+    report.write(compared, results)
+
+
+def test_planning_uses_the_spread_seen(eight: Path) -> None:
+    compared = comparison.compare(eight, ["none", "better"], effect=2.0)
+    plan = against(compared, "better")
+    differences = np.array(plan.differences)
+    simulated = np.random.default_rng(0).normal(plan.detectable_effect, differences.std(ddof=1), (20_000, 8))
+    assert (scipy.stats.ttest_1samp(simulated, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.015)
+    assert f"one of 2 points needs {plan.seeds_needed} seeds" in str(comparison.planning_sentence(compared))
+
+
+def test_seeds_added_after_a_comparison_are_told(results: Path) -> None:
+    for arm in ("none", "better"):
+        store_arm(results, arm, BASE[:6])
+    report.write(comparison.compare(results), results)
+    assert not comparison.compare(results).notes
+    for arm in ("none", "better"):
+        store_arm(results, arm, BASE[6:], first_seed=6)
+    notes = comparison.compare(results).notes
+    assert len(notes) == 2
+    assert "seeds 6-7 were added after a comparison" in notes[0]
+    report.write(comparison.compare(results), results)
+    assert comparison.compare(results).notes == notes  # not forgotten by looking again
+    (results / "experiment.json").write_text(json.dumps({"schema": 1, "seeds": list(range(8))}))
+    assert not comparison.compare(results).notes  # they were planned
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_figures_can_be_recomputed_from_the_files(metric: str, eight: Path, tmp_path: Path) -> None:
+    """By a few lines of pandas and SciPy, from metrics.csv and run.json alone."""
+    store_run(eight, "better", 3, [1.9], status="diverged", base="clipvalue")
+    report.write(comparison.compare(eight, metric=metric), tmp_path)
+    content = json.loads((tmp_path / "comparison.json").read_text())
+
+    def score(folder: Path) -> float:
+        frame = pd.read_csv(folder / "metrics.csv").set_index("epoch").reindex([1, 2, 3])
+        diverged = json.loads((folder / "run.json").read_text())["status"] == "diverged"
+        if metric.endswith("accuracy"):
+            return 100 * (0.1 if diverged else frame[metric].iloc[-1])
+        column = "val_loss" if metric == "val_loss" else "loss"
+        loss = frame[column].clip(upper=np.log(10)).fillna(np.log(10))
+        if diverged:
+            loss[:] = np.log(10)
+        if metric == "loss_area":
+            return float(loss.sum())
+        if metric == "steps_to_target":
+            reached = not diverged and loss.min() <= content["target_loss"]
+            return float(4 * np.interp(-content["target_loss"], -loss, loss.index)) if reached else 12.0
+        return float(loss.iloc[-1])
+
+    folders = {arm["arm"]: [eight / arm["arm"] / f"seed-{seed}" for seed in range(8)] for arm in content["arms"]}
+    table = pd.DataFrame({arm: [score(folder) for folder in runs] for arm, runs in folders.items()})
+    p_values = {}
+    for arm in content["arms"]:
+        scores = table[arm["arm"]]
+        assert arm["scores"] == pytest.approx(scores.tolist())
+        assert arm["mean"] == pytest.approx(scores.mean())
+        interval = scipy.stats.t.interval(0.95, 7, scores.mean(), scipy.stats.sem(scores))
+        assert (arm["low"], arm["high"]) == pytest.approx(interval)
+        statuses = [json.loads((folder / "run.json").read_text())["status"] for folder in folders[arm["arm"]]]
+        assert arm["diverged_share"] == statuses.count("diverged") / 8
+        pair = arm["against_baseline"]
+        if pair:
+            differences = scores - table["none"]
+            assert pair["mean"] == pytest.approx(differences.mean())
+            theirs = scipy.stats.permutation_test(
+                (differences.round(9),), np.mean, permutation_type="samples", n_resamples=np.inf
+            )
+            assert pair["p"] == pytest.approx(theirs.pvalue)
+            subsets = [differences[[bool(mask >> seed & 1) for seed in range(8)]].mean() for mask in range(1, 256)]
+            assert (pair["low"], pair["high"]) == pytest.approx((np.sort(subsets)[5], np.sort(subsets)[-6]))
+            p_values[arm["arm"]] = (theirs.pvalue, pair["p_adjusted"])
+    smaller, larger = sorted(p_values.values())
+    assert smaller[1] == pytest.approx(min(1, 2 * smaller[0]))
+    assert larger[1] == pytest.approx(max(smaller[1], larger[0]))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's account of memory")
+def test_ninety_runs_without_a_framework_in_bounded_memory(results: Path) -> None:
+    """Its time stands in results/LOG.md; what is asserted is its memory."""
+    for arm in ("none", "a", "b"):
+        for seed in range(30):
+            store_run(results, arm, seed, [2.0 - 0.1 * epoch for epoch in range(10)], epochs=10)
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from gradclip_cli.evidence import comparison, report\n"
+        f"report.write(comparison.compare(Path({str(results)!r})), Path({str(results)!r}))\n"
+        "assert not {'tensorflow', 'keras', 'torch'} & set(sys.modules)\n"
+        "status = Path('/proc/self/status').read_text()\n"
+        "print(status.split('VmHWM:')[1].split()[0])\n"  # getrusage would count the parent's peak too
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(ended.stdout) < 500_000
+
+
+def test_every_key_of_the_json_is_documented(eight: Path) -> None:
+    documented = (Path(__file__).parents[2] / "docs" / "comparison.md").read_text()
+
+    def keys(value: object) -> set[str]:
+        if isinstance(value, dict):
+            inner = set().union(*(keys(child) for key, child in value.items() if key not in ("config", "first_compared")), set())
+            return {str(key) for key in value} | inner
+        if isinstance(value, list):
+            return set().union(*(keys(child) for child in value), set())
+        return set()
+
+    content = json.loads(report.to_json(comparison.compare(eight)))
+    missing = {key for key in keys(content) if f"`{key}`" not in documented}
+    assert not missing
+    assert f"`schema` | {report.SCHEMA}" in documented
+    for verdict in comparison.VERDICTS:
+        assert f"`{verdict}`" in documented

@@ -1,0 +1,420 @@
+"""Stored runs side by side: the figures are those of the files, and broken runs are named and left out."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import store_run
+from markdown_it import MarkdownIt
+
+from gradclip_cli.errors import ReportError, StoreError
+from gradclip_cli.evidence import arms, comparison, report
+from gradclip_cli.runs.store import RunDirectory, runs
+from gradclip_cli.texts import for_terminal
+
+
+@pytest.fixture
+def stored(results: Path) -> Path:
+    for seed in range(3):
+        store_run(results, "none", seed, [2.0, 1.5, 1.0 + 0.1 * seed])
+        store_run(results, "clipvalue", seed, [2.0, 1.4, 0.9 + 0.1 * seed], base="clipvalue")
+    return results
+
+
+def test_figures_are_those_of_the_files(stored: Path) -> None:
+    compared = comparison.compare(stored)
+    assert compared.baseline.arm.name == "none"
+    assert compared.table["arm"].tolist() == ["none", "clipvalue"]
+    row = compared.table.iloc[1]
+    files = [pd.read_csv(stored / "clipvalue" / f"seed-{seed}" / "metrics.csv") for seed in range(3)]
+    last = pd.DataFrame([file.iloc[-1] for file in files])
+    for column in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert row[column] == pytest.approx(last[column].mean())
+        assert row[f"{column}_std"] == pytest.approx(last[column].std(ddof=1))
+    assert row["grad_norm_max"] == max(file["grad_norm_max"].max() for file in files)
+    assert row["clipped_fraction"] == pytest.approx(0.25)
+    assert not compared.differences
+    assert not compared.warnings
+
+
+def test_baseline_comes_first_and_must_exist(stored: Path) -> None:
+    assert comparison.compare(stored, ["none", "clipvalue"], "clipvalue").table["arm"].tolist() == ["clipvalue", "none"]
+    with pytest.raises(ReportError, match="No arm 'other'"):
+        comparison.compare(stored, baseline="other")
+    with pytest.raises(ReportError, match="No runs of missing"):
+        comparison.compare(stored, ["none", "missing"])
+
+
+def store_ends(results: Path, *names: str, base: str = "none") -> None:
+    for name in names:
+        store_run(results, name, 0, [2.0, 1.5, 1.0], base=base)
+
+
+def test_the_one_unclipped_arm_is_the_baseline(results: Path) -> None:
+    store_ends(results, "a", "z", base="clipvalue")
+    store_ends(results, "plain")
+    assert comparison.compare(results).baseline.arm.name == "plain"
+    store_ends(results, "none")
+    assert comparison.compare(results).baseline.arm.name == "none"  # of several the one of that name
+
+
+def test_without_one_unclipped_arm_the_baseline_is_asked_for(results: Path) -> None:
+    store_ends(results, "a", "z", base="clipvalue")
+    with pytest.raises(ReportError, match=r"None of these arms is unclipped.*--baseline.* a, z"):
+        comparison.compare(results)
+    assert comparison.compare(results, baseline="z").baseline.arm.name == "z"
+    assert comparison.compare(results, ["a"]).baseline.arm.name == "a"  # alone, it is held against nothing
+    store_ends(results, "first", "second")
+    with pytest.raises(ReportError, match=r"2 of these arms are unclipped.*--baseline.* first, second$"):
+        comparison.compare(results)
+
+
+def damage_cut(run: RunDirectory) -> None:
+    run.metrics_path.write_text("".join(run.metrics_path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def damage_half_a_line(run: RunDirectory) -> None:
+    run.metrics_path.write_text(run.metrics_path.read_text()[:-20])
+
+
+def damage_edit(run: RunDirectory) -> None:
+    run.metrics_path.write_text(run.metrics_path.read_text().replace("1.5", "0.5"))
+
+
+def damage_empty(run: RunDirectory) -> None:
+    run.metrics_path.write_text("")
+
+
+def damage_missing(run: RunDirectory) -> None:
+    run.metrics_path.unlink()
+
+
+def damage_record(run: RunDirectory) -> None:
+    (run.path / "run.json").write_text('{"status": "comp')
+
+
+def damage_config(run: RunDirectory) -> None:
+    run.config_path.write_text("nonsense: true")
+
+
+DAMAGES = [damage_cut, damage_half_a_line, damage_edit, damage_empty, damage_missing, damage_record, damage_config]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_broken_run_is_named_and_the_rest_goes_on(damage: Callable[[RunDirectory], None], stored: Path) -> None:
+    broken = RunDirectory.of(stored, "none", 1)
+    damage(broken)
+    compared = comparison.compare(stored)
+    assert compared.table["runs"].tolist() == [2, 3]
+    assert len(compared.warnings) == 1
+    assert str(broken.path) in compared.warnings[0]
+
+
+@pytest.mark.parametrize("broken", [[1], [0, 1, 2]])
+def test_steps_that_are_broken_are_told_and_stop_nothing(broken: list[int], stored: Path, tmp_path: Path) -> None:
+    for seed in broken:
+        RunDirectory.of(stored, "none", seed).steps_path.write_text("step,loss\n1,2\n")
+    compared = comparison.with_gradients(comparison.compare(stored))
+    assert len(compared.warnings) == len(broken)
+    for seed, warning in zip(broken, compared.warnings, strict=True):
+        assert f"none/seed-{seed}/steps.csv" in warning
+    report.write(compared, tmp_path / "a")
+    report.write(comparison.compare(stored), tmp_path / "b")
+    for folder in ("a", "b"):
+        assert json.loads((tmp_path / folder / "comparison.json").read_text())["warnings"] == list(compared.warnings)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "cut short"),
+        (lambda path: path.write_text(path.read_text().replace(",1,1,1,1,1\n", ",0,1,1,1,1\n", 1)), "SHA-256"),
+        (lambda path: path.write_text(path.read_text().replace("\n1,", "\none,", 1)), "SHA-256"),
+    ],
+)
+@pytest.mark.parametrize("hashed", [True, False])
+def test_altered_steps_are_left_out_and_told(stored: Path, tmp_path: Path, damage: Any, told: str, hashed: bool) -> None:
+    """Of older runs, which kept no SHA-256 of their steps, what can be seen is told."""
+    run = RunDirectory.of(stored, "none", 1)
+    if not hashed:
+        run.write_metadata({**run.metadata(), "steps_sha256": None})
+    damage(run.steps_path)
+    compared = comparison.with_gradients(comparison.compare(stored))
+    warnings = [warning for warning in compared.warnings if "none/seed-1/steps.csv" in warning]
+    if hashed:
+        assert any(told in warning for warning in warnings)
+    assert compared.baseline.arm.seeds == [0, 1, 2]  # its metrics are whole
+    report.write(compared, tmp_path)
+
+
+@pytest.mark.parametrize("change", ["config", "run"])
+def test_a_run_whose_seed_was_changed_is_refused_with_all_three(stored: Path, change: str) -> None:
+    run = RunDirectory.of(stored, "clipvalue", 1)
+    if change == "config":
+        run.config_path.write_text(run.config_path.read_text().replace("seed: 1", "seed: 2"))
+    else:
+        run.write_metadata({**run.metadata(), "seed": 2})
+    compared = comparison.compare(stored)
+    assert 1 not in compared.others[0].arm.seeds
+    (warning,) = [warning for warning in compared.warnings if "whose seed" in warning]
+    says = (1, 2, 1) if change == "config" else (1, 1, 2)
+    assert "its folder says {}, config.yaml says {}, run.json says {}".format(*says) in warning
+
+
+RUN_JSON_DAMAGE = {
+    "wrong type": {"epochs": "three"},
+    "missing part": {"versions": None},
+    "machine": {"machine": [1]},
+    "nested": {"health": {"word": "healthy", "first_spike": 3, "first_explosion": None}},
+    "status": {"status": 7},
+    "negative rows": {"epochs": -1},
+    "rows beyond any file": {"epochs": 2**63},
+    "steps beyond any file": {"steps": 2**63},
+}
+
+
+@pytest.mark.parametrize("damage", RUN_JSON_DAMAGE.values(), ids=RUN_JSON_DAMAGE.keys())
+def test_a_damaged_run_json_is_told_and_the_others_go_on(stored: Path, damage: dict[str, Any]) -> None:
+    run = RunDirectory.of(stored, "none", 1)
+    run.write_metadata({**run.metadata(), **damage})
+    compared = comparison.compare(stored)
+    assert compared.baseline.arm.seeds == [0, 2]
+    assert any("none/seed-1" in warning for warning in compared.warnings)
+
+
+def test_a_newer_run_json_is_refused_with_a_sentence(stored: Path) -> None:
+    run = RunDirectory.of(stored, "none", 1)
+    text = (run.path / "run.json").read_text().replace('"schema": 1', '"schema": 99')
+    (run.path / "run.json").write_text(text)
+    warnings = comparison.compare(stored).warnings
+    assert any("newer gradclip (schema 99; this one reads up to 1)" in warning for warning in warnings)
+
+
+def test_only_broken_runs(results: Path) -> None:
+    damage_cut(store_run(results, "none", 0, [2.0, 1.0, 0.5]))
+    store_run(results, "none", 1, [2.0], status="interrupted")
+    with pytest.raises(ReportError, match="No finished run") as caught:
+        comparison.compare(results)
+    assert "seed-0" in str(caught.value)
+    assert "interrupted, not finished" in str(caught.value)
+
+
+def test_what_differs_besides_clipping_is_listed(stored: Path) -> None:
+    store_run(stored, "other", 0, [2.0, 1.0, 0.5], settings=["model.units=12", "clipping={mode: clipnorm, threshold: 1}"])
+    (told,) = comparison.compare(stored).differences
+    assert told == "other differs from none in more than clipping: model.units is 12, not 10"
+
+
+def test_mixed_versions_machines_and_engines_are_warned_of(stored: Path) -> None:
+    store_run(
+        stored,
+        "none",
+        3,
+        [2.0, 1.0, 0.5],
+        versions={"tensorflow": "2.20"},
+        machine={"processor": "b"},
+        settings=["engine.jit=false"],
+    )
+    warnings = "\n".join(comparison.compare(stored).warnings)
+    for words in ("mixed versions of tensorflow: 2.21", "2.20", "mixed machines", "mixed engine settings", "none/seed-3"):
+        assert words in warnings
+
+
+def test_what_only_one_framework_needs_is_no_mixed_version(stored: Path) -> None:
+    for seed in range(6):
+        store_run(
+            stored, "pytorch-none", seed, [2.0, 1.0, 0.5], versions={"torch": "2.13"}, settings=["engine.framework=pytorch"]
+        )
+    (warning,) = comparison.compare(stored, ["none", "pytorch-none"]).warnings
+    assert warning.startswith("mixed engine settings: framework tensorflow")
+    assert "framework pytorch" in warning
+
+
+def test_json_is_complete_and_has_no_nan(stored: Path) -> None:
+    store_run(stored, "one", 0, [2.0, 1.0, 0.5])
+    content = json.loads(report.to_json(comparison.compare(stored)), parse_constant=pytest.fail)
+    assert content["schema"] == report.SCHEMA
+    assert content["arms"][2]["seeds"] == [0]
+    assert content["arms"][2]["loss_std"] is None  # one seed has no spread
+    assert content["arms"][0]["config"]["training"]["epochs"] == 3
+
+
+def test_files_are_written_and_reproducible(stored: Path, tmp_path: Path) -> None:
+    first = {path.name: path.read_bytes() for path in report.write(comparison.compare(stored), tmp_path / "a")}
+    second = {path.name: path.read_bytes() for path in report.write(comparison.compare(stored), tmp_path / "b")}
+    assert set(first) == set(report.FILES)
+    assert first == second
+    assert first["comparison.png"].startswith(b"\x89PNG")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a" / "comparison.csv"), comparison.compare(stored).table)
+
+
+def test_step_bins_and_their_stand_in(results: Path) -> None:
+    run = store_run(results, "none", 0, [2.0, 1.0, 0.5])
+    (arm,), _ = arms.read(results)
+    bins = arms.step_bins(arm)
+    assert len(bins.middles) == 12  # no more bins than steps
+    np.testing.assert_allclose(bins.median_norm[0], [loss * step for step, loss in enumerate(np.repeat([2.0, 1.0, 0.5], 4), 1)])
+    np.testing.assert_allclose(bins.largest_norm, bins.median_norm[0])
+    np.testing.assert_allclose(bins.clipped[0], [1, 0] * 6)
+    run.steps_path.unlink()
+    (arm,), _ = arms.read(results)
+    bins = arms.step_bins(arm)
+    np.testing.assert_allclose(bins.median_norm[0], np.repeat([2.0, 1.0, 0.5], 4))
+    np.testing.assert_allclose(bins.largest_norm, np.repeat([20.0, 10.0, 5.0], 4))
+    np.testing.assert_allclose(bins.clipped[0], 0.25)
+
+
+@pytest.mark.parametrize("losses", [[], [2.0]])
+def test_a_diverged_run_is_compared_and_drawn(losses: list[float], stored: Path, tmp_path: Path) -> None:
+    store_run(stored, "clipvalue", 3, losses, status="diverged", base="clipvalue")
+    compared = comparison.compare(stored)
+    assert compared.table.iloc[1][["complete", "diverged"]].tolist() == [3, 1]
+    report.write(compared, tmp_path)
+
+
+def test_an_arm_of_nothing_but_early_divergence(results: Path, tmp_path: Path) -> None:
+    store_run(results, "none", 0, [], status="diverged")
+    report.write(comparison.compare(results), tmp_path)
+    assert report.run_rows(comparison.compare(results)) == [["none", "1", *["-"] * 7, "diverged"]]
+
+
+def test_out_folder_that_cannot_be_written(stored: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="--out"):
+        report.write(comparison.compare(stored), tmp_path / "file")
+
+
+def test_only_what_a_threshold_can_be_held_against_is_drawn(results: Path) -> None:
+    store_ends(results, "none")
+    for mode in ("agc", "clipnorm", "global_clipnorm"):
+        store_ends(results, mode, base=mode)
+    norms = report.panels(comparison.compare(results))[4]
+    assert norms.thresholds == {"clipnorm": (1.0, "each variable"), "global_clipnorm": (1.0, "all together")}
+
+
+def test_means_of_training_stand_at_the_middle_of_their_epochs(stored: Path) -> None:
+    loss, val_loss, *_ = report.panels(comparison.compare(stored))
+    assert loss.curves[0].x.tolist() == [0.5, 1.5, 2.5]
+    assert val_loss.curves[0].x.tolist() == [1, 2, 3]
+
+
+def test_tables_say_what_is_recorded_and_what_is_scored(stored: Path) -> None:
+    store_run(stored, "clipvalue", 3, [0.2], status="diverged", base="clipvalue", evaluation_split="test")
+    compared = comparison.compare(stored)
+    assert report.run_columns(compared)[2:6] == ["loss", "accuracy", "test loss (val_loss)", "test accuracy (val_accuracy)"]
+    assert report.run_caption(compared).startswith("As recorded: each run's last whole epoch")
+    assert report.verdict_caption(compared).startswith("As scored: the last epoch; a diverged run counts as chance (10.0).")
+    page = report.to_markdown(compared)
+    assert (
+        page.index(report.verdict_caption(compared))
+        < page.index("## What the runs did")
+        < page.index(report.run_caption(compared))
+    )
+    for metric in comparison.METRICS:
+        assert "diverged" in report.verdict_caption(comparison.compare(stored, metric=metric))
+    store_run(stored, "held", 0, [1.0], epochs=1, evaluation_split="holdout")
+    assert report.run_columns(comparison.compare(stored, ["held"]))[4] == "holdout loss (val_loss)"
+
+
+@pytest.mark.parametrize(
+    ("names", "name"),
+    [
+        (["none", "clipnorm"], "none,clipnorm"),
+        (["explode-none", "explode-clipnorm", "explode-l2"], "explode-none,-clipnorm,-l2"),
+        (["none+optimizer.learning_rate=1", "none+optimizer.learning_rate=10"], "none+optimizer.learning_rate=1,=10"),
+        (["a-b-none", "a-clipnorm"], "a-b-none,a-clipnorm"),
+        (["wide", "wide-output"], "wide,wide-output"),
+    ],
+)
+def test_the_folder_of_a_look_names_its_arms(names: list[str], name: str, results: Path) -> None:
+    store_ends(results, *names)
+    compared = comparison.compare(results, names, names[0])
+    assert report.look_folder(compared, results, everything=False) == results / "compare" / name
+
+
+def test_the_folder_of_a_look_tells_looks_apart(results: Path) -> None:
+    store_ends(results, "none", "other", "a" * 90, "a" * 91, "with,comma", "with")
+    for number, odd in enumerate(["odd name\x1b[1m", "odd name\x1b[2m"]):
+        store_ends(results, f"odd{number}")
+        (results / f"odd{number}").rename(results / odd)
+
+    def folder(*names: str, baseline: str | None = None, metric: str = "val_accuracy", seeds: comparison.Seeds = None) -> str:
+        compared = comparison.compare(results, names, baseline, metric=metric, seeds=seeds)
+        place = report.look_folder(compared, results, everything=not names, baseline=baseline, seeds=seeds)
+        assert place.parent == results / "compare"
+        return place.name
+
+    looks = [
+        folder(baseline="none"), folder("none", "other"), folder("none", "other", baseline="other"),
+        folder("none", "other", metric="loss"), folder("none", "other", seeds="all"), folder("none", "other", seeds=[0]),
+        folder("none", "a" * 90), folder("none", "a" * 91), folder("none", "with,comma"), folder("none", "with", "other"),
+        folder("none", "odd name\x1b[1m"), folder("none", "odd name\x1b[2m"), folder(baseline="other"),
+    ]  # fmt: skip
+    assert len(set(looks)) == len(looks)
+    assert looks[:6] == ["none,all", "none,other", "other,none", "none,other@loss", "none,other@seeds-all", "none,other@seeds-0"]
+    assert all(re.fullmatch(r"[A-Za-z0-9._+=,@~-]{1,80}", look) for look in looks)
+    assert folder() == "all"
+    assert folder("none", "a" * 90) == looks[6]  # the same look has the same folder
+
+
+def test_a_folder_of_looks_is_no_arm(stored: Path) -> None:
+    compared = comparison.compare(stored)
+    report.write(compared, report.look_folder(compared, stored, everything=True))
+    assert (stored / "compare" / "all" / "comparison.json").exists()
+    assert {run.arm for run in runs(stored)} == {"none", "clipvalue"}
+    assert [part.arm.name for part in comparison.compare(stored).arms] == ["none", "clipvalue"]
+
+
+def test_a_report_s_files_are_never_replaced(stored: Path) -> None:
+    (stored / "report.md").write_text("# of a reproduction\n")
+    with pytest.raises(ReportError, match=r"report\.md.*another folder with --out"):
+        report.require_no_report(stored)
+    report.require_no_report(stored / "compare" / "all")
+    (stored / "sweep.json").write_text("{}")
+    (stored / "best").mkdir()
+    with pytest.raises(ReportError, match=r"best.*sweep\.json"):
+        report.require_no_report(stored / "best")
+
+
+def test_names_with_odd_characters_survive(results: Path, tmp_path: Path) -> None:
+    arm = "clipvalue+optimizer.learning_rate=0.1"
+    store_run(results, arm, 0, [2.0, 1.0, 0.5])
+    shutil.copytree(results / arm, results / "copy of a folder")  # not an arm name, still a folder with runs
+    assert arm in comparison.compare(results, [arm]).table["arm"].tolist()
+
+
+HOSTILE = ["[bold]x[/bold] | <script>alert(1)</script>", r"$\frac{$", "![a](b)*c*`d`", "x\x1b[31m\n# y"]
+
+
+def test_a_page_shows_hostile_names_literally(results: Path, tmp_path: Path) -> None:
+    for seed in range(2):
+        store_run(results, "none", seed, [2.0, 1.5, 1.0])
+        store_run(results, "clipvalue", seed, [2.0, 1.4, 0.9], base="clipvalue")
+    read, _ = arms.read(results)
+    renamed = [read[0], *(replace(read[1], name=name) for name in HOSTILE)]
+    compared = replace(comparison.compare_arms(renamed, read[0].name), notes=(HOSTILE[0],), warnings=(HOSTILE[2],))
+    page = report.to_markdown(compared)
+    blocks = MarkdownIt("commonmark").enable("table").parse(page)
+    assert {part.type for block in blocks for part in block.children or []} == {"text", "image"}
+    for line in page.splitlines():
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", line)) in (9, 11)
+    shown = "\n".join("".join(part.content for part in block.children or []) for block in blocks)
+    for name in HOSTILE:
+        assert shown.count(for_terminal(name)) > 2
+    report.write(compared, tmp_path)
+
+
+def test_axes_of_stored_runs_end_where_values_do(stored: Path) -> None:
+    made = report.panels(comparison.compare(stored))
+    assert [panel.bounds for panel in made] == [(0, math.inf)] * 2 + [(0, 1)] * 2 + [(-math.inf, math.inf), (0, 1)]

@@ -1,0 +1,401 @@
+"""Rules keep their bound, leave what is within it alone, and mean the same in NumPy, in Keras (compiled) and in PyTorch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import FRAMEWORKS, needs_pytorch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from gradclip_cli.engines.tensorflow import use_one_thread
+from gradclip_cli.gradients.rules import (
+    RULES,
+    FloatArray,
+    Situation,
+    clip_by_global_norm,
+    clip_by_norm,
+    clip_by_percentile,
+    clip_by_value,
+    joint_norm,
+    normalize,
+    percentile_memory,
+)
+
+use_one_thread()
+
+LARGEST = float(np.finfo(np.float32).max)
+# From just above float32's smallest normal number to its largest: squares over- and underflow.
+ELEMENTS = st.floats(-LARGEST, LARGEST, allow_subnormal=False, width=32)
+SHAPES = ((3, 4), (5,))
+WEIGHTS = [np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), np.zeros(5, np.float32)]
+GRADIENTS = st.tuples(*(arrays(np.float32, shape, elements=ELEMENTS) for shape in SHAPES)).map(list)
+MODERATE = st.tuples(
+    *(arrays(np.float32, shape, elements=st.floats(-(2.0**50), 2.0**50, allow_subnormal=False, width=32)) for shape in SHAPES)
+).map(list)  # squares within float32's range
+THRESHOLDS = st.sampled_from([1e-3, 0.5, 1.0, 1e3])
+SETTINGS = {"epsilon": 1e-3, "percentile": 50.0, "window": 4}
+CLIPPING_MODES = sorted(set(RULES) - {"none"})
+STATELESS = sorted(set(CLIPPING_MODES) - {"autoclip"})
+BOUNDING = sorted(set(STATELESS) - {"normalize"})
+EXTREME = {
+    "zeros": [np.zeros(shape, np.float32) for shape in SHAPES],
+    "tiny": [np.full(shape, 1e-37, np.float32) for shape in SHAPES],
+    "huge": [np.full(shape, -1e30, np.float32) for shape in SHAPES],
+    "largest": [np.full(shape, LARGEST, np.float32) for shape in SHAPES],
+    "one huge element": [np.eye(3, 4, dtype=np.float32) * 1e-3 + np.float32(1e30) * np.eye(3, 4, 2, dtype=np.float32),
+                         np.full(5, 0.01, np.float32)],
+    "tiny beside huge": [np.full((3, 4), 1e-30, np.float32), np.full(5, 1e30, np.float32)],
+}  # fmt: skip
+
+
+def situation(gradients: list[FloatArray], threshold: float, memory: Any = None) -> Situation:
+    memory = percentile_memory(SETTINGS["window"]) if memory is None else memory
+    return Situation(gradients, [threshold] * len(gradients), WEIGHTS[: len(gradients)], SETTINGS, memory)
+
+
+def apply(mode: str, gradients: list[FloatArray], threshold: float = 1.0, memory: Any = None) -> list[FloatArray]:
+    with np.errstate(all="ignore"):
+        return RULES[mode].apply(situation(gradients, threshold, memory), np).gradients
+
+
+@functools.cache
+def compiled(mode: str, threshold: float) -> Callable[..., Any]:
+    """The rule as the engine runs it: over keras.ops, compiled by XLA."""
+
+    def step(gradients: Any, memory: Any) -> Any:
+        now = Situation(gradients, [threshold] * 2, [tf.constant(weight) for weight in WEIGHTS], SETTINGS, memory)
+        clipped = RULES[mode].apply(now, keras.ops)
+        return clipped.gradients, {key: tf.cast(value, memory[key].dtype) for key, value in clipped.memory.items()}
+
+    return tf.function(step, jit_compile=True)
+
+
+def apply_in(
+    framework: str, mode: str, gradients: list[FloatArray], threshold: float = 1.0, memory: Any = None
+) -> tuple[list[FloatArray], dict[str, FloatArray]]:
+    """The gradients and the memory that a framework's engine would have after a step."""
+    memory = percentile_memory(SETTINGS["window"]) if memory is None else memory
+    if framework == "tensorflow":
+        tensors = {key: tf.constant(value) for key, value in memory.items()}
+        clipped, remembered = compiled(mode, threshold)([tf.constant(g) for g in gradients], tensors)
+    else:
+        clipped, remembered = apply_in_pytorch(mode, gradients, threshold, memory)
+    return [tensor.numpy() for tensor in clipped], {key: value.numpy() for key, value in remembered.items()}
+
+
+def apply_in_pytorch(mode: str, gradients: list[FloatArray], threshold: float, memory: Any) -> tuple[list[Any], dict[str, Any]]:
+    import torch
+
+    given, weights = ([torch.tensor(array) for array in arrays] for arrays in (gradients, WEIGHTS))
+    remembered = {key: torch.tensor(value) for key, value in memory.items()}
+    clipped = RULES[mode].apply(Situation(given, [threshold] * len(given), weights, SETTINGS, remembered), torch)
+    return clipped.gradients, {key: value.to(remembered[key].dtype) for key, value in clipped.memory.items()}
+
+
+def by_formula(mode: str, gradients: list[FloatArray], threshold: float) -> list[FloatArray]:
+    """The formulas of the module's table, in float64, where nothing overflows."""
+    exact = [gradient.astype(np.float64) for gradient in gradients]
+    whole = np.sqrt(sum((gradient**2).sum() for gradient in exact))
+
+    def shortened(gradient: FloatArray, norm: Any, bound: Any) -> FloatArray:
+        return gradient * np.where(norm > bound, bound / np.where(norm > 0, norm, 1), 1)
+
+    if mode == "clipvalue":
+        return [np.clip(gradient, -threshold, threshold) for gradient in exact]
+    if mode == "clipnorm":
+        return [shortened(gradient, np.linalg.norm(gradient), threshold) for gradient in exact]
+    if mode == "normalize":
+        return [gradient * (threshold / whole if whole else 0) for gradient in exact]
+    if mode == "agc":
+        units = [np.linalg.norm(gradient, axis=0 if gradient.ndim > 1 else None) for gradient in exact]
+        bounds = [threshold * np.maximum(np.linalg.norm(w, axis=0 if w.ndim > 1 else None), 1e-3) for w in WEIGHTS]
+        return [shortened(*each) for each in zip(exact, units, bounds, strict=True)]
+    # On its first step, autoclip's percentile is this step's norm.
+    return [shortened(gradient, whole, whole if mode == "autoclip" else threshold) for gradient in exact]
+
+
+def measured(mode: str, gradients: list[FloatArray]) -> FloatArray:
+    exact = [gradient.astype(np.float64) for gradient in gradients]
+    if mode == "agc":
+        units = [
+            np.linalg.norm(g, axis=0) / np.maximum(np.linalg.norm(w, axis=0), 1e-3) for g, w in zip(exact, WEIGHTS, strict=True)
+        ]
+        return np.concatenate([np.ravel(unit) for unit in units])
+    norms, largest = np.array([[np.linalg.norm(g) for g in exact]]), np.array([[np.abs(g).max() for g in exact]])
+    measure = RULES[mode].measure
+    assert measure is not None
+    return measure(norms, largest)
+
+
+def close(mode: str, ours: list[FloatArray], theirs: list[FloatArray]) -> None:
+    """Equal to 1e-6, or to 1e-6 of the largest element that the rule measured with it: smaller ones may be flushed to zero."""
+    largest = [np.abs(other).max() for other in theirs]
+    if RULES[mode].scope == "all together":
+        largest = [max(largest)] * len(largest)
+    for one, other, scale in zip(ours, theirs, largest, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6 * scale + 2e-38)
+
+
+@pytest.mark.parametrize("mode", CLIPPING_MODES)
+@given(gradients=GRADIENTS, threshold=THRESHOLDS)
+def test_numpy_does_what_the_formula_says(mode: str, gradients: list[FloatArray], threshold: float) -> None:
+    close(mode, apply(mode, gradients, threshold), by_formula(mode, gradients, threshold))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("mode", CLIPPING_MODES)
+@given(gradients=GRADIENTS, threshold=st.sampled_from([1e-3, 1.0]))
+@settings(max_examples=50)
+def test_same_in_numpy_and_in_the_engine(mode: str, framework: str, gradients: list[FloatArray], threshold: float) -> None:
+    close(mode, apply_in(framework, mode, gradients, threshold)[0], apply(mode, gradients, threshold))
+
+
+@pytest.mark.parametrize("where", ["numpy", *FRAMEWORKS])
+@pytest.mark.parametrize("name", EXTREME)
+@pytest.mark.parametrize("mode", CLIPPING_MODES)
+def test_extreme_gradients(mode: str, name: str, where: str) -> None:
+    """Squares of finite gradients overflow or vanish in float32; the rules still do what their formula says."""
+    gradients = EXTREME[name]
+    for threshold in (1e-3, 1.0):
+        ours = apply(mode, gradients, threshold) if where == "numpy" else apply_in(where, mode, gradients, threshold)[0]
+        close(mode, ours, by_formula(mode, gradients, threshold))
+
+
+@pytest.mark.parametrize("mode", STATELESS)
+@given(gradients=GRADIENTS, threshold=THRESHOLDS)
+def test_bound_is_kept(mode: str, gradients: list[FloatArray], threshold: float) -> None:
+    assert (measured(mode, apply(mode, gradients, threshold)) <= threshold * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("mode", BOUNDING)
+@given(gradients=GRADIENTS, threshold=THRESHOLDS)
+def test_untouched_below_the_threshold_and_idempotent(mode: str, gradients: list[FloatArray], threshold: float) -> None:
+    once = apply(mode, gradients, threshold)
+    close(mode, apply(mode, once, threshold), once)
+    if (measured(mode, gradients) < threshold * (1 - 1e-6)).all():
+        for before, after in zip(gradients, once, strict=True):
+            assert before.tobytes() == after.tobytes()
+
+
+@given(gradients=GRADIENTS, threshold=THRESHOLDS)
+def test_normalized_norm_is_the_threshold(gradients: list[FloatArray], threshold: float) -> None:
+    once = apply("normalize", gradients, threshold)
+    if any(gradient.any() for gradient in gradients):
+        assert measured("normalize", once).item() == pytest.approx(threshold, rel=1e-6)
+        close("normalize", apply("normalize", once, threshold), once)
+    else:
+        assert not any(gradient.any() for gradient in once)
+
+
+@pytest.mark.parametrize("mode", [mode for mode in BOUNDING if RULES[mode].measure])
+@given(gradients=GRADIENTS, threshold=THRESHOLDS)
+def test_excess_says_whether_the_rule_acts(mode: str, gradients: list[FloatArray], threshold: float) -> None:
+    norms = np.array([[np.linalg.norm(gradient.astype(np.float64)) for gradient in gradients]])
+    largest = np.array([[np.abs(gradient).max() for gradient in gradients]])
+    excess = RULES[mode].excess(norms, largest, [threshold] * 2).item()
+    if abs(excess - 1) < 1e-5:
+        return  # rounding may decide either way
+    changed = any(a.tobytes() != b.tobytes() for a, b in zip(gradients, apply(mode, gradients, threshold), strict=True))
+    assert (excess > 1) == changed
+
+
+def test_excess_of_units_and_percentiles() -> None:
+    gradients = [np.zeros((3, 4), np.float32), np.full(5, 2.0, np.float32)]
+    clipped = RULES["agc"].apply(situation(gradients, 0.5), np)
+    assert clipped.excess == pytest.approx(np.sqrt(20) / (0.5 * 1e-3))  # zero weights count as epsilon
+    memory = percentile_memory(4)
+    excesses = []
+    for norm in (3.0, 1.0, 6.0):
+        _, excess, memory = clip_by_percentile([np.array([norm], np.float32)], memory, 50.0, np)
+        excesses.append(float(excess))
+    assert excesses == pytest.approx([3 / 3, 1 / 2, 6 / 3])
+
+
+@given(
+    norms=st.lists(st.floats(0, 2.0**100, width=32, allow_subnormal=False), min_size=1, max_size=30),
+    percentile=st.floats(0, 100),
+    window=st.integers(1, 12),
+)
+def test_autoclip_is_the_percentile_of_the_window(norms: list[float], percentile: float, window: int) -> None:
+    """Against NumPy's own percentile of the last norms, a step at a time."""
+    memory: Any = percentile_memory(window)
+    for step, norm in enumerate(norms, 1):
+        gradients, _, memory = clip_by_percentile([np.array([norm, 0], np.float32)], memory, percentile, np)
+        seen = np.array(norms[max(0, step - window) : step])
+        bound = np.percentile(seen, percentile)
+        np.testing.assert_array_equal(memory["sorted"][: len(seen)], np.sort(seen).astype(np.float32))
+        np.testing.assert_allclose(gradients[0][0], min(norm, bound), rtol=1e-5, atol=1e-6 * seen.max() + 1e-37)
+
+
+def test_memory_goes_on_in_the_engine_as_in_numpy(framework: str) -> None:
+    ours: Any = percentile_memory(SETTINGS["window"])
+    theirs: Any = ours
+    generator = np.random.default_rng(0)
+    for _ in range(12):
+        gradients = [(generator.normal(size=shape) * generator.lognormal()).astype(np.float32) for shape in SHAPES]
+        clipped = RULES["autoclip"].apply(situation(gradients, 1.0, ours), np)
+        ours = clipped.memory
+        applied, theirs = apply_in(framework, "autoclip", gradients, 1.0, theirs)
+        close("autoclip", applied, clipped.gradients)
+        for key, value in ours.items():
+            np.testing.assert_allclose(theirs[key], value, rtol=1e-6)
+
+
+def test_rules_with_memory_learn_nothing_from_what_is_not_finite() -> None:
+    memory: Any = percentile_memory(4)
+    for value in (1.0, np.nan, np.inf, 2.0):
+        with np.errstate(all="ignore"):
+            _, _, memory = clip_by_percentile([np.array([value], np.float32)], memory, 50.0, np)
+    assert memory["sorted"].tolist() == [1, 2, np.inf, np.inf]
+    assert memory["count"] == 2
+
+
+def test_norm_rules_keep_the_direction_and_value_clipping_does_not() -> None:
+    gradient = np.array([3.0, 0.1])
+    for clipped in (
+        *clip_by_norm([gradient], [1.0], np),
+        *clip_by_global_norm([gradient], 1.0, np),
+        *normalize([gradient], 1.0, np),
+    ):
+        np.testing.assert_allclose(clipped / np.linalg.norm(clipped), gradient / np.linalg.norm(gradient))
+    (cut,) = clip_by_value([gradient], [1.0], np)
+    np.testing.assert_allclose(cut, [1.0, 0.1])
+
+
+def test_norm_is_per_variable_and_global_norm_is_joint() -> None:
+    gradients = [np.array([3.0]), np.array([4.0])]
+    np.testing.assert_allclose(np.concatenate(clip_by_norm(gradients, [1.0, 1.0], np)), [1, 1])
+    np.testing.assert_allclose(np.concatenate(clip_by_global_norm(gradients, 1.0, np)), [0.6, 0.8])
+    np.testing.assert_allclose(joint_norm(np.array([[3.0, 4.0]])), [[5.0]])
+
+
+def test_agc_bounds_columns_of_kernels_and_whole_biases() -> None:
+    clipped = apply("agc", [np.ones((3, 4), np.float32), np.ones(5, np.float32)], 0.1)
+    norms = np.linalg.norm(WEIGHTS[0], axis=0)
+    np.testing.assert_allclose(np.linalg.norm(clipped[0], axis=0), 0.1 * norms, rtol=1e-6)
+    assert np.linalg.norm(clipped[1]) == pytest.approx(0.1 * 1e-3)
+
+
+def test_thresholds_of_layers() -> None:
+    gradients = [np.full((3, 4), 2.0, np.float32), np.full(5, 2.0, np.float32)]
+    for mode in ("clipvalue", "clipnorm", "agc"):
+        now = Situation(gradients, [1.0, np.inf], WEIGHTS, SETTINGS)
+        bounded, free = RULES[mode].apply(now, np).gradients
+        assert np.abs(bounded).max() <= 1
+        assert free.tobytes() == gradients[1].tobytes()
+    excess = RULES["clipnorm"].excess(np.array([[2.0, 9.0], [0.5, np.inf]]), np.zeros((2, 2)), [1.0, np.inf])
+    np.testing.assert_array_equal(excess, [2.0, 0.5])
+
+
+# What becomes of [bad, 1, -2, ...] in the first variable, and of the second, which is finite. N: NaN, 0: zero, t: the
+# threshold, =: as it was, c: clipped as the rule always does. The table of gradclip_cli/gradients/rules.py, as a test.
+BEYOND_FLOAT = {
+    ("none", "inf"): ("inf", "=", "="),
+    ("none", "nan"): ("N", "=", "="),
+    ("clipvalue", "inf"): ("t", "c", "c"),
+    ("clipvalue", "nan"): ("N", "c", "c"),
+    ("clipnorm", "inf"): ("N", "0", "c"),
+    ("clipnorm", "nan"): ("N", "N", "c"),
+    ("agc", "inf"): ("N", "0", "c"),
+    ("agc", "nan"): ("N", "N", "c"),
+    ("global_clipnorm", "inf"): ("N", "0", "0"),
+    ("global_clipnorm", "nan"): ("N", "N", "N"),
+    ("normalize", "inf"): ("N", "0", "0"),
+    ("normalize", "nan"): ("N", "N", "N"),
+    ("autoclip", "inf"): ("N", "0", "0"),
+    ("autoclip", "nan"): ("N", "N", "N"),
+}
+
+
+def told(values: FloatArray, before: FloatArray, alone: FloatArray) -> str:
+    """The letter for what became of finite elements `before`, which the rule by itself would make `alone`."""
+    if np.isnan(values).all():
+        return "N"
+    if not values.any():
+        return "0"
+    return "=" if values.tobytes() == before.tobytes() else "c" if np.allclose(values, alone, rtol=1e-6) else "?"
+
+
+def fate(mode: str, bad: float, results: list[FloatArray], gradients: list[FloatArray]) -> tuple[str, str, str]:
+    alone = apply(mode, [np.nan_to_num(g, nan=0, posinf=0) for g in gradients])
+    first, neighbour = results[0][0, 0], results[0][1:, 0]
+    letter = "N" if np.isnan(first) else "inf" if np.isinf(first) else "t" if first == 1 else "?"
+    return letter, told(neighbour, gradients[0][1:, 0], alone[0][1:, 0]), told(results[1], gradients[1], alone[1])
+
+
+@pytest.mark.parametrize("where", ["numpy", *FRAMEWORKS])
+@pytest.mark.parametrize(("mode", "bad"), sorted(BEYOND_FLOAT))
+def test_what_rules_do_to_gradients_that_are_not_finite(mode: str, bad: str, where: str) -> None:
+    first = np.full((3, 4), -2.0, np.float32)
+    first[0, 0] = float(bad)
+    gradients, memory = [first, np.full(5, 3.0, np.float32)], None
+    if mode == "autoclip":  # a memory with norms in it, so that there is a threshold
+        memory = RULES[mode].apply(situation([np.full((3, 4), 0.1, np.float32)], 1.0), np).memory
+    clipped = apply(mode, gradients, 1.0, memory) if where == "numpy" else apply_in(where, mode, gradients, 1.0, memory)[0]
+    assert fate(mode, float(bad), clipped, gradients) == BEYOND_FLOAT[mode, bad]
+
+
+def by_keras(mode: str, gradients: list[FloatArray], threshold: float = 1.0) -> list[FloatArray]:
+    tensors = [tf.constant(gradient) for gradient in gradients]
+    return [np.array(tensor) for tensor in keras.optimizers.SGD(**{mode: threshold})._clip_gradients(tensors)]
+
+
+@pytest.mark.parametrize("mode", ["clipvalue", "clipnorm", "global_clipnorm"])
+@given(gradients=MODERATE, threshold=THRESHOLDS)
+def test_keras_clips_as_the_rule_does(mode: str, gradients: list[FloatArray], threshold: float) -> None:
+    """Within float32's range for squares, Keras's own clipping is the rule (beyond it, Keras's norm overflows)."""
+    for ours, theirs in zip(apply(mode, gradients, threshold), by_keras(mode, gradients, threshold), strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5 * np.abs(ours).max() + 1e-20)
+
+
+@needs_pytorch
+@pytest.mark.parametrize("mode", ["clipvalue", "clipnorm", "global_clipnorm"])
+@given(gradients=MODERATE, threshold=THRESHOLDS)
+def test_pytorch_clips_as_the_rule_does_but_for_its_1e_6(mode: str, gradients: list[FloatArray], threshold: float) -> None:
+    """PyTorch adds it to the norm before it divides."""
+    ours = apply(mode, gradients, threshold)
+    if mode != "clipvalue":
+        norms = [np.linalg.norm(gradient.astype(np.float64)) for gradient in gradients]
+        norms = [np.linalg.norm(norms)] * len(norms) if mode == "global_clipnorm" else norms
+        ours = [g * min(1, threshold / (norm + 1e-6)) for g, norm in zip(gradients, norms, strict=True)]
+    for mine, theirs in zip(ours, by_pytorch(mode, gradients, threshold), strict=True):
+        np.testing.assert_allclose(theirs, mine, rtol=1e-5, atol=1e-5 * np.abs(mine).max() + 1e-20)
+
+
+def by_pytorch(mode: str, gradients: list[FloatArray], threshold: float) -> list[FloatArray]:
+    import torch
+    from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+    parameters = [torch.nn.Parameter(torch.zeros(gradient.shape)) for gradient in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = torch.tensor(gradient)
+    if mode == "clipvalue":
+        clip_grad_value_(parameters, threshold)
+    for group in [parameters] if mode == "global_clipnorm" else [[each] for each in parameters] if mode == "clipnorm" else []:
+        clip_grad_norm_(group, threshold)
+    return [parameter.grad.numpy() for parameter in parameters]
+
+
+def test_where_keras_differs() -> None:
+    """As documented: overflow of the squared norm, and global_clipnorm of an infinite element."""
+    huge = [np.full((3, 4), 1e30, np.float32), np.ones(5, np.float32)]
+    assert not by_keras("clipnorm", huge)[0].any()
+    assert np.linalg.norm(by_keras("clipnorm", huge)[1]) == pytest.approx(1)
+    assert all(np.isnan(gradient).all() for gradient in by_keras("global_clipnorm", huge))
+    assert by_keras("clipvalue", huge)[0].tolist() == apply("clipvalue", huge)[0].tolist()
+    infinite = [np.full((3, 4), -2.0, np.float32), np.full(5, 3.0, np.float32)]
+    infinite[0][0, 0] = np.inf
+    assert fate("clipvalue", np.inf, by_keras("clipvalue", infinite), infinite) == BEYOND_FLOAT["clipvalue", "inf"]
+    assert fate("clipnorm", np.inf, by_keras("clipnorm", infinite), infinite) == BEYOND_FLOAT["clipnorm", "inf"]
+    assert all(np.isnan(gradient).all() for gradient in by_keras("global_clipnorm", infinite))
+    infinite[0][0, 0] = np.nan
+    for mode in ("clipvalue", "clipnorm", "global_clipnorm"):
+        assert fate(mode, np.nan, by_keras(mode, infinite), infinite) == BEYOND_FLOAT[mode, "nan"]

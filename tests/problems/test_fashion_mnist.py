@@ -1,0 +1,262 @@
+"""The dataset is found, verified and never replaced by something else; the batch schedule follows from the seed alone."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import gradclip
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradclip_cli.config import loading
+from gradclip_cli.errors import DatasetError
+from gradclip_cli.problems import fashion_mnist
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without the dataset, network or apt; returns its gradclip cache."""
+    monkeypatch.setenv("GRADCLIP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("GRADCLIP_DATA", raising=False)
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "debian")
+    monkeypatch.setattr(fashion_mnist, "MIRRORS", ("http://127.0.0.1:9/closed",))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four real files, decompressed, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("originals")
+    for name, content in fashion_mnist.locate().contents.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_the_real_dataset_is_the_published_one() -> None:
+    dataset = fashion_mnist.load(loading.load("none").data)
+    assert dataset.train_images.shape == (60_000, 28, 28)
+    assert dataset.evaluation_images.shape == (10_000, 28, 28)
+    assert np.bincount(dataset.train_labels).tolist() == [6000] * 10
+    assert np.bincount(dataset.evaluation_labels).tolist() == [1000] * 10
+    assert dataset.evaluation_split == "test"
+
+
+def test_the_sample_is_the_beginning_of_the_real_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fashion_mnist.load(loading.load("none").data)
+    monkeypatch.setattr(fashion_mnist, "locate", None)  # The sample needs no search.
+    sample = fashion_mnist.load(loading.load("none", ["data.subset=sample"]).data)
+    np.testing.assert_array_equal(sample.train_images, real.train_images[:5000])
+    np.testing.assert_array_equal(sample.evaluation_labels, real.evaluation_labels[:1000])
+    assert sample.sha256 != real.sha256
+
+
+def test_holdout_takes_the_last_training_images() -> None:
+    whole = fashion_mnist.load(loading.load("none", ["data.subset=sample"]).data)
+    held = fashion_mnist.load(loading.load("none", ["data.subset=sample", "data.holdout=1000"]).data)
+    assert held.evaluation_split == "holdout"
+    np.testing.assert_array_equal(held.train_images, whole.train_images[:4000])
+    np.testing.assert_array_equal(held.evaluation_labels, whole.train_labels[4000:])
+
+
+def test_plain_and_gzipped_files_are_taken(originals: Path, tmp_path: Path, nowhere: Path) -> None:
+    for name in fashion_mnist.FILES:
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress((originals / name).read_bytes(), 1))
+    assert fashion_mnist.locate(originals).contents == fashion_mnist.locate(tmp_path).contents
+
+
+def test_search_order(originals: Path, nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, kind in (
+        ("debian", "Debian's"),
+        ("keras/datasets/fashion-mnist", "Keras's cache"),
+        ("cache", "gradclip's cache"),
+    ):
+        shutil.copytree(originals, tmp_path / folder)
+        assert fashion_mnist.locate().kind.startswith(kind)
+    monkeypatch.setenv("GRADCLIP_DATA", str(originals))
+    assert fashion_mnist.locate().folder == originals
+    assert fashion_mnist.locate(tmp_path / "debian").folder == tmp_path / "debian"
+
+
+@pytest.mark.parametrize("fault", ["truncated", "corrupted", "another dataset", "broken gzip", "missing", "empty"])
+def test_bad_file_is_refused_by_name(fault: str, originals: Path, tmp_path: Path, nowhere: Path) -> None:
+    folder = tmp_path / "given"
+    shutil.copytree(originals, folder)
+    name = "t10k-labels-idx1-ubyte"
+    path = folder / name
+    content = path.read_bytes()
+    if fault == "truncated":
+        path.write_bytes(content[:-1])
+    elif fault == "corrupted":
+        path.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
+    elif fault == "another dataset":
+        shutil.copy(folder / "train-labels-idx1-ubyte", path)
+    elif fault == "broken gzip":
+        path.unlink()
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content)[:100])
+    elif fault == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"")
+    with pytest.raises(DatasetError, match=name):
+        fashion_mnist.locate(folder)
+
+
+def test_a_corrupted_cache_is_never_used(originals: Path, nowhere: Path, tmp_path: Path) -> None:
+    shutil.copytree(originals, nowhere)
+    (nowhere / "train-labels-idx1-ubyte").write_bytes(b"garbage")
+    with pytest.raises(DatasetError, match="gradclip's cache"):
+        fashion_mnist.locate(fetch=False)
+    shutil.copytree(originals, tmp_path / "debian")
+    assert fashion_mnist.locate().kind.startswith("Debian's")
+
+
+def test_no_dataset_and_no_network_lists_all_that_was_tried(nowhere: Path) -> None:
+    with pytest.raises(DatasetError) as caught:
+        fashion_mnist.locate()
+    for place in ("gradclip's cache", "Keras's cache", "Debian's", "download", "127.0.0.1:9", "apt-get", "GRADCLIP_DATA"):
+        assert place in str(caught.value)
+    assert not list(nowhere.glob("*"))
+
+
+def test_download_is_verified_and_stored(originals: Path, nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over real HTTP on loopback: a mirror that lies is passed over, an honest one is used, and the bar is driven.
+
+    A cache that was damaged is fetched again.
+    """
+    import functools
+    import http.server
+    import threading
+
+    nowhere.mkdir()
+    (nowhere / "train-images-idx3-ubyte").write_bytes((originals / "train-images-idx3-ubyte").read_bytes()[:-1])
+    served = tmp_path / "served"
+    for mirror in ("lying", "honest"):
+        (served / mirror).mkdir(parents=True)
+        for name in fashion_mnist.FILES:
+            content = (originals / name).read_bytes() if mirror == "honest" else b"not the dataset"
+            (served / mirror / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(fashion_mnist, "MIRRORS", (f"{base}/lying", f"{base}/gone", f"{base}/honest"))
+        progress = Recorder()
+        source = fashion_mnist.locate(progress=progress)
+        server.shutdown()
+    assert source.kind == "gradclip's cache, from a download"
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted(fashion_mnist.FILES)
+    assert set(progress.started) == set(fashion_mnist.FILES)
+    assert progress.received > 1_000_000
+    assert fashion_mnist.locate(fetch=False).kind == "gradclip's cache"
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.total, self.received = 0, 0
+        self.started: list[str] = []
+
+    def start(self, what: str) -> None:
+        self.started.append(what.split()[0])
+
+    def update(self, size: int) -> None:
+        self.received += size
+
+    def reset(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.skipif(not shutil.which("apt-get"), reason="needs apt")
+def test_debian_package_is_unpacked_without_root(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+    try:
+        source = fashion_mnist.locate()
+    except DatasetError as error:
+        pytest.skip(f"no Debian mirror within reach: {error}")
+    assert source.kind == "gradclip's cache, from a Debian package"
+    assert fashion_mnist.locate(fetch=False).folder == nowhere
+
+
+def test_command_says_where_and_from_what_source(originals: Path, tmp_path: Path) -> None:
+    told = gradclip("data", "--data-dir", str(originals))
+    assert told.returncode == 0
+    assert str(originals) in told.stdout
+    assert "verified" in told.stdout
+    failed = gradclip("data", "--data-dir", str(tmp_path / "nothing"))
+    assert failed.returncode == 1
+    assert "no such folder" in failed.stderr
+    assert "--data-dir" in failed.stderr
+
+
+def schedule(seed: int, **changes: int) -> fashion_mnist.BatchSchedule:
+    return fashion_mnist.BatchSchedule(seed, **{"samples": 100, "batch_size": 8, "shuffle_buffer": 30, **changes})
+
+
+@given(st.integers(0, 2**40), st.lists(st.integers(1, 40), min_size=1, max_size=5))
+def test_schedule_does_not_depend_on_how_it_is_taken(seed: int, parts: list[int]) -> None:
+    whole = schedule(seed).take(sum(parts))
+    source = schedule(seed)
+    np.testing.assert_array_equal(np.concatenate([source.take(part) for part in parts]), whole)
+
+
+def test_schedule_differs_by_seed_and_repeats_by_seed() -> None:
+    assert (schedule(1).take(5) == schedule(1).take(5)).all()
+    assert (schedule(1).take(5) != schedule(2).take(5)).any()
+
+
+def test_schedule_repeats_the_dataset_evenly() -> None:
+    """With a buffer smaller than the dataset, no sample can be drawn a whole buffer too early or be left behind for good."""
+    drawn = schedule(3).take(5000).ravel()
+    counts = Counter(drawn.tolist())
+    assert set(counts) == set(range(100))
+    assert max(counts.values()) - min(counts.values()) <= 6  # 400 passes; what is missing is still in the buffer
+    position = np.arange(len(drawn))
+    passes = position // 100
+    assert (drawn + 100 * passes <= position + 30 + 100).all()
+
+
+def test_a_buffer_of_one_keeps_the_order() -> None:
+    np.testing.assert_array_equal(schedule(0, shuffle_buffer=1, samples=10).take(2).ravel(), np.arange(16) % 10)
+
+
+def test_a_buffer_larger_than_the_dataset_works() -> None:
+    assert set(schedule(0, shuffle_buffer=500, samples=10).take(50).ravel().tolist()) == set(range(10))
+
+
+def test_shuffle_draws_like_tf_data() -> None:
+    """How far a sample is displaced has the distribution that tf.data's shuffle gives."""
+    import tensorflow as tf
+    from scipy import stats
+
+    from gradclip_cli.engines.tensorflow import use_one_thread
+
+    use_one_thread()
+
+    ours = schedule(0, samples=10**6, shuffle_buffer=200, batch_size=100).take(200).ravel()
+    theirs = tf.data.Dataset.range(10**6).shuffle(200, seed=1).take(20_000)
+    delays = [np.arange(20_000) - ours, np.arange(20_000) - np.array(list(theirs.as_numpy_iterator()))]
+    assert stats.ks_2samp(*delays).statistic < 0.03
+
+
+def test_a_label_file_that_unpacks_to_very_much_is_refused_unread(tmp_path: Path) -> None:
+    """300 MB of zeros are 300 kB compressed: only as much is unpacked as the original holds."""
+    for name in fashion_mnist.FILES:
+        (tmp_path / f"{name}.gz").symlink_to(fashion_mnist.sample_directory() / f"{name}.gz")
+    labels = tmp_path / "train-labels-idx1-ubyte.gz"
+    labels.unlink()
+    labels.write_bytes(gzip.compress(bytes(300_000_000), compresslevel=1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetError, match="over 60,008 bytes decompressed"):
+            fashion_mnist._read_verified(tmp_path, "train-labels-idx1-ubyte", fashion_mnist.FILES)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
