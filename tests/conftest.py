@@ -21,6 +21,8 @@ from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.problems import article_weights, fashion_mnist
+from gradclip_cli.problems.batches import BatchSchedule
+from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs.store import METRICS, RunDirectory
 
 # Whatever else the machine does, a property is no less true for taking longer.
@@ -97,7 +99,7 @@ def import_pytorch() -> Any:
 
 
 @functools.cache
-def sample() -> fashion_mnist.Dataset:
+def sample() -> Dataset:
     return fashion_mnist.load(loading.load("none", SMALL).data)
 
 
@@ -119,9 +121,9 @@ def start_weights(chosen: Config) -> dict[str, FloatArray]:
     )
 
 
-def schedule_for(chosen: Config) -> fashion_mnist.BatchSchedule:
-    samples = len(fashion_mnist.load(chosen.data).train_images) if chosen.data.subset == "sample" else 60_000
-    return fashion_mnist.BatchSchedule(
+def schedule_for(chosen: Config) -> BatchSchedule:
+    samples = len(fashion_mnist.load(chosen.data).train_inputs) if chosen.data.subset == "sample" else 60_000
+    return BatchSchedule(
         chosen.training.seed,
         samples=samples,
         batch_size=chosen.data.batch_size,

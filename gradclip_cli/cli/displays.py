@@ -294,7 +294,7 @@ class StepDisplay:
 
 
 class DownloadDisplay:
-    """A progress bar that pooch can drive (`gradclip_cli.problems.fashion_mnist.DownloadProgress`)."""
+    """A progress bar that pooch can drive (`gradclip_cli.problems.DownloadProgress`)."""
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())

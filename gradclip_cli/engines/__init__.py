@@ -8,12 +8,15 @@ import sys
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import EngineError
-from gradclip_cli.problems.fashion_mnist import Dataset
+from gradclip_cli.problems import problem_of
+from gradclip_cli.problems.contract import Dataset
 
 
 def compile_key(config: Config) -> str:
     """What an engine is compiled for: the config without what `reset` and `train` take anew for each run."""
-    return config.model_dump_json(exclude={"name": True, "training": True, "optimizer": {"learning_rate"}})
+    others = {"optimizer": {"learning_rate"}}
+    settings = config.model_dump_json(include={"engine", "loss", "optimizer", "clipping"}, exclude=others)
+    return settings + problem_of(config).compiled_for
 
 
 def preparation(config: Config) -> str:
@@ -30,9 +33,9 @@ def build(config: Config, dataset: Dataset) -> Engine:
     if config.engine.framework == "tensorflow":
         from gradclip_cli.engines.tensorflow import TensorFlowEngine
 
-        return TensorFlowEngine(config, dataset)
+        return TensorFlowEngine(config, problem_of(config).network("tensorflow"), dataset)
     if not importlib.util.find_spec("torch"):
         raise EngineError("PyTorch is not installed here: pip install 'gradclip-cli[pytorch]', then the same command again.")
     from gradclip_cli.engines.pytorch import PyTorchEngine
 
-    return PyTorchEngine(config, dataset)
+    return PyTorchEngine(config, problem_of(config).network("pytorch"), dataset)

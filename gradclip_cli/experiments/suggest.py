@@ -16,7 +16,8 @@ from gradclip_cli.config.schema import CLIPPING_SECTIONS, AdaptiveClip, AutoClip
 from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.gradients.health import Detector, Diagnosis
 from gradclip_cli.gradients.rules import RULES, clip_by_percentile
-from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.problems import problem_of
+from gradclip_cli.problems.contract import DownloadProgress
 from gradclip_cli.runs.loop import CHUNK, Divergence, find_divergence, start
 from gradclip_cli.texts import counted
 
@@ -69,7 +70,7 @@ class Suggestion:
 
 def pilot(
     config: Config, steps: int, *, data_directory: Path | None = None,
-    download_progress: fashion_mnist.DownloadProgress | None = None, report: Callable[[int], None] = lambda steps: None,
+    download_progress: DownloadProgress | None = None, report: Callable[[int], None] = lambda steps: None,
     preparing: Callable[[str], None] = lambda what: None,
 ) -> Pilot:  # fmt: skip
     """Train a config's model unclipped for some steps, or until it diverges. Nothing is stored.
@@ -78,7 +79,7 @@ def pilot(
     """
     unclipped = config.model_copy(update={"clipping": AdaptiveClip(mode="agc", threshold=UNREACHABLE)})
     preparing("loading the dataset")
-    dataset = fashion_mnist.load(config.data, data_directory, download_progress)
+    dataset = problem_of(config).load(data_directory, download_progress)
     preparing(engines.preparation(unclipped))
     engine = engines.build(unclipped, dataset)
     if engine.compiles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
 from gradclip_cli.errors import StoreError
 from gradclip_cli.gradients.health import Detector, Diagnosis, Spike
 from gradclip_cli.gradients.rules import RULES
-from gradclip_cli.problems.article_weights import initial_weights
-from gradclip_cli.problems.fashion_mnist import CLASSES, BatchSchedule, Dataset
+from gradclip_cli.problems import problem_of
+from gradclip_cli.problems.batches import BatchSchedule
+from gradclip_cli.problems.contract import Dataset
+from gradclip_cli.runs.steps import step_rows
 from gradclip_cli.runs.store import Checkpoint, RunDirectory, rows_and_sha256
 
 if TYPE_CHECKING:
@@ -90,12 +92,11 @@ class Moment:
 
 def start(config: Config, engine: Engine, dataset: Dataset) -> BatchSchedule:
     """Reset an engine to a config's initial weights and return the batches that its seed gives."""
-    features = config.data.sequence_shape[1]
-    initial = initial_weights(config.model, features=features, classes=CLASSES, seed=config.training.seed)
+    initial = problem_of(config).initial_weights(config.training.seed)
     engine.reset(initial, learning_rate=config.optimizer.learning_rate)
     return BatchSchedule(
         config.training.seed,
-        samples=len(dataset.train_images),
+        samples=len(dataset.train_inputs),
         batch_size=config.data.batch_size,
         shuffle_buffer=config.data.shuffle_buffer,
     )
@@ -139,7 +140,7 @@ def train(
             divergence = find_divergence(records, engine.variables, tally.steps, training.steps_per_epoch)
             if divergence:
                 records = records.first(divergence.step - tally.steps)
-            directory.append_steps(_step_rows(records, tally.steps))
+            directory.append_steps(step_rows(records, tally.steps))
             tally.add(records)
             summary.add(records)
             report(summary.progress(tally, total))
@@ -332,11 +333,3 @@ def find_divergence(records: StepRecords, variables: Sequence[str], done: int, s
     return Divergence(
         (done + first) // steps_per_epoch + 1, done + first + 1, "weights" if loss_finite[first] else "loss", broken
     )
-
-
-def _step_rows(records: StepRecords, done: int) -> Iterable[list[Any]]:
-    integers = zip(range(done + 1, done + len(records) + 1), records.correct.tolist(), records.clipped.tolist(), strict=True)
-    floats = np.column_stack([records.loss, records.penalty, records.global_norm, records.applied_global_norm]).tolist()
-    each = np.hstack([records.norm, records.max_abs, records.applied_norm, records.applied_max_abs]).tolist()
-    for (step, correct, clipped), (loss, penalty, norm, applied), variables in zip(integers, floats, each, strict=True):
-        yield [step, loss, penalty, correct, norm, applied, int(clipped), *variables]

@@ -15,8 +15,8 @@ from gradclip_cli import engines
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ConflictError, GradclipError, StoreError
 from gradclip_cli.files import require_writable
-from gradclip_cli.problems import fashion_mnist
-from gradclip_cli.problems.fashion_mnist import DownloadProgress
+from gradclip_cli.problems import problem_of
+from gradclip_cli.problems.contract import DownloadProgress
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.cluster import Cluster
 from gradclip_cli.runs.loop import Progress
@@ -141,10 +141,10 @@ def execute(
 def _find_dataset(
     todo: Sequence[PlannedRun], data_directory: Path | None, download_progress: DownloadProgress | None
 ) -> Path | None:
-    """Find or fetch the dataset once, before any worker looks for it."""
-    if all(run.config.data.subset == "sample" for run in todo):
-        return data_directory
-    return fashion_mnist.locate(data_directory, progress=download_progress).folder
+    """Find or fetch the data once, before any worker looks for them."""
+    problems = {problem.loaded_from: problem for run in todo if (problem := problem_of(run.config))}
+    folders = {folder for problem in problems.values() if (folder := problem.find(data_directory, download_progress))}
+    return folders.pop() if len(folders) == 1 else data_directory
 
 
 def _train_all(

@@ -23,7 +23,8 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import BusyError, StoreError
 from gradclip_cli.gradients.health import Diagnosis, Spike
-from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.problems import problem_of
+from gradclip_cli.problems.contract import Dataset, DownloadProgress
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.loop import Moment, Outcome, Progress, at_checkpoint, beginning, train
 from gradclip_cli.runs.provenance import provenance
@@ -97,9 +98,9 @@ def cancel(future: Future[Ending]) -> None:
 class Workshop:
     """What a process keeps from run to run: the datasets that were loaded, and the engine of the last kind of run."""
 
-    def __init__(self, download_progress: fashion_mnist.DownloadProgress | None = None) -> None:
+    def __init__(self, download_progress: DownloadProgress | None = None) -> None:
         self._download_progress = download_progress
-        self._datasets: dict[str, fashion_mnist.Dataset] = {}
+        self._datasets: dict[str, Dataset] = {}
         self._engines: dict[str, Engine] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -144,13 +145,13 @@ class Workshop:
 
             return _train_and_keep(task, config, engine, begin, directory, facts, report, should_stop)
 
-    def _dataset(self, config: Config, data_directory: Path | None) -> fashion_mnist.Dataset:
-        key = config.data.model_dump_json(include={"dataset", "subset", "holdout"})
-        if key not in self._datasets:
-            self._datasets[key] = fashion_mnist.load(config.data, data_directory, self._download_progress)
-        return self._datasets[key]
+    def _dataset(self, config: Config, data_directory: Path | None) -> Dataset:
+        problem = problem_of(config)
+        if problem.loaded_from not in self._datasets:
+            self._datasets[problem.loaded_from] = problem.load(data_directory, self._download_progress)
+        return self._datasets[problem.loaded_from]
 
-    def _engine(self, config: Config, dataset: fashion_mnist.Dataset) -> Engine:
+    def _engine(self, config: Config, dataset: Dataset) -> Engine:
         key = engines.compile_key(config)
         if key not in self._engines:
             self._engines = {}  # Let go of the last one first.
@@ -166,7 +167,7 @@ def already_there(directory: RunDirectory) -> Ending:
 
 
 def _beginning(
-    action: Action, config: Config, engine: Engine, dataset: fashion_mnist.Dataset, directory: RunDirectory
+    action: Action, config: Config, engine: Engine, dataset: Dataset, directory: RunDirectory
 ) -> tuple[Moment | None, str]:
     """Where to go on, with a remark; no moment where the run starts over, with why it can't go on, or without a word."""
     if action != Action.RESUME:
@@ -182,13 +183,14 @@ def _beginning(
     return moment, f"goes on from step {moment.tally.steps:,}"
 
 
-def _facts(config: Config, dataset: fashion_mnist.Dataset, engine: Engine) -> dict[str, Any]:
+def _facts(config: Config, dataset: Dataset, engine: Engine) -> dict[str, Any]:
     return {
         "arm": config.name,
         "seed": config.training.seed,
         "started": _now(),
         "evaluation_split": dataset.evaluation_split,
         "dataset_sha256": dataset.sha256,
+        "chance": asdict(problem_of(config).chance),
         "variables": list(engine.variables),
         **provenance(config.engine.framework),
     }

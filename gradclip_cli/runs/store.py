@@ -27,22 +27,22 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gradclip_cli.arrays import Array
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import MOST_EPOCHS, MOST_SEED, MOST_STEPS, Config
 from gradclip_cli.errors import BusyError, ConfigError, StoreError
 from gradclip_cli.files import opened, read_bounded, read_json, replacing, unwritable, write_atomically
+from gradclip_cli.runs.steps import STEPS, step_columns
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from gradclip_cli.arrays import Array
 
 SCHEMA = 1
 METRICS = (
     "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "grad_norm_median", "grad_norm_max", "clipped_fraction",
 )  # fmt: skip
 MOST_BYTES_A_METRICS_ROW = 300
-STEPS = ("step", "loss", "penalty", "correct", "grad_norm", "applied_norm", "clipped")
-STEPS_PER_VARIABLE = ("norm", "max_abs", "applied_norm", "applied_max_abs")
 MODEL_FILES = {"tensorflow": "model.keras", "pytorch": "model.pt"}
 FINISHED = ("complete", "diverged")
 PICTURE = "gradients.png"
@@ -52,11 +52,6 @@ _OWN_TEMPORARIES = re.compile(rf"\.({'|'.join(map(re.escape, _OWN))})(\.\d+)?|\.
 _SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]{0,19})")
 _CHECKPOINT_FACTS = ("identity", "lengths", "sha256")
 WAIT = 0.2  # seconds between two tries to get a lock that another process holds
-
-
-def step_columns(variables: Sequence[str]) -> list[str]:
-    """Columns of `steps.csv` for these variables: the common ones, then `norm/lstm/kernel` and so on."""
-    return [*STEPS, *(f"{quantity}/{variable}" for quantity in STEPS_PER_VARIABLE for variable in variables)]
 
 
 def identity(config: Config) -> str:
@@ -100,6 +95,11 @@ class _Health(_Stored):
     first_explosion: _Warning | None = None
 
 
+class _Chance(_Stored):
+    loss: Annotated[float, Field(gt=0)]
+    accuracy: Annotated[float, Field(gt=0, le=1)]
+
+
 class _Metadata(_Stored):
     """What `run.json` holds; a finished run's holds all that reports need."""
 
@@ -115,6 +115,7 @@ class _Metadata(_Stored):
     reason: str | None = None
     evaluation_split: Literal["test", "holdout"] | None = None
     dataset_sha256: str | None = None
+    chance: _Chance | None = None
     variables: list[str] | None = None
     versions: dict[str, str] | None = None
     machine: dict[str, str | int | None] | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import SMALL, UNCOMPILED, engine_for, latest, needs_pytorch, sample, schedule_for, start_weights
+from conftest import SMALL, UNCOMPILED, engine_for, import_pytorch, latest, needs_pytorch, sample, schedule_for, start_weights
 
 from gradclip_cli import engines
 from gradclip_cli.arrays import FloatArray, Weights
@@ -16,6 +16,7 @@ from gradclip_cli.config import loading, pytorch_words
 from gradclip_cli.config.schema import OPTIMIZERS, Config
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.rules import RULES, Situation
+from gradclip_cli.problems import problem_of
 
 pytestmark = pytest.mark.trains
 
@@ -220,11 +221,12 @@ def test_variables_have_canonical_names(units: str, layers: list[str], framework
 def test_what_the_model_sees_of_an_image(sequence: str, pool: int, framework: str) -> None:
     """Squares of pixels averaged, then rows or single pixels in reading order."""
     chosen = small(framework, f"data.sequence={sequence}", f"data.pool={pool}")
-    image = sample().train_images[:1]
+    image = sample().train_inputs[:1]
     steps, features = chosen.data.sequence_shape
     averaged = image.reshape(28 // pool, pool, 28 // pool, pool).astype(float).mean(axis=(1, 3))
-    engine: Any = engines.build(chosen, sample())
-    seen = engine._inputs(engine._images[:1])
+    engines.build(chosen, sample())  # which imports the framework first, as it must be
+    given = import_pytorch().from_numpy(image.copy()) if framework == "pytorch" else image
+    seen = problem_of(chosen).network(framework).inputs(given)
     np.testing.assert_allclose(np.asarray(seen)[0], averaged.reshape(steps, features) / 255, rtol=1e-6)
 
 
@@ -289,9 +291,9 @@ def test_evaluation_is_one_computed_by_hand(cell: str, holdout: int, others: tup
     )
     weights, engine, whole = random_weights(chosen), engine_for(chosen), sample()
     engine.reset(weights, learning_rate=0.01)
-    images, labels = whole.evaluation_images, whole.evaluation_labels
+    images, labels = whole.evaluation_inputs, whole.evaluation_targets
     if holdout:
-        images, labels = whole.train_images[-holdout:], whole.train_labels[-holdout:]
+        images, labels = whole.train_inputs[-holdout:], whole.train_targets[-holdout:]
     steps, features = chosen.data.sequence_shape
     pixels = images.reshape(-1, steps, 28 // steps, features, 28 // features).mean(axis=(2, 4)) / 255
     logits = logits_by_hand(chosen, weights, pixels)

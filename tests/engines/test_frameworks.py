@@ -25,9 +25,10 @@ from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config import loading, schema
 from gradclip_cli.config import pytorch_words as frameworks
 from gradclip_cli.config.schema import OPTIMIZER_SECTIONS, Optimizer
-from gradclip_cli.engines.tensorflow import KERAS_MODES, RECURRENT_LAYERS, keras, tf, use_one_thread
+from gradclip_cli.engines.tensorflow import KERAS_MODES, keras, tf, use_one_thread
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.gradients.rules import RULES, Situation, percentile_memory
+from gradclip_cli.problems.article_tensorflow import RECURRENT_LAYERS
 from gradclip_cli.problems.article_weights import GATES, initial_weights
 
 pytestmark = pytest.mark.trains

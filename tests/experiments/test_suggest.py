@@ -24,7 +24,7 @@ from gradclip_cli.experiments import suggest
 from gradclip_cli.experiments.suggest import Pilot, Suggestion
 from gradclip_cli.gradients.health import Detector
 from gradclip_cli.gradients.rules import RULES, Situation
-from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.problems.contract import Dataset
 
 pytestmark = pytest.mark.trains
 
@@ -39,7 +39,7 @@ def engines_built_once() -> Iterator[None]:
     built: dict[str, Engine] = {}
     build = engines.build
 
-    def build_once(chosen: Config, dataset: fashion_mnist.Dataset) -> Engine:
+    def build_once(chosen: Config, dataset: Dataset) -> Engine:
         key = engines.compile_key(chosen)
         if key not in built:
             built[key] = build(chosen, dataset)
@@ -210,7 +210,7 @@ def gradients_of_the_first_step(chosen: Config) -> tuple[list[np.ndarray[Any, An
     """The first step's gradients, by plain Keras, and the weights that they were taken at."""
     import tensorflow as tf
 
-    from gradclip_cli.engines.tensorflow import build_model
+    from gradclip_cli.problems.article_tensorflow import build_model
 
     model = build_model(chosen.model, *chosen.data.sequence_shape, 10)
     start = start_weights(chosen)
@@ -218,9 +218,9 @@ def gradients_of_the_first_step(chosen: Config) -> tuple[list[np.ndarray[Any, An
     for name, variable in names.items():
         variable.assign(start[name])
     batch = schedule_for(chosen).take(1)[0]
-    images = tf.cast(sample().train_images[batch], tf.float32) / chosen.data.scale
+    images = tf.cast(sample().train_inputs[batch], tf.float32) / chosen.data.scale
     with tf.GradientTape() as tape:
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(sample().train_labels[batch].astype(int), model(images))
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(sample().train_targets[batch].astype(int), model(images))
         loss = tf.reduce_mean(losses)
     gradients = tape.gradient(loss, [variable.value for variable in names.values()])
     return [np.asarray(gradient) for gradient in gradients], [start[name] for name in names]

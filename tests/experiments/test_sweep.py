@@ -23,7 +23,7 @@ from gradclip_cli.config.sweeps import Sweep
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import ConflictError, ReportError
 from gradclip_cli.experiments import sweep as experiment
-from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs import one
 from gradclip_cli.runs.loop import Outcome
 from gradclip_cli.runs.one import Workshop
@@ -57,7 +57,7 @@ def quickly() -> Iterator[None]:
     built: dict[str, Engine] = {}
     build = engines.build
 
-    def build_once(chosen: Any, dataset: fashion_mnist.Dataset) -> Engine:
+    def build_once(chosen: Any, dataset: Dataset) -> Engine:
         return built.setdefault(key, build(chosen, dataset)) if (key := engines.compile_key(chosen)) not in built else built[key]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -11,7 +11,8 @@ from conftest import engine_for, schedule_for, start_weights
 from trained import AMPLIFYING, OVERFLOWING, run, small
 
 from gradclip_cli.runs.loop import Outcome
-from gradclip_cli.runs.store import METRICS, step_columns
+from gradclip_cli.runs.steps import step_columns
+from gradclip_cli.runs.store import METRICS
 
 pytestmark = pytest.mark.trains
 
