@@ -99,7 +99,7 @@ def engines() -> Figures:
     chosen = loading.load("clipvalue")
     dataset = problem_of(chosen).load()
     kinds = {"engine": room.TensorFlowEngine, "engine_without_records": WithoutRecords}
-    built = {name: kind(chosen, problem_of(chosen).network("tensorflow"), dataset) for name, kind in kinds.items()}
+    built = {name: kind(problem_of(chosen), dataset) for name, kind in kinds.items()}
     return _in_turns({name: _epoch(engine, chosen, dataset) for name, engine in built.items()})
 
 

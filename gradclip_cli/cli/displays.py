@@ -31,8 +31,8 @@ from gradclip_cli.runs.store import FINISHED, RunDirectory
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gradclip_cli.runs.loop import Progress as RunProgress
     from gradclip_cli.runs.many import PlannedRun, Result
+    from gradclip_cli.runs.tally import Progress as RunProgress
 
 BESIDE = 32
 """Columns that spinner, bar and time take in a progress line."""

@@ -33,9 +33,9 @@ def build(config: Config, dataset: Dataset) -> Engine:
     if config.engine.framework == "tensorflow":
         from gradclip_cli.engines.tensorflow import TensorFlowEngine
 
-        return TensorFlowEngine(config, problem_of(config).network("tensorflow"), dataset)
+        return TensorFlowEngine(problem_of(config), dataset)
     if not importlib.util.find_spec("torch"):
         raise EngineError("PyTorch is not installed here: pip install 'gradclip-cli[pytorch]', then the same command again.")
     from gradclip_cli.engines.pytorch import PyTorchEngine
 
-    return PyTorchEngine(config, problem_of(config).network("pytorch"), dataset)
+    return PyTorchEngine(problem_of(config), dataset)

@@ -21,11 +21,10 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.pytorch_words import pytorch_optimizer
-from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Evaluation, StepRecords
 from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
-from gradclip_cli.problems.contract import Dataset
+from gradclip_cli.problems.contract import Dataset, Problem
 
 PYTORCH_MODES = ("clipvalue", "clipnorm", "global_clipnorm")
 BLOCK_BYTES = 4_000_000  # of what a block of steps keeps on the device: as much as a cache holds
@@ -102,12 +101,12 @@ class PyTorchEngine:
 
     compiles = False
 
-    def __init__(self, config: Config, network: Network, dataset: Dataset) -> None:
+    def __init__(self, problem: Problem, dataset: Dataset) -> None:
         torch.set_num_threads(1)  # Runs then are the same bits whatever else the machine does, and go one to a core.
-        self._config = config
+        self._config = config = problem.config
         self._device = find_device(config.engine.device)
-        self._network, self._module = network, network.module.to(self._device)
-        self._variables = network.variables
+        self._network: Network = problem.network("pytorch")
+        self._module, self._variables = self._network.module.to(self._device), self._network.variables
         self._parameters = [parameter for variable in self._variables for parameter in variable.parameters]
         self._gradient = _shared_gradient(self._parameters)
         self._train_inputs, self._train_targets = self._moved(dataset.train_inputs), self._targets(dataset.train_targets)

@@ -32,7 +32,7 @@ from gradclip_cli.engines.contract import OF_STEP, OF_VARIABLES, Evaluation, Ste
 from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.rules import Clipped
-from gradclip_cli.problems.contract import Dataset
+from gradclip_cli.problems.contract import Dataset, Problem
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
 ALIGNMENT = 64  # bytes, of TensorFlow's own memory; it aborts on less
@@ -119,11 +119,11 @@ class TensorFlowEngine:
 
     compiles = True
 
-    def __init__(self, config: Config, network: Network, dataset: Dataset) -> None:
+    def __init__(self, problem: Problem, dataset: Dataset) -> None:
         use_one_thread()
-        self._config = config
-        self._network, self._model = network, network.model
-        self._variables = dict(network.variables)
+        self._config = config = problem.config
+        self._network: Network = problem.network("tensorflow")
+        self._model, self._variables = self._network.model, dict(self._network.variables)
         self._applied: list[tf.Tensor] = []
         self._optimizer = _recording(build_optimizer(config), self._applied)
         self._optimizer.build(self._model.trainable_variables)

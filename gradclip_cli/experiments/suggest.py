@@ -18,7 +18,8 @@ from gradclip_cli.gradients.health import Detector, Diagnosis
 from gradclip_cli.gradients.rules import RULES, clip_by_percentile
 from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import DownloadProgress
-from gradclip_cli.runs.loop import CHUNK, Divergence, find_divergence, start
+from gradclip_cli.runs.loop import CHUNK, start
+from gradclip_cli.runs.tally import Divergence, find_divergence
 from gradclip_cli.texts import counted
 
 # A bound that no sane gradient reaches: the pilot runs unclipped, and `agc` measures how large each unit's gradient is.

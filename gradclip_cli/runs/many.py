@@ -19,9 +19,9 @@ from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import DownloadProgress
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.cluster import Cluster
-from gradclip_cli.runs.loop import Progress
 from gradclip_cli.runs.one import Ending, Event, Task, Workshop, already_there
 from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.tally import Progress
 from gradclip_cli.runs.workers import WorkerProcesses
 
 HEARTBEAT = 0.1  # seconds between two looks at what the workers tell

@@ -26,9 +26,10 @@ from gradclip_cli.gradients.health import Diagnosis, Spike
 from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import Dataset, DownloadProgress
 from gradclip_cli.runs.actions import Action, decide
-from gradclip_cli.runs.loop import Moment, Outcome, Progress, at_checkpoint, beginning, train
+from gradclip_cli.runs.loop import Moment, Setup, at_checkpoint, beginning, train
 from gradclip_cli.runs.provenance import provenance
 from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.tally import Outcome, Progress
 
 
 @dataclass(frozen=True)
@@ -131,19 +132,20 @@ class Workshop:
             engine = self._engine(config, dataset)
             if engine.compiles and not built:
                 report(Event(task.directory, "preparing", "compiling"))
-            moment, remark = _beginning(decision.action, config, engine, dataset, directory)
+            setup = Setup(config, engine, dataset, directory)
+            moment, remark = _checkpointed(setup) if decision.action == Action.RESUME else (None, "")
             if remark:
                 report(Event(task.directory, "remark", remark))
-            facts = _facts(config, dataset, engine) | (_history(directory) if moment else {})
+            facts = _facts(setup) | (_history(directory) if moment else {})
 
             def begin() -> Moment:
                 if moment:
                     directory.resume(config, facts)
                 else:
                     directory.start(config, engine.variables, facts)
-                return moment or beginning(config, engine, dataset)
+                return moment or beginning(setup)
 
-            return _train_and_keep(task, config, engine, begin, directory, facts, report, should_stop)
+            return _train_and_keep(task, setup, begin, facts, report, should_stop)
 
     def _dataset(self, config: Config, data_directory: Path | None) -> Dataset:
         problem = problem_of(config)
@@ -166,24 +168,22 @@ def already_there(directory: RunDirectory) -> Ending:
     return Ending(metadata["status"], metadata.get("seconds") or 0.0, told, was_there=True)
 
 
-def _beginning(
-    action: Action, config: Config, engine: Engine, dataset: Dataset, directory: RunDirectory
-) -> tuple[Moment | None, str]:
+def _checkpointed(setup: Setup) -> tuple[Moment | None, str]:
     """Where to go on, with a remark; no moment where the run starts over, with why it can't go on, or without a word."""
-    if action != Action.RESUME:
-        return None, ""
+    directory = setup.directory
     try:
-        checkpoint = directory.read_checkpoint(config)
+        checkpoint = directory.read_checkpoint(setup.config)
         if checkpoint is None:
             return None, ""
         directory.cut_back(checkpoint)
-        moment = at_checkpoint(checkpoint, config, engine, dataset, directory)
+        moment = at_checkpoint(setup, checkpoint)
     except StoreError as error:
         return None, f"starts over: {error}"
     return moment, f"goes on from step {moment.tally.steps:,}"
 
 
-def _facts(config: Config, dataset: Dataset, engine: Engine) -> dict[str, Any]:
+def _facts(setup: Setup) -> dict[str, Any]:
+    config, dataset = setup.config, setup.dataset
     return {
         "arm": config.name,
         "seed": config.training.seed,
@@ -191,7 +191,7 @@ def _facts(config: Config, dataset: Dataset, engine: Engine) -> dict[str, Any]:
         "evaluation_split": dataset.evaluation_split,
         "dataset_sha256": dataset.sha256,
         "chance": asdict(problem_of(config).chance),
-        "variables": list(engine.variables),
+        "variables": list(setup.engine.variables),
         **provenance(config.engine.framework),
     }
 
@@ -207,19 +207,24 @@ def _history(directory: RunDirectory) -> dict[str, Any]:
 
 
 def _train_and_keep(
-    task: Task, config: Config, engine: Engine, begin: Callable[[], Moment], directory: RunDirectory,
-    facts: Mapping[str, Any], report: Callable[[Event], None], should_stop: Callable[[], bool],
-) -> Ending:  # fmt: skip
+    task: Task,
+    setup: Setup,
+    begin: Callable[[], Moment],
+    facts: Mapping[str, Any],
+    report: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+) -> Ending:
     """Train from where `begin` sets a run; whatever happens from then on, `run.json` tells how it ended."""
 
     def progressed(progress: Progress) -> None:
         report(Event(directory.path, "progress", progress=progress))
 
+    directory = setup.directory
     clock = time.perf_counter()
     try:
-        outcome = train(config, engine, begin(), directory, progressed, should_stop, keep_checkpoint=task.keep_checkpoint)
+        outcome = train(setup, begin(), progressed, should_stop, keep_checkpoint=task.keep_checkpoint)
         if task.save_model and outcome.status == "complete":
-            _save_model(engine, directory, config.engine.framework)
+            _save_model(setup)
         seconds = time.perf_counter() - clock
         directory.write_metadata({**facts, **_ending(outcome, directory, seconds + facts.get("seconds_before", 0.0))})
         if outcome.status != "interrupted" and not task.keep_checkpoint:
@@ -232,8 +237,9 @@ def _train_and_keep(
     return Ending(outcome.status, seconds, told, health)
 
 
-def _save_model(engine: Engine, directory: RunDirectory, framework: str) -> None:
-    engine.save(directory.saving_path(framework))
+def _save_model(setup: Setup) -> None:
+    directory, framework = setup.directory, setup.config.engine.framework
+    setup.engine.save(directory.saving_path(framework))
     os.replace(directory.saving_path(framework), directory.model_path(framework))
 
 
