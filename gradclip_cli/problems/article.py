@@ -52,7 +52,8 @@ class ArticleProblem:
 
     @property
     def timed_as(self) -> str:
-        return self.config.model_dump_json(include={"data": {"sequence", "pool", "batch_size"}, "model": True})
+        data = self.config.data.model_dump_json(include={"sequence", "pool", "batch_size"})
+        return data + self.config.model.model_dump_json(exclude=ONLY_FOR_WEIGHTS)
 
     def on_a_sample(self) -> ArticleProblem:
         sample = self.config.data.model_copy(update={"subset": "sample", "holdout": 0})

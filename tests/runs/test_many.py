@@ -45,6 +45,7 @@ def test_one_engine_serves_all_runs_of_its_kind(results: Path, monkeypatch: pyte
     ended = many.execute(planned(results, [0, 1]), Quiet())
     assert [result.status for result in ended] == ["complete"] * 6
     assert built == ["none", "clipvalue"]  # the faster arm shares none's compilation
+    assert ended[0].run.directory.metadata()["chance"] == {"loss": math.log(10), "accuracy": 0.1}
 
 
 def test_a_run_that_fails_is_marked_and_the_others_go_on(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
