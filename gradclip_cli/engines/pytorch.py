@@ -22,9 +22,9 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
-from gradclip_cli.config.pytorch_words import pytorch_optimizer
+from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
 from gradclip_cli.config.schema import Config, Loss, Model
-from gradclip_cli.engines.contract import Evaluation, StepRecords
+from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.rules import RULES, Situation
 from gradclip_cli.problems.fashion_mnist import CLASSES, Dataset
@@ -374,3 +374,6 @@ def _norms(rows: Tensor, sizes: Sequence[int]) -> tuple[FloatArray, FloatArray]:
     norm = torch.stack([part.double().square().sum(1).sqrt() for part in parts], 1)
     max_abs = torch.stack([part.abs().amax(1) for part in parts], 1)
     return norm.cpu().numpy(), max_abs.cpu().double().numpy()
+
+
+ENGINE: type[Engine] = PyTorchEngine

@@ -28,7 +28,7 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.get_logger().setLevel("ERROR")
 
 from gradclip_cli.config.schema import Config, Loss, Model
-from gradclip_cli.engines.contract import Evaluation, StepRecords
+from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.rules import RULES, Clipped, Situation
 from gradclip_cli.problems.fashion_mnist import CLASSES, Dataset
@@ -295,3 +295,6 @@ def use_one_thread() -> None:
         raise EngineError(
             "TensorFlow already runs with several threads in this process; start gradclip in a fresh one."
         ) from None
+
+
+ENGINE: type[Engine] = TensorFlowEngine
