@@ -7,10 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-def _nothing(config: Any) -> Mapping[str, str]:
-    return {}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Framework:
     """One framework. Its name is that of its file, here and in `engines/`, and what `engine.framework` calls it."""
@@ -34,5 +30,5 @@ class Framework:
     """Keys of `engine` that belong to it."""
     instead: Mapping[str, str] = field(default_factory=dict)
     """What it does where others have a key of `engine`, as a clause for the message that refuses the key."""
-    lacking: Callable[[Any], Mapping[str, str]] = _nothing
+    lacking: Callable[[Any], Mapping[str, str]] = lambda config: {}
     """From a `Config`: dotted keys whose values it can't do, each with the reason and its counterpart."""
