@@ -20,8 +20,9 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def test_the_default_stands_first() -> None:
-    assert [*FRAMEWORKS] == ["tensorflow", "pytorch"]
-    assert Engine().framework == DEFAULT_FRAMEWORK == "tensorflow"
+    first, *others = FRAMEWORKS
+    assert first == Engine().framework == DEFAULT_FRAMEWORK == "tensorflow"
+    assert others == sorted(others)
 
 
 def test_settings_that_belong_to_a_framework_are_settings() -> None:
@@ -34,8 +35,8 @@ def test_settings_that_belong_to_a_framework_are_settings() -> None:
 @pytest.mark.parametrize(
     ("section", "told"),
     [
-        ({"framework": "pytorch", "jit": False}, "jit belongs to tensorflow; pytorch compiles nothing"),
-        ({"framework": "tensorflow", "device": "cpu"}, "device belongs to pytorch; tensorflow takes a GPU that it sees"),
+        ({"framework": "pytorch", "jit": False}, "jit belongs to tensorflow.*; pytorch compiles nothing"),
+        ({"framework": "tensorflow", "device": "cpu"}, "device belongs to .*pytorch; tensorflow takes a GPU that it sees"),
     ],
 )
 def test_another_frameworks_setting_is_refused(section: dict[str, object], told: str) -> None:
