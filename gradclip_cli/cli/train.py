@@ -28,6 +28,7 @@ from gradclip_cli.cli.options import (
     settings_option,
 )
 from gradclip_cli.cli.tables import print_verdicts
+from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS
 from gradclip_cli.errors import GradclipError
 from gradclip_cli.texts import counted
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from gradclip_cli.runs.many import PlannedRun, Result
     from gradclip_cli.runs.pace import Pace
 
-FRAMEWORKS = ["tensorflow", "pytorch"]
 MOST_RUNS = 10_000
 TOLD_RUNS = 10
 MOST_SEED = 2**32 - 1  # the schema's, whose import would slow every start
@@ -117,8 +117,8 @@ def run(
 @results_option(default=None, told="Folder of the runs and the report.  [default: results/reproduce]")
 @click.option(
     "--framework",
-    type=click.Choice(FRAMEWORKS),
-    default=FRAMEWORKS[0],
+    type=click.Choice(list(FRAMEWORKS)),
+    default=DEFAULT_FRAMEWORK,
     show_default=True,
     help="What trains; the default folder of pytorch's runs is results/reproduce-pytorch.",
 )
@@ -147,7 +147,7 @@ def reproduce(
     from gradclip_cli.config import loading
 
     chosen = loading.parse_seeds(seeds)
-    folder = results or RESULTS / ("reproduce" if framework == FRAMEWORKS[0] else f"reproduce-{framework}")
+    folder = results or RESULTS / ("reproduce" if framework == DEFAULT_FRAMEWORK else f"reproduce-{framework}")
 
     from gradclip_cli.article import reproduce as experiment
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
 
+from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS, owners
+
 ARM_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=,-]*$"
 LONGEST_NAME = 200
 SAMPLES = {"full": 60_000, "sample": 5_000}
@@ -39,26 +41,37 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
+# A type checker can't know which files are there.
+if TYPE_CHECKING:
+    FrameworkName = str
+else:
+    FrameworkName = Literal[*FRAMEWORKS]
+
+
 class Engine(Section):
     """Which framework trains, and how."""
 
-    framework: Literal["tensorflow", "pytorch"] = Field(
-        default="tensorflow", description="Framework that trains: tensorflow (Keras), or pytorch, where it is installed."
+    framework: FrameworkName = Field(
+        default=DEFAULT_FRAMEWORK,
+        description=f"Framework that trains: {', or '.join(framework.choice for framework in FRAMEWORKS.values())}.",
     )
     jit: bool = Field(
         default=True,
-        description="With tensorflow: compile the training loop with XLA; false runs the same code uncompiled, much slower.",
+        description=f"With {owners('jit')}: compile the training loop with XLA; "
+        "false runs the same code uncompiled, much slower.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="With pytorch: where it trains; auto takes a GPU where there is one."
+        default="auto",
+        description=f"With {owners('device')}: where it trains; auto takes a GPU where there is one.",
     )
 
     @model_validator(mode="after")
     def _belong_to_the_framework(self) -> Engine:
-        if self.framework == "pytorch" and not self.jit:
-            raise ValueError("jit belongs to tensorflow; pytorch compiles nothing")
-        if self.framework == "tensorflow" and self.device != "auto":
-            raise ValueError("device belongs to pytorch; tensorflow takes a GPU that it sees (CUDA_VISIBLE_DEVICES hides it)")
+        framework = FRAMEWORKS[self.framework]
+        for key, field in type(self).model_fields.items():
+            if key not in ("framework", *framework.settings) and getattr(self, key) != field.default:
+                instead = framework.instead.get(key, f"{self.framework} has nothing like it")
+                raise ValueError(f"{key} belongs to {owners(key)}; {instead}")
         return self
 
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
-from gradclip_cli.config.pytorch_words import pytorch_optimizer
-from gradclip_cli.engines.contract import Evaluation, StepRecords
+from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
+from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
 from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
 from gradclip_cli.problems.contract import Dataset, Problem
@@ -303,3 +303,6 @@ def _norms(rows: Tensor, sizes: Sequence[int]) -> tuple[FloatArray, FloatArray]:
     norm = torch.stack([part.double().square().sum(1).sqrt() for part in parts], 1)
     max_abs = torch.stack([part.abs().amax(1) for part in parts], 1)
     return norm.cpu().numpy(), max_abs.cpu().double().numpy()
+
+
+ENGINE: type[Engine] = PyTorchEngine

@@ -28,7 +28,7 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.get_logger().setLevel("ERROR")
 
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.contract import OF_STEP, OF_VARIABLES, Evaluation, StepRecords, row_width
+from gradclip_cli.engines.contract import OF_STEP, OF_VARIABLES, Engine, Evaluation, StepRecords, row_width
 from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.rules import Clipped
@@ -277,3 +277,6 @@ def use_one_thread() -> None:
         raise EngineError(
             "TensorFlow already runs with several threads in this process; start gradclip in a fresh one."
         ) from None
+
+
+ENGINE: type[Engine] = TensorFlowEngine

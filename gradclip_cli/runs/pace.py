@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from gradclip_cli import engines
+from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.schema import Config
 from gradclip_cli.problems import problem_of
 from gradclip_cli.runs.loop import start
@@ -39,8 +40,7 @@ class Estimate:
     size: int
 
 
-# Measured on two cores of a shared machine with the article's model, rounded up: see results/LOG.md.
-USUAL_PACES = {"tensorflow": Pace(0.0007, 0.1, 4.0, 5.0), "pytorch": Pace(0.0014, 0.2, 0.0, 4.0)}
+USUAL_PACES = {name: Pace(**framework.usual_pace) for name, framework in FRAMEWORKS.items()}
 BYTES_A_COLUMN = 8.5
 MOST_MEASURED = 3
 TIMED_STEPS = 50

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gradclip_cli.config import loading
+from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.schema import MOST_EPOCHS, MOST_SEED, MOST_STEPS, Config
 from gradclip_cli.errors import BusyError, ConfigError, StoreError
 from gradclip_cli.files import opened, read_bounded, read_json, replacing, unwritable, write_atomically
@@ -43,12 +44,15 @@ METRICS = (
     "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "grad_norm_median", "grad_norm_max", "clipped_fraction",
 )  # fmt: skip
 MOST_BYTES_A_METRICS_ROW = 300
-MODEL_FILES = {"tensorflow": "model.keras", "pytorch": "model.pt"}
+MODEL_FILES = {name: framework.model_file for name, framework in FRAMEWORKS.items()}
 FINISHED = ("complete", "diverged")
 PICTURE = "gradients.png"
 _OWN = ("config.yaml", "metrics.csv", "steps.csv", "run.json", "checkpoint.npz", PICTURE, *MODEL_FILES.values())
 # What a crash may leave of them: see `files.replacing`, `plots.save` and `saving_path`.
-_OWN_TEMPORARIES = re.compile(rf"\.({'|'.join(map(re.escape, _OWN))})(\.\d+)?|\.saving\.(keras|pt)|\.lock")
+_SAVING = {name: f".saving{Path(file).suffix}" for name, file in MODEL_FILES.items()}
+_OWN_TEMPORARIES = re.compile(
+    rf"\.({'|'.join(map(re.escape, _OWN))})(\.\d+)?|{'|'.join(map(re.escape, _SAVING.values()))}|\.lock"
+)
 _SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]{0,19})")
 _CHECKPOINT_FACTS = ("identity", "lengths", "sha256")
 WAIT = 0.2  # seconds between two tries to get a lock that another process holds
@@ -402,7 +406,7 @@ class RunDirectory:
 
     def saving_path(self, framework: str) -> Path:
         """Where a model is written before it takes its place."""
-        return self.path / f".saving{Path(MODEL_FILES[framework]).suffix}"
+        return self.path / _SAVING[framework]
 
     def _clear(self) -> None:
         for path in _listed(self.path):

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from conftest import SMALL, engine_for, import_pytorch, latest, sample, schedule_for, start_weights
 
-from gradclip_cli.config import loading, pytorch_words
+from gradclip_cli.config import loading
+from gradclip_cli.config.frameworks import pytorch as pytorch_words
 from gradclip_cli.config.schema import OPTIMIZER_SECTIONS, Config
 from gradclip_cli.engines.contract import Engine, StepRecords
 from gradclip_cli.errors import EngineError
@@ -320,7 +321,9 @@ def test_a_run_imports_its_own_framework_only(framework: str, expected: set[str]
 
 
 def test_importing_the_package_imports_no_framework() -> None:
-    assert imported("import gradclip_cli, gradclip_cli.cli, gradclip_cli.engines, gradclip_cli.config.pytorch_words") == set()
+    assert (
+        imported("import gradclip_cli, gradclip_cli.cli, gradclip_cli.engines, gradclip_cli.config.frameworks.pytorch") == set()
+    )
 
 
 # Speed.

@@ -12,7 +12,8 @@ from conftest import SMALL, UNCOMPILED, engine_for, import_pytorch, latest, need
 
 from gradclip_cli import engines
 from gradclip_cli.arrays import FloatArray, Weights
-from gradclip_cli.config import loading, pytorch_words
+from gradclip_cli.config import loading
+from gradclip_cli.config.frameworks import pytorch as pytorch_words
 from gradclip_cli.config.schema import OPTIMIZERS, Config
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.rules import RULES, Situation

@@ -23,7 +23,7 @@ from conftest import MAY_SKIP_PYTORCH, NO_PYTORCH, import_pytorch
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config import loading, schema
-from gradclip_cli.config import pytorch_words as frameworks
+from gradclip_cli.config.frameworks import pytorch as frameworks
 from gradclip_cli.config.schema import OPTIMIZER_SECTIONS, Optimizer
 from gradclip_cli.engines.tensorflow import KERAS_MODES, keras, tf, use_one_thread
 from gradclip_cli.errors import ConfigError
