@@ -19,18 +19,18 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.pytorch_words import pytorch_optimizer
 from gradclip_cli.config.schema import Config, Loss, Model
 from gradclip_cli.engines.contract import Evaluation, StepRecords
 from gradclip_cli.errors import EngineError
-from gradclip_cli.gradients.rules import RULES, Situation
+from gradclip_cli.gradients.clipping_rule import Situation
+from gradclip_cli.gradients.excess import measured_excess
+from gradclip_cli.gradients.scopes import EACH_VARIABLE
 from gradclip_cli.problems.fashion_mnist import CLASSES, Dataset
 
 EVALUATION_BATCH = 1000
-PYTORCH_MODES = ("clipvalue", "clipnorm", "global_clipnorm")
 BLOCK_BYTES = 4_000_000  # of what a block of steps keeps on the device: as much as a cache holds
 LAYERS: dict[str, type[torch.nn.RNNBase]] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "simple_rnn": torch.nn.RNN}
 
@@ -167,10 +167,10 @@ class PyTorchEngine:
         self._images, self._labels = self._moved(dataset.train_images), self._moved(dataset.train_labels.astype(np.int64))
         self._test_images = self._moved(dataset.evaluation_images)
         self._test_labels = self._moved(dataset.evaluation_labels.astype(np.int64))
-        self._rule = RULES[config.clipping.mode]
-        self._thresholds = config.thresholds(self.variables)
-        # Both are dumped from the config: not on every step.
-        self._settings, self._optimizer_parameters = config.clipping.settings, config.optimizer.parameters()
+        self._rule, self._thresholds = config.clipping, config.thresholds(self.variables)
+        self._optimizer_parameters = config.optimizer.parameters()  # dumped from the config: not on every step
+        each = [variable.parameters for variable in self._variables]
+        self._clipped_together = each if self._rule.scope is EACH_VARIABLE else [self._parameters]
         self._memory: dict[str, Tensor] = {}
         self._begin(config.optimizer.learning_rate)
 
@@ -235,7 +235,7 @@ class PyTorchEngine:
         """Fresh optimizer slots, an empty memory of the rule, step 0."""
         name, arguments = pytorch_optimizer(self._config.optimizer)
         self._optimizer = getattr(torch.optim, name)(self._parameters, **{**arguments, "lr": learning_rate})
-        self._memory = {key: self._moved(value) for key, value in self._rule.memory(self._settings).items()}
+        self._memory = {key: self._moved(value) for key, value in self._rule.memory().items()}
         self._steps = 0
 
     def _moved(self, array: Array) -> Tensor:
@@ -277,22 +277,20 @@ class PyTorchEngine:
         block.keep_weights(step)
 
     def _clip(self) -> Tensor | None:
-        """Clip in place, by PyTorch's own functions where they mean the same; the excess, where only the rule knows it."""
-        mode, threshold = self._config.clipping.mode, self._config.threshold
-        if mode not in PYTORCH_MODES or threshold is None or self._config.clipping.layer_thresholds:
-            return None if mode == "none" else self._clip_by_our_rule()
-        if mode == "clipvalue":
-            clip_grad_value_(self._parameters, threshold)
-        elif mode == "clipnorm":
-            for variable in self._variables:
-                clip_grad_norm_(variable.parameters, threshold)
-        else:
-            clip_grad_norm_(self._parameters, threshold)
+        """Clip in place, by PyTorch's own function where it means the same; the excess, where only the rule knows it."""
+        rule = self._rule
+        if rule.mode == "none":
+            return None
+        if not rule.pytorch_function or rule.layer_thresholds:
+            return self._clip_by_our_rule()
+        clip = getattr(torch.nn.utils, rule.pytorch_function)
+        for parameters in self._clipped_together:
+            clip(parameters, rule.threshold_of_all)
         return None
 
     def _clip_by_our_rule(self) -> Tensor | None:
         gradients, weights = [each.gradient for each in self._variables], [each.weight for each in self._variables]
-        situation = Situation(gradients, self._thresholds, weights, self._settings, self._memory)
+        situation = Situation(gradients, self._thresholds, weights, self._memory)
         clipped = self._rule.apply(situation, torch)
         for variable, gradient in zip(self._variables, clipped.gradients, strict=True):
             variable.set_gradient(gradient)
@@ -329,8 +327,8 @@ class PyTorchEngine:
         applied_norm, applied_max_abs = _norms(block.applied, sizes)
         finite = torch.stack([part.isfinite().all(1) for part in block.weights.split(sizes, 1)], 1)
         excess = block.excess.cpu().double().numpy()
-        if self._rule.measure:
-            excess = self._rule.excess(norm, max_abs, self._thresholds)
+        if self._rule.measured:
+            excess = measured_excess(self._rule.scope, norm, max_abs, self._thresholds)
         return StepRecords(
             loss=block.loss.cpu().double().numpy(),
             penalty=block.penalty.cpu().double().numpy(),

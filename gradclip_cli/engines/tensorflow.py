@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,13 +29,13 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
 from gradclip_cli.config.schema import Config, Loss, Model
 from gradclip_cli.engines.contract import Evaluation, StepRecords
 from gradclip_cli.errors import EngineError
-from gradclip_cli.gradients.rules import RULES, Clipped, Situation
+from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, Situation
+from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.problems.fashion_mnist import CLASSES, Dataset
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
 EVALUATION_BATCH = 1000
 ALIGNMENT = 64  # bytes, of TensorFlow's own memory; it aborts on less
-KERAS_MODES = ("clipvalue", "clipnorm", "global_clipnorm")
 RECURRENT_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
 
 
@@ -73,14 +72,15 @@ def sample_losses(loss: Loss) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
 
 def build_optimizer(config: Config) -> keras.optimizers.Optimizer:
     """The Keras optimizer that a config describes, with its clipping argument where Keras does the clipping."""
-    clipping: dict[str, Any] = {config.clipping.mode: config.threshold} if clipped_by_keras(config) else {}
-    arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate, **clipping}
-    return _optimizer_class(config.optimizer.name)(**arguments)
+    arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate}
+    return _optimizer_class(config.optimizer.name)(**arguments, **keras_clipping(config.clipping))
 
 
-def clipped_by_keras(config: Config) -> bool:
-    """Whether the Keras optimizer clips by itself: it knows three rules, each with one threshold for all layers."""
-    return config.clipping.mode in KERAS_MODES and not config.clipping.layer_thresholds
+def keras_clipping(rule: ClippingRule) -> dict[str, float | None]:
+    """The argument by which the Keras optimizer clips by itself: it knows some rules, each with one threshold for all layers."""
+    if rule.keras_argument is None or rule.layer_thresholds:
+        return {}
+    return {rule.keras_argument: rule.threshold_of_all}
 
 
 def _optimizer_class(name: str) -> type[keras.optimizers.Optimizer]:
@@ -135,9 +135,8 @@ class TensorFlowEngine:
         self._test_images = _tensor(dataset.evaluation_images)
         self._test_labels = tf.constant(dataset.evaluation_labels, tf.int32)
         self._names = {f"{layer.name}/{v.name}": v for layer in self._model.layers for v in layer.trainable_variables}
-        self._rule = RULES[config.clipping.mode]
-        self._thresholds = config.thresholds(self.variables)
-        self._memory = {key: tf.Variable(value) for key, value in self._rule.memory(config.clipping.settings).items()}
+        self._rule, self._thresholds = config.clipping, config.thresholds(self.variables)
+        self._memory = {key: tf.Variable(value) for key, value in self._rule.memory().items()}
         self._train = tf.function(self._train_chunk, jit_compile=config.engine.jit)
         self._evaluate = tf.function(self._evaluate_all, jit_compile=config.engine.jit)
 
@@ -153,7 +152,7 @@ class TensorFlowEngine:
         fresh.build(self._model.trainable_variables)
         for variable, start in zip(self._optimizer.variables, fresh.variables, strict=True):
             variable.assign(start)
-        for key, value in self._rule.memory(self._config.clipping.settings).items():
+        for key, value in self._rule.memory().items():
             self._memory[key].assign(value)
         self._optimizer.learning_rate = learning_rate
 
@@ -220,10 +219,10 @@ class TensorFlowEngine:
 
     def _clip(self, gradients: list[tf.Tensor], weights: list[tf.Tensor]) -> Clipped:
         """Clip by our own rule, and let it remember; what the optimizer clips by itself is left to it."""
-        if clipped_by_keras(self._config):
+        if keras_clipping(self._rule):
             return Clipped(gradients)
         memory = {key: variable.value() for key, variable in self._memory.items()}
-        situation = Situation(gradients, self._thresholds, weights, self._config.clipping.settings, memory)
+        situation = Situation(gradients, self._thresholds, weights, memory)
         clipped = self._rule.apply(situation, keras.ops)
         for key, variable in self._memory.items():
             variable.assign(tf.cast(clipped.memory[key], variable.dtype))
@@ -274,8 +273,8 @@ class TensorFlowEngine:
         norm, max_abs, applied_norm, applied_max_abs, finite = np.split(rows[:, 4:], 5, axis=1)
         for norms, largest in ((norm, max_abs), (applied_norm, applied_max_abs)):
             largest[np.isnan(norms)] = np.nan  # XLA's maximum passes over NaN.
-        if self._rule.measure:
-            excess = self._rule.excess(norm, max_abs, self._thresholds)
+        if self._rule.measured:
+            excess = measured_excess(self._rule.scope, norm, max_abs, self._thresholds)
         return StepRecords(
             loss, penalty, correct, norm, max_abs, applied_norm, applied_max_abs, excess, weights_finite=finite.astype(bool)
         )
