@@ -20,6 +20,8 @@ from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
+from gradclip_cli.gradients.clipping_rule import ClippingRule
+from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems import article_weights, fashion_mnist
 from gradclip_cli.problems.batches import BatchSchedule
 from gradclip_cli.problems.contract import Dataset
@@ -38,6 +40,11 @@ SMALL = ("data.subset=sample", "training.epochs=2", "training.steps_per_epoch=6"
 def latest(*settings: str) -> list[str]:
     """Settings of which a later one replaces an earlier one of the same key; a config refuses both."""
     return list({setting.partition("=")[0]: setting for setting in settings}.values())
+
+
+def rule_with(mode: str, **settings: float) -> ClippingRule:
+    """A clipping rule with those of the settings that it has."""
+    return RULES[mode].model_validate({key: value for key, value in settings.items() if key in RULES[mode].model_fields})
 
 
 NO_PYTORCH = "PyTorch is not installed (make install-pytorch)"

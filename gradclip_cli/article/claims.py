@@ -254,8 +254,7 @@ def bound_kept(arms: Sequence[Arm]) -> Answer:
 def rounding_bound(config: Config) -> float:
     """How far float32 rounding of a clipped norm may carry it over its threshold, as a share: 2^-24 an element summed."""
     sizes = [value.size for value in problem_of(config).initial_weights(0).values()]
-    elements = {"clipvalue": 1, "clipnorm": max(sizes)}.get(config.clipping.mode, sum(sizes))
-    return elements * FLOAT32_ROUNDING
+    return config.clipping.scope.summed(sizes) * FLOAT32_ROUNDING
 
 
 def _training_loss(loss: Comparison) -> PrimaryTest:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from gradclip_cli.arrays import Array, BoolArray, FloatArray, IntArray, Weights
-from gradclip_cli.gradients.rules import joint_norm
+from gradclip_cli.gradients.scopes import joint_norm
 
 OF_STEP = ("loss", "penalty", "correct", "excess")
 OF_VARIABLES = ("norm", "max_abs", "applied_norm", "applied_max_abs", "weights_finite")

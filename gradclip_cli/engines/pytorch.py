@@ -17,16 +17,15 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
 from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
 from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
+from gradclip_cli.gradients.scopes import EACH_VARIABLE
 from gradclip_cli.problems.contract import Dataset, Problem
 
-PYTORCH_MODES = ("clipvalue", "clipnorm", "global_clipnorm")
 BLOCK_BYTES = 4_000_000  # of what a block of steps keeps on the device: as much as a cache holds
 
 
@@ -112,8 +111,11 @@ class PyTorchEngine:
         self._train_inputs, self._train_targets = self._moved(dataset.train_inputs), self._targets(dataset.train_targets)
         self._evaluation_inputs = self._moved(dataset.evaluation_inputs)
         self._evaluation_targets = self._targets(dataset.evaluation_targets)
-        self._rule = ChosenRule.of(config, self.variables)
+        self._chosen = ChosenRule.of(config, self.variables)
+        self._rule = self._chosen.rule
         self._optimizer_parameters = config.optimizer.parameters()  # dumped from the config: not on every step
+        each = [variable.parameters for variable in self._variables]
+        self._clipped_together = each if self._rule.scope is EACH_VARIABLE else [self._parameters]
         self._memory: dict[str, Tensor] = {}
         self._begin(config.optimizer.learning_rate)
 
@@ -178,7 +180,7 @@ class PyTorchEngine:
         """Fresh optimizer slots, an empty memory of the rule, step 0."""
         name, arguments = pytorch_optimizer(self._config.optimizer)
         self._optimizer = getattr(torch.optim, name)(self._parameters, **{**arguments, "lr": learning_rate})
-        self._memory = {key: self._moved(value) for key, value in self._rule.fresh_memory().items()}
+        self._memory = {key: self._moved(value) for key, value in self._rule.memory().items()}
         self._steps = 0
 
     def _moved(self, array: Array) -> Tensor:
@@ -224,22 +226,20 @@ class PyTorchEngine:
         block.keep_weights(step)
 
     def _clip(self) -> Tensor | None:
-        """Clip in place, by PyTorch's own functions where they mean the same; the excess, where only the rule knows it."""
-        mode, threshold = self._config.clipping.mode, self._config.threshold
-        if mode not in PYTORCH_MODES or threshold is None or self._config.clipping.layer_thresholds:
-            return None if mode == "none" else self._clip_by_our_rule()
-        if mode == "clipvalue":
-            clip_grad_value_(self._parameters, threshold)
-        elif mode == "clipnorm":
-            for variable in self._variables:
-                clip_grad_norm_(variable.parameters, threshold)
-        else:
-            clip_grad_norm_(self._parameters, threshold)
+        """Clip in place, by PyTorch's own function where it means the same; the excess, where only the rule knows it."""
+        rule = self._rule
+        if rule.mode == "none":
+            return None
+        if not rule.pytorch_function or rule.layer_thresholds:
+            return self._clip_by_our_rule()
+        clip = getattr(torch.nn.utils, rule.pytorch_function)
+        for parameters in self._clipped_together:
+            clip(parameters, rule.threshold_of_all)
         return None
 
     def _clip_by_our_rule(self) -> Tensor | None:
         gradients, weights = [each.gradient for each in self._variables], [each.weight for each in self._variables]
-        clipped = self._rule.clip(gradients, weights, self._memory, torch)
+        clipped = self._chosen.clip(gradients, weights, self._memory, torch)
         for variable, gradient in zip(self._variables, clipped.gradients, strict=True):
             variable.set_gradient(gradient)
         self._memory = {key: clipped.memory[key].to(value.dtype) for key, value in self._memory.items()}
@@ -270,7 +270,7 @@ class PyTorchEngine:
             excess=block.excess.cpu().double().numpy(),
             weights_finite=finite.cpu().numpy(),
         )
-        return self._rule.with_excess(records)
+        return self._chosen.with_excess(records)
 
 
 class Block:

@@ -1,4 +1,4 @@
-"""What all engines share: how a clipping rule is set up, how excess is measured, and how the parts of a state are named."""
+"""What all engines share: a clipping rule set up for a network's variables, and how the parts of a state are named."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import StepRecords
-from gradclip_cli.gradients.rules import RULES, Clipped, Rule, Situation
+from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, Situation
+from gradclip_cli.gradients.excess import measured_excess
 
 EVALUATION_BATCH = 1000
 """Samples that are evaluated at a time, so that long sequences fit into memory."""
@@ -28,26 +29,22 @@ def memory_key(key: str) -> str:
 class ChosenRule:
     """A config's clipping rule for V variables."""
 
-    rule: Rule
-    settings: Mapping[str, Any]
+    rule: ClippingRule
     thresholds: Sequence[float]
     """(V,) infinite where a variable has none."""
 
     @classmethod
     def of(cls, config: Config, variables: Sequence[str]) -> ChosenRule:
         """The rule that a config chooses."""
-        return cls(RULES[config.clipping.mode], config.clipping.settings, config.thresholds(variables))
-
-    def fresh_memory(self) -> dict[str, Any]:
-        """What the rule remembers before the first step."""
-        return dict(self.rule.memory(self.settings))
+        return cls(config.clipping, config.thresholds(variables))
 
     def clip(self, gradients: Sequence[Any], weights: Sequence[Any], memory: Mapping[str, Any], operations: Any) -> Clipped:
         """Clip a step's gradients, of any framework, with its operations."""
-        return self.rule.apply(Situation(gradients, self.thresholds, weights, self.settings, memory), operations)
+        return self.rule.apply(Situation(gradients, self.thresholds, weights, memory), operations)
 
     def with_excess(self, records: StepRecords) -> StepRecords:
         """The records with how far the gradients were beyond their bound, where the recorded norms tell it."""
-        if not self.rule.measure:
+        if not self.rule.measured:
             return records
-        return replace(records, excess=self.rule.excess(records.norm, records.max_abs, self.thresholds))
+        excess = measured_excess(self.rule.scope, records.norm, records.max_abs, self.thresholds)
+        return replace(records, excess=excess)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -31,12 +31,11 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import OF_STEP, OF_VARIABLES, Engine, Evaluation, StepRecords, row_width
 from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
-from gradclip_cli.gradients.rules import Clipped
+from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule
 from gradclip_cli.problems.contract import Dataset, Problem
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
 ALIGNMENT = 64  # bytes, of TensorFlow's own memory; it aborts on less
-KERAS_MODES = ("clipvalue", "clipnorm", "global_clipnorm")
 
 
 class Network(Protocol):
@@ -64,14 +63,15 @@ class Network(Protocol):
 
 def build_optimizer(config: Config) -> keras.optimizers.Optimizer:
     """The Keras optimizer that a config describes, with its clipping argument where Keras does the clipping."""
-    clipping: dict[str, Any] = {config.clipping.mode: config.threshold} if clipped_by_keras(config) else {}
-    arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate, **clipping}
-    return _optimizer_class(config.optimizer.name)(**arguments)
+    arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate}
+    return _optimizer_class(config.optimizer.name)(**arguments, **keras_clipping(config.clipping))
 
 
-def clipped_by_keras(config: Config) -> bool:
-    """Whether the Keras optimizer clips by itself: it knows three rules, each with one threshold for all layers."""
-    return config.clipping.mode in KERAS_MODES and not config.clipping.layer_thresholds
+def keras_clipping(rule: ClippingRule) -> dict[str, float | None]:
+    """The argument by which the Keras optimizer clips by itself: it knows some rules, each with one threshold for all layers."""
+    if rule.keras_argument is None or rule.layer_thresholds:
+        return {}
+    return {rule.keras_argument: rule.threshold_of_all}
 
 
 def _optimizer_class(name: str) -> type[keras.optimizers.Optimizer]:
@@ -130,8 +130,9 @@ class TensorFlowEngine:
         self._train_inputs, self._train_targets = _tensor(dataset.train_inputs), _targets(dataset.train_targets)
         self._evaluation_inputs = _tensor(dataset.evaluation_inputs)
         self._evaluation_targets = _targets(dataset.evaluation_targets)
-        self._rule = ChosenRule.of(config, self.variables)
-        self._memory = {key: tf.Variable(value) for key, value in self._rule.fresh_memory().items()}
+        self._chosen = ChosenRule.of(config, self.variables)
+        self._rule = self._chosen.rule
+        self._memory = {key: tf.Variable(value) for key, value in self._rule.memory().items()}
         self._train = tf.function(self._train_chunk, jit_compile=config.engine.jit)
         self._evaluate = tf.function(self._evaluate_all, jit_compile=config.engine.jit)
 
@@ -147,7 +148,7 @@ class TensorFlowEngine:
         fresh.build(self._model.trainable_variables)
         for variable, start in zip(self._optimizer.variables, fresh.variables, strict=True):
             variable.assign(start)
-        for key, value in self._rule.fresh_memory().items():
+        for key, value in self._rule.memory().items():
             self._memory[key].assign(value)
         self._optimizer.learning_rate = learning_rate
 
@@ -225,10 +226,10 @@ class TensorFlowEngine:
 
     def _clip(self, gradients: list[tf.Tensor], weights: list[tf.Tensor]) -> Clipped:
         """Clip by our own rule, and let it remember; what the optimizer clips by itself is left to it."""
-        if clipped_by_keras(self._config):
+        if keras_clipping(self._rule):
             return Clipped(gradients)
         memory = {key: variable.value() for key, variable in self._memory.items()}
-        clipped = self._rule.clip(gradients, weights, memory, keras.ops)
+        clipped = self._chosen.clip(gradients, weights, memory, keras.ops)
         for key, variable in self._memory.items():
             variable.assign(tf.cast(clipped.memory[key], variable.dtype))
         return clipped
@@ -260,7 +261,7 @@ class TensorFlowEngine:
         records = StepRecords.from_rows(rows, len(self._variables))
         for norms, largest in ((records.norm, records.max_abs), (records.applied_norm, records.applied_max_abs)):
             largest[np.isnan(norms)] = np.nan  # XLA's maximum passes over NaN.
-        return self._rule.with_excess(records)
+        return self._chosen.with_excess(records)
 
 
 def use_one_thread() -> None:

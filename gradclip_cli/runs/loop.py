@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +18,6 @@ from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs.steps import step_rows
 from gradclip_cli.runs.store import Checkpoint, RunDirectory, rows_and_sha256
 from gradclip_cli.runs.tally import Divergence, EpochSummary, Outcome, Progress, RunTally, find_divergence
-
-if TYPE_CHECKING:
-    pass
 
 CHUNK = 250  # steps between two looks at the outside: divergence, progress, a request to stop
 CHECKPOINT_SECONDS = 5.0  # from one checkpoint to the next, at least

@@ -11,8 +11,8 @@ import numpy as np
 from gradclip_cli.arrays import Array, BoolArray, FloatArray, IntArray
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Evaluation, StepRecords
+from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.gradients.health import Detector, Diagnosis, Spike
-from gradclip_cli.gradients.rules import RULES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,9 +87,7 @@ class RunTally:
     """What is counted over a whole run."""
 
     def __init__(self, config: Config, variables: Sequence[str]) -> None:
-        self._rule = RULES[config.clipping.mode]
-        self._thresholds = config.thresholds(variables)
-        self._bounded = config.threshold is not None and self._rule.measure is not None
+        self._rule, self._thresholds = config.clipping, config.thresholds(variables)
         self._detector = Detector(variables)
         self.steps = 0
         self.warnings: tuple[Spike, ...] = ()
@@ -105,9 +103,9 @@ class RunTally:
             self._overflow_steps += len(broken)
         self.steps += len(records)
         self._warn_of(self._detector.update(records.loss, records.norm, records.applied_global_norm, records.clipped))
-        if self._bounded:
-            excess = self._rule.excess(records.applied_norm, records.applied_max_abs, self._thresholds)
-            self._largest_applied = float(np.max(excess, initial=self._largest_applied, where=np.isfinite(excess)))
+        if self._rule.measured:
+            applied = measured_excess(self._rule.scope, records.applied_norm, records.applied_max_abs, self._thresholds)
+            self._largest_applied = float(np.max(applied, initial=self._largest_applied, where=np.isfinite(applied)))
 
     def state(self) -> dict[str, Array]:
         """What `steps.csv` doesn't tell to the last digit."""
@@ -128,7 +126,7 @@ class RunTally:
                 self.warnings += (spike,)
 
     def outcome(self, status: str, epochs: int, divergence: Divergence | None = None) -> Outcome:
-        largest = self._largest_applied if self._bounded else None
+        largest = self._largest_applied if self._rule.measured else None
         health = self._detector.diagnosis(diverged=status == "diverged") if self.steps else None
         return Outcome(
             status, epochs, self.steps, divergence, self._overflow_steps, self._first_overflow or None, largest, health
