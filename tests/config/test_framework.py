@@ -81,7 +81,7 @@ def told(checkout: Path, *command: str) -> str:
     return " ".join((ended.stdout + ended.stderr).split())
 
 
-REPRODUCE = ("reproduce", "--seeds", "2", "--jobs", "2", "--dry-run", "--framework")
+REPRODUCE = ("reproduce", "--seeds", "10", "--jobs", "2", "--dry-run", "--framework")
 
 
 def run_with(*settings: str) -> list[str]:
