@@ -70,7 +70,7 @@ def compare(
     and a diverged run scores as one throughout. p-values are of sign-flip tests, Holm-adjusted over the arms.
     """
     from gradclip_cli.cli.console import note
-    from gradclip_cli.config import loading
+    from gradclip_cli.config.seeds import parse_seeds
     from gradclip_cli.evidence import comparison, plans, report
     from gradclip_cli.runs import names
 
@@ -78,7 +78,7 @@ def compare(
     baseline = names.find_arms([baseline], results)[0] if baseline else None
     if out:
         report.require_no_report(out)
-    wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else loading.parse_seeds(seeds)
+    wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else parse_seeds(seeds)
     compared = comparison.compare(
         results, arms, baseline, metric=metric, target_loss=target_loss, effect=effect, margin=margin, seeds=wanted
     )

@@ -76,11 +76,12 @@ def run(
     Finished runs are left as they are. Exit 3 tells that a run diverged.
     """
     from gradclip_cli.config import loading
+    from gradclip_cli.config.seeds import parse_seeds
 
     if seed is not None and seeds is not None:
         raise click.UsageError("--seed is one seed, --seeds a count or a list of them: give one of the two.", context)
     given = loading.read_all(configs, settings)
-    chosen_seeds = loading.parse_seeds(seeds) if seeds is not None else None if seed is None else [seed]
+    chosen_seeds = parse_seeds(seeds) if seeds is not None else None if seed is None else [seed]
 
     from gradclip_cli.runs import many
 
@@ -144,9 +145,9 @@ def reproduce(
     the output layer; an explosive setting, unclipped, clipped and with other remedies; and the three arms under Adam.
     Interrupted, the same command goes on with the runs that are missing.
     """
-    from gradclip_cli.config import loading
+    from gradclip_cli.config.seeds import parse_seeds
 
-    chosen = loading.parse_seeds(seeds)
+    chosen = parse_seeds(seeds)
     folder = results or RESULTS / ("reproduce" if framework == FRAMEWORKS[0] else f"reproduce-{framework}")
 
     from gradclip_cli.article import reproduce as experiment

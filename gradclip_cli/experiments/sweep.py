@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gradclip_cli.config.grids import CLIPPING, Axis
 from gradclip_cli.config.overrides import values, written
 from gradclip_cli.config.schema import Config
-from gradclip_cli.config.sweeps import CLIPPING, Axis, Cell, Sweep
+from gradclip_cli.config.sweeps import Cell, Sweep
 from gradclip_cli.errors import ConflictError, ReportError
 from gradclip_cli.evidence import arms as arm_room
 from gradclip_cli.evidence import comparison, plans, report, stats
@@ -194,7 +195,7 @@ def facts(sweep: Sweep) -> dict[str, str]:
     unusual = [key for key in _unusual(sweep.configs) if key not in main and key.partition(".")[0] != CLIPPING]
     if further := [said(key, key) for key in unusual if key not in axes]:
         told["further"] = ", ".join(further)
-    told["swept"] = "; ".join(f"{axis.told}: {', '.join(axis.labels)}" for axis in sweep.axes)
+    told["swept"] = "; ".join(f"{axis.title}: {', '.join(axis.labels)}" for axis in sweep.axes)
     fresh = f" for the grid, {comparison.seed_list(sweep.fresh_seeds)} fresh for the comparison" if sweep.fresh_seeds else ""
     return told | {"seeds": f"{comparison.seed_list(sweep.seeds)}{fresh}"}
 
@@ -239,7 +240,7 @@ def stability(result: Result) -> StabilityMap:
     columns = result.sweep.columns
     return StabilityMap(
         metric=f"{result.split} accuracy (%)",
-        axis=columns.told,
+        axis=columns.title,
         columns=columns.labels,
         rows=[row.label for row in result.rows],
         values=np.array([row.scores for row in result.rows]),
@@ -264,7 +265,7 @@ def best_rows(result: Result) -> list[list[str]]:
             continue
         edge = " (at the edge)" if row.at_edge else ""
         score, diverged = f"{row.scores[row.best]:.1f}", f"{row.diverged[row.best]:.0%}"
-        told.append([row.label, f"{axis.told} {axis.labels[row.best]}{edge}", score, diverged])
+        told.append([row.label, f"{axis.title} {axis.labels[row.best]}{edge}", score, diverged])
     return told
 
 
@@ -277,8 +278,8 @@ def _choice_told(result: Result) -> str:
     axis, seeds = result.sweep.columns, comparison.seed_list(result.sweep.seeds)
     measure = f"mean {result.split} accuracy over seeds {seeds}, a diverged run counting as chance"
     if len(axis.labels) == 1:
-        return f"There is one {axis.told} only, so none was chosen; the map shows {measure}."
-    return f"Each row's best {axis.told} was chosen by {measure}."
+        return f"There is one {axis.title} only, so none was chosen; the map shows {measure}."
+    return f"Each row's best {axis.title} was chosen by {measure}."
 
 
 def _edges_told(result: Result) -> list[str]:
@@ -365,7 +366,7 @@ def to_json(result: Result) -> str:
 
 def to_markdown(result: Result) -> str:
     """The sweep as a page."""
-    axis, split, best = for_markdown(result.sweep.columns.told), for_markdown(result.split), result.best
+    axis, split, best = for_markdown(result.sweep.columns.title), for_markdown(result.split), result.best
     arms, seeds = counted(len(result.sweep.cells), "arm"), counted(len(result.sweep.seeds), "seed")
     parts = [
         f"# {for_markdown(result.sweep.name)}: {arms}, {seeds} each",
