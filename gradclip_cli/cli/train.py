@@ -151,6 +151,7 @@ def reproduce(
     folder = results or RESULTS / ("reproduce" if framework == FRAMEWORKS[0] else f"reproduce-{framework}")
 
     from gradclip_cli.article import reproduce as experiment
+    from gradclip_cli.article.report import write_reproduction
 
     planned = experiment.plan_reproduction(chosen, folder, framework)
     _say(_estimate(planned, jobs), even_if_quiet=dry_run)
@@ -162,7 +163,7 @@ def reproduce(
     _require_none_failed(_train(context, planned, data_dir), then=", then reports")
     reproduction = experiment.answer_claims(chosen, folder)
     reproduction = experiment.held_against(reproduction, against) if against else reproduction
-    reproduction = experiment.write_reproduction(reproduction, folder)
+    reproduction = write_reproduction(reproduction, folder)
     if as_json:
         click.echo(reproduction.to_json(), nl=False)
         return
@@ -198,6 +199,7 @@ def sweep(
     folder = results or RESULTS / chosen.name
 
     from gradclip_cli.experiments import sweep as experiment
+    from gradclip_cli.experiments import sweep_report
 
     planned = experiment.plan(chosen, folder, force=force)
     paces = _tell_plan(chosen, planned, jobs) if dry_run or not is_set("quiet") else {}
@@ -211,9 +213,9 @@ def sweep(
         _say(f"At the best of each row, with fresh seeds: {_estimate(planned, jobs, paces)}")
         _train_and_tell(context, planned, data_dir)
     result = experiment.compare_best(result, folder)
-    experiment.write(result, folder)
+    sweep_report.write(result, folder)
     if as_json:
-        click.echo(experiment.to_json(result), nl=False)
+        click.echo(sweep_report.to_json(result), nl=False)
     else:
         _print_sweep(result)
     remark(f"report: {folder / 'report.md'}")
@@ -260,17 +262,17 @@ def _grid(chosen: Sweep) -> Grid:
 
 def _print_sweep(result: SweepResult) -> None:
     from gradclip_cli.cli.console import table, tell
-    from gradclip_cli.experiments import sweep as experiment
+    from gradclip_cli.experiments import sweep_report
 
-    headings = experiment.best_columns()
-    table(headings, experiment.best_rows(result), primary=headings[:3], texts=["best at"], elsewhere="report.md")
+    headings = sweep_report.best_columns()
+    table(headings, sweep_report.best_rows(result), primary=headings[:3], texts=["best at"], elsewhere="report.md")
     if result.best:
         from gradclip_cli.evidence import report
 
         tell()
         print_verdicts(result.best)
         tell(report.verdict_caption(result.best), "dim", sentence=True)
-    for sentence in [*(result.best.sentences if result.best else []), experiment.scope(result)]:
+    for sentence in [*(result.best.sentences if result.best else []), sweep_report.scope(result)]:
         tell()
         tell(sentence, sentence=True)
 

@@ -53,7 +53,7 @@ class Spike:
         return self.multiple > EXPLOSION
 
     @property
-    def multiple_told(self) -> str:
+    def shown_multiple(self) -> str:
         """The multiple, rounded; its power of ten where it is huge."""
         return f"{self.multiple:,.0f}" if self.multiple < 1e6 else f"{self.multiple:.1g}"
 
@@ -62,14 +62,14 @@ class Spike:
         """The spike in so few words that they fit into a progress line."""
         if not np.isfinite(self.norm):
             return f"not finite at step {self.step}: {self.variable}"
-        return f"{self.multiple_told}x at step {self.step}: {self.variable}"
+        return f"{self.shown_multiple}x at step {self.step}: {self.variable}"
 
     @property
     def told(self) -> str:
         """The spike in words."""
         if not np.isfinite(self.norm):
             return f"gradient not finite at step {self.step}, in {self.variable}"
-        times = f"{self.multiple_told} times the running median"
+        times = f"{self.shown_multiple} times the running median"
         return f"gradient spike at step {self.step}: norm {self.norm:.3g}, {times}, most in {self.variable}"
 
 
