@@ -188,7 +188,7 @@ def _reports(arms: Sequence[Arm], yardstick: Yardstick) -> list[ArmReport]:
 
 
 def _report(arm: Arm, yardstick: Yardstick, against: AgainstBaseline | None) -> ArmReport:
-    values = yardstick.shown_scores(arm)
+    values = yardstick.scores(arm) * yardstick.metric.scale
     low, high = stats.mean_interval(values)
     if math.isfinite(low):  # few seeds may know less than what is possible at all
         most = largest(yardstick.metric, arm)

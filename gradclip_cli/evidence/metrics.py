@@ -82,9 +82,9 @@ class Yardstick:
     effect: float
     margin: float | None
 
-    def shown_scores(self, arm: Arm) -> FloatArray:
-        """Each run's score in the metric's unit, (seeds,)."""
-        return scores(arm, self.metric, self.target_loss) * self.metric.scale
+    def scores(self, arm: Arm) -> FloatArray:
+        """Each run's score, (seeds,), in the files' unit."""
+        return scores(arm, self.metric, self.target_loss)
 
 
 def default_target_loss(arm: Arm) -> float:

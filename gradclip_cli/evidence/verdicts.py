@@ -77,7 +77,7 @@ class Pair:
         if not shared:
             return None
         base, arm = base.only(shared), arm.only(shared)
-        differences = yardstick.shown_scores(arm) - yardstick.shown_scores(base)
+        differences = (yardstick.scores(arm) - yardstick.scores(base)) * yardstick.metric.scale
         differs_in = [key for key, *_ in other_differences(base, arm)]
         return cls(base, arm, yardstick, differences, stats.compare_pairs(differences), differs_in)
 
