@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,18 +17,17 @@ from matplotlib.transforms import ScaledTranslation
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.labels import ELLIPSIS, SHORT, elided, split_beginning
+from gradclip_cli.plots.panels import Curve, Panel
 from gradclip_cli.plots.style import (
     LINE_STYLES,
     LineEnd,
     draw_line,
-    finite,
     fitted,
     fitted_in,
     ink,
     known,
     line_style,
     name_lines,
-    positive,
     say_nothing_to_draw,
     set_log_limits,
     short_names,
@@ -48,34 +46,6 @@ NEAR = 1e3
 MOST_THRESHOLDS = 6  # named one by one
 MOST_LISTED = 100  # letters of arms' names at a threshold
 SEVERAL = "#555555"  # the colour of what several arms have
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One arm's runs: x (E,), values (runs, E) with NaN where a run has none; where each run diverged, in x."""
-
-    name: str
-    x: FloatArray
-    values: FloatArray
-    diverged: Sequence[float | None]
-    peaks: FloatArray | None = None
-    """(E,) largest value in each bin, drawn as a thin line above."""
-    band: tuple[FloatArray, FloatArray] | None = None
-    """95% interval of the mean, two (E,)."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes: a title, the y axis's unit, and a curve an arm."""
-
-    title: str
-    unit: str
-    curves: Sequence[Curve]
-    log: bool = False
-    thresholds: Mapping[str, tuple[float, str]] = field(default_factory=dict)
-    """By curve: the threshold, and what it bounds; these and no others are drawn."""
-    bounds: tuple[float, float] = (-math.inf, math.inf)
-    """What values are possible: neither axis nor band goes beyond."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +129,8 @@ def _draw_legend(figure: Figure, looks: Sequence[_Look]) -> Legend:
 
 def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[LineEnd]:
     """Draw each curve and the thresholds; return the lines' ends, at the bottom and with the reason for arms without a line."""
-    means = {curve.name: _shown(panel, _mean(finite(curve.values))) for curve in panel.curves}
-    missing = _without_line(panel)
+    means = panel.means()
+    missing = panel.without_line()
     few = len(looks) <= FEW
     _limit_values(axes, panel, list(means.values()))
     for curve in panel.curves:
@@ -169,7 +139,7 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[Li
             _draw_runs(axes, panel, curve, line["color"])
         _draw_mean(axes, panel, curve, means[curve.name], line, band=few)
         _draw_crosses(axes, panel, curve, line["color"], 9 if few else 6)
-    for (threshold, _), names in _thresholds(panel).items():
+    for (threshold, _), names in panel.curves_by_threshold().items():
         if _is_within(axes, threshold):
             axes.axhline(threshold, color=_threshold_colour(names, looks), linestyle=":", linewidth=1.2)
     if len(missing) == len(panel.curves):
@@ -186,25 +156,11 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[Li
     return ends
 
 
-def _shown(panel: Panel, values: FloatArray) -> FloatArray:
-    """What the panel's scale can show, NaN elsewhere."""
-    return positive(values) if panel.log else finite(values)
-
-
-def _without_line(panel: Panel) -> dict[str, str]:
-    """The arms that have no value to draw, each with the reason."""
-    return {
-        curve.name: "all zero" if (curve.values == 0).any() else "nothing finite"
-        for curve in panel.curves
-        if not np.isfinite(_shown(panel, curve.values)).any()
-    }
-
-
 def _limit_values(axes: Axes, panel: Panel, means: Sequence[FloatArray]) -> None:
     """Make the y axis hold runs and means, bands and thresholds as far as these leave the curves room; nothing impossible."""
     runs = [curve.values.ravel() for curve in panel.curves] + [curve.peaks for curve in panel.curves if curve.peaks is not None]
-    values = np.clip(known(np.concatenate([*means, *(_shown(panel, each) for each in runs)])), *panel.bounds)
-    thresholds = known(np.array([threshold for threshold, _ in _thresholds(panel)], dtype=float))
+    values = np.clip(known(np.concatenate([*means, *(panel.shown(each) for each in runs)])), *panel.bounds)
+    thresholds = known(np.array([threshold for threshold, _ in panel.curves_by_threshold()], dtype=float))
     if panel.log:
         low, high = (values.min(), values.max()) if len(values) else (1.0, 10.0)
         near = thresholds[(thresholds >= low / NEAR) & (thresholds / NEAR <= high)]
@@ -232,33 +188,27 @@ def _limit_epochs(axes: Axes, panels: Sequence[Panel]) -> None:
 def _draw_runs(axes: Axes, panel: Panel, curve: Curve, colour: str) -> None:
     """Draw single runs as thin lines, where there are several and no peaks stand for them."""
     if 1 < len(curve.values) <= MOST_LINES and curve.peaks is None:
-        lines = [np.column_stack([curve.x, values]) for values in _shown(panel, curve.values)]
+        lines = [np.column_stack([curve.x, values]) for values in panel.shown(curve.values)]
         axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=min(0.35, 3 / len(lines))), autolim=False)
 
 
 def _draw_mean(axes: Axes, panel: Panel, curve: Curve, mean: FloatArray, line: dict[str, Any], *, band: bool) -> None:
     """Draw the mean over runs, (E,), with its peaks and its band."""
     if curve.peaks is not None:
-        axes.plot(curve.x, _shown(panel, curve.peaks), color=line["color"], linewidth=0.9, alpha=0.6)
+        axes.plot(curve.x, panel.shown(curve.peaks), color=line["color"], linewidth=0.9, alpha=0.6)
     if band and curve.band is not None and np.isfinite(curve.band[0]).any():
-        low, high = (np.clip(_shown(panel, edge), *panel.bounds) for edge in curve.band)
+        low, high = (np.clip(panel.shown(edge), *panel.bounds) for edge in curve.band)
         alpha = 0.2 if len(curve.values) > 2 else 0.07  # A band of two runs covers nearly everything.
         axes.fill_between(curve.x, low, high, color=line["color"], alpha=alpha, linewidth=0)
     style = line if len(curve.x) > 1 else {**line, "marker": line.get("marker", "o")}
-    draw_line(axes, curve.x, mean, linewidth=2, clip_on=_may_reach_beyond(panel, mean), **style)
-
-
-def _may_reach_beyond(panel: Panel, values: FloatArray) -> bool:
-    """Whether some value may lie outside the axes. Where none does, a line along their edge is drawn in its whole width."""
-    there = known(values)
-    return panel.log or bool(((there < panel.bounds[0]) | (there > panel.bounds[1])).any())
+    draw_line(axes, curve.x, mean, linewidth=2, clip_on=panel.may_reach_beyond(mean), **style)
 
 
 def _draw_crosses(axes: Axes, panel: Panel, curve: Curve, colour: str, size: float) -> None:
     """Mark where runs diverged, each on its curve; at the bottom edge where it has none."""
     style: dict[str, Any] = {"marker": "X", "markersize": size, "color": colour, "markeredgecolor": "white", "linestyle": "none"}
     upon, edge = [], []
-    for values, diverged in zip(_shown(panel, curve.values), curve.diverged, strict=True):
+    for values, diverged in zip(panel.shown(curve.values), curve.diverged, strict=True):
         if diverged is None:
             continue
         there = known(values[min(int(np.searchsorted(curve.x, diverged)), len(curve.x) - 1) :][:1])
@@ -266,25 +216,9 @@ def _draw_crosses(axes: Axes, panel: Panel, curve: Curve, colour: str, size: flo
         upon += [(diverged, float(height[0]))] if len(height) else []
         edge += [] if len(height) else [(diverged, 0.02)]
     if upon:
-        axes.plot(*zip(*upon, strict=True), zorder=5, clip_on=_may_reach_beyond(panel, np.array(upon)[:, 1]), **style)
+        axes.plot(*zip(*upon, strict=True), zorder=5, clip_on=panel.may_reach_beyond(np.array(upon)[:, 1]), **style)
     if edge:
         axes.plot(*zip(*edge, strict=True), zorder=5, transform=axes.get_xaxis_transform(), **style)
-
-
-def _mean(values: FloatArray) -> FloatArray:
-    """The mean over runs of what is known, (E,); divided first, since a sum might overflow."""
-    counts = np.maximum(1, np.isfinite(values).sum(axis=0))
-    mean: FloatArray = np.where(np.isfinite(values), values / counts, 0).sum(axis=0)
-    return np.where(np.isfinite(values).any(axis=0), mean, np.nan)
-
-
-def _thresholds(panel: Panel) -> dict[tuple[float, str], list[str]]:
-    """The arms of each threshold and what it bounds, the largest threshold first."""
-    found: dict[tuple[float, str], list[str]] = {}
-    for curve in panel.curves:
-        if curve.name in panel.thresholds:
-            found.setdefault(panel.thresholds[curve.name], []).append(curve.name)
-    return dict(sorted(found.items(), reverse=True))
 
 
 def _is_within(axes: Axes, value: float) -> bool:
@@ -300,7 +234,7 @@ def _draw_foot(axes: Axes, panel: Panel, looks: Mapping[str, _Look], *, beside: 
     """Say beneath a panel which thresholds it shows, and, where they aren't named beside it, which arms have no line in it."""
     handles: list[Artist] = []
     texts: list[str] = []
-    thresholds = _thresholds(panel)
+    thresholds = panel.curves_by_threshold()
     for (threshold, scope), names in list(thresholds.items())[:MOST_THRESHOLDS]:
         beyond = "" if _is_within(axes, threshold) else " ↑" if threshold > axes.get_ylim()[1] else " ↓"
         texts.append(f"threshold {threshold:g} ({scope}): {_listed([looks[name].label for name in names])}{beyond}")
@@ -308,7 +242,7 @@ def _draw_foot(axes: Axes, panel: Panel, looks: Mapping[str, _Look], *, beside: 
     if rest := list(thresholds)[MOST_THRESHOLDS:]:
         texts.append(f"and {len(rest)} more thresholds, {rest[-1][0]:g} to {rest[0][0]:g}")
         handles.append(Line2D([], [], color=SEVERAL, linestyle=":", linewidth=1.2))
-    missing = {} if beside else _without_line(panel)
+    missing = {} if beside else panel.without_line()
     for reason in dict.fromkeys(missing.values()) if len(missing) < len(panel.curves) else ():
         texts.append(f"{reason}: {_listed([looks[name].label for name in missing if missing[name] == reason])}")
         handles.append(Line2D([], [], linestyle="none"))
