@@ -48,17 +48,22 @@ def difference_rows(comparison: Comparison) -> list[DifferenceRow]:
 
 
 def panels(comparison: Comparison) -> list[Panel]:
-    """The six panels of the comparison's figure: scored losses and accuracies by epoch, gradients by step."""
+    """The six panels of the comparison's figure: scored losses and accuracies by epoch, gradients by step.
+
+    Losses of another kind than the baseline's have no place on its axis: arms that are trained by one are not drawn there.
+    """
     from gradclip_cli.plots import Panel
 
     comparison = comparison if comparison.gradients else with_gradients(comparison)
     arms = [report.arm for report in comparison.arms]
     split = arms[0].evaluation_split.capitalize()
+    alike = [arm for arm in arms if arm.config.loss == arms[0].config.loss]
+    of_whom = ", of arms with the baseline's loss" if len(alike) < len(arms) else ""
     unit = "cross-entropy (nats)" if arms[0].config.loss.name == "crossentropy" else "squared error"
     share = "share correct"
     return [
-        Panel("Training loss", unit, [_scored(arm, "loss") for arm in arms], bounds=NOT_NEGATIVE),
-        Panel(f"{split} loss", unit, [_scored(arm, "val_loss") for arm in arms], bounds=NOT_NEGATIVE),
+        Panel(f"Training loss{of_whom}", unit, [_scored(arm, "loss") for arm in alike], bounds=NOT_NEGATIVE),
+        Panel(f"{split} loss{of_whom}", unit, [_scored(arm, "val_loss") for arm in alike], bounds=NOT_NEGATIVE),
         Panel("Training accuracy", share, [_scored(arm, "accuracy") for arm in arms], bounds=SHARES),
         Panel(f"{split} accuracy", share, [_scored(arm, "val_accuracy") for arm in arms], bounds=SHARES),
         *_gradient_panels(comparison),

@@ -246,6 +246,16 @@ def test_losses_of_different_kinds_are_not_compared(results: Path) -> None:
     assert comparison.compare(results, question=Question("val_accuracy")).others
 
 
+def test_losses_of_different_kinds_share_no_axis(results: Path) -> None:
+    store_arm(results, "none", BASE)
+    store_arm(results, "squared", BASE, settings=["loss={name: mse, target_scale: 2}"])
+    panels = figures.panels(comparison.compare(results))
+    assert [[curve.name for curve in panel.curves] for panel in panels] == [["none"]] * 2 + [["none", "squared"]] * 4
+    assert [panel.title for panel in panels[:2]] == [
+        f"{name} loss, of arms with the baseline's loss" for name in ("Training", "Test")
+    ]
+
+
 def test_caps_follow_the_loss(results: Path) -> None:
     store_run(results, "squared", 0, [50.0, 50.0, 50.0], settings=["loss={name: mse, target_scale: 2}"])
     (arm,), _ = arms.read_arms(results)
