@@ -31,6 +31,7 @@ FLOORS = {
     "sections": 0,
     "arrays": 0,
     "errors": 0,
+    "labels": 0,
     "texts": 0,
 }
 GROUND = {room for room, floor in FLOORS.items() if not floor}

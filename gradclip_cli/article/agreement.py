@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gradclip_cli.article import claims
-from gradclip_cli.article.claims import Answer, Spread
+from gradclip_cli.article.claims import Answer, ClaimVerdict
+from gradclip_cli.article.noise import Spread, spread_of_pairs
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.errors import ReportError
-from gradclip_cli.evidence import comparison, report
+from gradclip_cli.evidence import figures, report
 from gradclip_cli.evidence.arms import Arm
-from gradclip_cli.evidence.comparison import AgainstBaseline, Comparison
+from gradclip_cli.evidence.comparison import Comparison, compare_arms
+from gradclip_cli.evidence.verdicts import AgainstBaseline
 from gradclip_cli.texts import decimals
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Agreement:
     """What two frameworks say to each claim, as (ours, theirs), and how far their runs of one seed are apart."""
 
     frameworks: tuple[str, str]
-    verdicts: Mapping[str, tuple[str, str]]
+    verdicts: Mapping[str, tuple[ClaimVerdict, ClaimVerdict]]
     twins: Sequence[Twins]
     rounding: Spread
     """Of `none` against itself with other rounding, in ours."""
@@ -53,9 +55,9 @@ class Agreement:
         ours, theirs = (FRAMEWORKS[framework].title for framework in self.frameworks)
         if not self.differing:
             return f"{ours} and {theirs} agree on all {len(self.verdicts)} claims."
-        told = "; ".join("{}: {} and {}".format(claim, *self.verdicts[claim]) for claim in self.differing)
+        differences = "; ".join("{}: {} and {}".format(claim, *self.verdicts[claim]) for claim in self.differing)
         agreed = len(self.verdicts) - len(self.differing)
-        return f"{ours} and {theirs} agree on {agreed} of {len(self.verdicts)} claims. They differ on {told}."
+        return f"{ours} and {theirs} agree on {agreed} of {len(self.verdicts)} claims. They differ on {differences}."
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -73,7 +75,7 @@ class Agreement:
 
     def panels(self) -> list[Panel]:
         """The curves of some arms in both frameworks, for a figure."""
-        return report.panels(self.curves)
+        return figures.panels(self.curves)
 
     def to_markdown(self) -> list[str]:
         """Parts of a report."""
@@ -114,7 +116,7 @@ def hold_against(
         Twins(
             name,
             _against(named[name, theirs_in], named[name, ours_in]),
-            claims.spread_of_pairs(name, named[name, theirs_in], named[name, ours_in]),
+            spread_of_pairs(name, named[name, theirs_in], named[name, ours_in]),
         )
         for name in our_arms
     ]
@@ -122,15 +124,15 @@ def hold_against(
         (ours_in, theirs_in),
         {our.id: (our.verdict, their.verdict) for our, their in zip(ours, theirs, strict=True)},
         twins,
-        claims.spread_of_pairs("rounding", our_arms["none"], our_arms["control"]),
-        comparison.compare_arms(
+        spread_of_pairs("rounding", our_arms["none"], our_arms["control"]),
+        compare_arms(
             [named[name, framework] for name in DRAWN for framework in frameworks], baseline=named[DRAWN[0], ours_in].name
         ),
     )
 
 
 def _against(base: Arm, arm: Arm) -> AgainstBaseline:
-    (other,) = comparison.compare_arms([base, arm], baseline=base.name).others
+    (other,) = compare_arms([base, arm], baseline=base.name).others
     assert other.against is not None
     return other.against
 

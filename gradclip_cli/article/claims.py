@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm, StoredRun
 from gradclip_cli.evidence.comparison import Comparison
-from gradclip_cli.evidence.metrics import amount, told, told_p
+from gradclip_cli.evidence.metrics import amount, shown, shown_p
 from gradclip_cli.gradients.health import EXPLOSION, SPIKE
 from gradclip_cli.problems import problem_of
 from gradclip_cli.texts import counted, percent
@@ -88,12 +89,21 @@ ASSUMED = (
 )
 
 
+class ClaimVerdict(StrEnum):
+    """How the stored runs answer a claim."""
+
+    SUPPORTED = "supported"
+    IN_PART = "supported in part"
+    CONTRADICTED = "contradicted"
+    NOT_SHOWN = "not shown"
+
+
 @dataclass(frozen=True)
 class Answer:
-    """One claim with what was measured: `verdict` is supported, supported in part, contradicted or not shown."""
+    """One claim with what was measured."""
 
     id: str
-    verdict: str
+    verdict: ClaimVerdict
     measured: str
     figures: Mapping[str, Any] = field(default_factory=dict)
 
@@ -152,17 +162,17 @@ def remedies(arms: Mapping[str, Arm]) -> Answer:
     works = [share.low > MAJORITY and p < stats.LEVEL for share, p in zip(shares, adjusted, strict=True)]
     fails = [share.high < MAJORITY and p < stats.LEVEL for share, p in zip(shares, adjusted, strict=True)]
     if all(works):
-        verdict = "supported"
+        verdict = ClaimVerdict.SUPPORTED
     elif any(works):
-        verdict = "supported in part"
+        verdict = ClaimVerdict.IN_PART
     else:
-        verdict = "contradicted" if any(fails) else "not shown"
-    told = [
-        f"{what}: {share.told} escaped, {int(learnt(arms[name]).sum())} learnt"
+        verdict = ClaimVerdict.CONTRADICTED if any(fails) else ClaimVerdict.NOT_SHOWN
+    escaped = [
+        f"{what}: {share.text} escaped, {int(learnt(arms[name]).sum())} learnt"
         for (name, what), share in zip(REMEDIES.items(), shares, strict=True)
     ]
-    beside = [f"with {what} {Share.of(~exploded(arms[name])).told} did" for name, what in COUNTERPARTS.items()]
-    measured = f"{'; '.join(told)}. The other way round, {' and '.join(beside)}."
+    beside = [f"with {what} {Share.of(~exploded(arms[name])).text} did" for name, what in COUNTERPARTS.items()]
+    measured = f"{'; '.join(escaped)}. The other way round, {' and '.join(beside)}."
     figures = {
         name: {**asdict(share), "p_adjusted": p, "learnt": int(learnt(arms[name]).sum())}
         for name, share, p in zip(REMEDIES, shares, adjusted, strict=True)
@@ -175,11 +185,11 @@ def output_threshold(layers: Comparison) -> Answer:
     (report,) = layers.others
     against = _against(layers, report.arm.name)
     if not math.isfinite(against.low):
-        verdict = "not shown"
+        verdict = ClaimVerdict.NOT_SHOWN
     elif against.high < TOLERATED_RISE:
-        verdict = "supported"
+        verdict = ClaimVerdict.SUPPORTED
     else:
-        verdict = "contradicted" if against.low > TOLERATED_RISE else "not shown"
+        verdict = ClaimVerdict.CONTRADICTED if against.low > TOLERATED_RISE else ClaimVerdict.NOT_SHOWN
     return Answer("C7", verdict, _difference(layers, report.arm.name), _figures(layers, report.arm.name))
 
 
@@ -187,13 +197,13 @@ def warned(arms: Sequence[Arm]) -> Answer:
     """C8, from the warnings that unclipped runs recorded while they were trained."""
     unclipped = [arm for arm in arms if arm.config.clipping.mode == "none"]
     if any("health" not in run.metadata for arm in unclipped for run in arm.runs):
-        return Answer("C8", "not shown", "Not all unclipped runs recorded whether they had been warned of.")
+        return Answer("C8", ClaimVerdict.NOT_SHOWN, "Not all unclipped runs recorded whether they had been warned of.")
     ended = {
         "badly": [run for arm in unclipped for run, bad in zip(arm.runs, exploded(arm), strict=True) if bad],
         "well": [run for arm in unclipped for run, good in zip(arm.runs, learnt(arm), strict=True) if good],
     }
     if not all(ended.values()):
-        return Answer("C8", "not shown", "Not enough unclipped runs: some must end badly, others well.")
+        return Answer("C8", ClaimVerdict.NOT_SHOWN, "Not enough unclipped runs: some must end badly, others well.")
     shares = {
         (kind, how): Share.of(np.array([warning_lead(run, kind) is not None for run in runs]))
         for how, runs in ended.items()
@@ -201,15 +211,15 @@ def warned(arms: Sequence[Arm]) -> Answer:
     }
     bad, well = shares["first_spike", "badly"], shares["first_spike", "well"]
     if bad.low > MAJORITY and well.high < MAJORITY:
-        verdict = "supported"
+        verdict = ClaimVerdict.SUPPORTED
     else:
-        verdict = "contradicted" if bad.high < MAJORITY else "not shown"
+        verdict = ClaimVerdict.CONTRADICTED if bad.high < MAJORITY else ClaimVerdict.NOT_SHOWN
     leads = {kind: sorted(_leads(ended["badly"], kind)) for kind in ("first_spike", "first_explosion")}
     measured = (
-        f"{bad.told} unclipped runs that ended badly had been warned of before{_early(leads['first_spike'])}, and so were "
-        f"{well.told} that ended well. Above {EXPLOSION:,.0f} times the running median: "
-        f"{shares['first_explosion', 'badly'].told} that ended badly{_early(leads['first_explosion'])}, "
-        f"{shares['first_explosion', 'well'].told} that ended well."
+        f"{bad.text} unclipped runs that ended badly had been warned of before{_early(leads['first_spike'])}, and so were "
+        f"{well.text} that ended well. Above {EXPLOSION:,.0f} times the running median: "
+        f"{shares['first_explosion', 'badly'].text} that ended badly{_early(leads['first_explosion'])}, "
+        f"{shares['first_explosion', 'well'].text} that ended well."
     )
     figures = {f"{kind}, ended {how}": asdict(share) for (kind, how), share in shares.items()}
     return Answer("C8", verdict, measured, {**figures, "leads": leads})
@@ -237,7 +247,7 @@ def bound_kept(arms: Sequence[Arm]) -> Answer:
     clipped = [run for arm in arms for run in arm.runs if run.config.threshold is not None]
     largest = [run.metadata["largest_applied"] for run in clipped if run.metadata.get("largest_applied") is not None]
     if not clipped or len(largest) < len(clipped):
-        return Answer("C1", "not shown", "Not all clipped runs recorded their largest applied gradient.")
+        return Answer("C1", ClaimVerdict.NOT_SHOWN, "Not all clipped runs recorded their largest applied gradient.")
     steps = sum(run.metadata["steps"] for run in clipped)
     excesses = np.array([value - 1 for value in largest])
     allowed = np.array([rounding_bound(run.config) for run in clipped])
@@ -248,7 +258,8 @@ def bound_kept(arms: Sequence[Arm]) -> Answer:
         f"{within} of {len(clipped)} runs stayed within one part in a million throughout."
     )
     figures = {"runs": len(clipped), "steps": steps, "largest_excess": excesses.max(), "runs_within_a_millionth": within}
-    return Answer("C1", "supported" if (excesses <= allowed).all() else "contradicted", measured, figures)
+    verdict = ClaimVerdict.SUPPORTED if (excesses <= allowed).all() else ClaimVerdict.CONTRADICTED
+    return Answer("C1", verdict, measured, figures)
 
 
 def rounding_bound(config: Config) -> float:
@@ -259,7 +270,7 @@ def rounding_bound(config: Config) -> float:
 
 def _training_loss(loss: Comparison) -> PrimaryTest:
     against = _against(loss, "clipvalue")
-    return PrimaryTest("C2", against.p, against.mean < 0, f"{_difference(loss, 'clipvalue')}", _figures(loss, "clipvalue"))
+    return PrimaryTest("C2", against.p, against.mean < 0, _difference(loss, "clipvalue"), _figures(loss, "clipvalue"))
 
 
 def _convergence(loss_area: Comparison, steps: Comparison) -> PrimaryTest:
@@ -268,7 +279,7 @@ def _convergence(loss_area: Comparison, steps: Comparison) -> PrimaryTest:
     figures = {
         **_figures(loss_area, "clipvalue"),
         "steps_to_target": _figures(steps, "clipvalue"),
-        "target_loss": steps.target_loss,
+        "target_loss": steps.yardstick.target_loss,
     }
     return PrimaryTest("C3", against.p, against.mean < 0, f"{_difference(loss_area, 'clipvalue')} {beside}", figures)
 
@@ -290,7 +301,7 @@ class Share:
         return cls(count, total, *stats.share_interval(count, total), stats.share_p(count, total, MAJORITY))
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """Such as `9 of 10 (55% to 100%)`."""
         return f"{self.count} of {self.runs} ({percent(self.low, 0)} to {percent(self.high, 0)})"
 
@@ -318,9 +329,10 @@ def _share_test(claim: str, arm: Arm, what: str, happened: BoolArray) -> Primary
 
 
 def _decided(test: PrimaryTest, p: float) -> Answer:
-    significant = p < stats.LEVEL and test.decisive
-    verdict = ("supported" if test.supports else "contradicted") if significant else "not shown"
-    measured = f"{test.measured} Adjusted p of the primary test: {told_p(p)}."
+    verdict = ClaimVerdict.NOT_SHOWN
+    if p < stats.LEVEL and test.decisive:
+        verdict = ClaimVerdict.SUPPORTED if test.supports else ClaimVerdict.CONTRADICTED
+    measured = f"{test.measured} Adjusted p of the primary test: {shown_p(p)}."
     return Answer(test.id, verdict, measured, {**test.figures, "p": test.p, "p_adjusted": p})
 
 
@@ -331,44 +343,14 @@ def _against(comparison: Comparison, arm: str) -> Any:
 def _difference(comparison: Comparison, arm: str) -> str:
     against, metric = _against(comparison, arm), comparison.metric
     facts = (
-        f"95% interval {told(against.low, metric)} to {told(against.high, metric)}; "
+        f"95% interval {shown(against.low, metric)} to {shown(against.high, metric)}; "
         f"better on {against.won} of {counted(len(against.seeds), 'seed')}"
     )
     mean = amount(against.mean, metric, sign=True)
-    return f"{arm} minus {comparison.baseline.arm.name} in {metric.told}: {mean} ({facts})."
+    return f"{arm} minus {comparison.baseline.arm.name} in {metric.title}: {mean} ({facts})."
 
 
 def _figures(comparison: Comparison, arm: str) -> dict[str, Any]:
     against = _against(comparison, arm)
     names = ("seeds", "differences", "mean", "low", "high", "won", "lost", "tied")
     return {name: getattr(against, name) for name in names}
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Standard deviation of differences over pairs of runs, after the first epoch and at the end."""
-
-    what: str
-    accuracy_early: float
-    accuracy_late: float
-    loss_early: float
-    loss_late: float
-
-
-def noise_floor(base: Arm, control: Arm, others: Sequence[Arm]) -> list[Spread]:
-    """How wide pairs differ: by rounding alone (the control), by clipping, and by nothing but the seed."""
-    paired = [spread_of_pairs(f"{arm.name} against {base.name}, same seed", base, arm) for arm in (control, *others)]
-    unpaired = [np.sqrt(2) * base.scored(column)[:, epoch].std(ddof=1) for column, epoch in _SPREAD_COLUMNS]
-    accuracies, losses = 100 * np.array(unpaired[:2]), unpaired[2:]
-    return [*paired, Spread(f"two runs of {base.name} with different seeds", *accuracies.tolist(), *map(float, losses))]
-
-
-_SPREAD_COLUMNS = (("val_accuracy", 0), ("val_accuracy", -1), ("loss", 0), ("loss", -1))
-
-
-def spread_of_pairs(what: str, base: Arm, arm: Arm) -> Spread:
-    """How wide runs of one seed differ between two arms, over the seeds that both have."""
-    shared = set(base.seeds) & set(arm.seeds)
-    base, arm = base.only(shared), arm.only(shared)
-    deviations = [float((arm.scored(column) - base.scored(column))[:, epoch].std(ddof=1)) for column, epoch in _SPREAD_COLUMNS]
-    return Spread(what, 100 * deviations[0], 100 * deviations[1], *deviations[2:])

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from os.path import commonprefix
 
 from rich.cells import cell_len
+
+from gradclip_cli.labels import split_pattern
 
 GAP = 2
 LEAST_TEXT = 8
 """Columns that a wrapped text is given at least."""
-WORTH_SAYING = 4
-"""Letters that a part which all names share must save each row, to be said once instead."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def laid_out(
         return _drawn(full)
     pattern = ""
     if names in cells:
-        pattern, cells[names] = shared_once(cells[names])
+        pattern, cells[names] = split_pattern(cells[names])
     forms = {heading: _forms(heading, cells[heading], heading in left, width) for heading in headings}
     with_spread = {heading: [form for form in forms[heading] if list(form.cells) == cells[heading]] for heading in headings}
     if _total([of_one[-1] for of_one in with_spread.values()]) <= width:  # headings on several lines are enough
@@ -100,30 +99,6 @@ def _widen(chosen: dict[str, _Column], forms: Mapping[str, Sequence[_Column]], w
 
 def _spread_told(cells: Mapping[str, Sequence[str]], headings: Sequence[str]) -> str:
     return "intervals" if any("[" in cell for heading in headings for cell in cells[heading]) else "deviations (±)"
-
-
-def shared_once(names: Sequence[str]) -> tuple[str, list[str]]:
-    """A pattern of what all names share, and what of each stands for its stars; no pattern where little is shared.
-
-    `none+optimizer.learning_rate=1` and `agc-0.1+optimizer.learning_rate=3` share `*+optimizer.learning_rate=*`.
-    """
-    split = [name.split("+") for name in names]
-    if len(set(names)) < 2 or len({len(parts) for parts in split}) > 1:
-        return "", list(names)
-    pattern, rests = [], []
-    for values in zip(*split, strict=True):
-        if len(set(values)) == 1:
-            pattern.append(values[0])
-            continue
-        prefix = re.sub(r"[^-=_/.]*$", "", commonprefix(values))  # noqa: RUF071  # of letters, as wanted
-        prefix = "" if prefix in values else prefix
-        pattern.append(f"{prefix}*")
-        rests.append([value.removeprefix(prefix) for value in values])
-    shown = [", ".join(rest) for rest in zip(*rests, strict=True)]
-    saved = min(len(name) - len(rest) for name, rest in zip(names, shown, strict=True))
-    if saved < WORTH_SAYING or len(set(shown)) < len(set(names)):
-        return "", list(names)
-    return "+".join(pattern), shown
 
 
 def wrapped(text: str, width: int) -> list[str]:

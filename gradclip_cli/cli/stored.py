@@ -70,20 +70,20 @@ def compare(
     and a diverged run scores as one throughout. p-values are of sign-flip tests, Holm-adjusted over the arms.
     """
     from gradclip_cli.cli.console import note
-    from gradclip_cli.config import loading
-    from gradclip_cli.evidence import comparison, plans, report
+    from gradclip_cli.config.seeds import parse_seeds
+    from gradclip_cli.evidence import comparison, looks, plans, report
+    from gradclip_cli.evidence.metrics import Question
     from gradclip_cli.runs import names
 
     arms = names.find_arms(arms, results)
     baseline = names.find_arms([baseline], results)[0] if baseline else None
     if out:
-        report.require_no_report(out)
-    wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else loading.parse_seeds(seeds)
-    compared = comparison.compare(
-        results, arms, baseline, metric=metric, target_loss=target_loss, effect=effect, margin=margin, seeds=wanted
-    )
+        looks.require_no_report(out)
+    wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else parse_seeds(seeds)
+    question = Question(metric, target_loss, effect, margin)
+    compared = comparison.compare(results, arms, baseline, question, seeds=wanted)
     compared = comparison.with_gradients(compared)
-    folder = out or report.look_folder(compared, results, everything=not arms, baseline=baseline, seeds=wanted)
+    folder = out or looks.look_folder(compared, results, everything=not arms, baseline=baseline, seeds=wanted)
     warnings = [*compared.warnings]
     if not_recorded := plans.record_look(results, compared.first_compared):
         warnings.append(not_recorded)

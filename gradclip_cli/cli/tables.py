@@ -25,7 +25,7 @@ def print_verdicts(compared: Comparison) -> None:
     from gradclip_cli.evidence import report
 
     headings = report.verdict_columns(compared.metric)
-    metric = next(heading for heading in headings if heading.startswith(compared.metric.told))
+    metric = next(heading for heading in headings if heading.startswith(compared.metric.title))
     primary = ["arm", "difference", "p", "verdict", metric]
     rows = report.verdict_rows(compared)
     table(headings, rows, primary=primary, whole=["difference"], texts=["verdict"], names="arm", elsewhere="comparison.md")

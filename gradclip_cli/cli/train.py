@@ -76,11 +76,12 @@ def run(
     Finished runs are left as they are. Exit 3 tells that a run diverged.
     """
     from gradclip_cli.config import loading
+    from gradclip_cli.config.seeds import parse_seeds
 
     if seed is not None and seeds is not None:
         raise click.UsageError("--seed is one seed, --seeds a count or a list of them: give one of the two.", context)
     given = loading.read_all(configs, settings)
-    chosen_seeds = loading.parse_seeds(seeds) if seeds is not None else None if seed is None else [seed]
+    chosen_seeds = parse_seeds(seeds) if seeds is not None else None if seed is None else [seed]
 
     from gradclip_cli.runs import many
 
@@ -144,12 +145,13 @@ def reproduce(
     the output layer; an explosive setting, unclipped, clipped and with other remedies; and the three arms under Adam.
     Interrupted, the same command goes on with the runs that are missing.
     """
-    from gradclip_cli.config import loading
+    from gradclip_cli.config.seeds import parse_seeds
 
-    chosen = loading.parse_seeds(seeds)
+    chosen = parse_seeds(seeds)
     folder = results or RESULTS / ("reproduce" if framework == DEFAULT_FRAMEWORK else f"reproduce-{framework}")
 
     from gradclip_cli.article import reproduce as experiment
+    from gradclip_cli.article.report import write_reproduction
 
     planned = experiment.plan_reproduction(chosen, folder, framework)
     _say(_estimate(planned, jobs), even_if_quiet=dry_run)
@@ -161,7 +163,7 @@ def reproduce(
     _require_none_failed(_train(context, planned, data_dir), then=", then reports")
     reproduction = experiment.answer_claims(chosen, folder)
     reproduction = experiment.held_against(reproduction, against) if against else reproduction
-    reproduction = experiment.write_reproduction(reproduction, folder)
+    reproduction = write_reproduction(reproduction, folder)
     if as_json:
         click.echo(reproduction.to_json(), nl=False)
         return
@@ -197,6 +199,7 @@ def sweep(
     folder = results or RESULTS / chosen.name
 
     from gradclip_cli.experiments import sweep as experiment
+    from gradclip_cli.experiments import sweep_report
 
     planned = experiment.plan(chosen, folder, force=force)
     paces = _tell_plan(chosen, planned, jobs) if dry_run or not is_set("quiet") else {}
@@ -210,9 +213,9 @@ def sweep(
         _say(f"At the best of each row, with fresh seeds: {_estimate(planned, jobs, paces)}")
         _train_and_tell(context, planned, data_dir)
     result = experiment.compare_best(result, folder)
-    experiment.write(result, folder)
+    sweep_report.write(result, folder)
     if as_json:
-        click.echo(experiment.to_json(result), nl=False)
+        click.echo(sweep_report.to_json(result), nl=False)
     else:
         _print_sweep(result)
     remark(f"report: {folder / 'report.md'}")
@@ -259,17 +262,17 @@ def _grid(chosen: Sweep) -> Grid:
 
 def _print_sweep(result: SweepResult) -> None:
     from gradclip_cli.cli.console import table, tell
-    from gradclip_cli.experiments import sweep as experiment
+    from gradclip_cli.experiments import sweep_report
 
-    headings = experiment.best_columns()
-    table(headings, experiment.best_rows(result), primary=headings[:3], texts=["best at"], elsewhere="report.md")
+    headings = sweep_report.best_columns()
+    table(headings, sweep_report.best_rows(result), primary=headings[:3], texts=["best at"], elsewhere="report.md")
     if result.best:
         from gradclip_cli.evidence import report
 
         tell()
         print_verdicts(result.best)
         tell(report.verdict_caption(result.best), "dim", sentence=True)
-    for sentence in [*(result.best.sentences if result.best else []), experiment.scope(result)]:
+    for sentence in [*(result.best.sentences if result.best else []), sweep_report.scope(result)]:
         tell()
         tell(sentence, sentence=True)
 

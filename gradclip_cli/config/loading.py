@@ -20,25 +20,28 @@ from pydantic import ValidationError
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.mistakes import described, place_of, unknown_choice
 from gradclip_cli.config.overrides import CHOICES, laid_over, read_settings, resets, together, values, written
-from gradclip_cli.config.schema import KINDS, LONGEST_NAME, MOST_SEED, Config
+from gradclip_cli.config.schema import KINDS, LONGEST_NAME, Config
 from gradclip_cli.config.yaml_tree import Place, Tree, leaves, merge, parse, shortened, without
 from gradclip_cli.errors import ConfigError, StoreError
 from gradclip_cli.files import read_bounded
 
 SWEEPS = "sweeps"  # the folder of the shipped sweeps, beside the configs
-MOST_SEEDS = 100_000
 MOST_BYTES = 1_000_000
 MOST_FILES = 20
 
 _NOWHERE = Place("schema")
-# Where a config names no optimizer, mode or cell, these are meant.
-_DEFAULTS = Tree(
+
+
+def _nowhere(value: Any) -> Tree:
+    return Tree(value, _NOWHERE, _NOWHERE)
+
+
+# Where a config doesn't say what the meaning of a section's keys depends on, the schema's own choice is meant.
+_DEFAULTS = _nowhere(
     {
-        section: Tree({choice: Tree(value, _NOWHERE, _NOWHERE)}, _NOWHERE, _NOWHERE)
-        for section, choice, value in (("optimizer", "name", "sgd"), ("clipping", "mode", "none"), ("model", "cell", "lstm"))
-    },
-    _NOWHERE,
-    _NOWHERE,
+        section: _nowhere({choice.key: _nowhere(getattr(Config.model_fields[section].default, choice.key))})
+        for section, choice in CHOICES.items()
+    }
 )
 
 
@@ -135,7 +138,7 @@ def read_all(names: Sequence[str], settings: Sequence[str] = ()) -> list[Loaded]
             continue
         config, other = loaded.config, found.setdefault(loaded.config.name, loaded).config
         if other != config:
-            problems.append(f"{name}: its name '{config.name}' is taken by another config here ({_told(other, config)})")
+            problems.append(f"{name}: its name '{config.name}' is taken by another config here ({_differing(other, config)})")
     if problems:
         raise ConfigError(problems)
     return list(found.values())
@@ -159,36 +162,6 @@ def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
     left, right = dict(values(one.model_dump())), dict(values(other.model_dump()))
     keys = list(dict.fromkeys([*left, *right]))
     return [(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Read a seed list: `10` (the first ten: 0 to 9), `0-9`, or `1,5,7`; parts combine, as in `0-4,7`.
-
-    Raises ConfigError for anything else, an empty range, over 100,000 seeds, or one that no config may have.
-    """
-    told = f"--seeds {shortened(text)}"
-    ranges = []
-    parts = text.replace(" ", "").split(",")
-    for part in filter(None, parts):
-        match = re.fullmatch(r"0*([0-9]+)(?:-(-?)0*([0-9]+))?", part)
-        if not match:
-            raise ConfigError([f"{told}: expected a count (10), a range (0-9) or a list (1,5,7)"])
-        if any(len(number) > len(str(MOST_SEED)) for number in (match[1], match[3] or "")):
-            raise ConfigError([f"{told}: seeds go up to {MOST_SEED:,}"])
-        first = int(match[1])
-        last = int(f"{match[2]}{match[3]}") if match[3] else first
-        if len(parts) == 1 and not match[3]:
-            first, last = 0, first - 1
-        if last < first:
-            raise ConfigError([f"{told}: the range is empty; write its smaller seed first, or a count of at least 1"])
-        ranges.append(range(first, last + 1))
-    if not ranges:
-        raise ConfigError([f"{told}: no seeds; expected a count (10), a range (0-9) or a list (1,5,7)"])
-    if sum(map(len, ranges)) > MOST_SEEDS:
-        raise ConfigError([f"{told}: over {MOST_SEEDS:,} seeds"])
-    if max(seeds[-1] for seeds in ranges) > MOST_SEED:
-        raise ConfigError([f"{told}: seeds go up to {MOST_SEED:,}"])
-    return list(dict.fromkeys(seed for seeds in ranges for seed in seeds))
 
 
 def known_keys() -> list[str]:
@@ -215,7 +188,7 @@ def _loosened(node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def _told(one: Config, other: Config) -> str:
+def _differing(one: Config, other: Config) -> str:
     return "; ".join(f"{key}: {left} and {right}" for key, left, right in differences(one, other))
 
 
@@ -265,28 +238,33 @@ def _read_chain(path: Path, below: tuple[Path, ...] = ()) -> tuple[Tree, list[st
     return whole, problems + others
 
 
-def extended(tree: Tree, path: Path, below: tuple[Path, ...] = ()) -> tuple[Tree, list[str]]:
-    """Lay a config's keys, written in the file `path`, over what it extends; with the mistakes found on the way."""
+def extended(tree: Tree, path: Path, below: tuple[Path, ...] = (), verb: str = "extends") -> tuple[Tree, list[str]]:
+    """Lay a config's keys, written in the file `path`, over what it extends; with the mistakes found on the way.
+
+    `verb` is how a mistake says that the other config is extended.
+    """
     keys = dict(tree.value)
-    above, problems = Tree(keys, tree.place, tree.key_place), []
-    base, extends = _DEFAULTS, keys.pop("extends", None)
-    if extends is not None:
-        parent = find(extends.value, path.parent) if isinstance(extends.value, str) else None
-        chain = (*below, path.resolve())
-        if not isinstance(extends.value, str):
-            shown = shortened(json.dumps(extends.plain(), default=str))
-            problems.append(f"{extends.place}: extends one config, by file or shipped name, not {shown}")
-        elif parent is None:
-            name = shortened(extends.value)
-            problems.append(f"{extends.place}: extends '{name}', but there is no such file{_near(extends.value)}")
-        elif parent.resolve() in chain:
-            cycle = " -> ".join(file.name for file in (*chain, parent))
-            problems.append(f"{extends.place}: extends itself: {cycle}")
-        elif len(chain) > MOST_FILES:
-            problems.append(f"{extends.place}: extends configs over {MOST_FILES} files deep; let one of them hold what they say")
-        else:
-            base, problems = _read_chain(parent, chain)
-    return merge(base, above, CHOICES), problems
+    extends = keys.pop("extends", None)
+    base, problems = _extended_config(extends, path, (*below, path.resolve()), verb) if extends else (_DEFAULTS, [])
+    return merge(base, Tree(keys, tree.place, tree.key_place), CHOICES), problems
+
+
+def _extended_config(extends: Tree, path: Path, chain: tuple[Path, ...], verb: str) -> tuple[Tree, list[str]]:
+    """The config that is extended, with all that it extends itself; without it the defaults, and what is wrong."""
+    if not isinstance(extends.value, str):
+        shown = shortened(json.dumps(extends.plain(), default=str))
+        return _DEFAULTS, [f"{extends.place}: extends one config, by file or shipped name, not {shown}"]
+    parent = find(extends.value, path.parent)
+    if parent is None:
+        name = shortened(extends.value)
+        return _DEFAULTS, [f"{extends.place}: {verb} '{name}', but there is no such file{_near(extends.value)}"]
+    if parent.resolve() in chain:
+        cycle = " -> ".join(file.name for file in (*chain, parent))
+        return _DEFAULTS, [f"{extends.place}: extends itself: {cycle}"]
+    if len(chain) > MOST_FILES:
+        deep = f"extends configs over {MOST_FILES} files deep; let one of them hold what they say"
+        return _DEFAULTS, [f"{extends.place}: {deep}"]
+    return _read_chain(parent, chain)
 
 
 def _near(name: str) -> str:

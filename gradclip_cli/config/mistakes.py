@@ -83,7 +83,7 @@ def _example(path: Sequence[str], node: Tree, tree: Tree) -> str:
 
 
 def _wrong_value(detail: dict[str, Any], value: Any) -> str:
-    message: str = detail["msg"].removeprefix("Value error, ")
+    message = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else str(detail["msg"])
     message = message[0].lower() + message[1:]
     if isinstance(value, bool) and detail["type"] == "string_type":
         message += " (YAML reads a bare yes, no, on or off as true or false: put it in quotes)"

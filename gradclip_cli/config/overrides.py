@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradclip_cli.config.schema import KINDS, Config
+from gradclip_cli.config.schema import CHOSEN_BY, KINDS, Config
 from gradclip_cli.config.yaml_tree import DEPTH_LIMIT, Choice, Place, Tree, leaves, merge, nested, parse_value, shortened
 
 CHOICES: Mapping[str, Choice] = {
-    "clipping": Choice("mode"),
-    "optimizer": Choice("name"),
+    **{section: Choice(key) for section, key in sorted(CHOSEN_BY.items())},
     "model": Choice("cell", {"forget_bias": "lstm"}),
 }
 """What selects the meaning of a section's keys."""
@@ -24,7 +23,7 @@ CHOICES: Mapping[str, Choice] = {
 
 @dataclass(frozen=True)
 class Override:
-    """A dotted key with its value; `place` is where a mistake in the key is told."""
+    """A dotted key with its value; `place` is where a mistake in the key stands."""
 
     key: str
     value: Tree
@@ -81,8 +80,8 @@ def contradictions(overrides: Sequence[Override]) -> list[str]:
             others += [above[key]] if key in above else []
             others += [said[key][0]] if key in said and not _same(said[key][1], value) else []
             for other in others:
-                told = f"{override.place} contradicts {other.place} ({key}); leave one of them out"
-                found.setdefault((override.place, other.place), told)
+                message = f"{override.place} contradicts {other.place} ({key}); leave one of them out"
+                found.setdefault((override.place, other.place), message)
             said.setdefault(key, (override, value))
             above |= {prefix: override for prefix in prefixes if prefix not in above}
     return list(found.values())

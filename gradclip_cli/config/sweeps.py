@@ -22,49 +22,26 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from typing import TypeVar
 
 from gradclip_cli.config import loading
-from gradclip_cli.config.overrides import Override, contradictions, laid_over, read_settings, resets, together, written
+from gradclip_cli.config.grids import CLIPPING, LEARNING_RATE, REFUSED, Axis, Value, column_axis, read_axes
+from gradclip_cli.config.overrides import Override, contradictions, laid_over, read_settings, resets, together
 from gradclip_cli.config.schema import ARM_NAME, LONGEST_NAME, MOST_SEED, Config
-from gradclip_cli.config.yaml_tree import Tree, shortened
+from gradclip_cli.config.seeds import MOST_SEEDS, parse_seeds
+from gradclip_cli.config.yaml_tree import Place, Tree, shortened
 from gradclip_cli.errors import ConfigError
 
 KEYS = ("base", "grid", "seeds", "fresh_seeds", "name")
+NEEDED = ("base", "grid")
 MOST_RUNS = 10_000
-LEARNING_RATE = "optimizer.learning_rate"
-CLIPPING = "clipping"
 FRESH_SEEDS = 10
 SEEDS = 5
-REFUSED = {
-    "name": "the arms' names are made from the grid and the base's name",
-    "extends": "put it into the base",
-    "training.seed": "seeds stand in `seeds`",
-    "data.holdout": "put it into the base: cells are only comparable on the same images",
-}
-"""Keys that no grid may hold, with what to do instead."""
 
 Read = TypeVar("Read")
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One key of the grid, with a label for each of its values; `numeric` where all of them are numbers."""
-
-    key: str
-    labels: tuple[str, ...]
-    numeric: bool = False
-
-    @property
-    def told(self) -> str:
-        """The key in words, such as `learning rate`, or `optimizer` for `optimizer.name`."""
-        section, _, last = self.key.rpartition(".")
-        return (section if last == "name" else last).replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -95,39 +72,45 @@ class Sweep:
 
     @property
     def column_axis(self) -> int:
-        """The axis whose best value is looked for in each row: the learning rate, else the grid's last key but clipping."""
-        return _column_axis([axis.key for axis in self.axes])
+        """The axis of the map's columns."""
+        return column_axis(self.axes)
 
     @property
     def columns(self) -> Axis:
         """The axis of the map's columns. Numbers rise, so that the first and the last are the grid's edges."""
         return self.axes[self.column_axis]
 
+    @property
+    def row_axes(self) -> list[Axis]:
+        """The other axes, whose values make the rows."""
+        return [axis for axis in self.axes if axis is not self.columns]
+
     def rows(self) -> dict[str, list[Cell]]:
         """The map's rows: by label, the cells that differ in nothing but the column, in its order."""
-        found: dict[str, list[Cell]] = {}
+        columns, found = self.columns, dict[str, list[Cell]]()
         for cell in self.cells:
-            labels = [
-                axis.labels[place] if axis.key == CLIPPING else f"{axis.told} {axis.labels[place]}"
-                for index, (axis, place) in enumerate(zip(self.axes, cell.places, strict=True))
-                if index != self.column_axis
-            ]
+            chosen = zip(self.axes, cell.places, strict=True)
+            labels = [_row_label(axis, axis.values[place]) for axis, place in chosen if axis is not columns]
             found.setdefault(", ".join(labels) or self.name, []).append(cell)
         return found
 
 
+def _row_label(axis: Axis, value: Value) -> str:
+    return value.label if axis.key == CLIPPING else f"{axis.title} {value.label}"
+
+
 @dataclass(frozen=True)
-class _Value:
-    """One value of an axis, with its place in the file."""
+class _Given:
+    """A sweep as its file and the overrides say it, before the grid is expanded."""
 
-    tree: Tree
-    label: str
-
-
-def _column_axis(keys: Sequence[str]) -> int:
-    if LEARNING_RATE in keys:
-        return keys.index(LEARNING_RATE)
-    return max((index for index, key in enumerate(keys) if key != CLIPPING), default=len(keys) - 1)
+    path: Path
+    name: str
+    base: Tree
+    axes: tuple[Axis, ...]
+    seeds: tuple[int, ...]
+    seeds_place: Place
+    fresh_seeds: int
+    overrides: Sequence[Override]
 
 
 def find(name: str) -> Path:
@@ -154,60 +137,55 @@ def load(name: str, settings: Sequence[str] = (), *, most_runs: int = MOST_RUNS)
     Those that change what is trained become part of the sweep's name. Raises ConfigError with every mistake and its place, or,
     before the grid is expanded, for over `most_runs` runs.
     """
-    path = find(name)
+    given = _read(find(name), settings)
+    _require_few(given, most_runs)
+    base = _base(given.base, given.path)
+    full_name = loading.name_with(given.name, base, together(given.overrides))
+    if len(full_name) > LONGEST_NAME:
+        raise ConfigError(["--set: so many make the sweep's name too long; write them into a sweep's file of its own"])
+    cells, sentences = _cells(base, given)
+    fresh = _fresh(given) if _comparable(cells, given.axes) else ()
+    return Sweep(full_name, given.axes, cells, given.seeds, fresh, sentences)
+
+
+@dataclass
+class _Reader:
+    """Reads a sweep's keys one by one; mistakes are gathered, so that all are told at once."""
+
+    given: Mapping[str, Tree]
+    mistakes: list[str] = field(default_factory=list)
+
+    def read(self, key: str, read: Callable[[Tree], Read], otherwise: Read) -> Read:
+        """What a key says; `otherwise` where it isn't given, or wrong."""
+        try:
+            return read(self.given[key]) if key in self.given else otherwise
+        except ConfigError as error:
+            self.mistakes += error.problems
+            return otherwise
+
+
+def _read(path: Path, settings: Sequence[str]) -> _Given:
     tree, problems = loading.read_tree(path)
     if problems:
         raise ConfigError(problems)
-    given: dict[str, Tree] = tree.value
-    problems += [_unknown(key, child) for key, child in given.items() if key not in KEYS]
-    problems += [f"{tree.place}: missing key '{key}' in the sweep" for key in ("base", "grid") if key not in given]
-
-    def part(key: str, read: Callable[[Tree], Read], otherwise: Read) -> Read:
-        """Read one of the sweep's keys; a mistake there is told with the others."""
-        try:
-            return read(given[key]) if key in given else otherwise
-        except ConfigError as error:
-            problems.extend(error.problems)
-            return otherwise
-
-    sweep_name = part("name", _name, path.stem)
-    if "name" not in given and _name_problem(sweep_name):
-        problems.append(f"{path}: name: {_name_problem(sweep_name)}; give the sweep a name")
-    seeds = part("seeds", _seeds, list(range(SEEDS)))
-    fresh = part("fresh_seeds", _fresh_seeds, FRESH_SEEDS)
-    no_axes: dict[str, list[_Value]] = {}
-    axes = part("grid", _axes, no_axes)
+    reader = _Reader(tree.value, list(_wrong_keys(tree)))
+    name = reader.read("name", _name, path.stem)
+    if "name" not in tree.value and (problem := _name_problem(name)):
+        reader.mistakes.append(f"{path}: name: {problem}; give the sweep a name")
+    seeds = reader.read("seeds", _seeds, tuple(range(SEEDS)))
+    fresh = reader.read("fresh_seeds", _fresh_seeds, FRESH_SEEDS)
+    axes = reader.read("grid", read_axes, tuple[Axis, ...]())
     overrides, mistakes = read_settings(settings)
-    problems += mistakes or [problem for override in overrides for problem in _no_place(override, axes)]
-    if problems:
-        raise ConfigError(problems)
-    _require_few(path, axes, len(seeds), most_runs)
-    base = _base(given["base"], path)
-    sweep_name = loading.name_with(sweep_name, base, together(overrides))
-    if len(sweep_name) > LONGEST_NAME:
-        raise ConfigError(["--set: so many make the sweep's name too long; write them into a sweep's file of its own"])
-    cells, sentences = _cells(base, axes, overrides, path)
-    if not _comparable(cells, axes):
-        fresh = 0
-    if (last := max(seeds) + fresh) > MOST_SEED:
-        raise ConfigError([f"{given['seeds'].place}: seeds: leave no {fresh} fresh seeds up to {MOST_SEED:,}"])
-    labelled = tuple(_labelled(key, values) for key, values in axes.items())
-    return Sweep(sweep_name, labelled, cells, tuple(seeds), tuple(range(max(seeds) + 1, last + 1)), sentences)
+    reader.mistakes += mistakes or [problem for override in overrides for problem in _no_place(override, axes)]
+    if reader.mistakes:
+        raise ConfigError(reader.mistakes)
+    seeds_place = tree.value.get("seeds", tree).place
+    return _Given(path, name, tree.value["base"], axes, seeds, seeds_place, fresh, overrides)
 
 
-def _no_place(override: Override, axes: Mapping[str, Sequence[_Value]]) -> list[str]:
-    """Why an override of the base can't hold beside the grid."""
-    for key, _ in override.leaves:
-        if key in REFUSED and key not in ("extends", "data.holdout"):
-            return [f"{override.place}: {REFUSED[key]}"]
-    for axis, values in axes.items():
-        whole = axis == CLIPPING and override.key.partition(".")[0] == CLIPPING
-        if whole or any(contradictions([override, Override(axis, value.tree, value.tree.place)]) for value in values):
-            place = values[0].tree.key_place
-            return [
-                f"{override.place} contradicts the grid, which sweeps over {axis} ({place}); leave it out, or change the grid"
-            ]
-    return []
+def _wrong_keys(tree: Tree) -> Iterator[str]:
+    yield from (_unknown(key, child) for key, child in tree.value.items() if key not in KEYS)
+    yield from (f"{tree.place}: missing key '{key}' in the sweep" for key in NEEDED if key not in tree.value)
 
 
 def _unknown(key: str, child: Tree) -> str:
@@ -216,80 +194,44 @@ def _unknown(key: str, child: Tree) -> str:
     return f"{child.key_place}: unknown key '{shortened(key)}' in the sweep{hint}"
 
 
-def _require_few(path: Path, axes: Mapping[str, Sequence[_Value]], seeds: int, most_runs: int) -> None:
+def _no_place(override: Override, axes: Sequence[Axis]) -> list[str]:
+    """Why an override of the base can't hold beside the grid."""
+    for key, _ in override.leaves:
+        if key in REFUSED and key not in ("extends", "data.holdout"):
+            return [f"{override.place}: {REFUSED[key]}"]
+    for axis in axes:
+        if _overlap(override, axis):
+            swept = f"the grid, which sweeps over {axis.key} ({axis.values[0].tree.key_place})"
+            return [f"{override.place} contradicts {swept}; leave it out, or change the grid"]
+    return []
+
+
+def _overlap(override: Override, axis: Axis) -> bool:
+    """Whether an override speaks of what an axis sweeps over."""
+    if axis.key == CLIPPING and override.key.partition(".")[0] == CLIPPING:
+        return True
+    return any(contradictions([override, Override(axis.key, value.tree, value.tree.place)]) for value in axis.values)
+
+
+def _require_few(given: _Given, most_runs: int) -> None:
     """Refuse a grid of over `most_runs` runs. Raises ConfigError."""
-    runs = math.prod(len(values) for values in axes.values()) * seeds
+    runs = math.prod(len(axis.values) for axis in given.axes) * len(given.seeds)
     if runs > most_runs:
-        raise ConfigError([f"{path}: {runs:,} runs, which is over {most_runs:,}; shorten the grid, or give --yes to train them"])
+        hint = "shorten the grid, or give --yes to train them"
+        raise ConfigError([f"{given.path}: {runs:,} runs, which is over {most_runs:,}; {hint}"])
 
 
-def _comparable(cells: Sequence[Cell], axes: Mapping[str, Sequence[_Value]]) -> bool:
+def _comparable(cells: Sequence[Cell], axes: Sequence[Axis]) -> bool:
     """Whether rows can be compared at their bests: there are several, and something is held out to choose these on."""
-    columns = len(list(axes.values())[_column_axis(list(axes))])
-    return len(cells) > columns and cells[0].config.data.holdout > 0
+    return len(cells) > len(axes[column_axis(axes)].values) and cells[0].config.data.holdout > 0
 
 
-def _labelled(key: str, values: Sequence[_Value]) -> Axis:
-    return Axis(key, tuple(value.label for value in values), all(_is_number(value.tree.value) for value in values))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _axes(grid: Tree) -> dict[str, list[_Value]]:
-    if not isinstance(grid.value, dict) or not grid.value:
-        raise ConfigError(
-            [f"{grid.place}: the grid is empty; give keys with lists of values, such as {LEARNING_RATE}: [0.01, 0.1]"]
-        )
-    problems = [
-        f"{values.key_place}: grid.{key} can't be swept over; {REFUSED[refused]}"
-        for key, values in grid.value.items()
-        for refused in REFUSED
-        if key == refused or key.startswith(f"{refused}.")
-    ]
-    axes = {}
-    for key, values in grid.value.items():
-        if isinstance(values.value, list) and values.value:
-            axes[key] = [_Value(_placed(key, value, values), _label(key, value)) for value in values.value]
-            problems += _repeated(key, axes[key]) + _no_rules(key, axes[key])
-        else:
-            problems.append(f"{values.place}: grid.{key}: {_no_list(key, values)}")
-    if problems:
-        raise ConfigError(problems)
-    column = list(axes)[_column_axis(list(axes))]
-    if _labelled(column, axes[column]).numeric:
-        axes[column].sort(key=lambda value: value.tree.value)
-    return axes
-
-
-def _placed(key: str, value: Tree, values: Tree) -> Tree:
-    """A value with the place where a mistake in it is told: a whole section's own, else its axis's."""
-    whole = key in Config.model_fields and isinstance(value.value, dict)
-    return Tree(value.value, value.place, value.place if whole else values.key_place)
-
-
-def _no_rules(key: str, values: Sequence[_Value]) -> list[str]:
-    return [
-        f"{value.tree.place}: grid.clipping: expected whole rules, such as {{mode: clipnorm, threshold: 1}}, not {value.label}"
-        for value in values
-        if key == CLIPPING and not isinstance(value.tree.value, dict)
-    ]
-
-
-def _no_list(key: str, values: Tree) -> str:
-    if isinstance(values.value, dict) and values.value:
-        return f"expected a list of values; write {key}.{next(iter(values.value))}: [...] for one of its keys"
-    return "expected a list of values with at least one, such as [0.01, 0.1]"
-
-
-def _repeated(key: str, values: Sequence[_Value]) -> list[str]:
-    first: dict[str, _Value] = {}
-    return [
-        f"{value.tree.place}: grid.{key}: holds {value.label} twice (first at {first[value.label].tree.place})"
-        for value in values
-        if first.setdefault(value.label, value) is not value
-    ]
+def _fresh(given: _Given) -> tuple[int, ...]:
+    """Seeds beyond those of the grid. Raises ConfigError where so many are not left."""
+    first, count = max(given.seeds) + 1, given.fresh_seeds
+    if first + count - 1 > MOST_SEED:
+        raise ConfigError([f"{given.seeds_place}: seeds: leave no {count} fresh seeds up to {MOST_SEED:,}"])
+    return tuple(range(first, first + count))
 
 
 def _name(given: Tree) -> str:
@@ -307,20 +249,17 @@ def _name_problem(name: str) -> str:
     return f"letters, digits and . _ + = , - only, the first a letter or digit, since it names a folder, not {shortened(name)!r}"
 
 
-def _seeds(given: Tree) -> list[int]:
+def _seeds(given: Tree) -> tuple[int, ...]:
     plain = given.plain()
     # A list's comma tells its only seed from a count.
     text = "".join(f"{part}," for part in plain) if isinstance(plain, list) else str(plain)
-    try:
-        return loading.parse_seeds(text)
-    except ConfigError as error:
-        raise ConfigError([f"{given.place}: {problem.removeprefix('--')}" for problem in error.problems]) from None
+    return tuple(parse_seeds(text, f"{given.place}: seeds"))
 
 
 def _fresh_seeds(given: Tree) -> int:
     count = given.plain()
-    if type(count) is not int or count == 1 or not 0 <= count <= loading.MOST_SEEDS:
-        expected = f"expected 0 (none) or a number from 2 to {loading.MOST_SEEDS:,}"
+    if type(count) is not int or count == 1 or not 0 <= count <= MOST_SEEDS:
+        expected = f"expected 0 (none) or a number from 2 to {MOST_SEEDS:,}"
         raise ConfigError([f"{given.place}: fresh_seeds: {expected}, not {shortened(repr(count))}"])
     return count
 
@@ -332,27 +271,25 @@ def _base(base: Tree, path: Path) -> Tree:
         base = Tree({"extends": base}, base.place, base.key_place)
     if not isinstance(base.value, dict):
         raise ConfigError([f"{base.place}: base: expected a config's name, or a config's keys"])
-    tree, problems = loading.extended(base, path)
+    tree, problems = loading.extended(base, path, verb="base is" if named else "extends")
     if problems:
-        told = f"{base.place}: "
-        raise ConfigError([problem.replace(f"{told}extends '", f"{told}base is '") if named else problem for problem in problems])
+        raise ConfigError(problems)
     return Tree({"name": Tree("base", base.place, base.key_place), **tree.value}, tree.place, tree.key_place)
 
 
-def _cells(
-    base: Tree, axes: Mapping[str, Sequence[_Value]], settings: Sequence[Override], path: Path
-) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
-    """A cell for each combination of the axes' values, and what choices reset in them."""
+def _cells(base: Tree, given: _Given) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
+    """A cell for each combination of the axes' values, and what choices reset in them. Raises ConfigError."""
     cells: list[Cell] = []
     problems: dict[str, None] = {}
     sentences: dict[str, None] = {}
-    if CLIPPING in axes:  # whose values are whole rules
+    if CLIPPING in [axis.key for axis in given.axes]:  # whose values are whole rules
         base = Tree({key: child for key, child in base.value.items() if key != CLIPPING}, base.place, base.key_place)
-    for places in itertools.product(*(range(len(values)) for values in axes.values())):
-        chosen = {key: values[place] for (key, values), place in zip(axes.items(), places, strict=True)}
+    for places in itertools.product(*(range(len(axis.values)) for axis in given.axes)):
+        chosen = {axis.key: axis.values[place] for axis, place in zip(given.axes, places, strict=True)}
+        overrides = together(
+            [*given.overrides, *(Override(key, value.tree, value.tree.key_place) for key, value in chosen.items())]
+        )
         try:
-            axis_values = [Override(key, value.tree, value.tree.key_place) for key, value in chosen.items()]
-            overrides = together([*settings, *axis_values])
             config = loading.validated(laid_over(base, overrides))
         except ConfigError as error:
             problems |= dict.fromkeys(error.problems)
@@ -361,55 +298,30 @@ def _cells(
         cells.append(Cell(config.model_copy(update={"name": _arm_name(config, chosen)}), places))
     if problems:
         raise ConfigError(list(problems))
-    if told := _not_distinct([cell.config for cell in cells]):
-        raise ConfigError([f"{path}: {problem}" for problem in told])
+    if not_distinct := _not_distinct([cell.config for cell in cells]):
+        raise ConfigError([f"{given.path}: {not_distinct}"])
     return tuple(cells), tuple(sentences)
 
 
-def _not_distinct(cells: Sequence[Config]) -> list[str]:
+def _not_distinct(cells: Sequence[Config]) -> str | None:
     """What keeps the cells from being arms of their own that can be compared."""
     arms: dict[str, str] = {}
     for config in cells:
         trained = config.with_seed(0).model_dump_json(exclude={"name"})
         if (same := arms.setdefault(trained, config.name)) != config.name:
-            return [f"{same} and {config.name} are the same config: one key of the grid overrides another"]
+            return f"{same} and {config.name} are the same config: one key of the grid overrides another"
     for name, times in Counter(config.name for config in cells).items():
         if times > 1:
-            return [f"{times} cells of the grid are named {name}; leave all but one of them out"]
+            return f"{times} cells of the grid are named {name}; leave all but one of them out"
         if len(name) > LONGEST_NAME:
-            return [f"{shortened(name)} is longer than {LONGEST_NAME} letters; sweep over single keys, such as {LEARNING_RATE}"]
+            return f"{shortened(name)} is longer than {LONGEST_NAME} letters; sweep over single keys, such as {LEARNING_RATE}"
     if len({config.data.holdout for config in cells}) > 1:
-        return [f"data.holdout differs between the cells; {REFUSED['data.holdout']}"]
-    return []
+        return f"data.holdout differs between the cells; {REFUSED['data.holdout']}"
+    return None
 
 
-def _arm_name(config: Config, chosen: Mapping[str, _Value]) -> str:
+def _arm_name(config: Config, chosen: Mapping[str, Value]) -> str:
     """Such as clipnorm-1+optimizer.learning_rate=0.1: the rule where it is swept over, then the other keys."""
     parts = [chosen[CLIPPING].label if CLIPPING in chosen else config.name]
     parts += [f"{key}={value.label}" for key, value in chosen.items() if key != CLIPPING]
     return "+".join(re.sub(r"[^A-Za-z0-9._=,+-]+", "-", part).strip("-") for part in parts)
-
-
-def _label(key: str, value: Tree) -> str:
-    plain = value.plain()
-    if not isinstance(plain, dict):
-        return _plain_label(plain)
-    if key == CLIPPING:
-        return _rule_label(plain)
-    return ", ".join(f"{name} {_plain_label(child)}" for name, child in plain.items())
-
-
-def _rule_label(plain: dict[str, Any]) -> str:
-    try:
-        return Config.model_validate({"name": "any", CLIPPING: plain}).clipping.full_label
-    except ValidationError:
-        return str(plain)  # What is wrong with it is told when the cells are made.
-
-
-def _plain_label(plain: Any) -> str:
-    if isinstance(plain, float):
-        short = f"{plain:g}"
-        return short if float(short) == plain else repr(plain)
-    if isinstance(plain, list):
-        return ",".join(map(_plain_label, plain))
-    return written(plain) if plain is None or isinstance(plain, bool | int | str) else str(plain)

@@ -36,6 +36,17 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """What is wrong in a YAML text, and where."""
+
+    place: Place
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+@dataclass(frozen=True)
 class Tree:
     """A YAML value with its places. `value` is a scalar, a list, or a mapping whose values are trees again."""
 
@@ -66,7 +77,7 @@ _Loader.add_implicit_resolver(
 class _Reader:
     source: str
     loader: _Loader
-    problems: list[str] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
     nodes: int = 0
 
     def place(self, mark: yaml.Mark) -> Place:
@@ -96,12 +107,12 @@ class _Reader:
                 return self.loader.construct_object(node)
             except Exception:  # PyYAML lets through whatever Python raises: KeyError, AttributeError, OverflowError
                 problem = f"{shortened(node.value)!r} is no {kind}; a text stands in quotes, without a tag"
-        self.problems.append(f"{place}: {problem}")
+        self.mistakes.append(Mistake(place, problem))
         return None
 
     def _refuse_other_tag(self, node: yaml.Node, plain: str) -> None:
         if node.tag != f"{_STANDARD}{plain}":
-            self.problems.append(f"{self.place(node.start_mark)}: {_tag_problem(node.tag)}")
+            self.mistakes.append(Mistake(self.place(node.start_mark), _tag_problem(node.tag)))
 
     def _mapping(self, node: yaml.MappingNode, above: tuple[yaml.Node, ...]) -> dict[str, Tree]:
         self._refuse_other_tag(node, "map")
@@ -110,9 +121,10 @@ class _Reader:
             place = self.place(key_node.start_mark)
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is None:
-                self.problems.append(f"{place}: a key must be a plain word")
+                self.mistakes.append(Mistake(place, "a key must be a plain word"))
             elif key in children:
-                self.problems.append(f"{place}: duplicate key '{shortened(key)}' (first at {children[key].key_place})")
+                first = children[key].key_place
+                self.mistakes.append(Mistake(place, f"duplicate key '{shortened(key)}' (first at {first})"))
             else:
                 children[key] = self.read(value_node, place, (*above, node))
         return children
@@ -123,7 +135,8 @@ class _TooLarge(Exception):
 
 
 class _TooDeep(Exception):
-    """`args` holds the mark where it is."""
+    def __init__(self, mark: Any) -> None:
+        self.mark = mark
 
 
 def _tag_problem(tag: str) -> str:
@@ -147,38 +160,50 @@ def _require_modest(text: str) -> None:
 
 def parse(text: str, source: str) -> tuple[Tree, list[str]]:
     """Read YAML text into a mapping's tree, with all problems found on the way (`source:line:column: ...`)."""
+    tree, mistakes = _read(text, source)
+    return tree, [str(mistake) for mistake in mistakes]
+
+
+def _read(text: str, source: str) -> tuple[Tree, list[Mistake]]:
+    """A mapping's tree with the mistakes in it; an empty one where the text is no mapping, or can't be read."""
     top = Place(source, 1, 1)
+    empty = Tree({}, top, top)
     loader = _Loader(text)
     reader = _Reader(source, loader)
-    empty = Tree({}, top, top)
     try:
         _require_modest(text)
         node = loader.get_single_node()
         tree = reader.read(node, top) if node else empty
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        return empty, [f"{reader.place(mark) if mark else top}: not valid YAML: {error.problem or error.context}"]
-    except yaml.YAMLError as error:
-        return empty, [f"{top}: not valid YAML: {str(error).splitlines()[0]}"]
-    except _TooDeep as error:
-        return empty, [f"{reader.place(error.args[0])}: nested over {DEPTH_LIMIT} deep; a config needs but a few levels"]
-    except _TooLarge:
-        return empty, [f"{top}: over {NODE_LIMIT:,} values, counted after expanding its aliases; a config needs far fewer"]
+    except (yaml.YAMLError, _TooDeep, _TooLarge) as error:
+        return empty, [_unreadable(error, reader, top)]
     finally:
         loader.dispose()
     if not isinstance(tree.value, dict):
-        return empty, [*reader.problems, f"{tree.place}: expected keys with values such as `name: clipvalue`"]
-    return tree, reader.problems
+        return empty, [*reader.mistakes, Mistake(tree.place, "expected keys with values such as `name: clipvalue`")]
+    return tree, reader.mistakes
+
+
+def _unreadable(error: Exception, reader: _Reader, top: Place) -> Mistake:
+    """Why a text could not be read at all; at its beginning where it isn't known where."""
+    if isinstance(error, _TooDeep):
+        return Mistake(reader.place(error.mark), f"nested over {DEPTH_LIMIT} deep; a config needs but a few levels")
+    if isinstance(error, _TooLarge):
+        return Mistake(top, f"over {NODE_LIMIT:,} values, counted after expanding its aliases; a config needs far fewer")
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        return Mistake(reader.place(mark) if mark else top, f"not valid YAML: {error.problem or error.context}")
+    return Mistake(top, f"not valid YAML: {str(error).splitlines()[0]}")
 
 
 def parse_value(text: str, source: str) -> tuple[Tree, list[str]]:
     """Read the YAML text of a single value (`0.1`, `true`, `{mode: none}`), placed at `source` as a whole."""
     place = Place(source)
-    tree, problems = parse(f"value: {text}", "")
-    if not problems and len(tree.value) > 1:
-        problems = [": expected one value"]
-    if problems:
-        return Tree({}, place, place), [f"{place}: {re.sub(r'^(:[0-9]+:[0-9]+)?: ', '', problem)}" for problem in problems]
+    tree, mistakes = _read(f"value: {text}", "")
+    messages = [mistake.message for mistake in mistakes]
+    if not messages and len(tree.value) > 1:
+        messages = ["expected one value"]
+    if messages:
+        return Tree({}, place, place), [f"{place}: {message}" for message in messages]
     return _moved(tree.value["value"], place), []
 
 

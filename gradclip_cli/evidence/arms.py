@@ -99,8 +99,8 @@ class Arm:
         return stats.scored(self.curves(column), self.diverged, worst=self.chance(column), higher_is_better=accuracy)
 
 
-def read(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list[str]]:
-    """Read the finished runs of these arms (all without `names`); broken and unfinished ones are told in warnings.
+def read_arms(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list[str]]:
+    """Read the finished runs of these arms (all without `names`), with a warning for each broken or unfinished one.
 
     Raises ReportError where an arm has no runs at all, or where nothing is left.
     """
@@ -143,17 +143,17 @@ def other_differences(base: Arm, arm: Arm) -> list[tuple[str, Any, Any]]:
 def differences(arms: Sequence[Arm]) -> list[str]:
     """What differs between the arms besides clipping, and within an arm besides the seed."""
     base = arms[0]
-    told = []
+    sentences = []
     for arm in arms:
         keys = [f"{key} is {there}, not {here}" for key, here, there in other_differences(base, arm)]
         if keys:
-            told.append(f"{arm.name} differs from {base.name} in more than clipping: {'; '.join(keys)}")
+            sentences.append(f"{arm.name} differs from {base.name} in more than clipping: {'; '.join(keys)}")
         for run in arm.runs[1:]:
             mixed = loading.differences(arm.config.with_seed(0), run.config.with_seed(0))
             if mixed:
                 keys = [f"{key}: {here} and {there}" for key, here, there in mixed]
-                told.append(f"{arm.name} mixes configs (seed {run.config.training.seed}): {'; '.join(keys)}")
-    return told
+                sentences.append(f"{arm.name} mixes configs (seed {run.config.training.seed}): {'; '.join(keys)}")
+    return sentences
 
 
 def _version(package: str, run: StoredRun) -> str | None:
@@ -180,8 +180,8 @@ def mixtures(arms: Sequence[Arm]) -> list[str]:
                 values.setdefault(of(run), []).append(f"{arm.name}/{run.directory.path.name}")
         values.pop(None, None)
         if len(values) > 1:
-            told = "; ".join(f"{value} ({counted(len(places), 'run')}, such as {places[0]})" for value, places in values.items())
-            warnings.append(f"mixed {fact}: {told}")
+            found = (f"{value} ({counted(len(places), 'run')}, such as {places[0]})" for value, places in values.items())
+            warnings.append(f"mixed {fact}: {'; '.join(found)}")
     return warnings
 
 

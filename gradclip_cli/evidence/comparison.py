@@ -1,4 +1,4 @@
-"""Arms against a baseline, paired by seed: scores, differences, verdicts, and the sentences that say them."""
+"""Arms against a baseline, paired by seed: which seeds count, each arm's scores, and what the pairs show."""
 
 from __future__ import annotations
 
@@ -10,56 +10,23 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.evidence import arms as arm_room
 from gradclip_cli.evidence import plans, stats
-from gradclip_cli.evidence.arms import Arm, StepBins
-from gradclip_cli.evidence.metrics import METRICS, Metric, amount, default_target_loss, largest, p_relation, scores, told, unit
+from gradclip_cli.evidence.arms import Arm, StepBins, differences, mixtures, read_arms, step_bins
+from gradclip_cli.evidence.metrics import USUAL_QUESTION, Metric, Question, Yardstick, amount, largest, unit
 from gradclip_cli.evidence.plans import Looks, Plan
+from gradclip_cli.evidence.verdicts import AgainstBaseline, Pair, Verdict, judge, some_of
 from gradclip_cli.texts import counted
 
 RESULT_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
-VERDICTS = ("helps", "hurts", "no difference shown", "equivalent", "exploratory", "not testable")
 Seeds = Sequence[int] | Literal["all"] | None
 """Which seeds count: these, all that are stored, or those that were planned."""
-
-MOST_NAMED = 10
-"""So many arms are named in an error."""
-MOST_KEYS = 3
-"""So many keys in which arms differ are named in a verdict."""
-
-
-@dataclass(frozen=True)
-class AgainstBaseline:
-    """An arm's paired differences from the baseline on shared seeds, as told (points, nats, steps), and what follows."""
-
-    seeds: list[int]
-    differences: list[float]
-    mean: float
-    low: float
-    high: float
-    p: float
-    won: int
-    lost: int
-    tied: int
-    divergence_p: float
-    smallest_p: float
-    seeds_for_a_verdict: int
-    detectable_effect: float
-    seeds_needed: int
-    differs_in: list[str]
-    """Keys of the config in which the arms differ, those of clipping apart."""
-    clipping_acted: bool
-    """Whether clipping changed any gradient in the runs compared."""
-    p_adjusted: float = math.nan
-    equivalent: bool | None = None
-    verdict: str = ""
-    sentence: str = ""
 
 
 @dataclass(frozen=True)
 class ArmReport:
-    """One arm: its scores as told (seeds,), their mean with Student's interval, and how it stands to the baseline."""
+    """One arm: its scores as shown (seeds,), their mean with Student's interval, and how it stands to the baseline."""
 
     arm: Arm
     scores: list[float]
@@ -74,10 +41,7 @@ class ArmReport:
 class Comparison:
     """Arms by one metric, the baseline first. `table` has a row an arm with what its runs did, uncapped."""
 
-    metric: Metric
-    target_loss: float
-    effect: float
-    margin: float | None
+    yardstick: Yardstick
     arms: tuple[ArmReport, ...]
     table: pd.DataFrame
     notes: tuple[str, ...]
@@ -86,6 +50,11 @@ class Comparison:
     first_compared: Looks
     gradients: Mapping[str, StepBins] = field(default_factory=dict)
     """By arm, where they were read: see `with_gradients`."""
+
+    @property
+    def metric(self) -> Metric:
+        """What the arms are compared by."""
+        return self.yardstick.metric
 
     @property
     def baseline(self) -> ArmReport:
@@ -105,11 +74,8 @@ def compare(
     results: Path,
     names: Sequence[str] = (),
     baseline: str | None = None,
+    question: Question = USUAL_QUESTION,
     *,
-    metric: str = "val_accuracy",
-    target_loss: float | None = None,
-    effect: float | None = None,
-    margin: float | None = None,
     seeds: Seeds = None,
 ) -> Comparison:
     """Read the finished runs of these arms (all without `names`) and compare them as `compare_arms` does.
@@ -117,14 +83,14 @@ def compare(
     Only runs of `seeds` count; without, those that an experiment planned for this folder, else all. Raises ReportError where
     nothing is left or an arm isn't there, and as `compare_arms` does.
     """
-    stored, warnings = arm_room.read(results, names)
+    stored, warnings = read_arms(results, names)
     try:
         plan = plans.read_plan(results)
     except StoreError as error:
         plan = None
         warnings.append(f"{error}; all stored seeds count")
     arms, notes = _chosen(stored, seeds, plan)
-    compared = compare_arms(arms, baseline, metric=metric, target_loss=target_loss, effect=effect, margin=margin)
+    compared = compare_arms(arms, baseline, question)
     ordered = [part.arm for part in compared.arms]
     earlier, unknown = plans.earlier_looks(results)
     first = {**{arm.name: arm.seeds for arm in stored}, **earlier}
@@ -138,7 +104,7 @@ def compare(
 
 def with_gradients(compared: Comparison) -> Comparison:
     """The same with each arm's gradients by step read, as the pictures want them; what was left out joins the warnings."""
-    gradients = {part.arm.name: arm_room.step_bins(part.arm) for part in compared.arms}
+    gradients = {part.arm.name: step_bins(part.arm) for part in compared.arms}
     warnings = [warning for bins in gradients.values() for warning in bins.warnings]
     return replace(compared, gradients=gradients, warnings=(*compared.warnings, *warnings))
 
@@ -159,48 +125,27 @@ def _chosen(stored: Sequence[Arm], seeds: Seeds, plan: Plan | None) -> tuple[lis
             left.setdefault(seed_list(others), []).append(arm.name)
     if not left:
         return arms, []
-    beside = "; ".join(f"{others} ({_named(names)})" for others, names in left.items())
+    beside = "; ".join(f"{others} ({some_of(names)})" for others, names in left.items())
     return arms, [f"Only the seeds {planned} count ({seed_list(wanted)}). Stored beside them: {beside}; {hint}."]
 
 
-def _named(names: Sequence[str], most: int = MOST_NAMED) -> str:
-    """Names in a row, not too many."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
-
-
-def compare_arms(
-    arms: Sequence[Arm],
-    baseline: str | None = None,
-    *,
-    metric: str = "val_accuracy",
-    target_loss: float | None = None,
-    effect: float | None = None,
-    margin: float | None = None,
-) -> Comparison:
+def compare_arms(arms: Sequence[Arm], baseline: str | None = None, question: Question = USUAL_QUESTION) -> Comparison:
     """Compare arms with the baseline, paired by seed: the one that is unclipped, of several the one named `none`.
 
-    `effect` and `margin` are in the metric's unit as told. Raises ReportError where the baseline isn't among the arms or
-    none is given and it isn't plain which it is, and where the metric can't be compared between them.
+    Raises ReportError where the baseline isn't among the arms or none is given and it isn't plain which it is, and where the
+    metric can't be compared between them.
     """
     arms = _baseline_first(arms, baseline)
-    chosen = METRICS[metric]
-    if not metric.endswith("accuracy"):
+    if not question.metric.endswith("accuracy"):
         _require_one_loss(arms)
-    target = target_loss if target_loss is not None else default_target_loss(arms[0])
-    chosen = replace(chosen, told=chosen.told.format(split=arms[0].evaluation_split, target=target))
-    wanted = effect if effect is not None else chosen.effect
-    reports, notes = _reports(arms, chosen, target, wanted, margin)
+    yardstick = question.put_to(arms[0])
     return Comparison(
-        metric=chosen,
-        target_loss=target,
-        effect=wanted,
-        margin=margin,
-        arms=tuple(reports),
+        yardstick=yardstick,
+        arms=tuple(_reports(arms, yardstick)),
         table=pd.DataFrame([_summary(arm) for arm in arms]),
-        notes=tuple(notes),
-        differences=tuple(arm_room.differences(arms)),
-        warnings=tuple(arm_room.mixtures(arms)),
+        notes=tuple(note for arm in arms[1:] if (note := _unshared(arms[0], arm))),
+        differences=tuple(differences(arms)),
+        warnings=tuple(mixtures(arms)),
         first_compared={arm.name: arm.seeds for arm in arms},
     )
 
@@ -224,7 +169,7 @@ def _only_unclipped(arms: Sequence[Arm]) -> Arm:
         return named[0]
     several = f"{len(unclipped)} of these arms are unclipped, and none of them is called none"
     why = several if unclipped else "None of these arms is unclipped"
-    raise ReportError(f"{why}: name the baseline with --baseline. It can be {_named([arm.name for arm in unclipped or arms])}")
+    raise ReportError(f"{why}: name the baseline with --baseline. It can be {some_of([arm.name for arm in unclipped or arms])}")
 
 
 def _require_one_loss(arms: Sequence[Arm]) -> None:
@@ -234,104 +179,22 @@ def _require_one_loss(arms: Sequence[Arm]) -> None:
             raise ReportError(f"Losses of different kinds can't be compared ({losses}). Compare by --metric val_accuracy.")
 
 
-def _reports(
-    arms: Sequence[Arm], metric: Metric, target: float, effect: float, margin: float | None
-) -> tuple[list[ArmReport], list[str]]:
+def _reports(arms: Sequence[Arm], yardstick: Yardstick) -> list[ArmReport]:
     base, *others = arms
-    shared = {arm.name: sorted(set(base.seeds) & set(arm.seeds)) for arm in others}
-    tests = sum(bool(seeds) for seeds in shared.values())
-    pairs = [(base.only(shared[arm.name]), arm.only(shared[arm.name])) for arm in others]
-    paired = [_pair(*pair, metric, target, effect, margin, tests) if pair[0].runs else None for pair in pairs]
-    adjusted = iter(stats.holm([against.p for against in paired if against]))
-    judged = [
-        _judged(against, next(adjusted), arm, base, metric, margin) if against else None
-        for arm, against in zip(others, paired, strict=True)
-    ]
-    reports = [_report(arm, metric, target, against) for arm, against in zip(arms, [None, *judged], strict=True)]
-    return reports, [note for arm in others if (note := _unshared(base, arm))]
+    pairs = {arm.name: pair for arm in others if (pair := Pair.of(base, arm, yardstick))}
+    adjusted = stats.holm([pair.result.p for pair in pairs.values()])
+    against = {name: judge(pair, p, len(pairs)) for (name, pair), p in zip(pairs.items(), adjusted, strict=True)}
+    return [_report(arm, yardstick, against.get(arm.name)) for arm in arms]
 
 
-def _pair(base: Arm, arm: Arm, metric: Metric, target: float, effect: float, margin: float | None, tests: int) -> AgainstBaseline:
-    differences = (scores(arm, metric, target) - scores(base, metric, target)) * metric.scale
-    result = stats.compare_pairs(differences)
-    better, worse = (result.positive, result.negative) if metric.higher_is_better else (result.negative, result.positive)
-    deviation = stats.deviation(differences)
-    plannable = math.isfinite(deviation)
-    return AgainstBaseline(
-        seeds=arm.seeds,
-        differences=differences.tolist(),
-        mean=result.mean,
-        low=result.low,
-        high=result.high,
-        p=result.p,
-        won=better,
-        lost=worse,
-        tied=result.zero,
-        divergence_p=stats.mcnemar_p(base.diverged, arm.diverged),
-        smallest_p=stats.smallest_p(result.seeds, tests),
-        seeds_for_a_verdict=stats.seeds_for_a_verdict(tests),
-        detectable_effect=stats.detectable_effect(deviation, result.seeds, tests=tests) if plannable else math.inf,
-        seeds_needed=stats.seeds_needed(effect, deviation, tests=tests) if plannable else 0,
-        differs_in=[key for key, *_ in arm_room.other_differences(base, arm)],
-        clipping_acted=base.clipping_acted or arm.clipping_acted,
-        equivalent=stats.is_equivalent(result, margin) if margin is not None else None,
-    )
-
-
-def _judged(against: AgainstBaseline, p: float, arm: Arm, base: Arm, metric: Metric, margin: float | None) -> AgainstBaseline:
-    if _nothing_to_test(against, arm, base):
-        verdict = "not testable"
-    elif against.smallest_p >= stats.LEVEL:
-        verdict = "exploratory"
-    elif p < stats.LEVEL:
-        verdict = "helps" if (against.mean > 0) == metric.higher_is_better else "hurts"
-    else:
-        verdict = "equivalent" if against.equivalent else "no difference shown"
-    judged = replace(against, p_adjusted=p, verdict=verdict)
-    told = [_sentence(judged, arm.name, base.name, metric, margin), *_confounded(judged, arm, base)]
-    return replace(judged, sentence=" ".join(told))
-
-
-def _nothing_to_test(against: AgainstBaseline, arm: Arm, base: Arm) -> bool:
-    """Whether two arms that differ in clipping alone trained alike because it never acted: more such seeds would show no more."""
-    clipping_alone = arm.config.clipping != base.config.clipping and not against.differs_in
-    return clipping_alone and not against.clipping_acted and against.tied == len(against.seeds)
-
-
-def _confounded(against: AgainstBaseline, arm: Arm, base: Arm) -> list[str]:
-    """A sentence where a verdict need not be clipping's."""
-    if not against.differs_in:
-        return []
-    keys = _named(against.differs_in, MOST_KEYS)
-    clipping_too = arm.config.clipping != base.config.clipping
-    return [f"They differ in more than clipping: {keys}." if clipping_too else f"They differ in {keys}, not in clipping."]
-
-
-def _sentence(against: AgainstBaseline, arm: str, base: str, metric: Metric, margin: float | None) -> str:
-    """One comparison in plain words, claiming no more than its test."""
-    seeds = len(against.seeds)
-    change = f"{'raised' if against.mean > 0 else 'lowered'} {metric.told} by {amount(abs(against.mean), metric)}"
-    interval = f"95% interval {told(against.low, metric)} to {told(against.high, metric)}"
-    facts = f"better on {against.won} of {counted(seeds, 'seed')}; {p_relation(against.p_adjusted)}"
-    if against.verdict == "not testable":
-        return (
-            f"Clipping never acted in these runs, so {arm} trained exactly as {base} did on {counted(seeds, 'shared seed')}: "
-            "whether it helps can't be tested here."
-        )
-    if against.verdict == "exploratory":
-        seen = f"{change}{' on average' if seeds > 1 else ''}" if against.mean else f"left {metric.told} as it was"
-        return (
-            f"{arm} against {base} is exploratory: on {counted(seeds, 'shared seed')} it {seen}, but so few can't give "
-            f"p below {against.smallest_p:.2g}; {against.seeds_for_a_verdict} seeds could."
-        )
-    if against.verdict in ("helps", "hurts"):
-        sentence = f"{arm} {change} against {base} ({interval}; {facts})."
-    else:
-        seen = amount(against.mean, metric, sign=True)
-        sentence = f"No difference in {metric.told} shown between {arm} and {base} ({seen}; {interval}; {facts})."
-    if against.equivalent and margin is not None:
-        sentence += f" The interval lies inside ±{margin:g} {metric.unit}: equivalent within that margin."
-    return sentence
+def _report(arm: Arm, yardstick: Yardstick, against: AgainstBaseline | None) -> ArmReport:
+    values = yardstick.scores(arm) * yardstick.metric.scale
+    low, high = stats.mean_interval(values)
+    if math.isfinite(low):  # few seeds may know less than what is possible at all
+        most = largest(yardstick.metric, arm)
+        low, high = (-math.inf, math.inf) if low <= 0 and high >= most else (max(low, 0.0), min(high, most))
+    shares = stats.share_interval(int(arm.diverged.sum()), len(arm.runs))
+    return ArmReport(arm, values.tolist(), float(values.mean()), low, high, shares, against)
 
 
 def _unshared(base: Arm, arm: Arm) -> str | None:
@@ -345,27 +208,6 @@ def _unshared(base: Arm, arm: Arm) -> str | None:
     if not shared:
         return f"{arm.name} shares no seed with {base.name}, so they can't be paired ({alone}). Train the same seeds of both."
     return f"{arm.name} and {base.name} are compared on the {counted(shared, 'seed')} that both have ({alone})."
-
-
-def seed_list(seeds: Sequence[int]) -> str:
-    """Seeds in short, such as 0-4, 7."""
-    parts: list[list[int]] = []
-    for seed in sorted(seeds):
-        if parts and seed == parts[-1][-1] + 1:
-            parts[-1].append(seed)
-        else:
-            parts.append([seed])
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
-
-
-def _report(arm: Arm, metric: Metric, target: float, against: AgainstBaseline | None) -> ArmReport:
-    values = scores(arm, metric, target) * metric.scale
-    low, high = stats.mean_interval(values)
-    if math.isfinite(low):  # few seeds may know less than what is possible at all
-        most = largest(metric, arm)
-        low, high = (-math.inf, math.inf) if low <= 0 and high >= most else (max(low, 0.0), min(high, most))
-    shares = stats.share_interval(int(arm.diverged.sum()), len(arm.runs))
-    return ArmReport(arm, values.tolist(), float(values.mean()), low, high, shares, against)
 
 
 def _summary(arm: Arm) -> dict[str, Any]:
@@ -403,17 +245,17 @@ def _added_seeds(arms: Sequence[Arm], first: Looks, plan: Plan | None) -> list[s
 
 def planning_sentence(comparison: Comparison) -> str | None:
     """What these seeds can detect, from the spread seen; None where nothing can be planned from."""
-    tested = [report.against for report in comparison.others if report.against and report.against.verdict != "not testable"]
+    tested = [report.against for report in comparison.others if report.against and report.against.verdict != Verdict.NOT_TESTABLE]
     planned = [against for against in tested if math.isfinite(against.detectable_effect)]
     if not planned:
         return None
-    metric = comparison.metric
+    metric, effect = comparison.metric, comparison.yardstick.effect
     widest = max(planned, key=lambda against: against.detectable_effect)
     if not widest.detectable_effect:
         return "The differences are the same on every seed, so there is no spread to plan further seeds from."
     return (
         f"With this spread, {len(widest.seeds)} seeds detect a difference of {amount(widest.detectable_effect, metric)} "
-        f"with 80% power; one of {comparison.effect:g} {unit(comparison.effect, metric)} needs {widest.seeds_needed} seeds."
+        f"with 80% power; one of {effect:g} {unit(effect, metric)} needs {widest.seeds_needed} seeds."
     )
 
 

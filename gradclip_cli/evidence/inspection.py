@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BINS = 1000
 ROWS = 5000  # read at a time
-TOLD_SPIKES = 5
+NAMED_SPIKES = 5
 QUANTITIES = ("step", "loss", "grad_norm", "applied_norm", "clipped")
 
 
@@ -105,12 +105,12 @@ def _binned(frame: pd.DataFrame, variables: tuple[str, ...], size: int) -> pd.Da
 def lines(inspection: Inspection) -> list[tuple[str, str]]:
     """The diagnosis as headings with sentences; the word itself comes last."""
     health = inspection.diagnosis
-    told = [("norm", _norms(health)), ("spikes", _spikes(health))]
+    found = [("norm", _norms(health)), ("spikes", _spikes(health))]
     if inspection.config.clipping.mode != "none":
-        told.append(("clipped", _clipping(health)))
-    told += [("leading", _leading(health)), ("vanishing", _vanishing(health))]
-    told += [("events" if not number else "", event) for number, event in enumerate(_events(inspection))]
-    return [*told, ("diagnosis", health.word)]
+        found.append(("clipped", _clipping(health)))
+    found += [("leading", _leading(health)), ("vanishing", _vanishing(health))]
+    found += [("events" if not number else "", event) for number, event in enumerate(_events(inspection))]
+    return [*found, ("diagnosis", health.word)]
 
 
 def _norms(health: Diagnosis) -> str:
@@ -123,14 +123,14 @@ def _norms(health: Diagnosis) -> str:
 def _spikes(health: Diagnosis) -> str:
     if not health.spikes:
         return f"none: no step above {SPIKE:.0f} times the running median"
-    shown = [f"step {spike.step} ({_times(spike)})" for spike in health.spikes[:TOLD_SPIKES]]
-    more = f" and {len(health.spikes) - TOLD_SPIKES:,} more" if len(health.spikes) > TOLD_SPIKES else ""
+    shown = [f"step {spike.step} ({_times(spike)})" for spike in health.spikes[:NAMED_SPIKES]]
+    more = f" and {len(health.spikes) - NAMED_SPIKES:,} more" if len(health.spikes) > NAMED_SPIKES else ""
     count = counted(len(health.spikes), "step")
     return f"{count} above {SPIKE:.0f} times the running median: {', '.join(shown)}{more}"
 
 
 def _times(spike: Spike) -> str:
-    return f"{spike.multiple_told}x" if math.isfinite(spike.norm) else "not finite"
+    return f"{spike.shown_multiple}x" if math.isfinite(spike.norm) else "not finite"
 
 
 def _clipping(health: Diagnosis) -> str:
@@ -169,19 +169,19 @@ def _events(inspection: Inspection) -> list[str]:
         return []
     events: list[tuple[int, int, str]] = []
     if first := health.first_spike:
-        events.append((first.step, 1, f"first spike, {_told(first)}"))
+        events.append((first.step, 1, f"first spike, {_described(first)}"))
     if health.last_sane:
         at, norm = health.last_sane
         events.append((at, 2, f"last sane norm, {norm:.3g}"))
     if (explosion := health.first_explosion) and explosion is not first:
-        events.append((explosion.step, 3, f"first explosion (above {EXPLOSION:,.0f} times), {_told(explosion)}"))
+        events.append((explosion.step, 3, f"first explosion (above {EXPLOSION:,.0f} times), {_described(explosion)}"))
     if health.overflow:
         events.append((health.overflow.step, 4, f"first gradients not finite, in {', '.join(health.overflow.variables)}"))
     events.append((step, 5, f"diverged: {inspection.metadata['diverged']['told']}"))
     return [f"step {at}: {what}" for at, _, what in sorted(events)]
 
 
-def _told(spike: Spike) -> str:
+def _described(spike: Spike) -> str:
     if not math.isfinite(spike.norm):
         return f"not finite, in {spike.variable}"
     return f"norm {spike.norm:.3g}, {_times(spike)} the running median, most in {spike.variable}"

@@ -11,15 +11,15 @@ training recurrent neural networks").
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gradclip_cli.arrays import BoolArray, FloatArray
+from gradclip_cli.gradients.running import RunningMean, RunningMedian
 from gradclip_cli.gradients.scopes import joint_norm
 
 if TYPE_CHECKING:
@@ -35,7 +35,15 @@ UNREACHED = 0.001
 STANDSTILL = 0.05
 """Share of what it began with that the loss must have lost, or it stands still."""
 
-DIVERGED, EXPLODING, VANISHING, SPIKING, HEALTHY = "diverged", "exploding", "vanishing", "spiking", "healthy"
+
+class Health(StrEnum):
+    """A run's gradients in one word, the worst first."""
+
+    DIVERGED = "diverged"
+    EXPLODING = "exploding"
+    VANISHING = "vanishing"
+    SPIKING = "spiking"
+    HEALTHY = "healthy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class Spike:
         return self.multiple > EXPLOSION
 
     @property
-    def multiple_told(self) -> str:
+    def shown_multiple(self) -> str:
         """The multiple, rounded; its power of ten where it is huge."""
         return f"{self.multiple:,.0f}" if self.multiple < 1e6 else f"{self.multiple:.1g}"
 
@@ -62,14 +70,14 @@ class Spike:
         """The spike in so few words that they fit into a progress line."""
         if not np.isfinite(self.norm):
             return f"not finite at step {self.step}: {self.variable}"
-        return f"{self.multiple_told}x at step {self.step}: {self.variable}"
+        return f"{self.shown_multiple}x at step {self.step}: {self.variable}"
 
     @property
     def told(self) -> str:
         """The spike in words."""
         if not np.isfinite(self.norm):
             return f"gradient not finite at step {self.step}, in {self.variable}"
-        times = f"{self.multiple_told} times the running median"
+        times = f"{self.shown_multiple} times the running median"
         return f"gradient spike at step {self.step}: norm {self.norm:.3g}, {times}, most in {self.variable}"
 
 
@@ -89,8 +97,7 @@ class Diagnosis:
     nothing finite was recorded, a figure that needs them is NaN.
     """
 
-    word: str
-    """diverged, exploding, vanishing, spiking or healthy."""
+    word: Health
     steps: int
     median: float
     percentile_99: float
@@ -130,9 +137,9 @@ class Diagnosis:
     @property
     def told(self) -> str:
         """The word with what it rests on, such as `spiking, 3 spikes from step 212 (lstm/kernel)`."""
-        name = "explosion" if self.word == EXPLODING else "spike"
-        found = [spike for spike in self.spikes if spike.explosive or self.word != EXPLODING]
-        if not found or self.word in (VANISHING, HEALTHY):
+        name = "explosion" if self.word == Health.EXPLODING else "spike"
+        found = [spike for spike in self.spikes if spike.explosive or self.word != Health.EXPLODING]
+        if not found or self.word in (Health.VANISHING, Health.HEALTHY):
             return self.word
         count = f"{len(found)} {name}s from" if len(found) > 1 else f"{'an' if name == 'explosion' else 'a'} {name} at"
         return f"{self.word}, {count} step {found[0].step} ({found[0].variable})"
@@ -149,7 +156,7 @@ class Detector:
         self._variables = tuple(variables)
         self._first = np.array([layer == layers[0] for layer in layers])
         self._last = np.array([layer == layers[-1] for layer in layers])
-        self._running = _RunningMedian()
+        self._running = RunningMedian(WINDOW)
         self._norms: list[FloatArray] = []
         self._losses: list[FloatArray] = []
         self._reaches: list[FloatArray] = []
@@ -157,7 +164,7 @@ class Detector:
         self._last_sane: tuple[int, float] | None = None
         self._overflow: Overflow | None = None
         self._steps, self._clipped = 0, 0
-        self._cuts, self._shares = _Mean(1), _Mean(len(self._variables))
+        self._cuts, self._shares = RunningMean(1), RunningMean(len(self._variables))
 
     def update(self, loss: FloatArray, norm: FloatArray, applied_norm: FloatArray, clipped: BoolArray) -> list[Spike]:
         """Read S more steps and return their spikes.
@@ -214,9 +221,7 @@ class Detector:
     def diagnosis(self, *, diverged: bool = False) -> Diagnosis:
         """What was found so far. `diverged` says that the run ended with a loss or weight that was not finite."""
         norms = _joined(self._norms)
-        finite = np.flatnonzero(np.isfinite(norms))
-        known = norms[finite]
-        median, percentile = np.percentile(known, [50, 99]).tolist() if len(known) else (np.nan, np.nan)
+        median, percentile, largest, largest_step = _sizes(norms)
         shares = self._shares.mean
         leading = int(shares.argmax())
         norm_ratio = _ratio(*_beginning_and_end(norms))
@@ -230,8 +235,8 @@ class Detector:
             steps=self._steps,
             median=median,
             percentile_99=percentile,
-            largest=float(known.max()) if len(known) else np.nan,
-            largest_step=int(finite[known.argmax()]) + 1 if len(known) else 0,
+            largest=largest,
+            largest_step=largest_step,
             spikes=tuple(self._spikes),
             last_sane=self._last_sane,
             overflow=self._overflow,
@@ -245,53 +250,28 @@ class Detector:
             vanishing=vanishing,
         )
 
-    def _word(self, diverged: bool, exploding: bool, vanishing: bool) -> str:
+    def _word(self, diverged: bool, exploding: bool, vanishing: bool) -> Health:
         if diverged:
-            return DIVERGED
+            return Health.DIVERGED
         if exploding or any(spike.explosive for spike in self._spikes):
-            return EXPLODING
+            return Health.EXPLODING
         if vanishing:
-            return VANISHING
-        return SPIKING if self._spikes else HEALTHY
-
-
-class _RunningMedian:
-    """The median of the last WINDOW values."""
-
-    def __init__(self) -> None:
-        self._recent: deque[float] = deque()
-        self._ordered: list[float] = []
-
-    def before(self, value: float) -> float:
-        """The median of up to WINDOW values before this one, which is then remembered; NaN before the first."""
-        ordered, count = self._ordered, len(self._ordered)
-        median = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2 if count else np.nan
-        if count == WINDOW:
-            del ordered[bisect_left(ordered, self._recent.popleft())]
-        insort(ordered, value)
-        self._recent.append(value)
-        return median
-
-
-class _Mean:
-    """The mean of rows of figures. They are added one after another, so that it is the same to the bit for any pieces."""
-
-    def __init__(self, columns: int) -> None:
-        self._sums = np.zeros(columns)
-        self._rows = 0
-
-    def add(self, rows: FloatArray) -> None:
-        self._sums = np.add.accumulate(np.vstack([self._sums, rows]))[-1].copy()
-        self._rows += len(rows)
-
-    @property
-    def mean(self) -> FloatArray:
-        """(columns,); NaN without rows."""
-        return self._sums / self._rows if self._rows else np.full(len(self._sums), np.nan)
+            return Health.VANISHING
+        return Health.SPIKING if self._spikes else Health.HEALTHY
 
 
 def _joined(parts: Sequence[FloatArray]) -> FloatArray:
     return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _sizes(norms: FloatArray) -> tuple[float, float, float, int]:
+    """Median, 99th percentile and largest of the finite norms (S,), and its step; NaN, and step 0, without one."""
+    finite = np.flatnonzero(np.isfinite(norms))
+    if not len(finite):
+        return np.nan, np.nan, np.nan, 0
+    median, percentile = np.percentile(norms[finite], [50, 99]).tolist()
+    largest = finite[norms[finite].argmax()]
+    return median, percentile, float(norms[largest]), int(largest) + 1
 
 
 def _beginning_and_end(values: FloatArray) -> tuple[float, float]:

@@ -1,7 +1,9 @@
 """Arrays to matplotlib figures."""
 
-from gradclip_cli.plots.comparison import Curve, DifferenceRow, Panel, comparison_figure, differences_figure
+from gradclip_cli.plots.comparison import comparison_figure
+from gradclip_cli.plots.differences import DifferenceRow, differences_figure
 from gradclip_cli.plots.gradients import GradientTrace, gradients_figure
+from gradclip_cli.plots.panels import Curve, Panel
 from gradclip_cli.plots.stability import StabilityMap, stability_figure
 from gradclip_cli.plots.style import save
 

@@ -1,10 +1,9 @@
-"""Arms compared: their curves side by side, and their paired differences."""
+"""Arms compared: their curves side by side, in panels of losses, accuracies and gradients."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,19 +16,18 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from gradclip_cli.arrays import FloatArray
-from gradclip_cli.plots.labels import ELLIPSIS, SHORT, elided, without_shared
+from gradclip_cli.labels import ELLIPSIS, SHORT, elided, split_beginning
+from gradclip_cli.plots.panels import Curve, Panel
 from gradclip_cli.plots.style import (
     LINE_STYLES,
     LineEnd,
     draw_line,
-    finite,
     fitted,
     fitted_in,
     ink,
     known,
     line_style,
     name_lines,
-    positive,
     say_nothing_to_draw,
     set_log_limits,
     short_names,
@@ -43,52 +41,11 @@ LEFT, PANEL_WIDTH, PANEL_HEIGHT, TITLE, FOOT, LINE_HEIGHT = 0.95, 4.4, 2.75, 0.4
 # So many arms at most are named beside their lines, and drawn with their bands and single runs.
 FEW = 8
 MOST_LINES = 100  # Beyond so many runs, single ones can't be seen beside their band.
-# A threshold farther than this factor from the curves would flatten them: it is told, and not drawn.
+# A threshold farther than this factor from the curves would flatten them: it is named, and not drawn.
 NEAR = 1e3
-MOST_THRESHOLDS = 6  # told one by one
+MOST_THRESHOLDS = 6  # named one by one
 MOST_LISTED = 100  # letters of arms' names at a threshold
 SEVERAL = "#555555"  # the colour of what several arms have
-MOST_ROWS = 300
-ROW_WIDTH = 6.6  # inches
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One arm's runs: x (E,), values (runs, E) with NaN where a run has none; where each run diverged, in x."""
-
-    name: str
-    x: FloatArray
-    values: FloatArray
-    diverged: Sequence[float | None]
-    peaks: FloatArray | None = None
-    """(E,) largest value in each bin, drawn as a thin line above."""
-    band: tuple[FloatArray, FloatArray] | None = None
-    """95% interval of the mean, two (E,)."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes: a title, the y axis's unit, and a curve an arm."""
-
-    title: str
-    unit: str
-    curves: Sequence[Curve]
-    log: bool = False
-    thresholds: Mapping[str, tuple[float, str]] = field(default_factory=dict)
-    """By curve: the threshold, and what it bounds; these and no others are drawn."""
-    bounds: tuple[float, float] = (-math.inf, math.inf)
-    """What values are possible: neither axis nor band goes beyond."""
-
-
-@dataclass(frozen=True)
-class DifferenceRow:
-    """One arm's paired differences, a value a seed, their mean and its interval (infinite where there is none)."""
-
-    name: str
-    differences: Sequence[float]
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +67,7 @@ def comparison_figure(panels: Sequence[Panel]) -> Figure:
     looks = {name: _Look(label, line_style(index)) for index, (name, label) in enumerate(zip(names, short, strict=True))}
     beside = len(names) <= FEW and max(map(len, short), default=0) <= SHORT
     heading = [f"The name of each arm begins with {shared}"] if shared else []
-    heading += [_crowd_told(len(names))] if len(names) > FEW else []
+    heading += [_crowd_sentence(len(names))] if len(names) > FEW else []
     with styled():
         figure = Figure()
         grid = figure.subplots(3, 2, sharex=True)
@@ -128,7 +85,7 @@ def comparison_figure(panels: Sequence[Panel]) -> Figure:
     return figure
 
 
-def _crowd_told(arms: int) -> str:
+def _crowd_sentence(arms: int) -> str:
     repeated = f"; after {LINE_STYLES} of them colours, dashes and markers repeat" if arms > LINE_STYLES else ""
     return f"{arms} arms: means over seeds, without single seeds and intervals{repeated}"
 
@@ -140,16 +97,16 @@ def _place(
     below = [FOOT + max(_size(foot)[1] for foot in feet[row : row + 2]) for row in range(0, 6, 2)]
     column = LEFT + PANEL_WIDTH + room
     width = max(2 * column + 0.1, _size(legend)[0])
-    told = "\n".join(fitted_in(line, width - 0.3, 11) for line in heading)
-    above = 0.1 + (LINE_HEIGHT * (told.count("\n") + 1) + 0.05 if told else 0.0)
+    lines = "\n".join(fitted_in(line, width - 0.3, 11) for line in heading)
+    above = 0.1 + (LINE_HEIGHT * (lines.count("\n") + 1) + 0.05 if lines else 0.0)
     bottom = _size(legend)[1] + 0.1 if legend else 0.05
     height = above + bottom + 3 * (TITLE + PANEL_HEIGHT) + sum(below)
     figure.set_size_inches(width, height)
     for (row, line), axes in np.ndenumerate(grid):
         low = height - above - (row + 1) * (TITLE + PANEL_HEIGHT) - sum(below[:row])
         axes.set_position(((LEFT + line * column) / width, low / height, PANEL_WIDTH / width, PANEL_HEIGHT / height))
-    if told:
-        figure.text(0.15 / width, 1 - 0.1 / height, told, fontsize=11, va="top", linespacing=1.2)
+    if lines:
+        figure.text(0.15 / width, 1 - 0.1 / height, lines, fontsize=11, va="top", linespacing=1.2)
 
 
 def _size(legend: Legend | None) -> tuple[float, float]:
@@ -172,8 +129,8 @@ def _draw_legend(figure: Figure, looks: Sequence[_Look]) -> Legend:
 
 def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[LineEnd]:
     """Draw each curve and the thresholds; return the lines' ends, at the bottom and with the reason for arms without a line."""
-    means = {curve.name: _shown(panel, _mean(finite(curve.values))) for curve in panel.curves}
-    missing = _without_line(panel)
+    means = panel.means()
+    missing = panel.without_line()
     few = len(looks) <= FEW
     _limit_values(axes, panel, list(means.values()))
     for curve in panel.curves:
@@ -182,7 +139,7 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[Li
             _draw_runs(axes, panel, curve, line["color"])
         _draw_mean(axes, panel, curve, means[curve.name], line, band=few)
         _draw_crosses(axes, panel, curve, line["color"], 9 if few else 6)
-    for (threshold, _), names in _thresholds(panel).items():
+    for (threshold, _), names in panel.curves_by_threshold().items():
         if _is_within(axes, threshold):
             axes.axhline(threshold, color=_threshold_colour(names, looks), linestyle=":", linewidth=1.2)
     if len(missing) == len(panel.curves):
@@ -199,25 +156,11 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[Li
     return ends
 
 
-def _shown(panel: Panel, values: FloatArray) -> FloatArray:
-    """What the panel's scale can show, NaN elsewhere."""
-    return positive(values) if panel.log else finite(values)
-
-
-def _without_line(panel: Panel) -> dict[str, str]:
-    """The arms that have no value to draw, each with the reason."""
-    return {
-        curve.name: "all zero" if (curve.values == 0).any() else "nothing finite"
-        for curve in panel.curves
-        if not np.isfinite(_shown(panel, curve.values)).any()
-    }
-
-
 def _limit_values(axes: Axes, panel: Panel, means: Sequence[FloatArray]) -> None:
     """Make the y axis hold runs and means, bands and thresholds as far as these leave the curves room; nothing impossible."""
     runs = [curve.values.ravel() for curve in panel.curves] + [curve.peaks for curve in panel.curves if curve.peaks is not None]
-    values = np.clip(known(np.concatenate([*means, *(_shown(panel, each) for each in runs)])), *panel.bounds)
-    thresholds = known(np.array([threshold for threshold, _ in _thresholds(panel)], dtype=float))
+    values = np.clip(known(np.concatenate([*means, *(panel.shown(each) for each in runs)])), *panel.bounds)
+    thresholds = known(np.array([threshold for threshold, _ in panel.curves_by_threshold()], dtype=float))
     if panel.log:
         low, high = (values.min(), values.max()) if len(values) else (1.0, 10.0)
         near = thresholds[(thresholds >= low / NEAR) & (thresholds / NEAR <= high)]
@@ -245,33 +188,27 @@ def _limit_epochs(axes: Axes, panels: Sequence[Panel]) -> None:
 def _draw_runs(axes: Axes, panel: Panel, curve: Curve, colour: str) -> None:
     """Draw single runs as thin lines, where there are several and no peaks stand for them."""
     if 1 < len(curve.values) <= MOST_LINES and curve.peaks is None:
-        lines = [np.column_stack([curve.x, values]) for values in _shown(panel, curve.values)]
+        lines = [np.column_stack([curve.x, values]) for values in panel.shown(curve.values)]
         axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=min(0.35, 3 / len(lines))), autolim=False)
 
 
 def _draw_mean(axes: Axes, panel: Panel, curve: Curve, mean: FloatArray, line: dict[str, Any], *, band: bool) -> None:
     """Draw the mean over runs, (E,), with its peaks and its band."""
     if curve.peaks is not None:
-        axes.plot(curve.x, _shown(panel, curve.peaks), color=line["color"], linewidth=0.9, alpha=0.6)
+        axes.plot(curve.x, panel.shown(curve.peaks), color=line["color"], linewidth=0.9, alpha=0.6)
     if band and curve.band is not None and np.isfinite(curve.band[0]).any():
-        low, high = (np.clip(_shown(panel, edge), *panel.bounds) for edge in curve.band)
+        low, high = (np.clip(panel.shown(edge), *panel.bounds) for edge in curve.band)
         alpha = 0.2 if len(curve.values) > 2 else 0.07  # A band of two runs covers nearly everything.
         axes.fill_between(curve.x, low, high, color=line["color"], alpha=alpha, linewidth=0)
     style = line if len(curve.x) > 1 else {**line, "marker": line.get("marker", "o")}
-    draw_line(axes, curve.x, mean, linewidth=2, clip_on=_may_reach_beyond(panel, mean), **style)
-
-
-def _may_reach_beyond(panel: Panel, values: FloatArray) -> bool:
-    """Whether some value may lie outside the axes. Where none does, a line along their edge is drawn in its whole width."""
-    there = known(values)
-    return panel.log or bool(((there < panel.bounds[0]) | (there > panel.bounds[1])).any())
+    draw_line(axes, curve.x, mean, linewidth=2, clip_on=panel.may_reach_beyond(mean), **style)
 
 
 def _draw_crosses(axes: Axes, panel: Panel, curve: Curve, colour: str, size: float) -> None:
     """Mark where runs diverged, each on its curve; at the bottom edge where it has none."""
     style: dict[str, Any] = {"marker": "X", "markersize": size, "color": colour, "markeredgecolor": "white", "linestyle": "none"}
     upon, edge = [], []
-    for values, diverged in zip(_shown(panel, curve.values), curve.diverged, strict=True):
+    for values, diverged in zip(panel.shown(curve.values), curve.diverged, strict=True):
         if diverged is None:
             continue
         there = known(values[min(int(np.searchsorted(curve.x, diverged)), len(curve.x) - 1) :][:1])
@@ -279,25 +216,9 @@ def _draw_crosses(axes: Axes, panel: Panel, curve: Curve, colour: str, size: flo
         upon += [(diverged, float(height[0]))] if len(height) else []
         edge += [] if len(height) else [(diverged, 0.02)]
     if upon:
-        axes.plot(*zip(*upon, strict=True), zorder=5, clip_on=_may_reach_beyond(panel, np.array(upon)[:, 1]), **style)
+        axes.plot(*zip(*upon, strict=True), zorder=5, clip_on=panel.may_reach_beyond(np.array(upon)[:, 1]), **style)
     if edge:
         axes.plot(*zip(*edge, strict=True), zorder=5, transform=axes.get_xaxis_transform(), **style)
-
-
-def _mean(values: FloatArray) -> FloatArray:
-    """The mean over runs of what is known, (E,); divided first, since a sum might overflow."""
-    counts = np.maximum(1, np.isfinite(values).sum(axis=0))
-    mean: FloatArray = np.where(np.isfinite(values), values / counts, 0).sum(axis=0)
-    return np.where(np.isfinite(values).any(axis=0), mean, np.nan)
-
-
-def _thresholds(panel: Panel) -> dict[tuple[float, str], list[str]]:
-    """The arms of each threshold and what it bounds, the largest threshold first."""
-    found: dict[tuple[float, str], list[str]] = {}
-    for curve in panel.curves:
-        if curve.name in panel.thresholds:
-            found.setdefault(panel.thresholds[curve.name], []).append(curve.name)
-    return dict(sorted(found.items(), reverse=True))
 
 
 def _is_within(axes: Axes, value: float) -> bool:
@@ -312,124 +233,34 @@ def _threshold_colour(names: Sequence[str], looks: Mapping[str, _Look]) -> str:
 def _draw_foot(axes: Axes, panel: Panel, looks: Mapping[str, _Look], *, beside: bool) -> Legend | None:
     """Say beneath a panel which thresholds it shows, and, where they aren't named beside it, which arms have no line in it."""
     handles: list[Artist] = []
-    told: list[str] = []
-    thresholds = _thresholds(panel)
+    texts: list[str] = []
+    thresholds = panel.curves_by_threshold()
     for (threshold, scope), names in list(thresholds.items())[:MOST_THRESHOLDS]:
         beyond = "" if _is_within(axes, threshold) else " ↑" if threshold > axes.get_ylim()[1] else " ↓"
-        told.append(f"threshold {threshold:g} ({scope}): {_listed([looks[name].label for name in names])}{beyond}")
+        texts.append(f"threshold {threshold:g} ({scope}): {_listed([looks[name].label for name in names])}{beyond}")
         handles.append(Line2D([], [], color=_threshold_colour(names, looks), linestyle=":", linewidth=1.2))
     if rest := list(thresholds)[MOST_THRESHOLDS:]:
-        told.append(f"and {len(rest)} more thresholds, {rest[-1][0]:g} to {rest[0][0]:g}")
+        texts.append(f"and {len(rest)} more thresholds, {rest[-1][0]:g} to {rest[0][0]:g}")
         handles.append(Line2D([], [], color=SEVERAL, linestyle=":", linewidth=1.2))
-    missing = {} if beside else _without_line(panel)
+    missing = {} if beside else panel.without_line()
     for reason in dict.fromkeys(missing.values()) if len(missing) < len(panel.curves) else ():
-        told.append(f"{reason}: {_listed([looks[name].label for name in missing if missing[name] == reason])}")
+        texts.append(f"{reason}: {_listed([looks[name].label for name in missing if missing[name] == reason])}")
         handles.append(Line2D([], [], linestyle="none"))
-    if not told:
+    if not texts:
         return None
     place = axes.transAxes + ScaledTranslation(0, -FOOT, axes.figure.dpi_scale_trans)
     style: dict[str, Any] = {"borderpad": 0, "borderaxespad": 0, "handlelength": 1.8, "frameon": False, "fontsize": 9}
-    lines = [fitted_in(text, PANEL_WIDTH - 0.4, 9) for text in told]
+    lines = [fitted_in(text, PANEL_WIDTH - 0.4, 9) for text in texts]
     return axes.legend(handles, lines, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=place, **style)
 
 
 def _listed(labels: Sequence[str]) -> str:
     """These arms in short: all, what they begin with and their number, or the first ones."""
     separator = "; " if any("," in label for label in labels) else ", "
-    told = separator.join(labels)
-    if len(told) <= MOST_LISTED:
-        return told
-    shared, _ = without_shared(labels)
+    whole = separator.join(labels)
+    if len(whole) <= MOST_LISTED:
+        return whole
+    shared, _ = split_beginning(labels)
     if shared:
         return f"{len(labels)} arms, {shared}{ELLIPSIS}"
     return separator.join(elided(labels[:3], SHORT)) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")
-
-
-def differences_figure(axis: str, rows: Sequence[DifferenceRow], possible: tuple[float, float] = (-math.inf, math.inf)) -> Figure:
-    """Draw every seed's paired difference as a dot, mean and interval beneath it, and zero; nothing beyond what is possible.
-
-    Of more than `MOST_ROWS` arms the first are drawn, and this is said.
-    """
-    shown = rows[:MOST_ROWS]
-    shared, labels, height = _row_labels(shown)
-    heading = [_differences_told(shown)]
-    heading += [f"The first {MOST_ROWS} of {len(rows):,} arms"] if len(shown) < len(rows) else []
-    heading += [f"The name of each arm begins with {shared}"] if shared else []
-    with styled():
-        figure = Figure()
-        axes = figure.subplots()
-        axes.axvline(0, color="#555555", linewidth=1.2)
-        for index, row in enumerate(shown):
-            _draw_row(axes, index, row, possible, size=min(1.0, height**0.5))
-        low, high = axes.get_xlim()
-        axes.set_xlim(max(low, possible[0]), min(high, possible[1]))
-        axes.set_yticks(range(len(shown)), labels)
-        axes.set_ylim(max(1, len(shown)) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
-        if not shown:
-            say_nothing_to_draw(axes, "no arm shares a seed with the baseline")
-        _place_rows(figure, axes, 0.2 + text_width(labels, 11), height * max(1, len(shown)), axis, heading)
-    return figure
-
-
-def _row_labels(rows: Sequence[DifferenceRow]) -> tuple[str, list[str], float]:
-    """What the arms' names begin with, the rows' labels, and a row's height in inches; the more rows, the less of each."""
-    shared, short = short_names([row.name for row in rows])
-    letters, height = (200, 1.1) if len(rows) <= FEW else (108, 0.6) if len(rows) <= 40 else (72, 0.36)
-    labels = [fitted(label, 40) for label in elided(short, letters)]
-    if len({len(row.differences) for row in rows}) > 1:
-        labels = [f"{label}\n{_seeds(row)}" for label, row in zip(labels, rows, strict=True)]
-    return shared, labels, max([height, *(0.1 + 0.2 * (label.count("\n") + 1) for label in labels)])
-
-
-def _seeds(row: DifferenceRow) -> str:
-    return "1 seed" if len(row.differences) == 1 else f"{len(row.differences)} seeds"
-
-
-def _differences_told(rows: Sequence[DifferenceRow]) -> str:
-    counts = {_seeds(row) for row in rows}
-    of = f" of {counts.pop()}" if len(counts) == 1 else ""
-    below = "mean and 95% interval" if any(math.isfinite(row.low) for row in rows) else "and the mean"
-    return f"Paired differences{of}: each seed (dots), {below} (below)"
-
-
-def _draw_row(axes: Axes, index: int, row: DifferenceRow, possible: tuple[float, float], size: float) -> None:
-    colour = line_style(index + 1)["color"]  # that of the arm's curve, where the baseline is the first
-    differences = known(finite(np.asarray(row.differences, dtype=float)))
-    if not len(differences):
-        axes.annotate("nothing finite", (0, index), (4, 0), textcoords="offset points", va="center", fontsize=10)
-        return
-    heights = index - 0.12 - 0.22 * _stacked(differences)
-    whole: dict[str, Any] = {"color": colour, "clip_on": False}
-    axes.plot(differences, heights, "o", alpha=0.55, markersize=5 * size, markeredgewidth=0, **whole)
-    if np.isfinite(row.low):
-        interval = np.clip([row.low, row.high], *possible)
-        axes.plot(interval, [index + 0.16] * 2, color=colour, linewidth=2.5 * size, solid_capstyle="butt")
-    if np.isfinite(row.mean):
-        axes.plot(row.mean, index + 0.16, "D", markersize=8 * size, markeredgecolor="white", **whole)
-
-
-def _place_rows(figure: Figure, axes: Axes, left: float, tall: float, axis: str, heading: Sequence[str]) -> None:
-    """Size the figure after its rows, labels, title and axis label."""
-    width = left + ROW_WIDTH + 0.3
-    title, *others = [fitted_in(line, width - 0.3, 11, bold=not index) for index, line in enumerate(heading)]
-    label = fitted_in(axis, width - 0.3, 11)
-    other = "\n".join(others)
-    lines = [text.count("\n") + 1 if text else 0 for text in (title, other)]
-    above, below = 0.2 + LINE_HEIGHT * sum(lines), 0.45 + LINE_HEIGHT * (label.count("\n") + 1)
-    height = above + tall + below
-    figure.set_size_inches(width, height)
-    axes.set_position((left / width, below / height, ROW_WIDTH / width, tall / height))
-    place: dict[str, Any] = {"fontsize": 11, "va": "top", "linespacing": 1.2}
-    figure.text(0.15 / width, 1 - 0.1 / height, title, weight="bold", **place)
-    figure.text(0.15 / width, 1 - (0.1 + LINE_HEIGHT * lines[0]) / height, other, **place)
-    figure.text(0.5, 0.1 / height, label, fontsize=11, va="bottom", ha="center", linespacing=1.2)
-
-
-def _stacked(values: FloatArray) -> FloatArray:
-    """Heights from 0 to 1 that keep equal and near values from hiding each other: dots of one bin stand in a column."""
-    span = np.ptp(values) or 1.0
-    bins = np.round((values - np.min(values)) / span * 40).astype(int)
-    place = np.array([(bins[:index] == bins[index]).sum() for index in range(len(bins))])
-    heights: FloatArray = place / max(1, place.max())
-    return heights

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from gradclip_cli.arrays import FloatArray
-from gradclip_cli.plots.labels import elided
+from gradclip_cli.labels import elided
 from gradclip_cli.plots.style import (
     PLAIN_STYLES,
     LineEnd,
@@ -40,9 +40,9 @@ LINE, ENVELOPE, SPIKE, THRESHOLD, DIVERGED = "#000000", "#808080", "#D55E00", "#
 JOINT = "all together"
 # In inches; the first gap holds the strip of clipped steps.
 PANEL_WIDTH, LEFT, TOP, BOTTOM, EPOCHS, GAPS = 7.4, 1.0, 0.75, 0.62, 0.53, (0.78, 0.5)
-# A threshold farther than this factor from the curves would flatten them: it is told at the edge instead.
+# A threshold farther than this factor from the curves would flatten them: it is named at the edge instead.
 NEAR = 1e3
-# So many variables at most have a line and a name of their own, those with the largest norms; and so many thresholds are told.
+# So many variables at most have a line and a name of their own, those with the largest norms; and so many thresholds are named.
 MOST_VARIABLES, MOST_THRESHOLDS, MOST_LETTERS = PLAIN_STYLES, 8, 48
 
 
@@ -132,8 +132,8 @@ def _draw_variables(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
         shown = positive(norm)
         _draw_smooth(axes, trace.steps, shown, **style)
         last = known(shown)
-        told = labels[name] if len(last) else f"{labels[name]}: {'all zero' if (norm == 0).any() else 'nothing finite'}"
-        ends.append((float(last[-1]) if len(last) else axes.get_ylim()[0], told, ink(style["color"])))
+        text = labels[name] if len(last) else f"{labels[name]}: {'all zero' if (norm == 0).any() else 'nothing finite'}"
+        ends.append((float(last[-1]) if len(last) else axes.get_ylim()[0], text, ink(style["color"])))
     if others := [norm for name, norm in trace.variable_norms.items() if name not in colours]:
         for norm in others:
             draw_line(axes, trace.steps, positive(norm), color=ENVELOPE, linewidth=0.5, alpha=0.5, zorder=1.5)
@@ -197,8 +197,8 @@ def _draw_divergence(panels: Sequence[Axes], trace: GradientTrace) -> None:
     for axes in panels:
         axes.axvline(trace.diverged, color=DIVERGED, linewidth=1.4, zorder=1.6)
         axes.plot(trace.diverged, 0.6, "X", transform=axes.get_xaxis_transform(), **cross)
-    told = f"diverged at step {trace.diverged:,}"
-    panels[0].annotate(told, (1, 1.02), xycoords="axes fraction", color=DIVERGED, weight="bold", ha="right", va="bottom")
+    text = f"diverged at step {trace.diverged:,}"
+    panels[0].annotate(text, (1, 1.02), xycoords="axes fraction", color=DIVERGED, weight="bold", ha="right", va="bottom")
 
 
 def _draw_median(axes: Axes, steps: FloatArray, median: FloatArray, largest: FloatArray) -> list[LineEnd]:
@@ -268,7 +268,7 @@ def _draw_zeros(axes: Axes, steps: FloatArray, norms: FloatArray) -> list[LineEn
 
 
 def _draw_thresholds(axes: Axes, thresholds: Mapping[str, float], colours: Mapping[str, str]) -> list[LineEnd]:
-    """Draw thresholds as dotted lines, or tell them at the edge where they are far away; return what to write beside them."""
+    """Draw thresholds as dotted lines, or name them at the edge where they are far away; return what to write beside them."""
     low, high = axes.get_ylim()
     ends: list[LineEnd] = []
     for (scope, threshold), label in list(zip(thresholds.items(), _labels(thresholds), strict=True))[:MOST_THRESHOLDS]:

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Bbox
 
 from gradclip_cli.arrays import FloatArray
-from gradclip_cli.plots.labels import elided
+from gradclip_cli.labels import elided
 from gradclip_cli.plots.style import drawable, fitted, fitted_in, luminance, percent, short_names, styled, text_width
 
 # In inches.
@@ -97,17 +97,17 @@ def _scale(values: FloatArray) -> Normalize:
 
 def _write_cell(axes: Axes, row: int, column: int, colour: Any, value: float, diverged: float) -> None:
     """Write a cell's value and, above zero, its share of diverged runs; hatch it where it has no value."""
-    told = [] if np.isnan(value) else [_three_digits(value)]
+    lines = [] if np.isnan(value) else [_three_digits(value)]
     if diverged > 0:
-        told.append(f"{percent(diverged)} div.")
+        lines.append(f"{percent(diverged)} div.")
     if colour is None:
         axes.add_patch(Rectangle((column + 0.01, row + 0.02), 0.98, 0.96, **MISSING))
     dark = colour is not None and luminance(colour) < 0.18  # Where white and black stand out equally.
     style: dict[str, Any] = {"color": "white" if dark else "black", "ha": "center", "va": "center", "linespacing": 1.25}
     if colour is None:
         style["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 1}  # or the hatching would cross it
-    if told:
-        axes.text(column + 0.5, row + 0.5, "\n".join(told), fontsize=10, **style)
+    if lines:
+        axes.text(column + 0.5, row + 0.5, "\n".join(lines), fontsize=10, **style)
 
 
 def _frame(axes: Axes, row: int, column: int, columns: int) -> None:
@@ -146,29 +146,34 @@ def _lay_out(figure: Figure, axes: Axes, stability: StabilityMap, rows: Sequence
         for text in axes.get_xticklabels():
             text.set(rotation=30, ha="right", rotation_mode="anchor")
     wide = len(columns) * column
-    [metric, axis] = elided([drawable(stability.metric), drawable(stability.axis)], MOST_LETTERS)
-    below_cells = fitted_in(axis, wide + 0.6, 11)
-    axes.set_xlabel(below_cells)
-    handles = _legend(stability)
-    below = 0.65 + LINE_HEIGHT * below_cells.count("\n") + slant * 0.5 * label + LEGEND_LINE * len(handles)
-    left = 0.35 + max(text_width(rows, 11), slant * (0.87 * label - column / 2))
-    title = f"{metric[:1].upper()}{metric[1:]} by {axis}, mean over seeds"
-    told = max((text_width([str(handle.get_label())]) + 0.7 for handle in handles), default=0.0)
     cells = len(rows) * max([ROW_HEIGHT, *(0.1 + LINE_HEIGHT * (row.count("\n") + 1) for row in rows)])
     tall = max(3 * ROW_HEIGHT, cells)  # A bar stays readable where the cells are few.
+    [metric, axis] = elided([drawable(stability.metric), drawable(stability.axis)], MOST_LETTERS)
+    axes.set_xlabel(below_cells := fitted_in(axis, wide + 0.6, 11))
+    title = f"{metric[:1].upper()}{metric[1:]} by {axis}, mean over seeds"
+    left = 0.35 + max(text_width(rows, 11), slant * (0.87 * label - column / 2))
     beside = 1.5 + 0.22 * _bar_label(stability, tall).count("\n")  # with its numbers and label
-    width = max(left + wide + beside, min(text_width([title], 12, bold=True) + 0.4, WIDEST_TITLE), told)
+    meanings = [str(handle.get_label()) for handle in _legend(stability)]
+    legend = max((text_width([meaning]) + 0.7 for meaning in meanings), default=0.0)
+    width = max(left + wide + beside, min(text_width([title], 12, bold=True) + 0.4, WIDEST_TITLE), legend)
     heading = [fitted_in(title, width - 0.3, 12, bold=True), *(fitted_in(note, width - 0.3, 11) for note in notes)]
     above = TITLE + LINE_HEIGHT * ("\n".join(heading).count("\n"))
+    below = 0.65 + LINE_HEIGHT * below_cells.count("\n") + slant * 0.5 * label + LEGEND_LINE * len(meanings)
     height = above + tall + below
     figure.set_size_inches(width, height)
     axes.set_position((left / width, 1 - (above + cells) / height, wide / width, cells / height))
-    place: dict[str, Any] = {"va": "top", "linespacing": 1.2}
-    figure.text(0.15 / width, 1 - 0.12 / height, heading[0], fontsize=12, weight="bold", **place)
-    if notes:
-        lines = heading[0].count("\n") + 1
-        figure.text(0.15 / width, 1 - (0.12 + LINE_HEIGHT * lines) / height, "\n".join(heading[1:]), fontsize=11, **place)
+    _write_heading(figure, heading)
     return Bbox.from_bounds((left + wide + 0.2) / width, 1 - (above + tall) / height, 0.2 / width, tall / height)
+
+
+def _write_heading(figure: Figure, heading: Sequence[str]) -> None:
+    """Write the title, and below it the notes, whose lines are smaller."""
+    (title, *notes), (width, height) = heading, figure.get_size_inches()
+    place: dict[str, Any] = {"va": "top", "linespacing": 1.2}
+    figure.text(0.15 / width, 1 - 0.12 / height, title, fontsize=12, weight="bold", **place)
+    if notes:
+        lines = title.count("\n") + 1
+        figure.text(0.15 / width, 1 - (0.12 + LINE_HEIGHT * lines) / height, "\n".join(notes), fontsize=11, **place)
 
 
 def _bar_label(stability: StabilityMap, tall: float) -> str:
@@ -191,8 +196,8 @@ def _legend(stability: StabilityMap) -> list[Artist]:
     if best:
         handles.append(Patch(fill=False, edgecolor="black", linewidth=2.5, label="best of its row"))
     if {0, len(stability.columns) - 1} & set(best):
-        told = "best at the grid's edge: a better one may lie beyond"
-        handles.append(Line2D([], [], color="black", marker="<", markersize=9, linestyle="none", label=told))
+        meaning = "best at the grid's edge: a better one may lie beyond"
+        handles.append(Line2D([], [], color="black", marker="<", markersize=9, linestyle="none", label=meaning))
     if np.isnan(stability.values).any():
         handles.append(Patch(**MISSING, label="no run"))
     if (stability.diverged > 0).any():

@@ -23,7 +23,7 @@ from matplotlib.typing import ColorType
 from scipy.optimize import isotonic_regression
 
 from gradclip_cli.arrays import FloatArray
-from gradclip_cli.plots.labels import without_shared, wrapped
+from gradclip_cli.labels import split_beginning, wrapped
 from gradclip_cli.texts import for_picture, for_terminal
 
 LineEnd = tuple[float, str, str]  # last value, name, colour
@@ -124,9 +124,9 @@ def draw_line(axes: Axes, x: FloatArray, values: FloatArray, **style: Any) -> No
         axes.plot(x[alone], values[alone], "o", color=style["color"], markersize=4, clip_on=style.get("clip_on", True))
 
 
-def say_nothing_to_draw(axes: Axes, told: str) -> None:
+def say_nothing_to_draw(axes: Axes, why: str) -> None:
     """Write in the middle of the axes why they are empty."""
-    axes.annotate(told, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", backgroundcolor="white")
+    axes.annotate(why, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", backgroundcolor="white")
 
 
 def name_lines(axes: Axes, ends: Sequence[LineEnd]) -> None:
@@ -159,14 +159,14 @@ def fitted(text: str, letters: int) -> str:
 def fitted_in(text: str, inches: float, size: float, *, bold: bool = False) -> str:
     """Any text as `fitted` makes it, in lines no wider than `inches` at `size` points."""
     letters = max(1, int(inches * 72 / (0.5 * size)))
-    while text_width([told := fitted(text, letters)], size, bold=bold) > inches and letters > 1:
+    while text_width([lines := fitted(text, letters)], size, bold=bold) > inches and letters > 1:
         letters = int(0.9 * letters)
-    return told
+    return lines
 
 
 def short_names(names: Sequence[str]) -> tuple[str, list[str]]:
     """What long names begin with, and the rest of each, in letters that can be drawn; `fitted` is still to come."""
-    return without_shared([drawable(name) for name in names])
+    return split_beginning([drawable(name) for name in names])
 
 
 def drawable(text: str) -> str:

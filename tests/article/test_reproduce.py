@@ -15,6 +15,7 @@ from conftest import import_pytorch, store_run
 
 from gradclip_cli import plots
 from gradclip_cli.article import claims, reproduce
+from gradclip_cli.article.report import to_markdown, write_reproduction
 from gradclip_cli.article.reproduce import (
     ADAM,
     ARMS,
@@ -24,8 +25,6 @@ from gradclip_cli.article.reproduce import (
     answer_claims,
     config_name,
     held_against,
-    to_markdown,
-    write_reproduction,
 )
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading

@@ -145,15 +145,6 @@ def test_long_names_of_many_arms_are_wrapped_and_not_cut(width: int) -> None:
     assert "…" not in shown
 
 
-def test_what_names_share_is_said_once() -> None:
-    assert tables.shared_once(["explode-none", "explode-clipnorm"]) == ("explode-*", ["none", "clipnorm"])
-    rates = ["none+optimizer.learning_rate=1", "agc-0.1+optimizer.learning_rate=3"]
-    assert tables.shared_once(rates) == ("*+optimizer.learning_rate=*", ["none, 1", "agc-0.1, 3"])
-    assert tables.shared_once(["none+a=1+b=2", "agc+a=1+b=2"]) == ("*+a=1+b=2", ["none", "agc"])
-    for names in (["none", "clipnorm"], ["none", "none+a=1"], ["none"], ["none", "none"], ["a-1", "a-2"], []):
-        assert tables.shared_once(names) == ("", names)
-
-
 def test_wrapping_loses_no_letter() -> None:
     for text in ("no difference shown", "global_clipnorm-0.5+optimizer.learning_rate=1", "a" * 50, "漢字" * 9, "", "a +b", "++"):
         for width in (4, 8, 20):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import MOST_STEPS, OPTIMIZERS, Config
+from gradclip_cli.config.seeds import parse_seeds
 from gradclip_cli.errors import ConfigError
 
 Writer = Callable[..., Path]
@@ -571,7 +572,7 @@ def test_two_configs_of_one_name_are_refused(write_config: Writer) -> None:
     [("3", [0, 1, 2]), ("0-3", [0, 1, 2, 3]), ("1,5,7", [1, 5, 7]), ("4-4", [4]), ("0-1,5", [0, 1, 5]), ("1,1", [1])],
 )
 def test_seed_lists(text: str, seeds: list[int]) -> None:
-    assert loading.parse_seeds(text) == seeds
+    assert parse_seeds(text) == seeds
 
 
 @pytest.mark.parametrize(
@@ -584,17 +585,17 @@ def test_seed_lists(text: str, seeds: list[int]) -> None:
 )
 def test_bad_seed_lists(text: str) -> None:
     with pytest.raises(ConfigError, match="--seeds") as caught:
-        loading.parse_seeds(text)
+        parse_seeds(text)
     assert len(str(caught.value)) < 300
 
 
 def test_seeds_may_be_as_large_as_a_config_s() -> None:
-    assert loading.parse_seeds("4294967295,") == [4294967295]
+    assert parse_seeds("4294967295,") == [4294967295]
     assert loading.load("none", ["training.seed=4294967295"]).training.seed == 4294967295
     with pytest.raises(ConfigError, match="seeds go up to 4,294,967,295"):
-        loading.parse_seeds("4294967296,")
+        parse_seeds("4294967296,")
     with pytest.raises(ConfigError, match="over 100,000 seeds"):
-        loading.parse_seeds("0-49999,50000-99999,100000-149999")
+        parse_seeds("0-49999,50000-99999,100000-149999")
 
 
 def test_known_keys_can_be_set() -> None:

@@ -16,9 +16,10 @@ import scipy.stats
 from conftest import store_run
 
 from gradclip_cli.errors import ReportError
-from gradclip_cli.evidence import arms, comparison, report
+from gradclip_cli.evidence import arms, comparison, figures, plans, report
 from gradclip_cli.evidence.comparison import Comparison
-from gradclip_cli.evidence.metrics import METRICS
+from gradclip_cli.evidence.metrics import COMPARED_METRICS, Question
+from gradclip_cli.evidence.verdicts import Verdict
 
 
 def store_arm(
@@ -58,7 +59,7 @@ def test_verdicts_and_their_words(eight: Path) -> None:
     assert "(95% interval 2.3 to 6.7; better on 8 of 8 seeds; p = 0.016)" in better.sentence
     assert alike.verdict == "no difference shown"
     assert "No difference in test accuracy shown" in alike.sentence
-    lower = comparison.compare(eight, metric="loss")
+    lower = comparison.compare(eight, question=Question("loss"))
     assert against(lower, "better").verdict == "helps"
     assert "lowered training loss by 0.135 nats" in against(lower, "better").sentence
     hurts = comparison.compare(eight, ["none", "better"], "better")
@@ -66,18 +67,18 @@ def test_verdicts_and_their_words(eight: Path) -> None:
 
 
 def test_nothing_claims_more_than_its_test(eight: Path) -> None:
-    for metric in METRICS:
+    for metric in COMPARED_METRICS:
         for margin in (None, 0.0001, 1000.0):
-            text = report.to_markdown(comparison.compare(eight, metric=metric, margin=margin))
+            text = report.to_markdown(comparison.compare(eight, question=Question(metric, margin=margin)))
             assert not re.search(r"no difference(?! in| shown)|prove|no effect|is the same", text, flags=re.IGNORECASE)
             assert "Verdicts speak of these seeds, this model and this test set" in text
 
 
 def test_equivalence_needs_the_whole_interval(eight: Path) -> None:
-    assert against(comparison.compare(eight, margin=1.0), "alike").verdict == "equivalent"
-    assert "equivalent within that margin" in against(comparison.compare(eight, margin=1.0), "alike").sentence
-    assert against(comparison.compare(eight, margin=0.1), "alike").verdict == "no difference shown"
-    wide = against(comparison.compare(eight, margin=50.0), "better")
+    assert against(comparison.compare(eight, question=Question(margin=1.0)), "alike").verdict == "equivalent"
+    assert "equivalent within that margin" in against(comparison.compare(eight, question=Question(margin=1.0)), "alike").sentence
+    assert against(comparison.compare(eight, question=Question(margin=0.1)), "alike").verdict == "no difference shown"
+    wide = against(comparison.compare(eight, question=Question(margin=50.0)), "better")
     assert (wide.verdict, wide.equivalent) == ("helps", True)  # a difference can be real and small
 
 
@@ -135,7 +136,7 @@ def test_all_diverged(results: Path) -> None:
     assert against(compared, "also").verdict == "no difference shown"
     assert against(compared, "also").divergence_p == 1
     assert report.verdict_rows(compared)[0][-2] == "100%"
-    assert comparison.compare(results, metric="loss").baseline.mean == pytest.approx(math.log(10))
+    assert comparison.compare(results, question=Question("loss")).baseline.mean == pytest.approx(math.log(10))
     report.write(compared, results)
 
 
@@ -144,22 +145,22 @@ def test_divergence_never_pays(results: Path) -> None:
     store_arm(results, "none", BASE)
     for seed in range(8):
         store_run(results, "reckless", seed, [0.2, 0.1], status="diverged")
-    for metric in METRICS:
-        compared = comparison.compare(results, metric=metric)
+    for metric in COMPARED_METRICS:
+        compared = comparison.compare(results, question=Question(metric))
         assert against(compared, "reckless").verdict == "hurts", metric
     assert against(compared, "reckless").divergence_p == pytest.approx(2 / 256)
     row = compared.table.iloc[1]
     assert row["loss"] == pytest.approx(0.1)  # uncapped, beside it
 
 
-@pytest.mark.parametrize("metric", sorted(METRICS))
+@pytest.mark.parametrize("metric", sorted(COMPARED_METRICS))
 @pytest.mark.parametrize("losses", [[], [0.2], [0.2, 0.1], [0.2, 0.1, 0.05]])
 def test_a_diverged_run_scores_no_better_than_one_at_chance_throughout(metric: str, losses: list[float], results: Path) -> None:
     chance = math.log(10)
     for seed in range(2):
         store_run(results, "none", seed, [chance] * 3)
         store_run(results, "reckless", seed, losses, status="diverged")
-    compared = comparison.compare(results, metric=metric)
+    compared = comparison.compare(results, question=Question(metric))
     mean = against(compared, "reckless").mean
     if metric.endswith("accuracy"):  # the stored run's accuracy is not chance's: it is held against 10% instead
         assert compared.others[0].mean == pytest.approx(10)
@@ -219,17 +220,17 @@ def test_a_verdict_on_another_model_says_so(results: Path) -> None:
     assert cells == {"none": "baseline", "worse": "hurts (other model.units)", "other": "hurts (other model.units and 1 more)"}
 
 
-@pytest.mark.parametrize("metric", sorted(METRICS))
+@pytest.mark.parametrize("metric", sorted(COMPARED_METRICS))
 def test_intervals_keep_to_what_is_possible(metric: str, results: Path) -> None:
     store_arm(results, "none", [0.1, 2.2])
     store_arm(results, "steady", [1.0, 1.02, 1.04])
-    compared = comparison.compare(results, metric=metric)
+    compared = comparison.compare(results, question=Question(metric))
     baseline, steady = compared.arms
     chance = math.log(10)
     most = {"loss_area": 3 * chance, "steps_to_target": 12}.get(metric, 100 if metric.endswith("accuracy") else chance)
     assert (baseline.low, baseline.high) == (-math.inf, math.inf)  # these two seeds exclude nothing that is possible
     assert 0 <= steady.low <= steady.mean <= steady.high <= most
-    for panel in report.panels(compared)[:4]:
+    for panel in figures.panels(compared)[:4]:
         for curve in panel.curves:
             assert curve.band is not None
             assert np.min(curve.band[0]) >= 0
@@ -241,13 +242,23 @@ def test_losses_of_different_kinds_are_not_compared(results: Path) -> None:
     store_arm(results, "squared", BASE, settings=["loss={name: mse, target_scale: 2}"])
     for metric in ("loss", "val_loss", "loss_area", "steps_to_target"):
         with pytest.raises(ReportError, match=r"squared: mse x 2.*--metric val_accuracy"):
-            comparison.compare(results, metric=metric)
-    assert comparison.compare(results, metric="val_accuracy").others
+            comparison.compare(results, question=Question(metric))
+    assert comparison.compare(results, question=Question("val_accuracy")).others
+
+
+def test_losses_of_different_kinds_share_no_axis(results: Path) -> None:
+    store_arm(results, "none", BASE)
+    store_arm(results, "squared", BASE, settings=["loss={name: mse, target_scale: 2}"])
+    panels = figures.panels(comparison.compare(results))
+    assert [[curve.name for curve in panel.curves] for panel in panels] == [["none"]] * 2 + [["none", "squared"]] * 4
+    assert [panel.title for panel in panels[:2]] == [
+        f"{name} loss, of arms with the baseline's loss" for name in ("Training", "Test")
+    ]
 
 
 def test_caps_follow_the_loss(results: Path) -> None:
     store_run(results, "squared", 0, [50.0, 50.0, 50.0], settings=["loss={name: mse, target_scale: 2}"])
-    (arm,), _ = arms.read(results)
+    (arm,), _ = arms.read_arms(results)
     predicted = np.full(10, 2 / 10)
     assert arm.scored("loss")[0, -1] == pytest.approx(((predicted - 2 * np.eye(10)[3]) ** 2).mean())
 
@@ -261,7 +272,7 @@ def test_one_arm_alone(results: Path) -> None:
 
 
 def test_planning_uses_the_spread_seen(eight: Path) -> None:
-    compared = comparison.compare(eight, ["none", "better"], effect=2.0)
+    compared = comparison.compare(eight, ["none", "better"], question=Question(effect=2.0))
     plan = against(compared, "better")
     differences = np.array(plan.differences)
     simulated = np.random.default_rng(0).normal(plan.detectable_effect, differences.std(ddof=1), (20_000, 8))
@@ -285,11 +296,11 @@ def test_seeds_added_after_a_comparison_are_told(results: Path) -> None:
     assert not comparison.compare(results).notes  # they were planned
 
 
-@pytest.mark.parametrize("metric", sorted(METRICS))
+@pytest.mark.parametrize("metric", sorted(COMPARED_METRICS))
 def test_figures_can_be_recomputed_from_the_files(metric: str, eight: Path, tmp_path: Path) -> None:
     """By a few lines of pandas and SciPy, from metrics.csv and run.json alone."""
     store_run(eight, "better", 3, [1.9], status="diverged", base="clipvalue")
-    report.write(comparison.compare(eight, metric=metric), tmp_path)
+    report.write(comparison.compare(eight, question=Question(metric)), tmp_path)
     content = json.loads((tmp_path / "comparison.json").read_text())
 
     def score(folder: Path) -> float:
@@ -368,6 +379,6 @@ def test_every_key_of_the_json_is_documented(eight: Path) -> None:
     content = json.loads(report.to_json(comparison.compare(eight)))
     missing = {key for key in keys(content) if f"`{key}`" not in documented}
     assert not missing
-    assert f"`schema` | {report.SCHEMA}" in documented
-    for verdict in comparison.VERDICTS:
+    assert f"`schema` | {plans.COMPARISON_SCHEMA}" in documented
+    for verdict in Verdict:
         assert f"`{verdict}`" in documented

@@ -18,7 +18,9 @@ from conftest import store_run
 from markdown_it import MarkdownIt
 
 from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.evidence import arms, comparison, report
+from gradclip_cli.evidence import arms, comparison, figures, plans, report
+from gradclip_cli.evidence.looks import look_folder, require_no_report
+from gradclip_cli.evidence.metrics import COMPARED_METRICS, Question
 from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import for_terminal
 
@@ -243,7 +245,7 @@ def test_what_only_one_framework_needs_is_no_mixed_version(stored: Path) -> None
 def test_json_is_complete_and_has_no_nan(stored: Path) -> None:
     store_run(stored, "one", 0, [2.0, 1.0, 0.5])
     content = json.loads(report.to_json(comparison.compare(stored)), parse_constant=pytest.fail)
-    assert content["schema"] == report.SCHEMA
+    assert content["schema"] == plans.COMPARISON_SCHEMA
     assert content["arms"][2]["seeds"] == [0]
     assert content["arms"][2]["loss_std"] is None  # one seed has no spread
     assert content["arms"][0]["config"]["training"]["epochs"] == 3
@@ -260,14 +262,14 @@ def test_files_are_written_and_reproducible(stored: Path, tmp_path: Path) -> Non
 
 def test_step_bins_and_their_stand_in(results: Path) -> None:
     run = store_run(results, "none", 0, [2.0, 1.0, 0.5])
-    (arm,), _ = arms.read(results)
+    (arm,), _ = arms.read_arms(results)
     bins = arms.step_bins(arm)
     assert len(bins.middles) == 12  # no more bins than steps
     np.testing.assert_allclose(bins.median_norm[0], [loss * step for step, loss in enumerate(np.repeat([2.0, 1.0, 0.5], 4), 1)])
     np.testing.assert_allclose(bins.largest_norm, bins.median_norm[0])
     np.testing.assert_allclose(bins.clipped[0], [1, 0] * 6)
     run.steps_path.unlink()
-    (arm,), _ = arms.read(results)
+    (arm,), _ = arms.read_arms(results)
     bins = arms.step_bins(arm)
     np.testing.assert_allclose(bins.median_norm[0], np.repeat([2.0, 1.0, 0.5], 4))
     np.testing.assert_allclose(bins.largest_norm, np.repeat([20.0, 10.0, 5.0], 4))
@@ -298,12 +300,12 @@ def test_only_what_a_threshold_can_be_held_against_is_drawn(results: Path) -> No
     store_ends(results, "none")
     for mode in ("agc", "clipnorm", "global_clipnorm"):
         store_ends(results, mode, base=mode)
-    norms = report.panels(comparison.compare(results))[4]
+    norms = figures.panels(comparison.compare(results))[4]
     assert norms.thresholds == {"clipnorm": (1.0, "each variable"), "global_clipnorm": (1.0, "all together")}
 
 
 def test_means_of_training_stand_at_the_middle_of_their_epochs(stored: Path) -> None:
-    loss, val_loss, *_ = report.panels(comparison.compare(stored))
+    loss, val_loss, *_ = figures.panels(comparison.compare(stored))
     assert loss.curves[0].x.tolist() == [0.5, 1.5, 2.5]
     assert val_loss.curves[0].x.tolist() == [1, 2, 3]
 
@@ -320,8 +322,8 @@ def test_tables_say_what_is_recorded_and_what_is_scored(stored: Path) -> None:
         < page.index("## What the runs did")
         < page.index(report.run_caption(compared))
     )
-    for metric in comparison.METRICS:
-        assert "diverged" in report.verdict_caption(comparison.compare(stored, metric=metric))
+    for metric in COMPARED_METRICS:
+        assert "diverged" in report.verdict_caption(comparison.compare(stored, question=Question(metric)))
     store_run(stored, "held", 0, [1.0], epochs=1, evaluation_split="holdout")
     assert report.run_columns(comparison.compare(stored, ["held"]))[4] == "holdout loss (val_loss)"
 
@@ -339,7 +341,7 @@ def test_tables_say_what_is_recorded_and_what_is_scored(stored: Path) -> None:
 def test_the_folder_of_a_look_names_its_arms(names: list[str], name: str, results: Path) -> None:
     store_ends(results, *names)
     compared = comparison.compare(results, names, names[0])
-    assert report.look_folder(compared, results, everything=False) == results / "compare" / name
+    assert look_folder(compared, results, everything=False) == results / "compare" / name
 
 
 def test_the_folder_of_a_look_tells_looks_apart(results: Path) -> None:
@@ -349,8 +351,8 @@ def test_the_folder_of_a_look_tells_looks_apart(results: Path) -> None:
         (results / f"odd{number}").rename(results / odd)
 
     def folder(*names: str, baseline: str | None = None, metric: str = "val_accuracy", seeds: comparison.Seeds = None) -> str:
-        compared = comparison.compare(results, names, baseline, metric=metric, seeds=seeds)
-        place = report.look_folder(compared, results, everything=not names, baseline=baseline, seeds=seeds)
+        compared = comparison.compare(results, names, baseline, Question(metric), seeds=seeds)
+        place = look_folder(compared, results, everything=not names, baseline=baseline, seeds=seeds)
         assert place.parent == results / "compare"
         return place.name
 
@@ -369,7 +371,7 @@ def test_the_folder_of_a_look_tells_looks_apart(results: Path) -> None:
 
 def test_a_folder_of_looks_is_no_arm(stored: Path) -> None:
     compared = comparison.compare(stored)
-    report.write(compared, report.look_folder(compared, stored, everything=True))
+    report.write(compared, look_folder(compared, stored, everything=True))
     assert (stored / "compare" / "all" / "comparison.json").exists()
     assert {run.arm for run in runs(stored)} == {"none", "clipvalue"}
     assert [part.arm.name for part in comparison.compare(stored).arms] == ["none", "clipvalue"]
@@ -378,12 +380,12 @@ def test_a_folder_of_looks_is_no_arm(stored: Path) -> None:
 def test_a_report_s_files_are_never_replaced(stored: Path) -> None:
     (stored / "report.md").write_text("# of a reproduction\n")
     with pytest.raises(ReportError, match=r"report\.md.*another folder with --out"):
-        report.require_no_report(stored)
-    report.require_no_report(stored / "compare" / "all")
+        require_no_report(stored)
+    require_no_report(stored / "compare" / "all")
     (stored / "sweep.json").write_text("{}")
     (stored / "best").mkdir()
     with pytest.raises(ReportError, match=r"best.*sweep\.json"):
-        report.require_no_report(stored / "best")
+        require_no_report(stored / "best")
 
 
 def test_names_with_odd_characters_survive(results: Path, tmp_path: Path) -> None:
@@ -400,7 +402,7 @@ def test_a_page_shows_hostile_names_literally(results: Path, tmp_path: Path) -> 
     for seed in range(2):
         store_run(results, "none", seed, [2.0, 1.5, 1.0])
         store_run(results, "clipvalue", seed, [2.0, 1.4, 0.9], base="clipvalue")
-    read, _ = arms.read(results)
+    read, _ = arms.read_arms(results)
     renamed = [read[0], *(replace(read[1], name=name) for name in HOSTILE)]
     compared = replace(comparison.compare_arms(renamed, read[0].name), notes=(HOSTILE[0],), warnings=(HOSTILE[2],))
     page = report.to_markdown(compared)
@@ -416,5 +418,5 @@ def test_a_page_shows_hostile_names_literally(results: Path, tmp_path: Path) -> 
 
 
 def test_axes_of_stored_runs_end_where_values_do(stored: Path) -> None:
-    made = report.panels(comparison.compare(stored))
+    made = figures.panels(comparison.compare(stored))
     assert [panel.bounds for panel in made] == [(0, math.inf)] * 2 + [(0, 1)] * 2 + [(-math.inf, math.inf), (0, 1)]

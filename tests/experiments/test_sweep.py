@@ -22,6 +22,7 @@ from gradclip_cli.config.sweeps import Sweep
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import ConflictError, ReportError
 from gradclip_cli.experiments import sweep as experiment
+from gradclip_cli.experiments import sweep_report
 from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs import one
 from gradclip_cli.runs.loop import Setup
@@ -343,8 +344,8 @@ def test_what_an_axis_resets_stands_in_plan_report_and_json(load: Callable[[str]
     assert json.loads(planned.stdout)["resets"] == [reset]
     store_grid(sweep, results, [0.9, 0.5])
     result = experiment.read(sweep, results)
-    assert reset in experiment.to_markdown(result)
-    assert json.loads(experiment.to_json(result))["resets"] == [reset]
+    assert reset in sweep_report.to_markdown(result)
+    assert json.loads(sweep_report.to_json(result))["resets"] == [reset]
 
 
 def test_the_report_says_what_was_trained_near_the_top(done: tuple[Result, Path]) -> None:
@@ -366,7 +367,9 @@ def test_the_report_says_what_was_trained_near_the_top(done: tuple[Result, Path]
 
 
 def test_what_follows_an_axis_is_said_with_its_values(load: Callable[[str], Sweep]) -> None:
-    facts = experiment.facts(load("base: clipnorm\ngrid: {optimizer.name: [sgd, adam], training: [{epochs: 3}, {epochs: 4}]}\n"))
+    facts = sweep_report.facts(
+        load("base: clipnorm\ngrid: {optimizer.name: [sgd, adam], training: [{epochs: 3}, {epochs: 4}]}\n")
+    )
     assert facts["optimizer"] == "name swept, learning rate 0.01 or 0.001"
     assert facts["training"] == "epochs swept, steps per epoch 500"
     assert facts["clipping"] == "clipnorm 1"
@@ -379,7 +382,7 @@ def test_the_map_is_named_after_the_sweep(name: str, results: Path, monkeypatch:
     store_grid(sweep, results, [1.0 + index / 100 for index in range(len(sweep.cells))])
     drawn: list[Path] = []
     monkeypatch.setattr(plots, "save", lambda figure, paths: drawn.extend(paths))
-    paths = experiment.write(experiment.read(sweep, results), results)
+    paths = sweep_report.write(experiment.read(sweep, results), results)
     assert drawn == [results / f"{name}.png", results / f"{name}.svg"]
     assert paths == [*drawn, *(results / file for file in (f"{name}.csv", "sweep.json", "report.md"))]
     assert f"]({name}.png)" in (results / "report.md").read_text()
@@ -453,15 +456,15 @@ def test_the_best_column_is_that_of_the_best_mean(load: Callable[[str], Sweep], 
     assert [row.best for row in result.rows] == [1, 2]
     assert [row.at_edge for row in result.rows] == [False, True]
     assert result.rows[0].scores == pytest.approx([100 * (0.9 - loss / 3) for loss in (1.0, 0.6, 0.9)])
-    table = experiment.table(result)
+    table = sweep_report.table(result)
     assert list(table["best"]) == [False, True, False, False, False, True]
     assert list(table["at_edge"]) == [False, False, False, False, False, True]
     assert table["holdout_accuracy_std"].to_numpy() == pytest.approx(0.001 / 3)
-    assert experiment.best_rows(result) == [
+    assert sweep_report.best_rows(result) == [
         ["none", "learning rate 1", "70.0", "0%"],
         ["clipnorm 1", "learning rate 10 (at the edge)", "80.0", "0%"],
     ]
-    assert "At the grid's edge, so that a better one may lie beyond: clipnorm 1." in experiment.scope(result)
+    assert "At the grid's edge, so that a better one may lie beyond: clipnorm 1." in sweep_report.scope(result)
 
 
 def test_a_diverged_run_counts_as_chance_so_that_luck_does_not_pay(load: Callable[[str], Sweep], results: Path) -> None:
@@ -486,12 +489,12 @@ def test_a_row_whose_runs_all_diverged_has_no_best(seeds: int, load: Callable[[s
     result = experiment.read(sweep, results)
     assert [row.best for row in result.rows] == [None, 1]
     assert not result.rows[0].at_edge
-    assert experiment.best_rows(result)[0] == ["none", "nothing was better than chance", "", ""]
+    assert sweep_report.best_rows(result)[0] == ["none", "nothing was better than chance", "", ""]
     assert experiment.plan_best(result, results) == []  # one row alone has nothing to be compared with
     assert experiment.compare_best(result, results).best is None
-    assert "Fewer than two rows were better than chance, so nothing was compared." in experiment.scope(result)
-    assert list(experiment.table(result)["diverged"]) == [seeds] * 3 + [0, 0, seeds]
-    assert "chance" in experiment.to_markdown(result)
+    assert "Fewer than two rows were better than chance, so nothing was compared." in sweep_report.scope(result)
+    assert list(sweep_report.table(result)["diverged"]) == [seeds] * 3 + [0, 0, seeds]
+    assert "chance" in sweep_report.to_markdown(result)
 
 
 def test_of_equals_the_first_is_chosen(load: Callable[[str], Sweep], results: Path) -> None:
@@ -505,10 +508,10 @@ def test_without_a_holdout_nothing_is_compared_and_it_is_said_why(load: Callable
     store_grid(sweep, results, [1.0, 0.6, 0.9, 0.8, 0.7, 0.3], evaluation_split="test")
     result = experiment.read(sweep, results)
     assert experiment.plan_best(result, results) == []
-    told = experiment.scope(experiment.compare_best(result, results))
+    told = sweep_report.scope(experiment.compare_best(result, results))
     assert "chosen by mean test accuracy" in told
     assert "set data.holdout in the base" in told
-    assert "test_accuracy" in experiment.table(result)
+    assert "test_accuracy" in sweep_report.table(result)
 
 
 @pytest.mark.parametrize(
@@ -532,8 +535,8 @@ def test_why_nothing_is_compared(text: str, losses: list[float], told: str, load
     result = experiment.read(sweep, results)
     assert experiment.plan_best(result, results) == []
     assert experiment.compare_best(result, results).best is None
-    assert told in experiment.scope(result)
-    content = json.loads(experiment.to_json(result), parse_constant=pytest.fail)
+    assert told in sweep_report.scope(result)
+    content = json.loads(sweep_report.to_json(result), parse_constant=pytest.fail)
     assert (content["comparison"], content["sentences"]) == (None, [])
 
 
@@ -549,9 +552,9 @@ def test_one_column_is_no_edge_and_no_choice(load: Callable[[str], Sweep], resul
     store_grid(sweep, results, [0.9, 0.5])
     result = experiment.read(sweep, results)
     assert [(row.best, row.at_edge) for row in result.rows] == [(0, False), (0, False)]
-    assert experiment.scope(result).startswith("There is one learning rate only, so none was chosen")
+    assert sweep_report.scope(result).startswith("There is one learning rate only, so none was chosen")
     assert len(experiment.best_configs(result)) == 2
-    experiment.write(result, results)
+    sweep_report.write(result, results)
     assert (results / "mine.png").stat().st_size > 5_000
 
 
@@ -563,8 +566,8 @@ def test_columns_that_are_no_numbers_have_no_edge(load: Callable[[str], Sweep], 
     assert [row.label for row in result.rows] == ["none", "clipnorm 1"]
     assert [row.best for row in result.rows] == [1, 0]  # cells are lstm none, lstm clipnorm, gru none, ...
     assert not any(row.at_edge for row in result.rows)
-    assert "edge" not in experiment.scope(result)
-    assert "Each row's best cell was chosen" in experiment.scope(result)
+    assert "edge" not in sweep_report.scope(result)
+    assert "Each row's best cell was chosen" in sweep_report.scope(result)
 
 
 def test_an_edge_is_one_whatever_the_order_in_the_file(load: Callable[[str], Sweep], results: Path) -> None:
@@ -606,7 +609,7 @@ def test_rows_that_differ_in_more_than_their_rule_are_told_so(load: Callable[[st
     ]
     store_best(chosen, results, [0.9, 0.8, 0.7, 0.6])
     result = experiment.compare_best(chosen, results)
-    assert "Rows differ in model.units too" in experiment.scope(result)
+    assert "Rows differ in model.units too" in sweep_report.scope(result)
 
 
 def test_mixed_versions_within_the_grid_are_warned_of(load: Callable[[str], Sweep], results: Path) -> None:
@@ -614,13 +617,13 @@ def test_mixed_versions_within_the_grid_are_warned_of(load: Callable[[str], Swee
     store_grid(sweep, results, [1.0, 0.6, 0.9, 0.8, 0.7, 0.3])
     name = sweep.cells[0].config.name
     shutil.rmtree(results / name / "seed-0")
-    assert experiment.warnings(experiment.Result(sweep, (), "holdout")) == []
+    assert sweep_report.warnings(experiment.Result(sweep, (), "holdout")) == []
     store_run(results, name, 0, [2.0, 1.5, 1.0], evaluation_split="holdout", machine={"processor": "b"})
     result = experiment.read(sweep, results)
-    (warning,) = experiment.warnings(result)
+    (warning,) = sweep_report.warnings(result)
     assert warning.startswith("mixed machines")
-    assert f"Warning: {warning}" in experiment.to_markdown(result)
-    assert json.loads(experiment.to_json(result))["warnings"] == [warning]
+    assert f"Warning: {warning}" in sweep_report.to_markdown(result)
+    assert json.loads(sweep_report.to_json(result))["warnings"] == [warning]
 
 
 def test_the_page_shows_stored_texts_literally(load: Callable[[str], Sweep], results: Path) -> None:
@@ -630,8 +633,8 @@ def test_the_page_shows_stored_texts_literally(load: Callable[[str], Sweep], res
     shutil.rmtree(results / name / "seed-0")
     store_run(results, name, 0, [2.0, 1.5, 1.0], evaluation_split="holdout", machine={"processor": "[a](b)"})
     result = experiment.read(sweep, results)
-    page = experiment.to_markdown(result)
-    assert "<b>*x*" in experiment.warnings(result)[0]
+    page = sweep_report.to_markdown(result)
+    assert "<b>*x*" in sweep_report.warnings(result)[0]
     assert r"&lt;b&gt;\*x\*" in page
     assert r"\[a\](b)" in page
     assert "![Mean holdout accuracy by learning rate" in page
@@ -658,7 +661,7 @@ def test_the_picture_has_the_table_s_figures(load: Callable[[str], Sweep], resul
     sweep = load(BASE + GRID)
     store_grid(sweep, results, [1.0, 0.6, None, 0.8, 0.7, 0.3])
     result = experiment.read(sweep, results)
-    drawn, table = experiment.stability(result), experiment.table(result)
+    drawn, table = sweep_report.stability(result), sweep_report.table(result)
     assert drawn.values.ravel() == pytest.approx(100 * table["holdout_accuracy"].to_numpy())
     assert drawn.diverged.ravel() == pytest.approx(table["diverged"].to_numpy() / table["runs"].to_numpy())
     assert (drawn.metric, drawn.axis, list(drawn.columns)) == ("holdout accuracy (%)", "learning rate", ["0.1", "1", "10"])

@@ -1,4 +1,4 @@
-"""Long names made short enough for a table or a picture, and never two of them alike. Pure functions on texts."""
+"""Long names made short enough for a table or a picture, what they share said once, and never two alike. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 
 SHORT = 24  # letters; names that are no longer are left whole
 ELLIPSIS = "…"
+WORTH_SAYING = 4
+"""Letters that a pattern must save each name, to be said once instead."""
 # Where a name may be divided: not within a number such as 1e-05 or -1.
 _BOUNDARY = re.compile(r"[+/=,:( ]|(?<=\w)(?<!\d[eE])-")
 
 
-def without_shared(names: Sequence[str], most: int = SHORT) -> tuple[str, list[str]]:
+def split_beginning(names: Sequence[str], most: int = SHORT) -> tuple[str, list[str]]:
     """The part that all names begin with, to be said once, and what is left of each name, in their order.
 
     Nothing is shared where every name has at most `most` letters, or where a name would be left with nothing.
@@ -23,6 +25,32 @@ def without_shared(names: Sequence[str], most: int = SHORT) -> tuple[str, list[s
     ends = [found.end() for found in _BOUNDARY.finditer(shared) if all(len(name) > found.end() for name in names)]
     cut = max(ends, default=0)
     return shared[:cut], [name[cut:] for name in names]
+
+
+def split_pattern(names: Sequence[str]) -> tuple[str, list[str]]:
+    """A pattern of what all names share, and what of each stands for its stars; no pattern where little is shared.
+
+    `none+optimizer.learning_rate=1` and `agc-0.1+optimizer.learning_rate=3` share `*+optimizer.learning_rate=*`.
+    """
+    split = [name.split("+") for name in names]
+    if len(set(names)) < 2 or len({len(parts) for parts in split}) > 1:
+        return "", list(names)
+    pattern, rests = zip(*(_split_part(parts) for parts in zip(*split, strict=True)), strict=True)
+    stars = [rest for rest in rests if rest]
+    short = [", ".join(rest) for rest in zip(*stars, strict=True)]
+    saved = min(len(name) - len(rest) for name, rest in zip(names, short, strict=True))
+    if saved < WORTH_SAYING or len(set(short)) < len(set(names)):
+        return "", list(names)
+    return "+".join(pattern), short
+
+
+def _split_part(parts: Sequence[str]) -> tuple[str, list[str]]:
+    """One part of all names as a pattern, and each one's own for the star; none where all are the same."""
+    if len(set(parts)) == 1:
+        return parts[0], []
+    beginning = re.sub(r"[^-=_/.]*$", "", _common_prefix(parts))
+    beginning = "" if beginning in parts else beginning
+    return f"{beginning}*", [part.removeprefix(beginning) for part in parts]
 
 
 def elided(names: Sequence[str], most: int) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradclip_cli.plots.labels import ELLIPSIS, elided, without_shared, wrapped
+from gradclip_cli.labels import ELLIPSIS, elided, split_beginning, split_pattern, wrapped
 
 NAMES = st.text("ab1e-+=,./ _x", min_size=1, max_size=60)
 
@@ -41,12 +41,12 @@ NAMES = st.text("ab1e-+=,./ _x", min_size=1, max_size=60)
     ],
 )
 def test_what_long_names_begin_with_is_told_once(names: list[str], shared: str, short: list[str]) -> None:
-    assert without_shared(names) == (shared, short)
+    assert split_beginning(names) == (shared, short)
 
 
 @given(st.lists(NAMES))
 def test_shared_and_short_make_the_name(names: list[str]) -> None:
-    shared, short = without_shared(names, 5)
+    shared, short = split_beginning(names, 5)
     assert [shared + rest for rest in short] == names
     assert all(short)
 
@@ -95,3 +95,12 @@ def test_lines_break_after_a_plus_or_a_comma_or_at_a_space() -> None:
     assert wrapped("difference in test accuracy from none", 20) == ["difference in test", "accuracy from none"]
     assert wrapped("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
     assert wrapped("", 10) == [""]
+
+
+def test_a_pattern_says_what_names_share_wherever_it_stands() -> None:
+    assert split_pattern(["explode-none", "explode-clipnorm"]) == ("explode-*", ["none", "clipnorm"])
+    rates = ["none+optimizer.learning_rate=1", "agc-0.1+optimizer.learning_rate=3"]
+    assert split_pattern(rates) == ("*+optimizer.learning_rate=*", ["none, 1", "agc-0.1, 3"])
+    assert split_pattern(["none+a=1+b=2", "agc+a=1+b=2"]) == ("*+a=1+b=2", ["none", "agc"])
+    for names in (["none", "clipnorm"], ["none", "none+a=1"], ["none"], ["none", "none"], ["a-1", "a-2"], []):
+        assert split_pattern(names) == ("", names)

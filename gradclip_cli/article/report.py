@@ -1,0 +1,115 @@
+"""The reproduction as files: a page that answers the claims, `claims.json`, tables and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from gradclip_cli.article import claims, noise
+from gradclip_cli.article.claims import Answer
+from gradclip_cli.article.reproduce import Reproduction
+from gradclip_cli.config.seeds import seed_list
+from gradclip_cli.evidence import figures, plans, report
+from gradclip_cli.evidence.comparison import Comparison, with_gradients
+from gradclip_cli.files import write_atomically
+from gradclip_cli.texts import for_markdown
+
+
+def write_reproduction(reproduction: Reproduction, results: Path) -> Reproduction:
+    """Write `report.md`, `claims.json`, the comparison of the article's arms, and the figures.
+
+    Returns the reproduction as it was drawn: steps that could not be read are among its notes.
+    """
+    from gradclip_cli import plots
+
+    accuracy, explosion = (with_gradients(each) for each in (reproduction.accuracy, reproduction.explosion))
+    reproduction = replace(reproduction, accuracy=accuracy, explosion=explosion)
+    report.write(reproduction.accuracy, results)
+    plans.record_look(results, reproduction.looks)
+    exploding = plots.comparison_figure(figures.panels(reproduction.explosion))
+    plots.save(exploding, [results / "explosion.png", results / "explosion.svg"])
+    plots.save(figures.pairs_figure(reproduction.noise), [results / "noise.png", results / "noise.svg"])
+    if reproduction.agreement:
+        frameworks = plots.comparison_figure(reproduction.agreement.panels())
+        plots.save(frameworks, [results / "frameworks.png", results / "frameworks.svg"])
+    write_atomically(results / "claims.json", reproduction.to_json())
+    write_atomically(results / "report.md", to_markdown(reproduction))
+    return reproduction
+
+
+def to_markdown(reproduction: Reproduction) -> str:
+    """The report as a page. Every figure in it comes from the stored runs."""
+    parts = [
+        *_beginning(reproduction),
+        *(reproduction.agreement.to_markdown() if reproduction.agreement else []),
+        *[part for answer in reproduction.claims for part in _claim(answer)],
+        *_accuracy(reproduction.accuracy),
+        "## The noise floor",
+        *noise.to_markdown(reproduction.spreads),
+        "![Paired differences in test accuracy, the control's among them](noise.png)",
+        *_explosive_setting(reproduction.remedies),
+        *_under_adam(reproduction.adam),
+        "## What is not here",
+        "Every run's `metrics.csv`, `config.yaml` and `run.json` stand beside this report. A `steps.csv` is about 1.1 MB a run "
+        "and may be left out of a repository: `gradclip run CONFIG --seeds N` writes it again, byte for byte on the same machine "
+        "and versions.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _beginning(reproduction: Reproduction) -> list[str]:
+    """What was trained with what, and the verdicts."""
+    facts = reproduction.accuracy.baseline.arm.runs[0].metadata
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    machine = f"{facts['machine']['system']}, {facts['machine']['processor']}"
+    verdicts = [[answer.id, answer.claim, report.Markup(f"**{answer.verdict}**")] for answer in reproduction.claims]
+    return [
+        "# Does clipping help here? The article's claims, over many seeds",
+        f"{len(reproduction.seeds)} seeds ({seed_list(reproduction.seeds)}), paired: runs of one seed start from the "
+        f"same weights and see the same batches. {for_markdown(f'{versions}; {machine}')}.",
+        report.markdown_table(["", "claim", "verdict"], verdicts, left=3),
+        "C2 to C5 are the primary tests, one Holm family at 5%. *Not shown* means that the test did not decide, not that there "
+        "is no effect. Verdicts speak of these seeds, this model and this test set.",
+        f"**Assumed**, because the article's own setting is lost: {'; '.join(claims.ASSUMED)}.",
+        *[f"Note: {for_markdown(note)}" for note in reproduction.notes],
+    ]
+
+
+def _claim(answer: Answer) -> list[str]:
+    return [f"## {answer.id}: {answer.claim} **{answer.verdict.capitalize()}**", claims.RULES[answer.id], answer.measured]
+
+
+def _accuracy(compared: Comparison) -> list[str]:
+    return [
+        "## Accuracy (description)",
+        _scores_table(compared),
+        f"{report.verdict_caption(compared)} "
+        "[comparison.md](comparison.md) has the same runs, with p-values of a family of their own.",
+        "![Curves by epoch](comparison.png)",
+        "![Paired differences in test accuracy](differences.png)",
+    ]
+
+
+def _explosive_setting(remedies: Comparison) -> list[str]:
+    return [
+        "## The explosive setting and its remedies",
+        report.markdown_table(report.run_columns(remedies), report.run_rows(remedies)),
+        f"{report.run_caption(remedies)} A run that diverged in its first epoch has none. In the figure a diverged "
+        "run is at chance from where it diverged, marked by a cross.",
+        "![The explosive setting](explosion.png)",
+    ]
+
+
+def _under_adam(compared: Comparison) -> list[str]:
+    return [
+        "## Under Adam (sensitivity)",
+        "The optimizer is assumed, so here are the same arms under Adam at 0.001: outside the family of tests, without verdicts.",
+        _scores_table(compared),
+        report.verdict_caption(compared),
+    ]
+
+
+def _scores_table(compared: Comparison) -> str:
+    """The verdict table without the tests: scores and differences only."""
+    columns = report.verdict_columns(compared.metric)[:4]
+    return report.markdown_table(columns, [row[:4] for row in report.verdict_rows(compared)])

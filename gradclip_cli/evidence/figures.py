@@ -1,0 +1,108 @@
+"""Comparisons as pictures: arms to curves and panels, paired differences to rows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.evidence import stats
+from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.comparison import Comparison, with_gradients
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from gradclip_cli.plots import Curve, DifferenceRow, Panel
+
+SHARES, NOT_NEGATIVE = (0.0, 1.0), (0.0, math.inf)  # what values are possible
+
+
+def pairs_figure(comparison: Comparison) -> Figure:
+    """The figure of the paired differences."""
+    from gradclip_cli import plots
+
+    whole = 100.0 if comparison.metric.scale == 100 else math.inf  # points
+    return plots.differences_figure(difference_axis(comparison), difference_rows(comparison), (-whole, whole))
+
+
+def difference_axis(comparison: Comparison) -> str:
+    """The x axis of the differences' figure."""
+    metric = comparison.metric
+    better = "right" if metric.higher_is_better else "left"
+    return f"difference in {metric.title} from {comparison.baseline.arm.name} ({metric.unit}; better to the {better})"
+
+
+def difference_rows(comparison: Comparison) -> list[DifferenceRow]:
+    """The rows of the differences' figure."""
+    from gradclip_cli.plots import DifferenceRow
+
+    return [
+        DifferenceRow(report.arm.name, report.against.differences, report.against.mean, report.against.low, report.against.high)
+        for report in comparison.others
+        if report.against
+    ]
+
+
+def panels(comparison: Comparison) -> list[Panel]:
+    """The six panels of the comparison's figure: scored losses and accuracies by epoch, gradients by step.
+
+    Losses of another kind than the baseline's have no place on its axis: arms that are trained by one are not drawn there.
+    """
+    from gradclip_cli.plots import Panel
+
+    comparison = comparison if comparison.gradients else with_gradients(comparison)
+    arms = [report.arm for report in comparison.arms]
+    split = arms[0].evaluation_split.capitalize()
+    alike = [arm for arm in arms if arm.config.loss == arms[0].config.loss]
+    of_whom = ", of arms with the baseline's loss" if len(alike) < len(arms) else ""
+    unit = "cross-entropy (nats)" if arms[0].config.loss.name == "crossentropy" else "squared error"
+    share = "share correct"
+    return [
+        Panel(f"Training loss{of_whom}", unit, [_scored(arm, "loss") for arm in alike], bounds=NOT_NEGATIVE),
+        Panel(f"{split} loss{of_whom}", unit, [_scored(arm, "val_loss") for arm in alike], bounds=NOT_NEGATIVE),
+        Panel("Training accuracy", share, [_scored(arm, "accuracy") for arm in arms], bounds=SHARES),
+        Panel(f"{split} accuracy", share, [_scored(arm, "val_accuracy") for arm in arms], bounds=SHARES),
+        *_gradient_panels(comparison),
+    ]
+
+
+def _gradient_panels(comparison: Comparison) -> list[Panel]:
+    from gradclip_cli.plots import Curve, Panel
+
+    norms, shares, thresholds = [], [], {}
+    for arm in [report.arm for report in comparison.arms]:
+        bins, ends = comparison.gradients[arm.name], _ends(arm)
+        norms.append(Curve(arm.name, bins.middles, bins.median_norm, ends, bins.largest_norm))
+        shares.append(Curve(arm.name, bins.middles, bins.clipped, ends))
+        if arm.config.threshold is not None and arm.config.clipping.measured:
+            thresholds[arm.name] = (arm.config.threshold, arm.config.clipping.scope.name)
+    title = "Gradient norm before clipping: median and largest"
+    return [
+        Panel(title, "global L2 norm", norms, log=True, thresholds=thresholds),
+        Panel("Clipped steps", "share of steps", shares, bounds=SHARES),
+    ]
+
+
+def _scored(arm: Arm, column: str) -> Curve:
+    """A column by epoch: what is measured at an epoch's end stands there, a mean over its steps at its middle."""
+    from gradclip_cli.plots import Curve
+
+    ends = np.arange(1.0, arm.config.training.epochs + 1)
+    values = arm.scored(column)
+    most = 1.0 if column.endswith("accuracy") else arm.chance(column)
+    band = _band(values, most)
+    return Curve(arm.name, ends if column.startswith("val_") else ends - 0.5, values, _ends(arm), band=band)
+
+
+def _band(values: FloatArray, most: float) -> tuple[FloatArray, FloatArray]:
+    """The mean's interval at each epoch, within what is possible: few seeds know less than that."""
+    low, high = stats.mean_band(values)
+    return np.clip(low, 0, most), np.clip(high, 0, most)
+
+
+def _ends(arm: Arm) -> list[float | None]:
+    """Where each run diverged, in epochs; None where it didn't."""
+    return [run.metadata["steps"] / run.config.training.steps_per_epoch if run.diverged else None for run in arm.runs]

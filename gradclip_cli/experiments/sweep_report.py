@@ -1,0 +1,270 @@
+"""A sweep's report: what it was, its map, the rows' bests, and the comparison at these, in words, tables and pictures."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gradclip_cli.config.grids import CLIPPING
+from gradclip_cli.config.overrides import values, written
+from gradclip_cli.config.schema import Config
+from gradclip_cli.config.seeds import seed_list
+from gradclip_cli.config.sweeps import Sweep
+from gradclip_cli.evidence import plans, report
+from gradclip_cli.evidence.arms import mixtures
+from gradclip_cli.evidence.comparison import Comparison, scope_sentence
+from gradclip_cli.evidence.metrics import scores
+from gradclip_cli.evidence.plans import BEST
+from gradclip_cli.experiments.sweep import METRIC, Result, Row
+from gradclip_cli.files import unwritable, write_atomically
+from gradclip_cli.texts import counted, for_markdown
+
+if TYPE_CHECKING:
+    from gradclip_cli.plots import StabilityMap
+
+# What is said in any case. A number is understood by the words of its key, and most names by themselves.
+_MAIN = {
+    "model": ("cell", "units", "activation"),
+    "data": ("dataset", "subset", "batch_size", "holdout"),
+    "training": ("epochs", "steps_per_epoch"),
+    "optimizer": ("name", "learning_rate"),
+}
+_CLEAR_BY_THEMSELVES = ("cell", "activation", "dataset", "name")
+
+
+def facts(sweep: Sweep) -> dict[str, str]:
+    """What is trained, by subject: model, data, training, optimizer, clipping, what else is unusual, and what is swept over."""
+    cells = _Cells([dict(values(config.model_dump())) for config in sweep.configs], [axis.key for axis in sweep.axes])
+    found = {subject: ", ".join(cells.main(f"{subject}.{key}") for key in keys) for subject, keys in _MAIN.items()}
+    rules = list(dict.fromkeys(config.clipping.label for config in sweep.configs))
+    found["clipping"] = "swept" if any(axis.of_clipping for axis in sweep.axes) else " or ".join(rules)
+    if further := [cells.said(key, key) for key in _unusual(sweep.configs) if key not in cells.swept]:
+        found["further"] = ", ".join(further)
+    found["swept"] = "; ".join(f"{axis.title}: {', '.join(axis.labels)}" for axis in sweep.axes)
+    fresh = f" for the grid, {seed_list(sweep.fresh_seeds)} fresh for the comparison" if sweep.fresh_seeds else ""
+    return found | {"seeds": f"{seed_list(sweep.seeds)}{fresh}"}
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """What the cells' configs say, by dotted key, and the keys that are swept over."""
+
+    configs: Sequence[Mapping[str, Any]]
+    swept: Sequence[str]
+
+    def main(self, key: str) -> str:
+        """What is said of a key in any case."""
+        last = key.rpartition(".")[2]
+        words = last.replace("_", " ")
+        return f"{words} swept" if self.is_swept(key) else self.said(key, "" if last in _CLEAR_BY_THEMSELVES else words)
+
+    def said(self, key: str, name: str) -> str:
+        """A key's value, or values, with the name that they need to be understood."""
+        return f"{name} swept" if self.is_swept(key) else f"{name} {' or '.join(self.values_of(key))}".strip()
+
+    def is_swept(self, key: str) -> bool:
+        """Whether the cells differ in a key because the grid says so."""
+        return key in self.swept or (key.partition(".")[0] in self.swept and len(self.values_of(key)) > 1)
+
+    def values_of(self, key: str) -> list[str]:
+        """Each value that some cell has."""
+        return list(dict.fromkeys(written(config[key]) for config in self.configs if key in config))
+
+
+def _unusual(configs: Sequence[Config]) -> list[str]:
+    """Dotted keys with a value that is not the default in some config, apart from those that are said in any case."""
+    found: dict[str, None] = {}
+    for config in configs:
+        usual = _usual(config.optimizer.name)
+        found |= {key: None for key, value in values(config.model_dump()) if key not in usual or value != usual[key]}
+    main = {f"{subject}.{key}" for subject, keys in _MAIN.items() for key in keys} | {"name", "training.seed"}
+    return [key for key in found if key not in main and key.partition(".")[0] != CLIPPING]
+
+
+@functools.cache
+def _usual(optimizer: str) -> dict[str, Any]:
+    """All defaults by dotted key; those of the optimizer are its own."""
+    return dict(values(Config.model_validate({"name": "usual", "optimizer": {"name": optimizer}}).model_dump()))
+
+
+def table(result: Result) -> pd.DataFrame:
+    """The map as a table, a row a cell."""
+    return pd.DataFrame([_cell(result, row, index) for row in result.rows for index in range(len(row.arms))])
+
+
+def _cell(result: Result, row: Row, index: int) -> dict[str, Any]:
+    columns, arm, accuracy = result.sweep.columns, row.arms[index], f"{result.split}_accuracy"
+    accuracies = scores(arm, METRIC)
+    return {
+        "row": row.label,
+        columns.key: columns.labels[row.cells[index].places[result.sweep.column_axis]],
+        "arm": arm.name,
+        "runs": len(arm.runs),
+        "diverged": int(arm.diverged.sum()),
+        accuracy: float(np.mean(accuracies)),
+        f"{accuracy}_std": float(np.std(accuracies, ddof=1)) if len(arm.runs) > 1 else np.nan,
+        "best": index == row.best,
+        "at_edge": index == row.best and row.at_edge,
+    }
+
+
+def stability(result: Result) -> StabilityMap:
+    """The map as the picture wants it."""
+    from gradclip_cli.plots import StabilityMap
+
+    columns = result.sweep.columns
+    return StabilityMap(
+        metric=f"{result.split} accuracy (%)",
+        axis=columns.title,
+        columns=columns.labels,
+        rows=[row.label for row in result.rows],
+        values=np.array([row.scores for row in result.rows]),
+        diverged=np.array([row.diverged for row in result.rows]),
+        best=[row.best for row in result.rows],
+        higher_is_better=METRIC.higher_is_better,
+    )
+
+
+def best_columns() -> list[str]:
+    """Headings of `best_rows`."""
+    return ["", "best at", "accuracy (%)", "diverged there"]
+
+
+def best_rows(result: Result) -> list[list[str]]:
+    """Each row's best column, as texts."""
+    return [_best_row(row) for row in result.rows]
+
+
+def _best_row(row: Row) -> list[str]:
+    if row.best is None:
+        return [row.label, "nothing was better than chance", "", ""]
+    edge = " (at the edge)" if row.at_edge else ""
+    place = f"{row.columns.title} {row.columns.labels[row.best]}{edge}"
+    return [row.label, place, f"{row.scores[row.best]:.1f}", f"{row.diverged[row.best]:.0%}"]
+
+
+def scope(result: Result) -> str:
+    """What the choice rests on, which bests are at the grid's edge, and what the comparison does, or why there is none."""
+    return " ".join([_choice_sentence(result), *_edge_sentences(result), _comparison_sentences(result)])
+
+
+def _choice_sentence(result: Result) -> str:
+    axis, seeds = result.sweep.columns, seed_list(result.sweep.seeds)
+    measure = f"mean {result.split} accuracy over seeds {seeds}, a diverged run counting as chance"
+    if len(axis.labels) == 1:
+        return f"There is one {axis.title} only, so none was chosen; the map shows {measure}."
+    return f"Each row's best {axis.title} was chosen by {measure}."
+
+
+def _edge_sentences(result: Result) -> list[str]:
+    rows = [row.label for row in result.rows if row.at_edge]
+    return [f"At the grid's edge, so that a better one may lie beyond: {'; '.join(rows)}."] if rows else []
+
+
+def _comparison_sentences(result: Result) -> str:
+    if result.split == "test":
+        return (
+            "That was on the test set, which a comparison of the rows at their best would use a second time; for one, set "
+            "data.holdout in the base."
+        )
+    if len(result.rows) == 1:
+        return "There is one row only, so nothing was compared."
+    if sum(row.best is not None for row in result.rows) < 2:
+        return "Fewer than two rows were better than chance, so nothing was compared."
+    if not result.best:
+        return "Without fresh seeds nothing was compared at the best ones."
+    fresh = seed_list(result.sweep.fresh_seeds)
+    trained_anew = (
+        f"The best ones were trained anew, on all training images with the fresh seeds {fresh}, and only these runs are compared "
+        "on the test set."
+    )
+    return f"{trained_anew} {_mixture_sentence(result)}".strip()
+
+
+def _mixture_sentence(result: Result) -> str:
+    """A warning where rows differ in more than their rule."""
+    others = [axis.key for axis in result.sweep.row_axes if not axis.of_clipping and len(axis.values) > 1]
+    return f"Rows differ in {', '.join(others)} too: a difference between them need not be clipping's." if others else ""
+
+
+def warnings(result: Result) -> list[str]:
+    """What is mixed within the grid: versions, machines, engine settings."""
+    return mixtures([arm for row in result.rows for arm in row.arms])
+
+
+def write(result: Result, results: Path) -> list[Path]:
+    """Write the map, named after the sweep, `sweep.json`, `report.md` and the comparison in `best/`. Raises StoreError."""
+    from gradclip_cli import plots
+
+    name = result.sweep.name
+    picture, vector, cells, content, page = paths = [
+        results / file for file in (f"{name}.png", f"{name}.svg", f"{name}.csv", "sweep.json", "report.md")
+    ]
+    try:
+        plots.save(plots.stability_figure(stability(result)), [picture, vector])
+        write_atomically(cells, table(result).to_csv(index=False))
+        write_atomically(content, to_json(result))
+        write_atomically(page, to_markdown(result))
+    except OSError as error:
+        raise unwritable(results, error) from None
+    if result.best:
+        report.write(result.best, results / BEST)
+        plans.record_look(results / BEST, result.best.first_compared)
+    return paths
+
+
+def to_json(result: Result) -> str:
+    """The map, the choice and where the comparison stands, with a schema number."""
+    axes = [{"key": axis.key, "values": list(axis.labels)} for axis in result.sweep.axes]
+    content: dict[str, Any] = {
+        "schema": plans.SWEEP_SCHEMA,
+        "name": result.sweep.name,
+        "facts": facts(result.sweep),
+        "resets": list(result.sweep.resets),
+        "axes": axes,
+        "seeds": list(result.sweep.seeds),
+        "fresh_seeds": list(result.sweep.fresh_seeds),
+        "chosen_on": result.split,
+        "cells": table(result).to_dict("records"),
+        "comparison": f"{BEST}/comparison.json" if result.best else None,
+        "sentences": result.best.sentences if result.best else [],
+        "scope": scope(result),
+        "warnings": warnings(result),
+    }
+    return json.dumps(report.finite(content), indent=2, allow_nan=False) + "\n"
+
+
+def to_markdown(result: Result) -> str:
+    """The sweep as a page."""
+    axis, split = for_markdown(result.sweep.columns.title), for_markdown(result.split)
+    arms, seeds = counted(len(result.sweep.cells), "arm"), counted(len(result.sweep.seeds), "seed")
+    parts = [
+        f"# {for_markdown(result.sweep.name)}: {arms}, {seeds} each",
+        "\n".join(f"- {subject}: {for_markdown(text)}" for subject, text in facts(result.sweep).items()),
+        *[f"Mind that {for_markdown(reset)}." for reset in result.sweep.resets],
+        f"![Mean {split} accuracy by {axis} and row, with the share of runs that diverged]({result.sweep.name}.png)",
+        f"## The best {axis} of each row",
+        report.markdown_table(best_columns(), best_rows(result)),
+        for_markdown(scope(result)),
+        *[f"Warning: {for_markdown(warning)}" for warning in warnings(result)],
+        *(_comparison_parts(result.best) if result.best else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _comparison_parts(best: Comparison) -> list[str]:
+    return [
+        "## At the best ones",
+        report.markdown_table(report.verdict_columns(best.metric), report.verdict_rows(best)),
+        for_markdown(report.verdict_caption(best)),
+        "\n".join(f"- {for_markdown(sentence)}" for sentence in best.sentences),
+        f"{for_markdown(scope_sentence(best))} [{BEST}/comparison.md]({BEST}/comparison.md) has more.",
+        f"![Paired differences]({BEST}/differences.png)",
+    ]

@@ -1,0 +1,131 @@
+"""Arms compared: how far each seed of an arm is from its twin in the baseline, with the mean and its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.labels import elided
+from gradclip_cli.plots.style import (
+    finite,
+    fitted,
+    fitted_in,
+    known,
+    line_style,
+    say_nothing_to_draw,
+    short_names,
+    styled,
+    text_width,
+)
+
+MOST_ROWS, FEW = 300, 8
+# In inches.
+ROW_WIDTH, LINE_HEIGHT = 6.6, 0.2
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """One arm's paired differences, a value a seed, their mean and its interval (infinite where there is none)."""
+
+    name: str
+    differences: Sequence[float]
+    mean: float
+    low: float
+    high: float
+
+
+def differences_figure(axis: str, rows: Sequence[DifferenceRow], possible: tuple[float, float] = (-math.inf, math.inf)) -> Figure:
+    """Draw every seed's paired difference as a dot, mean and interval beneath it, and zero; nothing beyond what is possible.
+
+    Of more than `MOST_ROWS` arms the first are drawn, and this is said.
+    """
+    shown = rows[:MOST_ROWS]
+    shared, labels, height = _row_labels(shown)
+    heading = [_title(shown)]
+    heading += [f"The first {MOST_ROWS} of {len(rows):,} arms"] if len(shown) < len(rows) else []
+    heading += [f"The name of each arm begins with {shared}"] if shared else []
+    with styled():
+        figure = Figure()
+        axes = figure.subplots()
+        axes.axvline(0, color="#555555", linewidth=1.2)
+        for index, row in enumerate(shown):
+            _draw_row(axes, index, row, possible, size=min(1.0, height**0.5))
+        low, high = axes.get_xlim()
+        axes.set_xlim(max(low, possible[0]), min(high, possible[1]))
+        axes.set_yticks(range(len(shown)), labels)
+        axes.set_ylim(max(1, len(shown)) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        if not shown:
+            say_nothing_to_draw(axes, "no arm shares a seed with the baseline")
+        _place_rows(figure, axes, 0.2 + text_width(labels, 11), height * max(1, len(shown)), axis, heading)
+    return figure
+
+
+def _row_labels(rows: Sequence[DifferenceRow]) -> tuple[str, list[str], float]:
+    """What the arms' names begin with, the rows' labels, and a row's height in inches; the more rows, the less of each."""
+    shared, short = short_names([row.name for row in rows])
+    letters, height = (200, 1.1) if len(rows) <= FEW else (108, 0.6) if len(rows) <= 40 else (72, 0.36)
+    labels = [fitted(label, 40) for label in elided(short, letters)]
+    if len({len(row.differences) for row in rows}) > 1:
+        labels = [f"{label}\n{_seeds(row)}" for label, row in zip(labels, rows, strict=True)]
+    return shared, labels, max([height, *(0.1 + 0.2 * (label.count("\n") + 1) for label in labels)])
+
+
+def _seeds(row: DifferenceRow) -> str:
+    return "1 seed" if len(row.differences) == 1 else f"{len(row.differences)} seeds"
+
+
+def _title(rows: Sequence[DifferenceRow]) -> str:
+    counts = {_seeds(row) for row in rows}
+    of = f" of {counts.pop()}" if len(counts) == 1 else ""
+    below = "mean and 95% interval" if any(math.isfinite(row.low) for row in rows) else "and the mean"
+    return f"Paired differences{of}: each seed (dots), {below} (below)"
+
+
+def _draw_row(axes: Axes, index: int, row: DifferenceRow, possible: tuple[float, float], size: float) -> None:
+    colour = line_style(index + 1)["color"]  # that of the arm's curve, where the baseline is the first
+    differences = known(finite(np.asarray(row.differences, dtype=float)))
+    if not len(differences):
+        axes.annotate("nothing finite", (0, index), (4, 0), textcoords="offset points", va="center", fontsize=10)
+        return
+    heights = index - 0.12 - 0.22 * _stacked(differences)
+    whole: dict[str, Any] = {"color": colour, "clip_on": False}
+    axes.plot(differences, heights, "o", alpha=0.55, markersize=5 * size, markeredgewidth=0, **whole)
+    if np.isfinite(row.low):
+        interval = np.clip([row.low, row.high], *possible)
+        axes.plot(interval, [index + 0.16] * 2, color=colour, linewidth=2.5 * size, solid_capstyle="butt")
+    if np.isfinite(row.mean):
+        axes.plot(row.mean, index + 0.16, "D", markersize=8 * size, markeredgecolor="white", **whole)
+
+
+def _place_rows(figure: Figure, axes: Axes, left: float, tall: float, axis: str, heading: Sequence[str]) -> None:
+    """Size the figure after its rows, labels, title and axis label."""
+    width = left + ROW_WIDTH + 0.3
+    title, *others = [fitted_in(line, width - 0.3, 11, bold=not index) for index, line in enumerate(heading)]
+    label = fitted_in(axis, width - 0.3, 11)
+    other = "\n".join(others)
+    lines = [text.count("\n") + 1 if text else 0 for text in (title, other)]
+    above, below = 0.2 + LINE_HEIGHT * sum(lines), 0.45 + LINE_HEIGHT * (label.count("\n") + 1)
+    height = above + tall + below
+    figure.set_size_inches(width, height)
+    axes.set_position((left / width, below / height, ROW_WIDTH / width, tall / height))
+    place: dict[str, Any] = {"fontsize": 11, "va": "top", "linespacing": 1.2}
+    figure.text(0.15 / width, 1 - 0.1 / height, title, weight="bold", **place)
+    figure.text(0.15 / width, 1 - (0.1 + LINE_HEIGHT * lines[0]) / height, other, **place)
+    figure.text(0.5, 0.1 / height, label, fontsize=11, va="bottom", ha="center", linespacing=1.2)
+
+
+def _stacked(values: FloatArray) -> FloatArray:
+    """Heights from 0 to 1 that keep equal and near values from hiding each other: dots of one bin stand in a column."""
+    span = np.ptp(values) or 1.0
+    bins = np.round((values - np.min(values)) / span * 40).astype(int)
+    place = np.array([(bins[:index] == bins[index]).sum() for index in range(len(bins))])
+    heights: FloatArray = place / max(1, place.max())
+    return heights

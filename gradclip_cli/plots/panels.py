@@ -1,0 +1,76 @@
+"""What one pair of axes holds: a curve an arm, the thresholds, and which of their values the axes can show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.plots.style import finite, known, positive
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One arm's runs: x (E,), values (runs, E) with NaN where a run has none; where each run diverged, in x."""
+
+    name: str
+    x: FloatArray
+    values: FloatArray
+    diverged: Sequence[float | None]
+    peaks: FloatArray | None = None
+    """(E,) largest value in each bin, drawn as a thin line above."""
+    band: tuple[FloatArray, FloatArray] | None = None
+    """95% interval of the mean, two (E,)."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: a title, the y axis's unit, and a curve an arm."""
+
+    title: str
+    unit: str
+    curves: Sequence[Curve]
+    log: bool = False
+    thresholds: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    """By curve: the threshold, and what it bounds; these and no others are drawn."""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    """What values are possible: neither axis nor band goes beyond."""
+
+    def shown(self, values: FloatArray) -> FloatArray:
+        """What the panel's scale can show, NaN elsewhere."""
+        return positive(values) if self.log else finite(values)
+
+    def means(self) -> dict[str, FloatArray]:
+        """By curve: the mean over runs that can be shown, (E,)."""
+        return {curve.name: self.shown(_mean(finite(curve.values))) for curve in self.curves}
+
+    def without_line(self) -> dict[str, str]:
+        """The curves that have no value to draw, each with the reason."""
+        return {
+            curve.name: "all zero" if (curve.values == 0).any() else "nothing finite"
+            for curve in self.curves
+            if not np.isfinite(self.shown(curve.values)).any()
+        }
+
+    def may_reach_beyond(self, values: FloatArray) -> bool:
+        """Whether some value may lie outside the axes. Where none does, a line along their edge is drawn in its whole width."""
+        there = known(values)
+        return self.log or bool(((there < self.bounds[0]) | (there > self.bounds[1])).any())
+
+    def curves_by_threshold(self) -> dict[tuple[float, str], list[str]]:
+        """The curves of each threshold and what it bounds, the largest threshold first."""
+        found: dict[tuple[float, str], list[str]] = {}
+        for curve in self.curves:
+            if curve.name in self.thresholds:
+                found.setdefault(self.thresholds[curve.name], []).append(curve.name)
+        return dict(sorted(found.items(), reverse=True))
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    """The mean over runs of what is known, (E,); divided first, since a sum might overflow."""
+    counts = np.maximum(1, np.isfinite(values).sum(axis=0))
+    mean: FloatArray = np.where(np.isfinite(values), values / counts, 0).sum(axis=0)
+    return np.where(np.isfinite(values).any(axis=0), mean, np.nan)
