@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gradclip_cli.gradients.lengths import Gradients
@@ -19,8 +19,7 @@ LAYERS = "Thresholds of single layers, such as {dense: 5.0}, in place of `thresh
 """What a config's key `layers` is, in every rule that takes it."""
 
 
-@dataclass(frozen=True)
-class Situation:
+class Situation(NamedTuple):
     """What a rule may look at on one step, for V variables."""
 
     gradients: Gradients
@@ -29,17 +28,16 @@ class Situation:
     """(V,) bound of each variable, infinite where it has none."""
     weights: Gradients = ()
     """(V,) the variables' values before the update."""
-    memory: Mapping[str, Any] = field(default_factory=dict)
+    memory: Mapping[str, Any] = MappingProxyType({})
     """What the rule kept from earlier steps."""
 
 
-@dataclass(frozen=True)
-class Clipped:
+class Clipped(NamedTuple):
     """What a rule makes of a step: `excess` is how many times its bound the gradient was, where only the rule knows."""
 
     gradients: list[Any]
     excess: Any = None
-    memory: Mapping[str, Any] = field(default_factory=dict)
+    memory: Mapping[str, Any] = MappingProxyType({})
 
 
 class InWords(NamedTuple):

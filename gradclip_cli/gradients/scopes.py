@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from gradclip_cli.arrays import FloatArray
@@ -16,8 +15,7 @@ def joint_norm(norm: FloatArray) -> FloatArray:
     return joint
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(NamedTuple):
     """What a threshold is held against."""
 
     name: str

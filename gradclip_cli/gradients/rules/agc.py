@@ -6,7 +6,7 @@ Source: Brock, De, Smith and Simonyan 2021, "High-performance large-scale image 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -30,9 +30,9 @@ class AdaptiveClip(ClippingRule):
     epsilon: Positive = Field(default=1e-3, description="Norm that a unit's weights count as at least.")
     layers: LayerThresholds = Field(default={}, description=LAYERS)
 
-    place: ClassVar = 5
-    scope: ClassVar = EACH_UNIT
-    in_words: ClassVar = InWords(
+    place = 5
+    scope = EACH_UNIT
+    in_words = InWords(
         bound="norm of each unit's gradient at most t * max(norm(its weights), epsilon)",
         formula="as clipnorm, by unit",
         infinite="becomes NaN, the rest of its {part} 0",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -29,15 +29,15 @@ class AutoClip(ClippingRule):
     percentile: Annotated[float, Field(ge=0, le=100)] = Field(default=10.0, description="Percentile of the norms, 0 to 100.")
     window: Annotated[int, Field(ge=1, le=100_000)] = Field(default=1000, description="Latest steps whose norms count.")
 
-    place: ClassVar = 6
-    scope: ClassVar = ALL_TOGETHER
-    in_words: ClassVar = InWords(
+    place = 6
+    scope = ALL_TOGETHER
+    in_words = InWords(
         bound="joint norm at most the p-th percentile of the norms of this and earlier steps",
         formula="as global_clipnorm",
         infinite="becomes NaN, everything else 0",
         nan="everything becomes NaN",
     )
-    label_keys: ClassVar = ClippingRule.label_keys | {"percentile"}
+    label_keys = ClippingRule.label_keys | {"percentile"}
 
     def apply(self, now: Situation, xp: Any) -> Clipped:
         length = Length(now.gradients, xp)

@@ -7,7 +7,7 @@ Source: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurre
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -29,16 +29,16 @@ class ClipNorm(ClippingRule):
     threshold: Positive = Field(description="Largest L2 norm of one variable's gradient.")
     layers: LayerThresholds = Field(default={}, description=LAYERS)
 
-    place: ClassVar = 2
-    scope: ClassVar = EACH_VARIABLE
-    in_words: ClassVar = InWords(
+    place = 2
+    scope = EACH_VARIABLE
+    in_words = InWords(
         bound="norm of each variable's gradient at most t",
         formula="g * t / max(norm(g), t)",
         infinite="becomes NaN, the rest of its {part} 0",
         nan="its {part} becomes NaN",
     )
-    keras_argument: ClassVar = "clipnorm"
-    pytorch_function: ClassVar = "clip_grad_norm_"
+    keras_argument = "clipnorm"
+    pytorch_function = "clip_grad_norm_"
 
     def apply(self, now: Situation, xp: Any) -> Clipped:
         pairs = zip(now.gradients, now.thresholds, strict=True)

@@ -5,7 +5,7 @@ Source: Mikolov 2012, "Statistical language models based on neural networks".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -26,16 +26,16 @@ class ClipValue(ClippingRule):
     threshold: Positive = Field(description="Largest absolute value of a gradient element.")
     layers: LayerThresholds = Field(default={}, description=LAYERS)
 
-    place: ClassVar = 1
-    scope: ClassVar = EACH_ELEMENT
-    in_words: ClassVar = InWords(
+    place = 1
+    scope = EACH_ELEMENT
+    in_words = InWords(
         bound="each element within [-t, t]",
         formula="min(max(g, -t), t)",
         infinite="becomes the threshold with its sign: the explosion is hidden from the weights",
         nan="stays, alone",
     )
-    keras_argument: ClassVar = "clipvalue"
-    pytorch_function: ClassVar = "clip_grad_value_"
+    keras_argument = "clipvalue"
+    pytorch_function = "clip_grad_value_"
 
     def apply(self, now: Situation, xp: Any) -> Clipped:
         return Clipped([xp.clip(g, -t, t) for g, t in zip(now.gradients, now.thresholds, strict=True)])

@@ -8,7 +8,7 @@ Source: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurre
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -33,16 +33,16 @@ class GlobalClipNorm(ClippingRule):
     )
     threshold: Positive = Field(description="Largest L2 norm of all gradients together.")
 
-    place: ClassVar = 3
-    scope: ClassVar = ALL_TOGETHER
-    in_words: ClassVar = InWords(
+    place = 3
+    scope = ALL_TOGETHER
+    in_words = InWords(
         bound="norm of all gradients together at most t",
         formula="g * t / max(norm(all), t)",
         infinite="becomes NaN, everything else 0",
         nan="everything becomes NaN",
     )
-    keras_argument: ClassVar = "global_clipnorm"
-    pytorch_function: ClassVar = "clip_grad_norm_"
+    keras_argument = "global_clipnorm"
+    pytorch_function = "clip_grad_norm_"
 
     def apply(self, now: Situation, xp: Any) -> Clipped:
         return Clipped(shortened(now.gradients, self.threshold, Length(now.gradients, xp), xp))

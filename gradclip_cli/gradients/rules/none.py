@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,9 +15,9 @@ class Unclipped(ClippingRule):
 
     mode: Literal["none"] = Field(default="none", description="Gradients are used as they are.")
 
-    place: ClassVar = 0
-    scope: ClassVar = NOTHING
-    in_words: ClassVar = InWords(bound="-", formula="g", infinite="stays", nan="stays")
+    place = 0
+    scope = NOTHING
+    in_words = InWords(bound="-", formula="g", infinite="stays", nan="stays")
 
     def apply(self, now: Situation, xp: Any) -> Clipped:
         return Clipped(list(now.gradients))

@@ -5,7 +5,7 @@ Source: Hazan, Levy and Shalev-Shwartz 2015, "Beyond convexity: stochastic quasi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -27,9 +27,9 @@ class Normalize(ClippingRule):
     )
     threshold: Positive = Field(description="L2 norm of all gradients together, on every step.")
 
-    place: ClassVar = 4
-    scope: ClassVar = ALL_TOGETHER
-    in_words: ClassVar = InWords(
+    place = 4
+    scope = ALL_TOGETHER
+    in_words = InWords(
         bound="norm of all gradients together equal to t",
         formula="g * t / norm(all)",
         infinite="becomes NaN, everything else 0",
