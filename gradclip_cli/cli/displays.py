@@ -26,7 +26,8 @@ from rich.text import Text
 
 from gradclip_cli.cli.console import notes_console, safe
 from gradclip_cli.errors import StoreError
-from gradclip_cli.runs.store import FINISHED, RunDirectory
+from gradclip_cli.runs.metadata import FINISHED
+from gradclip_cli.runs.store import RunDirectory
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -197,9 +197,9 @@ def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspectio
 
 
 def _metrics(run: RunDirectory, metadata: dict[str, Any]) -> pd.DataFrame | None:
-    from gradclip_cli.runs import store
+    from gradclip_cli.runs.metadata import FINISHED
 
-    return run.metrics() if metadata["status"] in store.FINISHED else None
+    return run.metrics() if metadata["status"] in FINISHED else None
 
 
 def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
@@ -266,7 +266,7 @@ def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, ye
     runs = _select(results, arms, status)
     removals = removal.plan(runs, names.whole_arms(arms, results) if status is None else ())
     for each in removals:
-        tell(f"{'removing' if yes and not dry_run else 'would remove'} {each.path} ({each.told})")
+        tell(f"{'removing' if yes and not dry_run else 'would remove'} {each.path} ({each.description})")
     if not removals:
         note(f"No such runs in {results}: nothing to remove.")
     if dry_run or not removals:

@@ -23,8 +23,9 @@ from gradclip_cli import __version__
 from gradclip_cli.errors import ClusterError
 from gradclip_cli.files import write_atomically
 from gradclip_cli.runs.actions import Action, decide
+from gradclip_cli.runs.metadata import FINISHED
 from gradclip_cli.runs.one import Ending, Event, Task, Workshop, already_there, cancel, drained
-from gradclip_cli.runs.store import FINISHED, MODEL_FILES, RunDirectory
+from gradclip_cli.runs.store import MODEL_FILES, RunDirectory
 
 CONNECT_SECONDS = 10
 

@@ -17,7 +17,9 @@ from gradclip_cli.gradients.health import Detector, Diagnosis, Spike
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems.article_weights import initial_weights
 from gradclip_cli.problems.fashion_mnist import CLASSES, BatchSchedule, Dataset
-from gradclip_cli.runs.store import Checkpoint, RunDirectory, rows_and_sha256
+from gradclip_cli.runs.checkpoints import Checkpoint
+from gradclip_cli.runs.csv_files import rows_and_sha256
+from gradclip_cli.runs.store import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -137,7 +136,7 @@ class Workshop:
 
             def begin() -> Moment:
                 if moment:
-                    directory.resume(config, facts)
+                    directory.begin(config, facts)
                 else:
                     directory.start(config, engine.variables, facts)
                 return moment or beginning(config, engine, dataset)
@@ -217,7 +216,8 @@ def _train_and_keep(
     try:
         outcome = train(config, engine, begin(), directory, progressed, should_stop, keep_checkpoint=task.keep_checkpoint)
         if task.save_model and outcome.status == "complete":
-            _save_model(engine, directory, config.engine.framework)
+            with directory.saving_model(config.engine.framework) as path:
+                engine.save(path)
         seconds = time.perf_counter() - clock
         directory.write_metadata({**facts, **_ending(outcome, directory, seconds + facts.get("seconds_before", 0.0))})
         if outcome.status != "interrupted" and not task.keep_checkpoint:
@@ -228,11 +228,6 @@ def _train_and_keep(
         raise
     told, health = outcome.divergence.told if outcome.divergence else "", outcome.health.told if outcome.health else ""
     return Ending(outcome.status, seconds, told, health)
-
-
-def _save_model(engine: Engine, directory: RunDirectory, framework: str) -> None:
-    engine.save(directory.saving_path(framework))
-    os.replace(directory.saving_path(framework), directory.model_path(framework))
 
 
 def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[str, Any]:

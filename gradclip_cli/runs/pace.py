@@ -10,9 +10,9 @@ from typing import Any
 from gradclip_cli import engines
 from gradclip_cli.config.schema import Config, Data
 from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.runs.csv_files import step_columns
 from gradclip_cli.runs.loop import start
 from gradclip_cli.runs.many import PlannedRun
-from gradclip_cli.runs.store import step_columns
 
 TIMED_IMAGES = 10_000
 TEST_IMAGES = {"full": 10_000, "sample": 1_000}
