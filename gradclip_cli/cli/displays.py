@@ -241,7 +241,7 @@ class RunDisplay:
             self._progress.remove_task(self._bars.pop(path))
         self._done += 1
         position = f"[{self._done}/{self._total}] " if self._total > 1 else ""
-        told = f": {result.told}" if result.told else ""
+        told = f": {result.message}" if result.message else ""
         accuracy = None
         if result.status in FINISHED and not (self._quiet and not self._grid) and (result.run.action != "skip" or self._grid):
             accuracy = last_metrics(run.directory).get("val_accuracy")

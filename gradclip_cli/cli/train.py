@@ -336,15 +336,14 @@ def _train(
     from gradclip_cli.runs import many, workers
 
     with RunDisplay(planned, quiet=is_set("quiet"), verbose=is_set("verbose"), grid=grid) as display:
-        return many.execute(
-            planned,
-            display,
+        execution = many.Execution(
             jobs=context.params["jobs"] or workers.available_cores(),
             cluster=context.params["cluster"],
             data_directory=data_directory,
             download_progress=DownloadDisplay(),
             **options,
         )
+        return many.execute(planned, display, execution)
 
 
 def _train_and_tell(
@@ -413,7 +412,7 @@ class _RunsFailed(GradclipError):
 
 
 def _require_none_failed(ended: list[Result], then: str = "") -> None:
-    if failed := [f"{result.run.label} ({result.told})" for result in ended if result.status == "failed"]:
+    if failed := [f"{result.run.label} ({result.message})" for result in ended if result.status == "failed"]:
         more = [f"and {len(failed) - TOLD_RUNS} more"] if len(failed) > TOLD_RUNS else []
         shown = "\n  ".join(failed[:TOLD_RUNS] + more)
         message = f"{len(failed)} of {counted(len(ended), 'run')} failed; the same command trains them again{then}.\n  {shown}"
@@ -469,7 +468,7 @@ def _results_as_json(ended: Sequence[Result]) -> dict[str, Any]:
             stored = {}
         facts = {
             "status": result.status,
-            "told": result.told,
+            "told": result.message,
             "metrics": last_metrics(run) or None,
             "seconds": stored.get("seconds"),
             "health": (stored.get("health") or {}).get("word"),

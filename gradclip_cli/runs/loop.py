@@ -19,6 +19,7 @@ from gradclip_cli.problems.article_weights import initial_weights
 from gradclip_cli.problems.fashion_mnist import CLASSES, BatchSchedule, Dataset
 from gradclip_cli.runs.checkpoints import Checkpoint
 from gradclip_cli.runs.csv_files import rows_and_sha256
+from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.store import RunDirectory
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Divergence:
 class Outcome:
     """How a run ended: `status` is complete, diverged or interrupted."""
 
-    status: str
+    status: Status
     epochs: int
     steps: int
     divergence: Divergence | None = None
@@ -136,7 +137,7 @@ def train(
         for steps in _chunks(training.steps_per_epoch - summary.steps):
             if should_stop():
                 keep()
-                return tally.outcome("interrupted", summary.epoch - 1)
+                return tally.outcome(Status.INTERRUPTED, summary.epoch - 1)
             records = engine.train(schedule.take(steps))
             divergence = find_divergence(records, engine.variables, tally.steps, training.steps_per_epoch)
             if divergence:
@@ -146,10 +147,10 @@ def train(
             summary.add(records)
             report(summary.progress(tally, total))
             if divergence:
-                return tally.outcome("diverged", summary.epoch - 1, divergence)
+                return tally.outcome(Status.DIVERGED, summary.epoch - 1, divergence)
         evaluation = engine.evaluate()
         if not np.isfinite(evaluation.loss):
-            return tally.outcome("diverged", summary.epoch - 1, Divergence(summary.epoch, tally.steps, "val_loss", ()))
+            return tally.outcome(Status.DIVERGED, summary.epoch - 1, Divergence(summary.epoch, tally.steps, "val_loss", ()))
         directory.append_metrics(summary.metrics(evaluation))
         report(summary.progress(tally, total, evaluation))
         summary = _EpochSummary(summary.epoch + 1, config.data.batch_size)
@@ -157,7 +158,7 @@ def train(
         if keep_checkpoint if ended else time.monotonic() - clock >= CHECKPOINT_SECONDS:
             keep()
             clock = time.monotonic()
-    return tally.outcome("complete", training.epochs)
+    return tally.outcome(Status.COMPLETE, training.epochs)
 
 
 def at_checkpoint(checkpoint: Checkpoint, config: Config, engine: Engine, dataset: Dataset, directory: RunDirectory) -> Moment:
@@ -258,9 +259,9 @@ class _RunTally:
             if not self.warnings or (spike.explosive and not any(warning.explosive for warning in self.warnings)):
                 self.warnings += (spike,)
 
-    def outcome(self, status: str, epochs: int, divergence: Divergence | None = None) -> Outcome:
+    def outcome(self, status: Status, epochs: int, divergence: Divergence | None = None) -> Outcome:
         largest = self._largest_applied if self._bounded else None
-        health = self._detector.diagnosis(diverged=status == "diverged") if self.steps else None
+        health = self._detector.diagnosis(diverged=status == Status.DIVERGED) if self.steps else None
         return Outcome(
             status, epochs, self.steps, divergence, self._overflow_steps, self._first_overflow or None, largest, health
         )
