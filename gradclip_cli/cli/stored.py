@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from gradclip_cli.cli.options import (
     results_option,
     run_facts,
     seeds_option,
+    takes,
 )
 from gradclip_cli.cli.tables import print_runs, print_verdicts
 from gradclip_cli.errors import GradclipError, StoreError
@@ -33,8 +34,24 @@ if TYPE_CHECKING:
     from gradclip_cli.runs.store import RunDirectory
 
 # The names of `gradclip_cli.evidence.metrics`, whose import would bring SciPy to every start-up.
-METRICS = ["val_accuracy", "accuracy", "val_loss", "loss", "loss_area", "steps_to_target"]
-SHOWN_METRICS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+METRIC_NAMES = ["val_accuracy", "accuracy", "val_loss", "loss", "loss_area", "steps_to_target"]
+PRIMARY_COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What `compare` takes."""
+
+    arms: Sequence[str]
+    results: Path
+    baseline: str | None
+    metric: str
+    seeds: str | None
+    target_loss: float | None
+    effect: float | None
+    margin: float | None
+    out: Path | None
+    as_json: bool
 
 
 @click.command()
@@ -46,7 +63,9 @@ SHOWN_METRICS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
     shell_complete=complete_arms,
     help="What the others are held against.  [default: the unclipped one, of several the one called none]",
 )
-@click.option("--metric", type=click.Choice(METRICS), default="val_accuracy", show_default=True, help="What verdicts are about.")
+@click.option(
+    "--metric", type=click.Choice(METRIC_NAMES), default="val_accuracy", show_default=True, help="What verdicts are about."
+)
 @seeds_option(otherwise=", or all; else those that an experiment planned there, else all")
 @click.option(
     "--target-loss", type=FiniteFloat(), metavar="LOSS", help="Target of steps_to_target.  [default: half a uniform guess's]"
@@ -60,41 +79,19 @@ SHOWN_METRICS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
     help="Folder for the files.  [default: compare/ in the results folder, and there one named after the arms]",
 )
 @json_option
-def compare(
-    arms: Sequence[str], results: Path, baseline: str | None, metric: str, seeds: str | None, target_loss: float | None,
-    effect: float | None, margin: float | None, out: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+@takes(CompareOptions)
+def compare(options: CompareOptions) -> None:
     """Compare arms with a baseline, paired by seed: tables and verdicts here; comparison.* and differences.* in a folder.
 
     A verdict is about each run's last epoch, or its whole training-loss curve: losses are capped at a uniform guess's,
     and a diverged run scores as one throughout. p-values are of sign-flip tests, Holm-adjusted over the arms.
     """
     from gradclip_cli.cli.console import note
-    from gradclip_cli.config import loading
-    from gradclip_cli.evidence import comparison, plans, report
-    from gradclip_cli.runs import names
+    from gradclip_cli.evidence import report
 
-    arms = names.find_arms(arms, results)
-    baseline = names.find_arms([baseline], results)[0] if baseline else None
-    if out:
-        report.require_no_report(out)
-    wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else loading.parse_seeds(seeds)
-    compared = comparison.compare(
-        results, arms, baseline, metric=metric, target_loss=target_loss, effect=effect, margin=margin, seeds=wanted
-    )
-    compared = comparison.with_gradients(compared)
-    folder = out or report.look_folder(compared, results, everything=not arms, baseline=baseline, seeds=wanted)
-    warnings = [*compared.warnings]
-    if not_recorded := plans.record_look(results, compared.first_compared):
-        warnings.append(not_recorded)
-    paths = []
-    try:
-        paths = report.write(compared, folder)
-    except StoreError as error:
-        if out:
-            raise
-        warnings.append(f"nothing was written: {error}")  # the folder is the user's to look at, even if not to write to
-    if as_json:
+    compared, folder = _compared(options)
+    paths, warnings = _written(compared, folder, options)
+    if options.as_json:
         click.echo(report.to_json(compared), nl=False)
     else:
         _print_comparison(compared)
@@ -102,6 +99,51 @@ def compare(
         note(f"warning: {warning}", "yellow")
     if paths:
         remark(f"wrote {', '.join(path.name for path in paths)} to {folder}")
+
+
+def _compared(options: CompareOptions) -> tuple[Comparison, Path]:
+    """The comparison, and the folder of its files."""
+    from gradclip_cli.config import loading
+    from gradclip_cli.evidence import comparison, report
+    from gradclip_cli.runs import names
+
+    results, seeds = options.results, options.seeds
+    arms = names.find_arms(options.arms, results)
+    baseline = names.find_arms([options.baseline], results)[0] if options.baseline else None
+    if options.out:
+        report.require_no_report(options.out)
+    wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else loading.parse_seeds(seeds)
+    compared = comparison.compare(
+        results,
+        arms,
+        baseline,
+        metric=options.metric,
+        target_loss=options.target_loss,
+        effect=options.effect,
+        margin=options.margin,
+        seeds=wanted,
+    )
+    compared = comparison.with_gradients(compared)
+    look = report.look_folder(compared, results, everything=not arms, baseline=baseline, seeds=wanted)
+    return compared, options.out or look
+
+
+def _written(compared: Comparison, folder: Path, options: CompareOptions) -> tuple[list[Path], list[str]]:
+    """Record the look and write the comparison's files: their paths, and warnings, of what could not be written too.
+
+    Raises StoreError where that is a folder that was asked for.
+    """
+    from gradclip_cli.evidence import plans, report
+
+    warnings = [*compared.warnings]
+    if not_recorded := plans.record_look(options.results, compared.first_compared):
+        warnings.append(not_recorded)
+    try:
+        return report.write(compared, folder), warnings
+    except StoreError as error:
+        if options.out:
+            raise
+        return [], [*warnings, f"nothing was written: {error}"]  # the folder is the user's to look at, even if not to write to
 
 
 def _print_comparison(compared: Comparison) -> None:
@@ -156,7 +198,7 @@ def show(name: str, results: Path, out: Path | None, as_json: bool) -> None:
 
 
 def _inspected(run: RunDirectory) -> Inspection | None:
-    """The run's gradients; None where there are no steps to read, which is told."""
+    """The run's gradients; None where there are no steps to read, which is said."""
     from gradclip_cli.cli.console import note
     from gradclip_cli.evidence import inspection
 
@@ -181,7 +223,8 @@ def _facts(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | 
 
 
 def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | None) -> None:
-    from gradclip_cli.cli.console import WORD_STYLES, table, tell
+    from gradclip_cli.cli.console import WORD_STYLES, print_table, tell
+    from gradclip_cli.cli.layout import Table
     from gradclip_cli.evidence import inspection
 
     for line in _description(run, metadata):
@@ -189,10 +232,11 @@ def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspectio
     frame = _metrics(run, metadata)
     if frame is not None and len(frame):
         rows = [[str(int(row[0])), *(f"{value:.4g}" for value in row[1:])] for row in frame.itertuples(index=False)]
-        table(list(frame.columns), rows, primary=SHOWN_METRICS, elsewhere="metrics.csv")
+        print_table(Table(list(frame.columns), rows, primary=PRIMARY_COLUMNS), elsewhere="metrics.csv")
     if inspected:
-        *told, (heading, word) = inspection.lines(inspected)
-        table(["gradients", ""], [list(pair) for pair in told], primary=["gradients", ""], texts=[""])
+        *lines, (heading, word) = inspection.lines(inspected)
+        headings = ["gradients", ""]
+        print_table(Table(headings, [list(pair) for pair in lines], primary=headings, texts=[""]))
         tell(f"{heading}  {word}", WORD_STYLES[word])
 
 
@@ -233,21 +277,25 @@ def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: b
     if as_json:
         print_json({"runs": [{**run_facts(run), "status": run.status()} for run in runs]})
         return
-    from gradclip_cli.cli.console import note, table
+    from gradclip_cli.cli.console import note, print_table
+    from gradclip_cli.cli.layout import Table
 
     if not runs:
         note(f"No runs in {results}.")
         return
     headings = ["arm", "seed", "status", "steps", "finished"]
     rows = [_row(run) for run in runs]
-    table(headings, rows, primary=headings[:4], texts=["status", "finished"], names="arm", elsewhere="list --json")
+    table = Table(headings, rows, primary=headings[:4], texts=["status", "finished"], names="arm")
+    print_table(table, elsewhere="list --json")
 
 
 def _row(run: RunDirectory) -> list[str]:
+    from gradclip_cli.runs.metadata import Status
+
     try:
         metadata = run.metadata()
     except StoreError:
-        metadata = {"status": "unreadable"}
+        metadata = {"status": Status.UNREADABLE}
     facts = (metadata.get(name) for name in ("status", "steps", "finished"))
     return [run.arm, str(run.seed), *("" if fact is None else str(fact) for fact in facts)]
 
