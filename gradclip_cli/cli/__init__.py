@@ -12,12 +12,13 @@ import click
 
 from gradclip_cli import __version__
 from gradclip_cli.cli import streams
+from gradclip_cli.cli.comparisons import compare
 from gradclip_cli.cli.experiments import reproduce, sweep
 from gradclip_cli.cli.hints import hint
 from gradclip_cli.cli.inputs import data, schema
 from gradclip_cli.cli.options import BROKEN_PIPE, INTERRUPTED, general_options, print_json
 from gradclip_cli.cli.pilot import suggest
-from gradclip_cli.cli.stored import compare, list_runs, rm, show
+from gradclip_cli.cli.stored import list_runs, rm, show
 from gradclip_cli.cli.train import run
 from gradclip_cli.errors import ConfigError, GradclipError
 
