@@ -24,6 +24,7 @@ import numpy as np
 from gradclip_cli.arrays import ByteArray, IntArray
 from gradclip_cli.config.schema import Data
 from gradclip_cli.errors import DatasetError
+from gradclip_cli.files import write_atomically
 
 CLASSES = 10
 # Name, bytes and SHA-256, all decompressed.
@@ -195,16 +196,7 @@ def _store_verified(folder: Path, name: str, source: Path) -> None:
     """Move a verified file, decompressed, into a folder; it appears there whole or not at all."""
     content = _read_verified(source, name, FILES)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}.", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, folder / name)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    write_atomically(folder / name, content)
 
 
 def _download(folder: Path, progress: DownloadProgress | None) -> None:
