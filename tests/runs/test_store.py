@@ -273,6 +273,14 @@ def test_a_run_without_its_run_json_is_not_forgotten(lose: Any, results: Path) -
         directory.stored()
 
 
+def test_a_status_that_no_run_has_is_refused(results: Path) -> None:
+    directory = started(results)
+    directory.write_metadata({"status": "exhausted"})
+    assert directory.status() == "unreadable"
+    with pytest.raises(StoreError, match=r"run\.json: is not one of gradclip's \(status: "):
+        directory.metadata()
+
+
 def test_a_config_that_was_changed_afterwards_is_told(results: Path) -> None:
     directory = started(results)
     facts = {**FACTS, "seed": 0, "status": "complete", "epochs": 0, "steps": 0, "config_sha256": directory.config_sha256()}
