@@ -58,13 +58,13 @@ def _keras_model(**compile_options: Any) -> tuple[Any, Any, Any]:
     import tensorflow as tf
 
     from gradclip_cli.config import loading
-    from gradclip_cli.problems import fashion_mnist
+    from gradclip_cli.problems import problem_of
 
-    dataset = fashion_mnist.load(loading.load("clipvalue").data)
-    images, labels = (dataset.train_images / 255.0).astype("float32"), dataset.train_labels.astype("int32")
+    dataset = problem_of(loading.load("clipvalue")).load()
+    images, labels = (dataset.train_inputs / 255.0).astype("float32"), dataset.train_targets.astype("int32")
     pipeline = tf.data.Dataset.from_tensor_slices((images, labels)).repeat().shuffle(5000).batch(32).prefetch(1)
     test = tf.data.Dataset.from_tensor_slices(
-        ((dataset.evaluation_images / 255.0).astype("float32"), dataset.evaluation_labels.astype("int32"))
+        ((dataset.evaluation_inputs / 255.0).astype("float32"), dataset.evaluation_targets.astype("int32"))
     ).batch(32)
     model = keras.Sequential([keras.Input((28, 28)), keras.layers.LSTM(10), keras.layers.Dense(10)])
     model.compile(
@@ -89,30 +89,29 @@ def engines() -> Figures:
     """The engine, with and without its records, taking turns, so that the small difference is not the machine's drift."""
     from gradclip_cli.config import loading
     from gradclip_cli.engines import tensorflow as room
-    from gradclip_cli.problems import fashion_mnist
+    from gradclip_cli.engines.contract import OF_VARIABLES
+    from gradclip_cli.problems import problem_of
 
     class WithoutRecords(room.TensorFlowEngine):
-        def _gradient_columns(self, gradients: list[Any], applied: list[Any]) -> list[Any]:
-            return [room.tf.constant(0.0, room.tf.float64)] * (4 * len(gradients))
-
-        def _finite_columns(self) -> list[Any]:
-            return [room.tf.constant(1.0, room.tf.float64)] * len(self.variables)
+        def _measured(self, gradients: list[Any]) -> dict[str, list[Any]]:
+            return {name: [room.tf.constant(1.0, room.tf.float64)] * len(gradients) for name in OF_VARIABLES}
 
     chosen = loading.load("clipvalue")
-    dataset = fashion_mnist.load(chosen.data)
-    built = {"engine": room.TensorFlowEngine(chosen, dataset), "engine_without_records": WithoutRecords(chosen, dataset)}
+    dataset = problem_of(chosen).load()
+    kinds = {"engine": room.TensorFlowEngine, "engine_without_records": WithoutRecords}
+    built = {name: kind(problem_of(chosen), dataset) for name, kind in kinds.items()}
     return _in_turns({name: _epoch(engine, chosen, dataset) for name, engine in built.items()})
 
 
 def rules() -> Figures:
     """An engine for each clipping rule, taking turns."""
     from gradclip_cli.config import loading
-    from gradclip_cli.engines.tensorflow import TensorFlowEngine
-    from gradclip_cli.problems import fashion_mnist
+    from gradclip_cli.engines import build
+    from gradclip_cli.problems import problem_of
 
     chosen = {name: loading.load("none", ["name=bench", f"clipping={clipping}"]) for name, clipping in RULES.items()}
-    dataset = fashion_mnist.load(chosen["none"].data)
-    built = {f"rule {name}": TensorFlowEngine(one, dataset) for name, one in chosen.items()}
+    dataset = problem_of(chosen["none"]).load()
+    built = {f"rule {name}": build(one, dataset) for name, one in chosen.items()}
     return _in_turns({name: _epoch(engine, chosen["none"], dataset) for name, engine in built.items()})
 
 
@@ -141,13 +140,13 @@ def pixels() -> Figures:
     import resource
 
     from gradclip_cli.config import loading
-    from gradclip_cli.engines.tensorflow import TensorFlowEngine
-    from gradclip_cli.problems import fashion_mnist
+    from gradclip_cli.engines import build
+    from gradclip_cli.problems import problem_of
     from gradclip_cli.runs import loop
 
     chosen = loading.load("clipvalue", ["name=bench", "data.sequence=pixels"])
-    dataset = fashion_mnist.load(chosen.data)
-    engine = TensorFlowEngine(chosen, dataset)
+    dataset = problem_of(chosen).load()
+    engine = build(chosen, dataset)
     batches = loop.start(chosen, engine, dataset).take(50)
     times = []
     for _ in range(3):
@@ -164,11 +163,11 @@ def pytorch() -> Figures:
     import torch
 
     from gradclip_cli.config import loading
-    from gradclip_cli.engines.pytorch import PyTorchEngine
-    from gradclip_cli.problems import fashion_mnist
+    from gradclip_cli.engines import build
+    from gradclip_cli.problems import problem_of
 
     chosen = loading.load("pytorch/clipvalue", ["name=bench", "engine.device=cpu"])
-    dataset = fashion_mnist.load(chosen.data)
+    dataset = problem_of(chosen).load()
     torch.set_num_threads(1)
     images, labels = (torch.from_numpy(array) for array in _arrays())
     recurrent, dense = torch.nn.LSTM(28, 10, batch_first=True), torch.nn.Linear(10, 10)
@@ -184,7 +183,7 @@ def pytorch() -> Figures:
             torch.nn.utils.clip_grad_value_(parameters, 0.5)
             optimizer.step()
 
-    return _in_turns({"pytorch": epoch, "pytorch_engine": _epoch(PyTorchEngine(chosen, dataset), chosen, dataset)})
+    return _in_turns({"pytorch": epoch, "pytorch_engine": _epoch(build(chosen, dataset), chosen, dataset)})
 
 
 def jax() -> Figures:
@@ -229,10 +228,10 @@ def jax() -> Figures:
 
 def _arrays() -> tuple[Any, Any]:
     from gradclip_cli.config import loading
-    from gradclip_cli.problems import fashion_mnist
+    from gradclip_cli.problems import problem_of
 
-    dataset = fashion_mnist.load(loading.load("clipvalue").data)
-    return (dataset.train_images / 255.0).astype("float32"), dataset.train_labels.astype("int64")
+    dataset = problem_of(loading.load("clipvalue")).load()
+    return (dataset.train_inputs / 255.0).astype("float32"), dataset.train_targets.astype("int64")
 
 
 def jobs() -> Figures:
@@ -269,14 +268,14 @@ def _largest_memory(pid: int) -> float:
 def _checkpoint() -> Figures:
     """Milliseconds that a checkpoint takes in the middle of a run."""
     from gradclip_cli.config import loading
-    from gradclip_cli.engines.tensorflow import TensorFlowEngine
-    from gradclip_cli.problems import fashion_mnist
+    from gradclip_cli.engines import build
+    from gradclip_cli.problems import problem_of
     from gradclip_cli.runs import loop
     from gradclip_cli.runs.store import RunDirectory
 
     chosen = loading.load("clipvalue")
-    dataset = fashion_mnist.load(chosen.data)
-    engine = TensorFlowEngine(chosen, dataset)
+    dataset = problem_of(chosen).load()
+    engine = build(chosen, dataset)
     loop.start(chosen, engine, dataset)
     times = []
     with tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,11 @@ from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
+from gradclip_cli.gradients.clipping_rule import ClippingRule
+from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems import article_weights, fashion_mnist
+from gradclip_cli.problems.batches import BatchSchedule
+from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs.csv_files import METRIC_COLUMNS
 from gradclip_cli.runs.store import RunDirectory
 
@@ -37,6 +41,11 @@ SMALL = ("data.subset=sample", "training.epochs=2", "training.steps_per_epoch=6"
 def latest(*settings: str) -> list[str]:
     """Settings of which a later one replaces an earlier one of the same key; a config refuses both."""
     return list({setting.partition("=")[0]: setting for setting in settings}.values())
+
+
+def rule_with(mode: str, **settings: float) -> ClippingRule:
+    """A clipping rule with those of the settings that it has."""
+    return RULES[mode].model_validate({key: value for key, value in settings.items() if key in RULES[mode].model_fields})
 
 
 NO_PYTORCH = "PyTorch is not installed (make install-pytorch)"
@@ -98,7 +107,7 @@ def import_pytorch() -> Any:
 
 
 @functools.cache
-def sample() -> fashion_mnist.Dataset:
+def sample() -> Dataset:
     return fashion_mnist.load(loading.load("none", SMALL).data)
 
 
@@ -120,9 +129,9 @@ def start_weights(chosen: Config) -> dict[str, FloatArray]:
     )
 
 
-def schedule_for(chosen: Config) -> fashion_mnist.BatchSchedule:
-    samples = len(fashion_mnist.load(chosen.data).train_images) if chosen.data.subset == "sample" else 60_000
-    return fashion_mnist.BatchSchedule(
+def schedule_for(chosen: Config) -> BatchSchedule:
+    samples = len(fashion_mnist.load(chosen.data).train_inputs) if chosen.data.subset == "sample" else 60_000
+    return BatchSchedule(
         chosen.training.seed,
         samples=samples,
         batch_size=chosen.data.batch_size,

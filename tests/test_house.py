@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS
+
 PACKAGE = Path(__file__).parent.parent / "gradclip_cli"
 # Rooms (folders) and the ground's single files, by floor: a room imports only what is on a floor below its own.
 FLOORS = {
@@ -26,14 +28,28 @@ FLOORS = {
     "gradients": 2,
     "plots": 1,
     "files": 0,
+    "sections": 0,
     "arrays": 0,
     "errors": 0,
     "texts": 0,
 }
 GROUND = {room for room, floor in FLOORS.items() if not floor}
+PROBLEMS = {"problems.article", "problems.fashion_mnist", "problems.batches"}
+TRAINING = {"runs.loop", "runs.many", "runs.one", "runs.workers", "runs.cluster", "runs.pace"}
 # What a room knows nothing of, though it stands below.
 UNKNOWN = {
-    "evidence": {"engines", "runs.loop", "runs.many", "runs.one", "runs.workers", "runs.cluster", "runs.pace"},
+    "evidence": {
+        "engines",
+        "problems.article",
+        "problems.fashion_mnist",
+        "problems.batches",
+        "runs.loop",
+        "runs.many",
+        "runs.one",
+        "runs.workers",
+        "runs.cluster",
+        "runs.pace",
+    },
     "runs": {"plots"},
     "engines": {"plots", "files"},
     "problems": {"plots", "gradients"},
@@ -41,7 +57,7 @@ UNKNOWN = {
     "gradients": {"plots", "files"},
     "plots": {"files", "errors"},
 }
-FRAMEWORKS = {"tensorflow", "keras", "torch"}
+IMPORTED_OF_FRAMEWORKS = {"tensorflow", "keras", "torch"}
 
 
 @functools.cache
@@ -104,8 +120,27 @@ def test_private_names_stay_in_their_file() -> None:
 
 def test_only_engines_import_a_framework() -> None:
     for module, tree in modules().items():
-        frameworks = {name.split(".")[0] for name in imports(tree)} & FRAMEWORKS
-        assert not frameworks or room_of(module) == "engines", f"{module} imports {frameworks}"
+        imported = {name.split(".")[0] for name in imports(tree)} & IMPORTED_OF_FRAMEWORKS
+        network = module.startswith("problems.article_") and module.removeprefix("problems.article_") in FRAMEWORKS
+        assert not imported or room_of(module) == "engines" or network, f"{module} imports {imported}"
+
+
+def test_each_framework_has_its_two_files() -> None:
+    words, engines = (
+        {module.removeprefix(f"{room}.") for module in modules() if module.startswith(f"{room}.")}
+        for room in ("config.frameworks", "engines")
+    )
+    assert words == set(FRAMEWORKS)
+    assert words <= engines
+
+
+def test_a_framework_is_named_in_its_own_files_only() -> None:
+    """As a key, that is: a text may speak of it."""
+    for module, tree in modules().items():
+        own = {name for name in FRAMEWORKS if module in (f"config.frameworks.{name}", f"engines.{name}")}
+        default = {DEFAULT_FRAMEWORK} if module == "config.frameworks" else set()
+        named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & set(FRAMEWORKS)
+        assert named <= own | default, f"{module} names {named}"
 
 
 def test_statistics_import_nothing_of_ours() -> None:

@@ -11,8 +11,9 @@ from gradclip_cli.arrays import Weights
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.problems import fashion_mnist
-from gradclip_cli.runs.loop import Outcome, Progress, beginning, train
+from gradclip_cli.runs.loop import Setup, beginning, train
 from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.tally import Outcome, Progress
 
 # One unit that starts as good as zero and amplifies gradients twentyfold a time step: a finite loss, an infinite gradient.
 OVERFLOWING = [
@@ -33,20 +34,14 @@ def run(
 ) -> tuple[Outcome, RunDirectory, list[Progress]]:
     directory = RunDirectory(path / chosen.name / f"seed-{chosen.training.seed}")
     engine = engine_for(chosen)
-    moment = beginning(chosen, engine, fashion_mnist.load(chosen.data))
+    setup = Setup(chosen, engine, fashion_mnist.load(chosen.data), directory)
+    moment = beginning(setup)
     if start:
         engine.reset(start, learning_rate=chosen.optimizer.learning_rate)
     seen: list[Progress] = []
     with directory.locked():
         directory.start(chosen, engine.variables, {})
-        outcome = train(
-            chosen,
-            engine,
-            moment,
-            directory,
-            seen.append,
-            lambda: stop_after is not None and len(seen) >= stop_after,
-        )
+        outcome = train(setup, moment, seen.append, lambda: stop_after is not None and len(seen) >= stop_after)
     return outcome, directory, seen
 
 

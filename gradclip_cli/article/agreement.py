@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradclip_cli.article import claims
 from gradclip_cli.article.claims import Answer, Spread
+from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import comparison, report
 from gradclip_cli.evidence.arms import Arm
@@ -17,7 +18,6 @@ from gradclip_cli.texts import decimals
 if TYPE_CHECKING:
     from gradclip_cli.plots import Panel
 
-TITLES = {"tensorflow": "TensorFlow (Keras)", "pytorch": "PyTorch"}
 LEAST = 1e-9  # points
 DRAWN = ("none", "clipvalue")
 
@@ -50,7 +50,7 @@ class Agreement:
     @property
     def sentence(self) -> str:
         """Whether the verdicts agree, in words."""
-        ours, theirs = (TITLES[framework] for framework in self.frameworks)
+        ours, theirs = (FRAMEWORKS[framework].title for framework in self.frameworks)
         if not self.differing:
             return f"{ours} and {theirs} agree on all {len(self.verdicts)} claims."
         told = "; ".join("{}: {} and {}".format(claim, *self.verdicts[claim]) for claim in self.differing)
@@ -77,7 +77,7 @@ class Agreement:
 
     def to_markdown(self) -> list[str]:
         """Parts of a report."""
-        ours, theirs = (TITLES[framework] for framework in self.frameworks)
+        ours, theirs = (FRAMEWORKS[framework].title for framework in self.frameworks)
         verdicts = [[claim, claims.CLAIMS[claim], *both] for claim, both in self.verdicts.items()]
         gaps = [[each.arm, _points(each.against), *_deviations(each.spread)] for each in self.twins]
         rounding = [report.Markup("*rounding alone*"), "", *_deviations(self.rounding)]

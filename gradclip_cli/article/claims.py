@@ -20,8 +20,7 @@ from gradclip_cli.evidence.arms import Arm, StoredRun
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.metrics import amount, told, told_p
 from gradclip_cli.gradients.health import EXPLOSION, SPIKE
-from gradclip_cli.problems.article_weights import initial_weights
-from gradclip_cli.problems.fashion_mnist import CLASSES
+from gradclip_cli.problems import problem_of
 from gradclip_cli.texts import counted, percent
 
 PART_IN_A_MILLION = 1e-6
@@ -254,10 +253,8 @@ def bound_kept(arms: Sequence[Arm]) -> Answer:
 
 def rounding_bound(config: Config) -> float:
     """How far float32 rounding of a clipped norm may carry it over its threshold, as a share: 2^-24 an element summed."""
-    features = config.data.sequence_shape[1]
-    sizes = [value.size for value in initial_weights(config.model, features=features, classes=CLASSES, seed=0).values()]
-    elements = {"clipvalue": 1, "clipnorm": max(sizes)}.get(config.clipping.mode, sum(sizes))
-    return elements * FLOAT32_ROUNDING
+    sizes = [value.size for value in problem_of(config).initial_weights(0).values()]
+    return config.clipping.scope.summed(sizes) * FLOAT32_ROUNDING
 
 
 def _training_loss(loss: Comparison) -> PrimaryTest:

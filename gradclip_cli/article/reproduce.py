@@ -12,6 +12,7 @@ from gradclip_cli.article import claims
 from gradclip_cli.article.agreement import Agreement, hold_against
 from gradclip_cli.article.claims import Answer, Spread
 from gradclip_cli.config import loading
+from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import arms as arm_room
 from gradclip_cli.evidence import comparison, plans, report, stats
@@ -90,7 +91,7 @@ class Reproduction:
         return json.dumps(report.finite(content), indent=2, allow_nan=False) + "\n"
 
 
-def plan_reproduction(seeds: Sequence[int], results: Path, framework: str = "tensorflow") -> list[PlannedRun]:
+def plan_reproduction(seeds: Sequence[int], results: Path, framework: str = DEFAULT_FRAMEWORK) -> list[PlannedRun]:
     """Plan all runs of the reproduction in a framework, writing nothing. Raises ReportError for fewer than two seeds."""
     if len(seeds) < 2:
         raise ReportError("reproduce compares runs over seeds: give at least 2, better 10 (--seeds 10)")

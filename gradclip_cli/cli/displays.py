@@ -32,8 +32,8 @@ from gradclip_cli.runs.store import RunDirectory
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gradclip_cli.runs.loop import Progress as RunProgress
     from gradclip_cli.runs.many import PlannedRun, Result
+    from gradclip_cli.runs.tally import Progress as RunProgress
 
 BESIDE = 32
 """Columns that spinner, bar and time take in a progress line."""
@@ -248,7 +248,7 @@ class StepDisplay:
 
 
 class DownloadDisplay:
-    """A progress bar that pooch can drive (`gradclip_cli.problems.fashion_mnist.DownloadProgress`)."""
+    """A progress bar that pooch can drive (`gradclip_cli.problems.DownloadProgress`)."""
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())

@@ -26,6 +26,7 @@ from gradclip_cli.cli.options import (
 )
 from gradclip_cli.cli.planning import estimate, print_plan
 from gradclip_cli.cli.tables import print_verdicts
+from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS
 
 if TYPE_CHECKING:
     from gradclip_cli.article.reproduce import Reproduction
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from gradclip_cli.runs.many import PlannedRun
     from gradclip_cli.runs.pace import Pace
 
-FRAMEWORKS = ["tensorflow", "pytorch"]
 MOST_RUNS = 10_000
 
 
@@ -56,8 +56,8 @@ class ReproduceOptions(TrainingOptions):
 @results_option(default=None, text="Folder of the runs and the report.  [default: results/reproduce]")
 @click.option(
     "--framework",
-    type=click.Choice(FRAMEWORKS),
-    default=FRAMEWORKS[0],
+    type=click.Choice(list(FRAMEWORKS)),
+    default=DEFAULT_FRAMEWORK,
     show_default=True,
     help="What trains; the default folder of pytorch's runs is results/reproduce-pytorch.",
 )
@@ -81,7 +81,7 @@ def reproduce(options: ReproduceOptions) -> None:
     from gradclip_cli.config import loading
 
     seeds, framework = loading.parse_seeds(options.seeds), options.framework
-    folder = options.results or RESULTS / ("reproduce" if framework == FRAMEWORKS[0] else f"reproduce-{framework}")
+    folder = options.results or RESULTS / ("reproduce" if framework == DEFAULT_FRAMEWORK else f"reproduce-{framework}")
 
     from gradclip_cli.article import reproduce as experiment
 

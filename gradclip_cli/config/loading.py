@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.mistakes import described, place_of, unknown_choice
 from gradclip_cli.config.overrides import CHOICES, laid_over, read_settings, resets, together, values, written
-from gradclip_cli.config.pytorch_words import lacking_in_pytorch
 from gradclip_cli.config.schema import KINDS, LONGEST_NAME, MOST_SEED, Config
 from gradclip_cli.config.yaml_tree import Place, Tree, leaves, merge, parse, shortened, without
 from gradclip_cli.errors import ConfigError, StoreError
@@ -309,6 +309,6 @@ def validated(tree: Tree) -> Config:
     if unknown:
         named = tree.value["clipping"].value["layers"].value
         raise ConfigError([unknown_choice("clipping.layers", named[name].key_place, name, layers) for name in unknown])
-    if config.engine.framework == "pytorch" and (lacking := lacking_in_pytorch(config)):
+    if lacking := FRAMEWORKS[config.engine.framework].lacking(config):
         raise ConfigError([f"{place_of(tree, key)}: {key}: {why}" for key, why in lacking.items()])
     return config

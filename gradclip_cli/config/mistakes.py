@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gradclip_cli.config.schema import CHOSEN_BY, CLIPPING_SECTIONS, KINDS, Config, Section
+from gradclip_cli.config.schema import CHOSEN_BY, KINDS, Config
 from gradclip_cli.config.yaml_tree import Place, Tree, shortened
+from gradclip_cli.gradients.rules import RULES
+from gradclip_cli.sections import Section
 
 MOST = 50
 """Mistakes that are described; of more, their number is."""
@@ -121,11 +123,11 @@ def _kind(section: str, tree: Tree) -> type[Section] | None:
 def _unknown_key(path: Sequence[str], tree: Tree) -> str:
     *section, key = path
     problem = f"unknown key '{shortened(key)}' in {'.'.join(section) or 'the config'}"
-    meant = difflib.get_close_matches(key, [mode for mode in CLIPPING_SECTIONS if mode != "none"], n=1, cutoff=0.75)
+    meant = difflib.get_close_matches(key, [mode for mode in RULES if mode != "none"], n=1, cutoff=0.75)
     if meant and section in (["optimizer"], ["clipping"]):
         return f"{problem}; did you mean '{meant[0]}'? Write clipping: {{mode: {meant[0]}, ...}}"
     if section == ["clipping"] and key in ("threshold", "layers"):
-        modes = [mode for mode, rule in CLIPPING_SECTIONS.items() if key in rule.model_fields]
+        modes = [mode for mode, rule in RULES.items() if key in rule.model_fields]
         what = "a threshold" if key == "threshold" else "thresholds of layers"
         return f"{problem} where mode is {tree.value['clipping'].value['mode'].value}; modes with {what}: {', '.join(modes)}"
     if near := difflib.get_close_matches(key, _keys_at(section, tree), n=1):

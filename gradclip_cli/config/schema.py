@@ -6,9 +6,15 @@ import functools
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
+from pydantic import Discriminator, Field, Tag, create_model, model_validator
+
+from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS, owners
+from gradclip_cli.gradients.clipping_rule import ClippingRule
+from gradclip_cli.gradients.rules import RULES
+from gradclip_cli.gradients.rules.none import Unclipped
+from gradclip_cli.sections import NotNegative, Positive, Section, Share
 
 ARM_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=,-]*$"
 LONGEST_NAME = 200
@@ -27,38 +33,40 @@ MOST_ITERATIONS = 1000
 MOST_BUFFERED = 1_000_000
 
 
-class Section(BaseModel):
-    """A part of a config: unknown keys, wrong types, NaN and infinities are mistakes; nothing changes afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
 Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-NotNegative = Annotated[float, Field(ge=0)]
+
+
+# A type checker can't know which files are there.
+if TYPE_CHECKING:
+    FrameworkName = str
+else:
+    FrameworkName = Literal[*FRAMEWORKS]
 
 
 class Engine(Section):
     """Which framework trains, and how."""
 
-    framework: Literal["tensorflow", "pytorch"] = Field(
-        default="tensorflow", description="Framework that trains: tensorflow (Keras), or pytorch, where it is installed."
+    framework: FrameworkName = Field(
+        default=DEFAULT_FRAMEWORK,
+        description=f"Framework that trains: {', or '.join(framework.choice for framework in FRAMEWORKS.values())}.",
     )
     jit: bool = Field(
         default=True,
-        description="With tensorflow: compile the training loop with XLA; false runs the same code uncompiled, much slower.",
+        description=f"With {owners('jit')}: compile the training loop with XLA; "
+        "false runs the same code uncompiled, much slower.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="With pytorch: where it trains; auto takes a GPU where there is one."
+        default="auto",
+        description=f"With {owners('device')}: where it trains; auto takes a GPU where there is one.",
     )
 
     @model_validator(mode="after")
     def _belong_to_the_framework(self) -> Engine:
-        if self.framework == "pytorch" and not self.jit:
-            raise ValueError("jit belongs to tensorflow; pytorch compiles nothing")
-        if self.framework == "tensorflow" and self.device != "auto":
-            raise ValueError("device belongs to pytorch; tensorflow takes a GPU that it sees (CUDA_VISIBLE_DEVICES hides it)")
+        framework = FRAMEWORKS[self.framework]
+        for key, field in type(self).model_fields.items():
+            if key not in ("framework", *framework.settings) and getattr(self, key) != field.default:
+                instead = framework.instead.get(key, f"{self.framework} has nothing like it")
+                raise ValueError(f"{key} belongs to {owners(key)}; {instead}")
         return self
 
 
@@ -165,112 +173,6 @@ class Loss(Section):
         if self.name == "crossentropy" and self.target_scale != 1:
             raise ValueError("target_scale belongs to mse; crossentropy has no targets to scale")
         return self
-
-
-LayerThresholds = dict[str, Positive | None]
-_LAYERS = "Thresholds of single layers, such as {dense: 5.0}, in place of `threshold`; null leaves a layer unclipped."
-
-
-class ClippingRule(Section):
-    """Base of the clipping sections; `mode` selects one."""
-
-    mode: str
-
-    @property
-    def threshold_of_all(self) -> float | None:
-        """The threshold; None where nothing is clipped or the rule finds its own."""
-        return getattr(self, "threshold", None)
-
-    @property
-    def layer_thresholds(self) -> LayerThresholds:
-        """Thresholds of single layers, where the rule takes them."""
-        return getattr(self, "layers", {})
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the rule needs besides thresholds."""
-        return self.model_dump(exclude={"mode", "threshold", "layers"})
-
-    @property
-    def label(self) -> str:
-        """The rule in short, such as `clipnorm 1 (dense 5)` or `autoclip 10%`."""
-        layers = ", ".join(f"{name} {_short(value)}" for name, value in self.layer_thresholds.items())
-        amount = "" if self.threshold_of_all is None else f" {self.threshold_of_all:g}"
-        return f"{self.mode}{amount}{f' ({layers})' if layers else ''}"
-
-
-def _short(threshold: float | None) -> str:
-    return "unclipped" if threshold is None else f"{threshold:g}"
-
-
-class Unclipped(ClippingRule):
-    """No clipping."""
-
-    mode: Literal["none"] = Field(default="none", description="Gradients are used as they are.")
-
-
-class ClipValue(ClippingRule):
-    """Clipping by value."""
-
-    mode: Literal["clipvalue"] = Field(
-        default="clipvalue", description="Every gradient element is cut to [-threshold, threshold]."
-    )
-    threshold: Positive = Field(description="Largest absolute value of a gradient element.")
-    layers: LayerThresholds = Field(default={}, description=_LAYERS)
-
-
-class ClipNorm(ClippingRule):
-    """Clipping by norm, each variable by itself."""
-
-    mode: Literal["clipnorm"] = Field(
-        default="clipnorm", description="Each variable's gradient is rescaled to norm `threshold` where it is longer."
-    )
-    threshold: Positive = Field(description="Largest L2 norm of one variable's gradient.")
-    layers: LayerThresholds = Field(default={}, description=_LAYERS)
-
-
-class GlobalClipNorm(ClippingRule):
-    """Clipping by the joint norm."""
-
-    mode: Literal["global_clipnorm"] = Field(
-        default="global_clipnorm",
-        description="All gradients are rescaled by one factor where their joint norm exceeds `threshold`.",
-    )
-    threshold: Positive = Field(description="Largest L2 norm of all gradients together.")
-
-
-class Normalize(ClippingRule):
-    """Gradient scaling: always the same norm."""
-
-    mode: Literal["normalize"] = Field(
-        default="normalize", description="All gradients are rescaled by one factor to joint norm `threshold`, up or down."
-    )
-    threshold: Positive = Field(description="L2 norm of all gradients together, on every step.")
-
-
-class AdaptiveClip(ClippingRule):
-    """Adaptive gradient clipping (Brock et al. 2021)."""
-
-    mode: Literal["agc"] = Field(
-        default="agc", description="Each unit's gradient is held to `threshold` times the norm of that unit's weights."
-    )
-    threshold: Positive = Field(default=0.01, description="Largest norm of a unit's gradient over that of its weights.")
-    epsilon: Positive = Field(default=1e-3, description="Norm that a unit's weights count as at least.")
-    layers: LayerThresholds = Field(default={}, description=_LAYERS)
-
-
-class AutoClip(ClippingRule):
-    """Clipping at a percentile of the norms so far (Seetharaman et al. 2020)."""
-
-    mode: Literal["autoclip"] = Field(
-        default="autoclip", description="As global_clipnorm, with a percentile of the joint norms so far as threshold."
-    )
-    percentile: Annotated[float, Field(ge=0, le=100)] = Field(default=10.0, description="Percentile of the norms, 0 to 100.")
-    window: Annotated[int, Field(ge=1, le=100_000)] = Field(default=1000, description="Latest steps whose norms count.")
-
-    @property
-    def label(self) -> str:
-        return f"{self.mode} {self.percentile:g}%"
 
 
 class Training(Section):
@@ -384,18 +286,15 @@ def _optimizer_section(name: str, defaults: Mapping[str, Any]) -> type[Optimizer
 
 OPTIMIZER_SECTIONS = {name: _optimizer_section(name, defaults) for name, defaults in OPTIMIZERS.items()}
 
-# The types are made above, from the table; a type checker sees what is common to them.
+# The types are made above, from the table, or found in a folder; a type checker sees what is common to them.
 if TYPE_CHECKING:
     AnyOptimizer = Optimizer
+    AnyClippingRule = ClippingRule
 else:
     AnyOptimizer = Annotated[functools.reduce(operator.or_, OPTIMIZER_SECTIONS.values()), Field(discriminator="name")]
+    AnyClippingRule = Annotated[functools.reduce(operator.or_, RULES.values()), Field(discriminator="mode")]
 
-Clipping = Unclipped | ClipValue | ClipNorm | GlobalClipNorm | Normalize | AdaptiveClip | AutoClip
-CLIPPING_SECTIONS: dict[str, type[ClippingRule]] = {
-    section.model_fields["mode"].default: section for section in get_args(Clipping)
-}
-
-KINDS: Mapping[str, Mapping[str, type[Section]]] = {"optimizer": OPTIMIZER_SECTIONS, "clipping": CLIPPING_SECTIONS}
+KINDS: Mapping[str, Mapping[str, type[Section]]] = {"optimizer": OPTIMIZER_SECTIONS, "clipping": RULES}
 """The sections of which there are several kinds, by what selects one."""
 CHOSEN_BY = {"optimizer": "name", "clipping": "mode"}
 """The key that selects it."""
@@ -412,7 +311,7 @@ class Config(Section):
     model: Model = Model()
     loss: Loss = Loss()
     optimizer: AnyOptimizer = OPTIMIZER_SECTIONS["sgd"](name="sgd")
-    clipping: Annotated[Clipping, Field(discriminator="mode")] = Unclipped()
+    clipping: AnyClippingRule = Unclipped()
     training: Training = Training()
 
     @property

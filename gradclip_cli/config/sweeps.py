@@ -400,14 +400,10 @@ def _label(key: str, value: Tree) -> str:
 
 
 def _rule_label(plain: dict[str, Any]) -> str:
-    """The rule in short, with the settings that are not as usual: `clipnorm 1`, `autoclip 10% (window 50)`."""
     try:
-        rule = Config.model_validate({"name": "any", CLIPPING: plain}).clipping
+        return Config.model_validate({"name": "any", CLIPPING: plain}).clipping.full_label
     except ValidationError:
         return str(plain)  # What is wrong with it is told when the cells are made.
-    usual = {name: field.default for name, field in type(rule).model_fields.items()}
-    settings = [f"{name} {value:g}" for name, value in rule.settings.items() if name != "percentile" and value != usual[name]]
-    return f"{rule.label} ({', '.join(settings)})" if settings else rule.label
 
 
 def _plain_label(plain: Any) -> str:

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 
+from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import EngineError
-from gradclip_cli.problems.fashion_mnist import Dataset
+from gradclip_cli.problems import problem_of
+from gradclip_cli.problems.contract import Dataset
 
 
 def compile_key(config: Config) -> str:
     """What an engine is compiled for: the config without what `reset` and `train` take anew for each run."""
-    return config.model_dump_json(exclude={"name": True, "training": True, "optimizer": {"learning_rate"}})
+    others = {"optimizer": {"learning_rate"}}
+    settings = config.model_dump_json(include={"engine", "loss", "optimizer", "clipping"}, exclude=others)
+    return settings + problem_of(config).compiled_for
 
 
 def preparation(config: Config) -> str:
     """What takes the time until a config's engine is built, in words: the framework's import, in a fresh process."""
-    package, title = {"tensorflow": ("tensorflow", "TensorFlow"), "pytorch": ("torch", "PyTorch")}[config.engine.framework]
-    return "building the model" if package in sys.modules else f"importing {title}"
+    framework = FRAMEWORKS[config.engine.framework]
+    return "building the model" if framework.package in sys.modules else f"importing {framework.short_title}"
 
 
 def build(config: Config, dataset: Dataset) -> Engine:
-    """Build the engine that a config asks for. Only here is a framework imported.
+    """Build the engine that a config asks for: the `ENGINE` of the file by its framework's name. Only here is one imported.
 
     Raises EngineError where the framework is not installed or can't run as configured.
     """
-    if config.engine.framework == "tensorflow":
-        from gradclip_cli.engines.tensorflow import TensorFlowEngine
-
-        return TensorFlowEngine(config, dataset)
-    if not importlib.util.find_spec("torch"):
-        raise EngineError("PyTorch is not installed here: pip install 'gradclip-cli[pytorch]', then the same command again.")
-    from gradclip_cli.engines.pytorch import PyTorchEngine
-
-    return PyTorchEngine(config, dataset)
+    name = config.engine.framework
+    framework = FRAMEWORKS[name]
+    if not importlib.util.find_spec(framework.package):
+        message = f"{framework.short_title} is not installed here: {framework.installation}, then the same command again."
+        raise EngineError(message)
+    engine: Engine = importlib.import_module(f"{__name__}.{name}").ENGINE(problem_of(config), dataset)
+    return engine

@@ -10,7 +10,16 @@ from typing import Protocol
 import numpy as np
 
 from gradclip_cli.arrays import Array, BoolArray, FloatArray, IntArray, Weights
-from gradclip_cli.gradients.rules import joint_norm
+from gradclip_cli.gradients.scopes import joint_norm
+
+OF_STEP = ("loss", "penalty", "correct", "excess")
+OF_VARIABLES = ("norm", "max_abs", "applied_norm", "applied_max_abs", "weights_finite")
+"""What is recorded of a step, and of each of its variables, as a row of numbers holds it: one after another."""
+
+
+def row_width(variables: int) -> int:
+    """Numbers in the row of a step with so many variables."""
+    return len(OF_STEP) + len(OF_VARIABLES) * variables
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,14 @@ class StepRecords:
     def applied_global_norm(self) -> FloatArray:
         """(S,) norm of all gradients together, as the optimizer used them."""
         return joint_norm(self.applied_norm)[:, 0]
+
+    @classmethod
+    def from_rows(cls, rows: FloatArray, variables: int) -> StepRecords:
+        """Records from rows (S, `row_width`) of float64, in the order of OF_STEP and OF_VARIABLES."""
+        scalars = dict(zip(OF_STEP, rows[:, : len(OF_STEP)].T, strict=True))
+        each = dict(zip(OF_VARIABLES, np.split(rows[:, len(OF_STEP) :], len(OF_VARIABLES), axis=1), strict=True))
+        kinds = {"correct": scalars["correct"].astype(np.int64), "weights_finite": each["weights_finite"].astype(bool)}
+        return cls(**{**scalars, **each, **kinds})
 
     @classmethod
     def joined(cls, pieces: Sequence[StepRecords]) -> StepRecords:

@@ -11,133 +11,78 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
-from gradclip_cli.config.pytorch_words import pytorch_optimizer
-from gradclip_cli.config.schema import Config, Loss, Model
-from gradclip_cli.engines.contract import Evaluation, StepRecords
+from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
+from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
+from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
-from gradclip_cli.gradients.rules import RULES, Situation
-from gradclip_cli.problems.fashion_mnist import CLASSES, Dataset
+from gradclip_cli.gradients.scopes import EACH_VARIABLE
+from gradclip_cli.problems.contract import Dataset, Problem
 
-EVALUATION_BATCH = 1000
-PYTORCH_MODES = ("clipvalue", "clipnorm", "global_clipnorm")
 BLOCK_BYTES = 4_000_000  # of what a block of steps keeps on the device: as much as a cache holds
-LAYERS: dict[str, type[torch.nn.RNNBase]] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "simple_rnn": torch.nn.RNN}
 
 
-class Network(torch.nn.Module):  # type: ignore[misc]  # mypy does not look into PyTorch
-    """The article's model: recurrent layers and a dense one that gives logits, (batch, classes) from (batch, time, features)."""
-
-    def __init__(self, model: Model, features: int, classes: int) -> None:
-        super().__init__()
-        # Only nn.RNN takes an activation; the other two have tanh.
-        options = {"nonlinearity": model.activation} if model.cell == "simple_rnn" else {}
-        self._names = list(model.layers)
-        for name, units in model.layers.items():
-            self.add_module(name, LAYERS[model.cell](features, units, batch_first=True, **options))
-            features = units
-        self.dense = torch.nn.Linear(features, classes)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        for name in self._names:
-            inputs, _ = self.get_submodule(name)(inputs)
-        logits: Tensor = self.dense(inputs[:, -1])
-        return logits
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One of Keras's variables, held by PyTorch in one parameter, or in two (a GRU's input and recurrent biases)."""
+class Variable(Protocol):
+    """One of a network's variables in the layout that all frameworks share, held by PyTorch in one parameter or several."""
 
     name: str
     parameters: tuple[torch.nn.Parameter, ...]
-    is_kernel: bool
-    gates_swapped: bool
-    """Whether PyTorch has the first two gates the other way round: a GRU's reset and update."""
 
     def read(self) -> FloatArray:
-        """Copy out the values in Keras's layout."""
-        return self._gates_swapped(self._in_keras_shape([each.detach().cpu() for each in self.parameters]).numpy()).copy()
+        """Copy out the values in the shared layout."""
+        ...
 
     def write(self, values: FloatArray) -> None:
-        """Take values in Keras's layout."""
-        self._spread(torch.from_numpy(self._gates_swapped(values).copy()), self.parameters)
+        """Take values in the shared layout."""
+        ...
 
     @property
     def weight(self) -> Tensor:
-        """The values in Keras's shape, the gates in PyTorch's order."""
-        return self._in_keras_shape([each.detach() for each in self.parameters])
+        """The values as the clipping rules see them: units along the last axis."""
+        ...
 
     @property
     def gradient(self) -> Tensor:
-        """The gradient in Keras's shape, the gates in PyTorch's order."""
-        return self._in_keras_shape(_gradients(self.parameters))
+        """The gradient as the clipping rules see it."""
+        ...
 
     def set_gradient(self, gradient: Tensor) -> None:
         """Take a gradient as `gradient` gives it."""
-        self._spread(gradient, _gradients(self.parameters))
-
-    def _in_keras_shape(self, tensors: Sequence[Tensor]) -> Tensor:
-        if len(tensors) > 1:
-            return torch.stack(list(tensors))
-        return tensors[0].T if self.is_kernel else tensors[0]
-
-    def _spread(self, value: Tensor, tensors: Sequence[Tensor]) -> None:
-        parts = value.unbind() if len(tensors) > 1 else [value.T if self.is_kernel else value]
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.detach().copy_(part)
-
-    def _gates_swapped(self, values: FloatArray) -> FloatArray:
-        if not self.gates_swapped:
-            return values
-        update, reset, candidate = np.split(values, 3, axis=-1)
-        return np.concatenate([reset, update, candidate], axis=-1)
+        ...
 
 
-def _gradients(parameters: Sequence[torch.nn.Parameter]) -> list[Tensor]:
-    return [cast(Tensor, parameter.grad) for parameter in parameters]
+class Network(Protocol):
+    """What this engine asks of a problem's network."""
 
+    module: torch.nn.Module
+    variables: Sequence[Variable]
+    input_values: int
+    """Numbers in what the module takes of a sample."""
+    output_shape: tuple[int, ...]
+    """Of what the module gives for a sample."""
 
-def keras_variables(network: Network, model: Model) -> list[Variable]:
-    """A network's parameters as Keras's variables, in Keras's order; what Keras doesn't have is set to zero and not trained."""
-    variables = []
-    for layer in model.layers:
-        kernel, recurrent, bias, recurrent_bias = (
-            network.get_parameter(f"{layer}.{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        gru = model.cell == "gru"
-        if not gru:
-            torch.nn.init.zeros_(recurrent_bias.requires_grad_(False))
-        variables += [
-            Variable(f"{layer}/kernel", (kernel,), True, gru),
-            Variable(f"{layer}/recurrent_kernel", (recurrent,), True, gru),
-            Variable(f"{layer}/bias", (bias, recurrent_bias) if gru else (bias,), False, gru),
-        ]
-    dense = network.dense
-    return [
-        *variables,
-        Variable("dense/kernel", (dense.weight,), True, False),
-        Variable("dense/bias", (dense.bias,), False, False),
-    ]
+    def inputs(self, samples: Tensor) -> Tensor:
+        """What the module takes, from samples (N, ...) of the dataset."""
+        ...
 
+    def loss(self, targets: Tensor, outputs: Tensor, reduction: str = "mean") -> Tensor:
+        """The mean (or `sum`) of the samples' losses."""
+        ...
 
-def batch_loss(loss: Loss, labels: Tensor, outputs: Tensor, reduction: str = "mean") -> Tensor:
-    """The mean (or `sum`) of the samples' losses, from labels (batch,) and outputs (batch, classes)."""
-    if loss.name == "crossentropy":
-        return functional.cross_entropy(outputs, labels, reduction=reduction)
-    targets = loss.target_scale * functional.one_hot(labels, outputs.shape[-1])
-    squared = functional.mse_loss(outputs, targets.to(outputs.dtype), reduction=reduction)
-    return squared if reduction == "mean" else squared / outputs.shape[-1]
+    def correct(self, targets: Tensor, outputs: Tensor) -> Tensor:
+        """Whether each sample was predicted rightly."""
+        ...
+
+    def penalty(self) -> Tensor | None:
+        """What regularizers add to the loss; None without one."""
+        ...
 
 
 def find_device(device: str) -> torch.device:
@@ -155,22 +100,22 @@ class PyTorchEngine:
 
     compiles = False
 
-    def __init__(self, config: Config, dataset: Dataset) -> None:
+    def __init__(self, problem: Problem, dataset: Dataset) -> None:
         torch.set_num_threads(1)  # Runs then are the same bits whatever else the machine does, and go one to a core.
-        self._config = config
+        self._config = config = problem.config
         self._device = find_device(config.engine.device)
-        self._network = Network(config.model, config.data.sequence_shape[1], CLASSES).to(self._device)
-        self._variables = keras_variables(self._network, config.model)
+        self._network: Network = problem.network("pytorch")
+        self._module, self._variables = self._network.module.to(self._device), self._network.variables
         self._parameters = [parameter for variable in self._variables for parameter in variable.parameters]
         self._gradient = _shared_gradient(self._parameters)
-        self._kernels = [variable.parameters[0] for variable in self._variables if variable.is_kernel]
-        self._images, self._labels = self._moved(dataset.train_images), self._moved(dataset.train_labels.astype(np.int64))
-        self._test_images = self._moved(dataset.evaluation_images)
-        self._test_labels = self._moved(dataset.evaluation_labels.astype(np.int64))
-        self._rule = RULES[config.clipping.mode]
-        self._thresholds = config.thresholds(self.variables)
-        # Both are dumped from the config: not on every step.
-        self._settings, self._optimizer_parameters = config.clipping.settings, config.optimizer.parameters()
+        self._train_inputs, self._train_targets = self._moved(dataset.train_inputs), self._targets(dataset.train_targets)
+        self._evaluation_inputs = self._moved(dataset.evaluation_inputs)
+        self._evaluation_targets = self._targets(dataset.evaluation_targets)
+        self._chosen = ChosenRule.of(config, self.variables)
+        self._rule = self._chosen.rule
+        self._optimizer_parameters = config.optimizer.parameters()  # dumped from the config: not on every step
+        each = [variable.parameters for variable in self._variables]
+        self._clipped_together = each if self._rule.scope is EACH_VARIABLE else [self._parameters]
         self._memory: dict[str, Tensor] = {}
         self._begin(config.optimizer.learning_rate)
 
@@ -195,25 +140,25 @@ class PyTorchEngine:
     def _evaluate(self) -> Evaluation:
         loss = torch.zeros((), dtype=torch.float64, device=self._device)
         correct = torch.zeros((), dtype=torch.int64, device=self._device)
-        pieces = (self._test_images.split(EVALUATION_BATCH), self._test_labels.split(EVALUATION_BATCH))
-        for images, labels in zip(*pieces, strict=True):
-            outputs = self._network(self._inputs(images))
-            loss += batch_loss(self._config.loss, labels, outputs, "sum")
-            correct += (outputs.argmax(-1) == labels).sum()
-        samples, penalty = len(self._test_labels), self._penalty()
-        return Evaluation(loss.item() / samples, 0.0 if penalty is None else penalty.item(), correct.item() / samples)
+        pieces = (self._evaluation_inputs.split(EVALUATION_BATCH), self._evaluation_targets.split(EVALUATION_BATCH))
+        for samples, targets in zip(*pieces, strict=True):
+            outputs = self._module(self._network.inputs(samples))
+            loss += self._network.loss(targets, outputs, "sum")
+            correct += self._network.correct(targets, outputs).sum()
+        count, penalty = len(self._evaluation_targets), self._network.penalty()
+        return Evaluation(loss.item() / count, 0.0 if penalty is None else penalty.item(), correct.item() / count)
 
     def weights(self) -> dict[str, FloatArray]:
         return {variable.name: variable.read() for variable in self._variables}
 
     def state(self) -> dict[str, Array]:
         slots = {
-            f"optimizer/{index}/{name}": value.cpu().numpy().copy()
+            slot_key(f"{index}/{name}"): value.cpu().numpy().copy()
             for index, values in self._optimizer.state_dict()["state"].items()
             for name, value in values.items()
             if value is not None
         }
-        memory = {f"clipping/{key}": value.cpu().numpy().copy() for key, value in self._memory.items()}
+        memory = {memory_key(key): value.cpu().numpy().copy() for key, value in self._memory.items()}
         rate = np.array(self._optimizer.param_groups[0]["lr"])
         return {**self.weights(), **slots, **memory, "steps": np.array(self._steps), "learning_rate": rate}
 
@@ -221,47 +166,51 @@ class PyTorchEngine:
         self.reset({name: state[name] for name in self.variables}, learning_rate=float(state["learning_rate"]))
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in state.items():
-            if name.startswith("optimizer/"):
+            if name.startswith(slot_key("")):
                 _, index, slot = name.split("/")
                 slots.setdefault(int(index), {})[slot] = torch.from_numpy(value.copy())
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": slots})
-        self._memory = {key: self._moved(state[f"clipping/{key}"]) for key in self._memory}
+        self._memory = {key: self._moved(state[memory_key(key)]) for key in self._memory}
         self._steps = int(state["steps"])
 
     def save(self, path: Path) -> None:
-        torch.save(self._network.state_dict(), path)
+        torch.save(self._module.state_dict(), path)
 
     def _begin(self, learning_rate: float) -> None:
         """Fresh optimizer slots, an empty memory of the rule, step 0."""
         name, arguments = pytorch_optimizer(self._config.optimizer)
         self._optimizer = getattr(torch.optim, name)(self._parameters, **{**arguments, "lr": learning_rate})
-        self._memory = {key: self._moved(value) for key, value in self._rule.memory(self._settings).items()}
+        self._memory = {key: self._moved(value) for key, value in self._rule.memory().items()}
         self._steps = 0
 
     def _moved(self, array: Array) -> Tensor:
         return torch.from_numpy(array.copy() if not array.flags.writeable else array).to(self._device)
 
+    def _targets(self, targets: Array) -> Tensor:
+        """The targets on the device; labels as PyTorch counts."""
+        return self._moved(targets.astype(np.int64) if np.issubdtype(targets.dtype, np.integer) else targets)
+
     def _steps_in_a_block(self) -> int:
         """As many steps as BLOCK_BYTES hold the inputs, gradients and weights of."""
         values = 3 * sum(parameter.numel() for parameter in self._parameters)
-        values += self._config.data.batch_size * (math.prod(self._config.data.sequence_shape) + CLASSES)
+        values += self._config.data.batch_size * (self._network.input_values + math.prod(self._network.output_shape))
         return max(1, int(BLOCK_BYTES // (4 * values)))
 
     def _train_block(self, batches: IntArray) -> StepRecords:
         steps, size = batches.shape
         indices = self._moved(batches.astype(np.int64))
-        inputs = self._inputs(self._images[indices.flatten()]).unflatten(0, (steps, size))
-        labels = self._labels[indices]
-        block = Block(steps, size, self._parameters)
-        for step, batch in enumerate(zip(inputs, labels, strict=True)):
+        inputs = self._network.inputs(self._train_inputs[indices.flatten()]).unflatten(0, (steps, size))
+        targets = self._train_targets[indices]
+        block = Block(steps, (size, *self._network.output_shape), self._parameters)
+        for step, batch in enumerate(zip(inputs, targets, strict=True)):
             self._step(*batch, block, step)
-        return self._records(block, labels)
+        return self._records(block, targets)
 
-    def _step(self, inputs: Tensor, labels: Tensor, block: Block, step: int) -> None:
+    def _step(self, inputs: Tensor, targets: Tensor, block: Block, step: int) -> None:
         """Take one optimizer step as PyTorch users write it, and keep what is to be recorded of it."""
         self._gradient.zero_()
-        outputs = self._network(inputs)
-        loss, penalty = batch_loss(self._config.loss, labels, outputs), self._penalty()
+        outputs = self._module(inputs)
+        loss, penalty = self._network.loss(targets, outputs), self._network.penalty()
         (loss if penalty is None else loss + penalty).backward()
         block.loss[step], block.outputs[step] = loss.detach(), outputs.detach()
         if penalty is not None:
@@ -277,23 +226,20 @@ class PyTorchEngine:
         block.keep_weights(step)
 
     def _clip(self) -> Tensor | None:
-        """Clip in place, by PyTorch's own functions where they mean the same; the excess, where only the rule knows it."""
-        mode, threshold = self._config.clipping.mode, self._config.threshold
-        if mode not in PYTORCH_MODES or threshold is None or self._config.clipping.layer_thresholds:
-            return None if mode == "none" else self._clip_by_our_rule()
-        if mode == "clipvalue":
-            clip_grad_value_(self._parameters, threshold)
-        elif mode == "clipnorm":
-            for variable in self._variables:
-                clip_grad_norm_(variable.parameters, threshold)
-        else:
-            clip_grad_norm_(self._parameters, threshold)
+        """Clip in place, by PyTorch's own function where it means the same; the excess, where only the rule knows it."""
+        rule = self._rule
+        if rule.mode == "none":
+            return None
+        if not rule.pytorch_function or rule.layer_thresholds:
+            return self._clip_by_our_rule()
+        clip = getattr(torch.nn.utils, rule.pytorch_function)
+        for parameters in self._clipped_together:
+            clip(parameters, rule.threshold_of_all)
         return None
 
     def _clip_by_our_rule(self) -> Tensor | None:
         gradients, weights = [each.gradient for each in self._variables], [each.weight for each in self._variables]
-        situation = Situation(gradients, self._thresholds, weights, self._settings, self._memory)
-        clipped = self._rule.apply(situation, torch)
+        clipped = self._chosen.clip(gradients, weights, self._memory, torch)
         for variable, gradient in zip(self._variables, clipped.gradients, strict=True):
             variable.set_gradient(gradient)
         self._memory = {key: clipped.memory[key].to(value.dtype) for key, value in self._memory.items()}
@@ -308,50 +254,33 @@ class PyTorchEngine:
             for group in self._optimizer.param_groups:
                 group["eps"] = parameters["epsilon"] / correction
 
-    def _inputs(self, images: Tensor) -> Tensor:
-        data = self._config.data
-        pixels = images.float()
-        if data.pool > 1:
-            pixels = functional.avg_pool2d(pixels[:, None], data.pool)
-        return pixels.reshape(-1, *data.sequence_shape) / data.scale
-
-    def _penalty(self) -> Tensor | None:
-        """What regularizers add to the loss; None without one."""
-        penalty = self._config.model.regularizer
-        if not penalty.l1 and not penalty.l2:
-            return None
-        parts = [penalty.l1 * kernel.abs().sum() + penalty.l2 * kernel.square().sum() for kernel in self._kernels]
-        return torch.stack(parts).sum()
-
-    def _records(self, block: Block, labels: Tensor) -> StepRecords:
+    def _records(self, block: Block, targets: Tensor) -> StepRecords:
         sizes = [sum(parameter.numel() for parameter in variable.parameters) for variable in self._variables]
         norm, max_abs = _norms(block.gradients, sizes)
         applied_norm, applied_max_abs = _norms(block.applied, sizes)
         finite = torch.stack([part.isfinite().all(1) for part in block.weights.split(sizes, 1)], 1)
-        excess = block.excess.cpu().double().numpy()
-        if self._rule.measure:
-            excess = self._rule.excess(norm, max_abs, self._thresholds)
-        return StepRecords(
+        records = StepRecords(
             loss=block.loss.cpu().double().numpy(),
             penalty=block.penalty.cpu().double().numpy(),
-            correct=(block.outputs.argmax(-1) == labels).sum(-1).cpu().numpy(),
+            correct=self._network.correct(targets, block.outputs).sum(-1).cpu().numpy(),
             norm=norm,
             max_abs=max_abs,
             applied_norm=applied_norm,
             applied_max_abs=applied_max_abs,
-            excess=excess,
+            excess=block.excess.cpu().double().numpy(),
             weights_finite=finite.cpu().numpy(),
         )
+        return self._chosen.with_excess(records)
 
 
 class Block:
     """What is kept of some steps on the device, until all of it is measured at once: a step has no time for it."""
 
-    def __init__(self, steps: int, batch_size: int, parameters: Sequence[torch.nn.Parameter]) -> None:
+    def __init__(self, steps: int, outputs: tuple[int, ...], parameters: Sequence[torch.nn.Parameter]) -> None:
         self._parameters = [parameter.detach().view(-1) for parameter in parameters]
         device, values = parameters[0].device, sum(parameter.numel() for parameter in parameters)
         self.gradients, self.applied, self.weights = (torch.empty(steps, values, device=device) for _ in range(3))
-        self.outputs = torch.empty(steps, batch_size, CLASSES, device=device)
+        self.outputs = torch.empty(steps, *outputs, device=device)
         self.loss, self.penalty, self.excess = (torch.zeros(steps, device=device) for _ in range(3))
 
     def keep_weights(self, step: int) -> None:
@@ -374,3 +303,6 @@ def _norms(rows: Tensor, sizes: Sequence[int]) -> tuple[FloatArray, FloatArray]:
     norm = torch.stack([part.double().square().sum(1).sqrt() for part in parts], 1)
     max_abs = torch.stack([part.abs().amax(1) for part in parts], 1)
     return norm.cpu().numpy(), max_abs.cpu().double().numpy()
+
+
+ENGINE: type[Engine] = PyTorchEngine

@@ -9,13 +9,13 @@ computation.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
-from gradclip_cli.arrays import Array, ByteArray, FloatArray, IntArray, Weights
+from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.engines.silence import silenced_stderr
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -27,60 +27,51 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.config.list_physical_devices()
     tf.get_logger().setLevel("ERROR")
 
-from gradclip_cli.config.schema import Config, Loss, Model
-from gradclip_cli.engines.contract import Evaluation, StepRecords
+from gradclip_cli.config.schema import Config
+from gradclip_cli.engines.contract import OF_STEP, OF_VARIABLES, Engine, Evaluation, StepRecords, row_width
+from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
-from gradclip_cli.gradients.rules import RULES, Clipped, Situation
-from gradclip_cli.problems.fashion_mnist import CLASSES, Dataset
+from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule
+from gradclip_cli.problems.contract import Dataset, Problem
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
-EVALUATION_BATCH = 1000
 ALIGNMENT = 64  # bytes, of TensorFlow's own memory; it aborts on less
-KERAS_MODES = ("clipvalue", "clipnorm", "global_clipnorm")
-RECURRENT_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
 
 
-def build_model(model: Model, time_steps: int, features: int, classes: int) -> keras.Sequential:
-    """The article's model: recurrent layers and a dense one that gives logits. Layers have explicit names."""
-    penalty = model.regularizer
-    regularizer = keras.regularizers.L1L2(penalty.l1, penalty.l2) if penalty.l1 or penalty.l2 else None
-    *_, last = model.layers
-    recurrent = [
-        RECURRENT_LAYERS[model.cell](
-            units,
-            activation=model.activation,
-            return_sequences=name != last,
-            kernel_regularizer=regularizer,
-            recurrent_regularizer=regularizer,
-            name=name,
-        )
-        for name, units in model.layers.items()
-    ]
-    dense = keras.layers.Dense(classes, kernel_regularizer=regularizer, name="dense")
-    return keras.Sequential([keras.Input((time_steps, features)), *recurrent, dense])
+class Network(Protocol):
+    """What this engine asks of a problem's network."""
 
+    model: keras.Model
 
-def sample_losses(loss: Loss) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """The loss of each sample, (batch,), from labels (batch,) and outputs (batch, classes)."""
-    if loss.name == "crossentropy":
-        crossentropy: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, reduction=None
-        )
-        return crossentropy
-    squared = keras.losses.MeanSquaredError(reduction=None)
-    return lambda labels, outputs: squared(loss.target_scale * tf.one_hot(labels, outputs.shape[-1]), outputs)
+    @property
+    def variables(self) -> Mapping[str, keras.Variable]:
+        """The trainable variables by their names, in the model's order."""
+        ...
+
+    def inputs(self, samples: tf.Tensor) -> tf.Tensor:
+        """What the model takes, from samples (batch, ...) of the dataset."""
+        ...
+
+    def losses(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """The loss of each sample, (batch,)."""
+        ...
+
+    def correct(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Whether each sample was predicted rightly, (batch,)."""
+        ...
 
 
 def build_optimizer(config: Config) -> keras.optimizers.Optimizer:
     """The Keras optimizer that a config describes, with its clipping argument where Keras does the clipping."""
-    clipping: dict[str, Any] = {config.clipping.mode: config.threshold} if clipped_by_keras(config) else {}
-    arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate, **clipping}
-    return _optimizer_class(config.optimizer.name)(**arguments)
+    arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate}
+    return _optimizer_class(config.optimizer.name)(**arguments, **keras_clipping(config.clipping))
 
 
-def clipped_by_keras(config: Config) -> bool:
-    """Whether the Keras optimizer clips by itself: it knows three rules, each with one threshold for all layers."""
-    return config.clipping.mode in KERAS_MODES and not config.clipping.layer_thresholds
+def keras_clipping(rule: ClippingRule) -> dict[str, float | None]:
+    """The argument by which the Keras optimizer clips by itself: it knows some rules, each with one threshold for all layers."""
+    if rule.keras_argument is None or rule.layer_thresholds:
+        return {}
+    return {rule.keras_argument: rule.threshold_of_all}
 
 
 def _optimizer_class(name: str) -> type[keras.optimizers.Optimizer]:
@@ -100,11 +91,16 @@ def _recording(optimizer: keras.optimizers.Optimizer, applied: list[tf.Tensor]) 
     return twin
 
 
-def _tensor(images: ByteArray) -> tf.Tensor:
+def _tensor(samples: Array) -> tf.Tensor:
     """A tensor over the array's own memory where that is aligned as TensorFlow's is; else, or on a GPU, a copy."""
-    if images.ctypes.data % ALIGNMENT:
-        return tf.constant(images)
-    return tf.identity(tf.experimental.dlpack.from_dlpack(images.__dlpack__()))
+    if samples.ctypes.data % ALIGNMENT:
+        return tf.constant(samples)
+    return tf.identity(tf.experimental.dlpack.from_dlpack(samples.__dlpack__()))
+
+
+def _targets(targets: Array) -> tf.Tensor:
+    """A tensor of the targets; labels as TensorFlow counts."""
+    return tf.constant(targets, tf.int32 if np.issubdtype(targets.dtype, np.integer) else None)
 
 
 def _norm(gradient: tf.Tensor) -> tf.Tensor:
@@ -123,37 +119,36 @@ class TensorFlowEngine:
 
     compiles = True
 
-    def __init__(self, config: Config, dataset: Dataset) -> None:
+    def __init__(self, problem: Problem, dataset: Dataset) -> None:
         use_one_thread()
-        self._config = config
-        self._model = build_model(config.model, *config.data.sequence_shape, CLASSES)
+        self._config = config = problem.config
+        self._network: Network = problem.network("tensorflow")
+        self._model, self._variables = self._network.model, dict(self._network.variables)
         self._applied: list[tf.Tensor] = []
         self._optimizer = _recording(build_optimizer(config), self._applied)
         self._optimizer.build(self._model.trainable_variables)
-        self._loss = sample_losses(config.loss)
-        self._images, self._labels = _tensor(dataset.train_images), tf.constant(dataset.train_labels, tf.int32)
-        self._test_images = _tensor(dataset.evaluation_images)
-        self._test_labels = tf.constant(dataset.evaluation_labels, tf.int32)
-        self._names = {f"{layer.name}/{v.name}": v for layer in self._model.layers for v in layer.trainable_variables}
-        self._rule = RULES[config.clipping.mode]
-        self._thresholds = config.thresholds(self.variables)
-        self._memory = {key: tf.Variable(value) for key, value in self._rule.memory(config.clipping.settings).items()}
+        self._train_inputs, self._train_targets = _tensor(dataset.train_inputs), _targets(dataset.train_targets)
+        self._evaluation_inputs = _tensor(dataset.evaluation_inputs)
+        self._evaluation_targets = _targets(dataset.evaluation_targets)
+        self._chosen = ChosenRule.of(config, self.variables)
+        self._rule = self._chosen.rule
+        self._memory = {key: tf.Variable(value) for key, value in self._rule.memory().items()}
         self._train = tf.function(self._train_chunk, jit_compile=config.engine.jit)
         self._evaluate = tf.function(self._evaluate_all, jit_compile=config.engine.jit)
 
     @property
     def variables(self) -> tuple[str, ...]:
-        return tuple(self._names)
+        return tuple(self._variables)
 
     def reset(self, weights: Weights, *, learning_rate: float) -> None:
-        for name, variable in self._names.items():
+        for name, variable in self._variables.items():
             variable.assign(weights[name])
         # Some optimizers start their slots from the weights, so a fresh one says what they are.
         fresh = build_optimizer(self._config)
         fresh.build(self._model.trainable_variables)
         for variable, start in zip(self._optimizer.variables, fresh.variables, strict=True):
             variable.assign(start)
-        for key, value in self._rule.memory(self._config.clipping.settings).items():
+        for key, value in self._rule.memory().items():
             self._memory[key].assign(value)
         self._optimizer.learning_rate = learning_rate
 
@@ -166,22 +161,20 @@ class TensorFlowEngine:
         return Evaluation(loss, penalty, accuracy)
 
     def weights(self) -> dict[str, FloatArray]:
-        return {name: np.array(variable.value.numpy()) for name, variable in self._names.items()}
+        return {name: np.array(variable.value.numpy()) for name, variable in self._variables.items()}
 
     def state(self) -> dict[str, Array]:
-        slots = {
-            f"optimizer/{index}": np.array(variable.value.numpy()) for index, variable in enumerate(self._optimizer.variables)
-        }
-        memory = {f"clipping/{key}": np.array(variable.numpy()) for key, variable in self._memory.items()}
+        slots = {slot_key(index): np.array(slot.value.numpy()) for index, slot in enumerate(self._optimizer.variables)}
+        memory = {memory_key(key): np.array(variable.numpy()) for key, variable in self._memory.items()}
         return {**self.weights(), **slots, **memory}
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        for name, variable in self._names.items():
+        for name, variable in self._variables.items():
             variable.assign(state[name])
         for index, variable in enumerate(self._optimizer.variables):
-            variable.assign(state[f"optimizer/{index}"])
+            variable.assign(state[slot_key(index)])
         for key, variable in self._memory.items():
-            variable.assign(state[f"clipping/{key}"])
+            variable.assign(state[memory_key(key)])
 
     def save(self, path: Path) -> None:
         self._model.save(path)
@@ -193,8 +186,7 @@ class TensorFlowEngine:
         return np.asarray(rows.numpy())[: len(batches)]
 
     def _train_chunk(self, batches: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
-        width = 4 + 5 * len(self._names)
-        rows = tf.TensorArray(tf.float64, size=CHUNK, element_shape=(width,))
+        rows = tf.TensorArray(tf.float64, size=CHUNK, element_shape=(row_width(len(self._variables)),))
 
         def step(index: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             return index + 1, rows.write(index, self._step(batches[index]))
@@ -203,64 +195,61 @@ class TensorFlowEngine:
         return rows.stack()
 
     def _step(self, batch: tf.Tensor) -> tf.Tensor:
-        """Take one optimizer step and return its record as a row: four numbers, then five for each variable."""
-        inputs, labels = self._inputs(tf.gather(self._images, batch)), tf.gather(self._labels, batch)
-        weights = [variable.value for variable in self._names.values()]
+        """Take one optimizer step and return its record as a row of `StepRecords.from_rows`."""
+        inputs = self._network.inputs(tf.gather(self._train_inputs, batch))
+        targets = tf.gather(self._train_targets, batch)
+        weights = [variable.value for variable in self._variables.values()]
         with tf.GradientTape() as tape:
-            logits = self._model(inputs, training=True)
-            loss, penalty = tf.reduce_mean(self._loss(labels, logits)), self._penalty()
+            outputs = self._model(inputs, training=True)
+            loss, penalty = tf.reduce_mean(self._network.losses(targets, outputs)), self._penalty()
             total = loss + penalty
         gradients = tape.gradient(total, weights)
         self._applied.clear()
         clipped = self._clip(gradients, weights)
         self._optimizer.apply(clipped.gradients, self._model.trainable_variables)
         excess = tf.zeros(()) if clipped.excess is None else clipped.excess
-        scalars = [tf.cast(value, tf.float64) for value in (loss, penalty, self._correct(labels, logits), excess)]
-        return tf.stack([*scalars, *self._gradient_columns(gradients, self._applied), *self._finite_columns()])
+        correct = tf.reduce_sum(tf.cast(self._network.correct(targets, outputs), tf.int32))
+        of_step = {"loss": loss, "penalty": penalty, "correct": correct, "excess": excess}
+        of_variables = self._measured(gradients)
+        row = [of_step[name] for name in OF_STEP] + [value for name in OF_VARIABLES for value in of_variables[name]]
+        return tf.stack([tf.cast(value, tf.float64) for value in row])
+
+    def _measured(self, gradients: list[tf.Tensor]) -> dict[str, list[tf.Tensor]]:
+        """What is recorded of each variable, by the names of OF_VARIABLES."""
+        return {
+            "norm": [_norm(gradient) for gradient in gradients],
+            "max_abs": [_max_abs(gradient) for gradient in gradients],
+            "applied_norm": [_norm(gradient) for gradient in self._applied],
+            "applied_max_abs": [_max_abs(gradient) for gradient in self._applied],
+            "weights_finite": [tf.reduce_all(tf.math.is_finite(variable.value)) for variable in self._variables.values()],
+        }
 
     def _clip(self, gradients: list[tf.Tensor], weights: list[tf.Tensor]) -> Clipped:
         """Clip by our own rule, and let it remember; what the optimizer clips by itself is left to it."""
-        if clipped_by_keras(self._config):
+        if keras_clipping(self._rule):
             return Clipped(gradients)
         memory = {key: variable.value() for key, variable in self._memory.items()}
-        situation = Situation(gradients, self._thresholds, weights, self._config.clipping.settings, memory)
-        clipped = self._rule.apply(situation, keras.ops)
+        clipped = self._chosen.clip(gradients, weights, memory, keras.ops)
         for key, variable in self._memory.items():
             variable.assign(tf.cast(clipped.memory[key], variable.dtype))
         return clipped
 
-    def _gradient_columns(self, gradients: list[tf.Tensor], applied: list[tf.Tensor]) -> list[tf.Tensor]:
-        return [*map(_norm, gradients), *map(_max_abs, gradients), *map(_norm, applied), *map(_max_abs, applied)]
-
-    def _finite_columns(self) -> list[tf.Tensor]:
-        return [tf.cast(tf.reduce_all(tf.math.is_finite(v.value)), tf.float64) for v in self._names.values()]
-
-    def _inputs(self, images: tf.Tensor) -> tf.Tensor:
-        data = self._config.data
-        pixels = tf.cast(images, tf.float32)
-        if data.pool > 1:
-            pixels = tf.nn.avg_pool2d(pixels[..., None], data.pool, data.pool, "VALID")
-        return tf.reshape(pixels, (-1, *data.sequence_shape)) / data.scale
-
     def _penalty(self) -> tf.Tensor:
         return tf.add_n(self._model.losses) if self._model.losses else tf.constant(0.0)
 
-    def _correct(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == labels, tf.int32))
-
     def _evaluate_all(self) -> tf.Tensor:
         """Mean loss, penalty and accuracy, in batches so that long sequences fit into memory."""
-        samples = len(self._test_labels)
+        samples = len(self._evaluation_targets)
         batch = min(samples, EVALUATION_BATCH)
 
         def add(start: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, ...]:
             index = start + tf.range(batch)
             counts = index < samples  # The last batch may reach beyond the end.
             index = tf.minimum(index, samples - 1)
-            labels = tf.gather(self._test_labels, index)
-            logits = self._model(self._inputs(tf.gather(self._test_images, index)), training=False)
-            losses = tf.where(counts, self._loss(labels, logits), 0.0)
-            hits = counts & (tf.argmax(logits, axis=-1, output_type=tf.int32) == labels)
+            targets = tf.gather(self._evaluation_targets, index)
+            outputs = self._model(self._network.inputs(tf.gather(self._evaluation_inputs, index)), training=False)
+            losses = tf.where(counts, self._network.losses(targets, outputs), 0.0)
+            hits = counts & self._network.correct(targets, outputs)
             return start + batch, loss + tf.reduce_sum(tf.cast(losses, tf.float64)), correct + tf.math.count_nonzero(hits)
 
         start = (tf.constant(0), tf.constant(0.0, tf.float64), tf.constant(0, tf.int64))
@@ -269,16 +258,10 @@ class TensorFlowEngine:
         return tf.stack([loss / samples, tf.cast(self._penalty(), tf.float64), tf.cast(correct, tf.float64) / samples])
 
     def _records(self, rows: FloatArray) -> StepRecords:
-        """Take rows of `_step` apart."""
-        loss, penalty, correct, excess = rows[:, 0], rows[:, 1], rows[:, 2].astype(np.int64), rows[:, 3]
-        norm, max_abs, applied_norm, applied_max_abs, finite = np.split(rows[:, 4:], 5, axis=1)
-        for norms, largest in ((norm, max_abs), (applied_norm, applied_max_abs)):
+        records = StepRecords.from_rows(rows, len(self._variables))
+        for norms, largest in ((records.norm, records.max_abs), (records.applied_norm, records.applied_max_abs)):
             largest[np.isnan(norms)] = np.nan  # XLA's maximum passes over NaN.
-        if self._rule.measure:
-            excess = self._rule.excess(norm, max_abs, self._thresholds)
-        return StepRecords(
-            loss, penalty, correct, norm, max_abs, applied_norm, applied_max_abs, excess, weights_finite=finite.astype(bool)
-        )
+        return self._chosen.with_excess(records)
 
 
 def use_one_thread() -> None:
@@ -295,3 +278,6 @@ def use_one_thread() -> None:
         raise EngineError(
             "TensorFlow already runs with several threads in this process; start gradclip in a fresh one."
         ) from None
+
+
+ENGINE: type[Engine] = TensorFlowEngine

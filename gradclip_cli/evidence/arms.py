@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence import stats
-from gradclip_cli.problems.fashion_mnist import CLASSES
+from gradclip_cli.problems import problem_of
 from gradclip_cli.runs.metadata import FINISHED
 from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import counted
@@ -91,20 +90,14 @@ class Arm:
         return values
 
     def chance(self, column: str) -> float:
-        """What a uniform guess gets in a loss or accuracy column."""
-        return 1 / CLASSES if column.endswith("accuracy") else uniform_guess_loss(self.config)
+        """What a model that looks at nothing scores in a loss or accuracy column."""
+        stored = self.runs[0].metadata.get("chance") or asdict(problem_of(self.config).chance)  # older runs don't say it
+        return float(stored["accuracy" if column.endswith("accuracy") else "loss"])
 
     def scored(self, column: str) -> FloatArray:
         """A loss or accuracy column as it is scored, (seeds, epochs): see `stats.scored`."""
         accuracy = column.endswith("accuracy")
         return stats.scored(self.curves(column), self.diverged, worst=self.chance(column), higher_is_better=accuracy)
-
-
-def uniform_guess_loss(config: Config) -> float:
-    """Loss of a guess that favours no class: ln 10 for cross-entropy, the variance of the targets for squared error."""
-    if config.loss.name == "crossentropy":
-        return math.log(CLASSES)
-    return config.loss.target_scale**2 * (1 / CLASSES) * (1 - 1 / CLASSES)
 
 
 def read(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list[str]]:

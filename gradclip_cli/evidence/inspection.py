@@ -14,7 +14,6 @@ import pandas as pd
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import StoreError
 from gradclip_cli.files import unwritable
-from gradclip_cli.gradients import rules
 from gradclip_cli.gradients.health import EXPLOSION, SPIKE, Detector, Diagnosis, Spike
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.texts import counted
@@ -204,7 +203,7 @@ def trace(inspection: Inspection) -> GradientTrace:
         largest_loss=bins["largest loss"].to_numpy(float),
         spikes=[(spike.step, spike.norm) for spike in inspection.diagnosis.spikes],
         diverged=inspection.diverged_step,
-        thresholds=rules.bounds(config.clipping.mode, config.threshold, config.clipping.layer_thresholds),
+        thresholds=config.clipping.bounds,
         steps_per_epoch=config.training.steps_per_epoch,
     )
 

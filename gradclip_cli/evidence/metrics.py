@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.evidence import stats
-from gradclip_cli.evidence.arms import Arm, uniform_guess_loss
+from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.texts import decimals
 
 NAT_EPOCHS = "nats \N{MULTIPLICATION SIGN} epochs"
@@ -41,8 +41,8 @@ METRICS = {
 
 
 def default_target_loss(arm: Arm) -> float:
-    """Half of a uniform guess's loss: known before any data."""
-    return uniform_guess_loss(arm.config) / 2
+    """Half of what chance scores: known before any run."""
+    return arm.chance("loss") / 2
 
 
 def scores(arm: Arm, metric: Metric, target_loss: float) -> FloatArray:

@@ -31,7 +31,6 @@ from gradclip_cli.evidence.comparison import (
 )
 from gradclip_cli.evidence.metrics import METRICS, Metric, scoring, told, told_p
 from gradclip_cli.files import unwritable, write_atomically
-from gradclip_cli.gradients import rules
 from gradclip_cli.texts import decimals, for_markdown, percent
 
 if TYPE_CHECKING:
@@ -368,9 +367,9 @@ def panels(comparison: Comparison) -> list[Any]:
     norms = [curve(arm, bins[arm.name].middles, bins[arm.name].median_norm, peaks=bins[arm.name].largest_norm) for arm in arms]
     shares = [curve(arm, bins[arm.name].middles, bins[arm.name].clipped) for arm in arms]
     thresholds = {
-        arm.name: (threshold, scope)
+        arm.name: (arm.config.threshold, arm.config.clipping.scope.name)
         for arm in arms
-        for scope, threshold in rules.bounds(arm.config.clipping.mode, arm.config.threshold, {}).items()
+        if arm.config.threshold is not None and arm.config.clipping.measured
     }
     drawn.append(
         Panel("Gradient norm before clipping: median and largest", "global L2 norm", norms, log=True, thresholds=thresholds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,24 @@ from typing import Any
 import numpy as np
 
 from gradclip_cli import engines
-from gradclip_cli.arrays import FloatArray
-from gradclip_cli.config.schema import CLIPPING_SECTIONS, AdaptiveClip, AutoClip, ClippingRule, Config
+from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import StepRecords
+from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.health import Detector, Diagnosis
-from gradclip_cli.gradients.rules import RULES, clip_by_percentile
-from gradclip_cli.problems import fashion_mnist
-from gradclip_cli.runs.loop import CHUNK, Divergence, find_divergence, start
+from gradclip_cli.gradients.rules import RULES
+from gradclip_cli.gradients.rules.agc import AdaptiveClip
+from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
+from gradclip_cli.problems import problem_of
+from gradclip_cli.problems.contract import DownloadProgress
+from gradclip_cli.runs.loop import CHUNK, start
+from gradclip_cli.runs.tally import Divergence, find_divergence
 from gradclip_cli.texts import counted
 
 # A bound that no sane gradient reaches: the pilot runs unclipped, and `agc` measures how large each unit's gradient is.
 UNREACHABLE = 1e30
 FEWEST_STEPS = 20
-TOP_TENTH = 90.0
-RANGE = (0.5, 10.0)
-"""Multiples of the mean norm that Pascanu et al. 2013 report to work."""
+FIRST = ("global_clipnorm", "clipnorm", "clipvalue")
+"""What both frameworks have is told first, the widest scope before narrower ones; then the others, in the rules' order."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Pilot:
     def sane(self) -> StepRecords:
         """The steps before the first explosion or divergence: what thresholds are taken from."""
         return self.records.first(self.sane_steps)
+
+    @property
+    def measured(self) -> UnclippedSteps:
+        """What they say to a rule."""
+        return UnclippedSteps(self.sane.norm, self.sane.max_abs, self.sane.excess * UNREACHABLE)
 
 
 @dataclass(frozen=True)
@@ -69,16 +76,16 @@ class Suggestion:
 
 def pilot(
     config: Config, steps: int, *, data_directory: Path | None = None,
-    download_progress: fashion_mnist.DownloadProgress | None = None, report: Callable[[int], None] = lambda steps: None,
+    download_progress: DownloadProgress | None = None, report: Callable[[int], None] = lambda steps: None,
     preparing: Callable[[str], None] = lambda what: None,
 ) -> Pilot:  # fmt: skip
     """Train a config's model unclipped for some steps, or until it diverges. Nothing is stored.
 
     `preparing` is told what is done before the first step, `report` how many steps are done.
     """
-    unclipped = config.model_copy(update={"clipping": AdaptiveClip(mode="agc", threshold=UNREACHABLE)})
+    unclipped = config.model_copy(update={"clipping": AdaptiveClip(threshold=UNREACHABLE)})
     preparing("loading the dataset")
-    dataset = fashion_mnist.load(config.data, data_directory, download_progress)
+    dataset = problem_of(config).load(data_directory, download_progress)
     preparing(engines.preparation(unclipped))
     engine = engines.build(unclipped, dataset)
     if engine.compiles:
@@ -102,28 +109,11 @@ def pilot(
 
 
 def suggestions(pilot: Pilot) -> list[Suggestion]:
-    """A threshold to try for each rule; none where too few steps were sane, or their gradients were zero."""
-    sane = pilot.sane
-    if not _enough(sane):
+    """What to try of each rule; nothing where too few steps were sane, or their gradients were zero."""
+    if not _enough(pilot.sane):
         return []
-    joint = sane.global_norm
-    mean = float(joint.mean())
-    low, high = (_rounded(multiple * mean) for multiple in RANGE)
-    found = [
-        _suggestion(
-            pilot,
-            "global_clipnorm",
-            _rounded(mean),
-            f"the mean norm; Pascanu et al. 2013 found 0.5 to 10 times it to work: {low:g} to {high:g}",
-        ),
-        _suggestion(
-            pilot, "clipnorm", _rounded(float(sane.norm.max(axis=1).mean())), "the mean norm of each step's largest variable"
-        ),
-        _suggestion(pilot, "clipvalue", _ninth_tenth(sane.max_abs.max(axis=1)), "nine steps in ten have no element above it"),
-        _normalizing(pilot, _rounded(float(np.median(joint)))),
-        _adaptive(pilot, _ninth_tenth(sane.excess * UNREACHABLE)),
-        _percentile_of_the_past(pilot),
-    ]
+    modes = [*FIRST, *(mode for mode in RULES if mode not in FIRST)]
+    found = [_suggestion(pilot, mode) for mode in modes]
     return [suggestion for suggestion in found if suggestion]
 
 
@@ -133,66 +123,16 @@ def _enough(sane: StepRecords) -> bool:
 
 def share(pilot: Pilot, rule: ClippingRule) -> float:
     """The share of the pilot's sane steps on which a rule would have acted, had it not acted before."""
-    sane, threshold = pilot.sane, rule.threshold_of_all
-    if rule.mode == "normalize":
-        return float((sane.global_norm > 0).mean())  # up as well as down
-    if isinstance(rule, AutoClip):
-        return float((_excess_over_past(sane.global_norm, rule) > 1).mean())
-    assert threshold is not None
-    if rule.mode == "agc":
-        return float((sane.excess * UNREACHABLE > threshold).mean())
-    return float((RULES[rule.mode].excess(sane.norm, sane.max_abs, [threshold] * len(pilot.variables)) > 1).mean())
+    return float(rule.acts(pilot.measured).mean())
 
 
-def _suggestion(pilot: Pilot, mode: str, threshold: float, reason: str) -> Suggestion | None:
-    """None where there is no threshold, since the pilot's gradients were mostly zero."""
-    if not threshold:
+def _suggestion(pilot: Pilot, mode: str) -> Suggestion | None:
+    """None where a rule has nothing to say, or no threshold, since the pilot's gradients were mostly zero."""
+    choice = RULES[mode].choice(pilot.measured)
+    if not choice or not choice.settings.get("threshold", 1):
         return None
-    clipping = {"mode": mode, "threshold": threshold}
-    return Suggestion(clipping, share(pilot, CLIPPING_SECTIONS[mode].model_validate(clipping)), reason)
-
-
-def _normalizing(pilot: Pilot, threshold: float) -> Suggestion | None:
-    longer = (pilot.sane.global_norm > threshold).mean()
-    reason = f"the median norm, so that the usual step stays as it is: it shortens {longer:.0%} and lengthens the others"
-    return _suggestion(pilot, "normalize", threshold, reason)
-
-
-def _adaptive(pilot: Pilot, threshold: float) -> Suggestion | None:
-    usual = AdaptiveClip(mode="agc")
-    reason = (
-        "nine steps in ten have no ratio above it, and weights near 0, as biases are at first, have the largest; the paper's "
-        f"{usual.threshold:g} would act on {share(pilot, usual):.0%}"
-    )
-    return _suggestion(pilot, "agc", threshold, reason)
-
-
-def _percentile_of_the_past(pilot: Pilot) -> Suggestion:
-    rule = AutoClip(mode="autoclip")
-    reason = f"the {rule.percentile:g}th percentile of the norms so far, which Seetharaman et al. 2020 found best; it adapts"
-    return Suggestion({"mode": "autoclip", "percentile": rule.percentile}, share(pilot, rule), reason)
-
-
-def _excess_over_past(joint: FloatArray, rule: AutoClip) -> FloatArray:
-    """How many times the percentile of the norms so far each norm is, (S,)."""
-    memory: Any = RULES["autoclip"].memory(rule.settings)
-    excesses = []
-    for norm in joint.astype(np.float32):
-        _, excess, memory = clip_by_percentile([norm[None]], memory, rule.percentile, np)
-        excesses.append(excess)
-    return np.array(excesses)
-
-
-def _rounded(value: float) -> float:
-    """Two significant digits: a threshold to try is no more precise."""
-    return float(f"{value:.2g}")
-
-
-def _ninth_tenth(values: FloatArray) -> float:
-    """What nine in ten of the values don't exceed, in two significant digits."""
-    exact = float(np.percentile(values, TOP_TENTH))
-    rounded = _rounded(exact)
-    return rounded if rounded >= exact else _rounded(rounded + 10.0 ** (math.floor(math.log10(rounded)) - 1))
+    clipping = {"mode": mode, **choice.settings}
+    return Suggestion(clipping, share(pilot, RULES[mode].model_validate(clipping)), choice.reason)
 
 
 PERCENTILES = (10, 50, 90, 99, 100)

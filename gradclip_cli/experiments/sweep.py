@@ -27,7 +27,6 @@ from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.metrics import METRICS, scores
 from gradclip_cli.files import unwritable, write_atomically
-from gradclip_cli.problems.fashion_mnist import CLASSES
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.texts import counted, for_markdown
@@ -125,7 +124,7 @@ def _score(arm: Arm) -> float:
 
 
 def _best(arms: Sequence[Arm]) -> int | None:
-    means, chance = [_score(arm) for arm in arms], METRIC.scale / CLASSES
+    means, chance = [_score(arm) for arm in arms], METRIC.scale * arms[0].chance(METRIC.name)
     best = int(np.argmax(means))
     # A mean of runs at chance may be above it by rounding.
     return best if means[best] > chance and not math.isclose(means[best], chance) else None

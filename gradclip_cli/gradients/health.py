@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradclip_cli.arrays import BoolArray, FloatArray
-from gradclip_cli.gradients.rules import joint_norm
+from gradclip_cli.gradients.scopes import joint_norm
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,1 +1,12 @@
-"""Problems: what is trained, whatever the arm: data, batches, initial weights, networks."""
+"""Problems: what is trained, whatever the arm, behind one contract: data, batches, initial weights, a network a framework."""
+
+from __future__ import annotations
+
+from gradclip_cli.config.schema import Config
+from gradclip_cli.problems.article import ArticleProblem
+from gradclip_cli.problems.contract import Problem
+
+
+def problem_of(config: Config) -> Problem:
+    """The problem that a config poses."""
+    return ArticleProblem(config)

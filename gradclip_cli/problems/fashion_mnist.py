@@ -1,4 +1,4 @@
-"""Fashion-MNIST: found, verified, loaded; and the schedule of batches that a seed gives.
+"""Fashion-MNIST: found, fetched, verified, loaded.
 
 The files are the four of Xiao, Rasul and Vollgraf 2017 (MIT licence), in the idx format of MNIST, plain or gzipped.
 Each is known by the SHA-256 of its decompressed bytes; nothing unverified is ever used.
@@ -14,19 +14,19 @@ import shutil
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
 
 import numpy as np
 
-from gradclip_cli.arrays import ByteArray, IntArray
+from gradclip_cli.arrays import ByteArray
 from gradclip_cli.config.schema import Data
 from gradclip_cli.errors import DatasetError
 from gradclip_cli.files import write_atomically
+from gradclip_cli.problems.contract import Dataset, DownloadProgress
 
 CLASSES = 10
+TEST_IMAGES = {"full": 10_000, "sample": 1_000}
 # Name, bytes and SHA-256, all decompressed.
 FILES = {
     "train-images-idx3-ubyte": (47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
@@ -52,19 +52,6 @@ DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """Images (N, 28, 28) of bytes and labels (N,) of 0 to 9, for training and for evaluation."""
-
-    train_images: ByteArray
-    train_labels: ByteArray
-    evaluation_images: ByteArray
-    evaluation_labels: ByteArray
-    evaluation_split: Literal["test", "holdout"]
-    sha256: str
-    """Of the four files' own SHA-256 sums, one after another."""
-
-
-@dataclass(frozen=True)
 class Source:
     """A folder with all four files, verified, and what they hold, decompressed."""
 
@@ -73,19 +60,8 @@ class Source:
     contents: dict[str, bytes] = field(repr=False)
 
 
-class DownloadProgress(Protocol):
-    """What pooch asks of a progress bar; `start` is told first what is fetched from where."""
-
-    total: int
-
-    def start(self, what: str) -> None: ...
-    def update(self, size: int) -> None: ...
-    def reset(self) -> None: ...
-    def close(self) -> None: ...
-
-
 def load(config: Data, data_directory: Path | None = None, progress: DownloadProgress | None = None) -> Dataset:
-    """Find (or fetch), verify and load the dataset that a config asks for.
+    """Find (or fetch), verify and load images (N, 28, 28) of bytes with labels (N,) of 0 to 9, as a config asks for them.
 
     Raises DatasetError, which lists every place tried and why it failed.
     """
@@ -260,30 +236,3 @@ def _call(command: list[str], folder: Path) -> None:
     if result.returncode:
         lines = (result.stderr or result.stdout).strip().splitlines()
         raise DatasetError(f"`{command[0]} {command[-1]}` failed: {lines[-1] if lines else f'exit {result.returncode}'}")
-
-
-class BatchSchedule:
-    """The dataset index of every sample of every step: repeat, shuffle through a buffer, batch.
-
-    The indices 0 to samples-1 come over and over; a buffer holds the next `shuffle_buffer` of them, each draw takes one
-    at random and the next index takes its place, as tf.data's `repeat().shuffle(buffer).batch(size)` does. All follows
-    from the seed; what a step gets does not depend on how many steps are taken at a time.
-    """
-
-    def __init__(self, seed: int, *, samples: int, batch_size: int, shuffle_buffer: int) -> None:
-        self._generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
-        self._samples = samples
-        self._batch_size = batch_size
-        self._buffer = [index % samples for index in range(shuffle_buffer)]
-        self._next = shuffle_buffer % samples
-
-    def take(self, steps: int) -> IntArray:
-        """Give the next `steps` batches: (steps, batch_size) indices."""
-        return np.fromiter(self._draw(steps * self._batch_size), np.int32).reshape(steps, self._batch_size)
-
-    def _draw(self, count: int) -> Iterator[int]:
-        buffer = self._buffer
-        for slot in self._generator.integers(len(buffer), size=count).tolist():
-            yield buffer[slot]
-            buffer[slot] = self._next
-            self._next = (self._next + 1) % self._samples

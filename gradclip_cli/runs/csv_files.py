@@ -1,4 +1,4 @@
-"""A run's CSVs: their columns, how they grow while the run trains, how they are read back and checked.
+"""A run's CSVs: how they grow while the run trains, how they are read back and checked.
 
 Files that are read may be anything: they are bounded and checked. Times stand in none, so they are reproducible to the byte.
 """
@@ -29,15 +29,8 @@ METRIC_COLUMNS = (
     "grad_norm_max",
     "clipped_fraction",
 )
-STEP_COLUMNS = ("step", "loss", "penalty", "correct", "grad_norm", "applied_norm", "clipped")
-STEP_COLUMNS_PER_VARIABLE = ("norm", "max_abs", "applied_norm", "applied_max_abs")
 MOST_BYTES_A_METRICS_ROW = 300
 BLOCK = 1 << 20  # bytes read at a time
-
-
-def step_columns(variables: Sequence[str]) -> list[str]:
-    """Columns of `steps.csv` for these variables: the common ones, then `norm/lstm/kernel` and so on."""
-    return [*STEP_COLUMNS, *(f"{quantity}/{variable}" for quantity in STEP_COLUMNS_PER_VARIABLE for variable in variables)]
 
 
 def metrics_line(row: Mapping[str, float]) -> str:

@@ -15,14 +15,14 @@ from gradclip_cli import engines
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ConflictsError, GradclipError, StoreError
 from gradclip_cli.files import require_writable
-from gradclip_cli.problems import fashion_mnist
-from gradclip_cli.problems.fashion_mnist import DownloadProgress
+from gradclip_cli.problems import problem_of
+from gradclip_cli.problems.contract import DownloadProgress
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.cluster import Cluster
-from gradclip_cli.runs.loop import Progress
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.one import Ending, Event, EventKind, Task, Workshop, already_there
 from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.tally import Progress
 from gradclip_cli.runs.workers import WorkerProcesses
 
 HEARTBEAT = 0.1  # seconds between two looks at what the trainers tell
@@ -144,10 +144,11 @@ def execute(planned: Sequence[PlannedRun], observer: Observer, execution: Execut
 
 
 def _find_dataset(todo: Sequence[PlannedRun], execution: Execution) -> Path | None:
-    """Find or fetch the dataset once, before any worker looks for it."""
-    if all(run.config.data.subset == "sample" for run in todo):
-        return execution.data_directory
-    return fashion_mnist.locate(execution.data_directory, progress=execution.download_progress).folder
+    """Find or fetch the data once, before any worker looks for them."""
+    problems = {problem.loaded_from: problem for run in todo if (problem := problem_of(run.config))}
+    found = [problem.find(execution.data_directory, execution.download_progress) for problem in problems.values()]
+    folders = {folder for folder in found if folder}
+    return folders.pop() if len(folders) == 1 else execution.data_directory
 
 
 def _task(run: PlannedRun, execution: Execution) -> Task:

@@ -63,6 +63,11 @@ class _Health(_Stored):
     first_explosion: _Warning | None = None
 
 
+class _Chance(_Stored):
+    loss: Annotated[float, Field(gt=0)]
+    accuracy: Annotated[float, Field(gt=0, le=1)]
+
+
 class _Metadata(_Stored):
     """What `run.json` holds; a finished run's holds all that reports need."""
 
@@ -78,6 +83,7 @@ class _Metadata(_Stored):
     reason: str | None = None
     evaluation_split: Literal["test", "holdout"] | None = None
     dataset_sha256: str | None = None
+    chance: _Chance | None = None
     variables: list[str] | None = None
     versions: dict[str, str] | None = None
     machine: dict[str, str | int | None] | None = None

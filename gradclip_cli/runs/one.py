@@ -23,12 +23,14 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import BusyError, StoreError
 from gradclip_cli.gradients.health import Diagnosis, Spike
-from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.problems import problem_of
+from gradclip_cli.problems.contract import Dataset, DownloadProgress
 from gradclip_cli.runs.actions import Action, decide
-from gradclip_cli.runs.loop import Moment, Outcome, Progress, at_checkpoint, beginning, train
+from gradclip_cli.runs.loop import Moment, Setup, at_checkpoint, beginning, train
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.provenance import provenance
 from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.tally import Outcome, Progress
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,9 @@ def cancel(future: Future[Ending]) -> None:
 class Workshop:
     """What a process keeps from run to run: the datasets that were loaded, and the engine of the last kind of run."""
 
-    def __init__(self, download_progress: fashion_mnist.DownloadProgress | None = None) -> None:
+    def __init__(self, download_progress: DownloadProgress | None = None) -> None:
         self._download_progress = download_progress
-        self._datasets: dict[str, fashion_mnist.Dataset] = {}
+        self._datasets: dict[str, Dataset] = {}
         self._engines: dict[str, Engine] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -139,27 +141,28 @@ class Workshop:
             engine = self._engine(config, dataset)
             if engine.compiles and not built:
                 report(Event(task.directory, EventKind.PREPARING, "compiling"))
-            moment, remark = _beginning(decision.action, config, engine, dataset, directory)
+            setup = Setup(config, engine, dataset, directory)
+            moment, remark = _checkpointed(setup) if decision.action == Action.RESUME else (None, "")
             if remark:
                 report(Event(task.directory, EventKind.REMARK, remark))
-            facts = _facts(config, dataset, engine) | (_history(directory) if moment else {})
+            facts = _facts(setup) | (_history(directory) if moment else {})
 
             def begin() -> Moment:
                 if moment:
                     directory.begin(config, facts)
                 else:
                     directory.start(config, engine.variables, facts)
-                return moment or beginning(config, engine, dataset)
+                return moment or beginning(setup)
 
-            return _train_and_keep(task, config, engine, begin, directory, facts, report, should_stop)
+            return _train_and_keep(task, setup, begin, facts, report, should_stop)
 
-    def _dataset(self, config: Config, data_directory: Path | None) -> fashion_mnist.Dataset:
-        key = config.data.model_dump_json(include={"dataset", "subset", "holdout"})
-        if key not in self._datasets:
-            self._datasets[key] = fashion_mnist.load(config.data, data_directory, self._download_progress)
-        return self._datasets[key]
+    def _dataset(self, config: Config, data_directory: Path | None) -> Dataset:
+        problem = problem_of(config)
+        if problem.loaded_from not in self._datasets:
+            self._datasets[problem.loaded_from] = problem.load(data_directory, self._download_progress)
+        return self._datasets[problem.loaded_from]
 
-    def _engine(self, config: Config, dataset: fashion_mnist.Dataset) -> Engine:
+    def _engine(self, config: Config, dataset: Dataset) -> Engine:
         key = engines.compile_key(config)
         if key not in self._engines:
             self._engines = {}  # Let go of the last one first.
@@ -174,31 +177,30 @@ def already_there(directory: RunDirectory) -> Ending:
     return Ending(Status(metadata["status"]), metadata.get("seconds") or 0.0, divergence, was_there=True)
 
 
-def _beginning(
-    action: Action, config: Config, engine: Engine, dataset: fashion_mnist.Dataset, directory: RunDirectory
-) -> tuple[Moment | None, str]:
+def _checkpointed(setup: Setup) -> tuple[Moment | None, str]:
     """Where to go on, with a remark; no moment where the run starts over, with why it can't go on, or without a word."""
-    if action != Action.RESUME:
-        return None, ""
+    directory = setup.directory
     try:
-        checkpoint = directory.read_checkpoint(config)
+        checkpoint = directory.read_checkpoint(setup.config)
         if checkpoint is None:
             return None, ""
         directory.cut_back(checkpoint)
-        moment = at_checkpoint(checkpoint, config, engine, dataset, directory)
+        moment = at_checkpoint(setup, checkpoint)
     except StoreError as error:
         return None, f"starts over: {error}"
     return moment, f"goes on from step {moment.tally.steps:,}"
 
 
-def _facts(config: Config, dataset: fashion_mnist.Dataset, engine: Engine) -> dict[str, Any]:
+def _facts(setup: Setup) -> dict[str, Any]:
+    config, dataset = setup.config, setup.dataset
     return {
         "arm": config.name,
         "seed": config.training.seed,
         "started": _now(),
         "evaluation_split": dataset.evaluation_split,
         "dataset_sha256": dataset.sha256,
-        "variables": list(engine.variables),
+        "chance": asdict(problem_of(config).chance),
+        "variables": list(setup.engine.variables),
         **provenance(config.engine.framework),
     }
 
@@ -214,20 +216,25 @@ def _history(directory: RunDirectory) -> dict[str, Any]:
 
 
 def _train_and_keep(
-    task: Task, config: Config, engine: Engine, begin: Callable[[], Moment], directory: RunDirectory,
-    facts: Mapping[str, Any], report: Callable[[Event], None], should_stop: Callable[[], bool],
-) -> Ending:  # fmt: skip
+    task: Task,
+    setup: Setup,
+    begin: Callable[[], Moment],
+    facts: Mapping[str, Any],
+    report: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+) -> Ending:
     """Train from where `begin` sets a run; whatever happens from then on, `run.json` tells how it ended."""
 
     def progressed(progress: Progress) -> None:
         report(Event(directory.path, EventKind.PROGRESS, progress=progress))
 
+    directory = setup.directory
     clock = time.perf_counter()
     try:
-        outcome = train(config, engine, begin(), directory, progressed, should_stop, keep_checkpoint=task.keep_checkpoint)
+        outcome = train(setup, begin(), progressed, should_stop, keep_checkpoint=task.keep_checkpoint)
         if task.save_model and outcome.status == Status.COMPLETE:
-            with directory.saving_model(config.engine.framework) as path:
-                engine.save(path)
+            with directory.saving_model(setup.config.engine.framework) as path:
+                setup.engine.save(path)
         seconds = time.perf_counter() - clock
         directory.write_metadata({**facts, **_ending(outcome, directory, seconds + facts.get("seconds_before", 0.0))})
         if outcome.status != Status.INTERRUPTED and not task.keep_checkpoint:

@@ -8,19 +8,19 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from gradclip_cli import engines
-from gradclip_cli.config.schema import Config, Data
-from gradclip_cli.problems import fashion_mnist
-from gradclip_cli.runs.csv_files import step_columns
+from gradclip_cli.config.frameworks import FRAMEWORKS
+from gradclip_cli.config.schema import Config
+from gradclip_cli.problems import problem_of
 from gradclip_cli.runs.loop import start
 from gradclip_cli.runs.many import PlannedRun
+from gradclip_cli.runs.steps import step_columns
 
-TIMED_IMAGES = 10_000
-TEST_IMAGES = {"full": 10_000, "sample": 1_000}
+TIMED_SAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast one kind of model trains, in seconds: a step, an evaluation of 10,000 images, a compilation, a worker's start.
+    """How fast one kind of model trains, in seconds: a step, an evaluation of 10,000 samples, a compilation, a worker's start.
 
     A worker starts by importing the framework, loading the dataset and building the model.
     """
@@ -40,8 +40,7 @@ class Estimate:
     size: int
 
 
-# Measured on two cores of a shared machine with the article's model, rounded up: see results/LOG.md.
-USUAL_PACES = {"tensorflow": Pace(0.0007, 0.1, 4.0, 5.0), "pytorch": Pace(0.0014, 0.2, 0.0, 4.0)}
+USUAL_PACES = {name: Pace(**framework.usual_pace) for name, framework in FRAMEWORKS.items()}
 BYTES_A_COLUMN = 8.5
 MOST_MEASURED = 3
 TIMED_STEPS = 50
@@ -64,7 +63,7 @@ def estimate(
     for config in todo:
         usual = _mean(measured) if measured else USUAL_PACES[config.engine.framework]
         pace, steps = (paces or {}).get(_model_kind(config), usual), config.training.epochs * config.training.steps_per_epoch
-        evaluation = pace.evaluation * _evaluated(config.data) / TIMED_IMAGES
+        evaluation = pace.evaluation * problem_of(config).evaluation_samples / TIMED_SAMPLES
         training += steps * pace.step + config.training.epochs * evaluation
         size += steps * _bytes_a_step(config)
         compilations[engines.compile_key(config)] = pace.compilation
@@ -86,14 +85,8 @@ def _mean(paces: Sequence[Pace]) -> Pace:
     return Pace(*(sum(values) / len(paces) for values in zip(*map(astuple, paces), strict=True)))
 
 
-def _evaluated(chosen: Data) -> int:
-    """How many images an evaluation sees."""
-    return chosen.holdout or TEST_IMAGES[chosen.subset]
-
-
 def _bytes_a_step(config: Config) -> float:
-    recurrent = [f"{layer}/{name}" for layer in config.model.layers for name in ("kernel", "recurrent_kernel", "bias")]
-    return BYTES_A_COLUMN * len(step_columns([*recurrent, "dense/kernel", "dense/bias"]))
+    return BYTES_A_COLUMN * len(step_columns(problem_of(config).variables))
 
 
 def measure_paces(planned: Sequence[PlannedRun], report: Callable[[str], None] = lambda what: None) -> dict[str, Pace]:
@@ -116,14 +109,14 @@ def measure_paces(planned: Sequence[PlannedRun], report: Callable[[str], None] =
 
 def _model_kind(config: Config) -> str:
     """What the time of a step depends on most."""
-    return config.model_dump_json(include={"engine": True, "data": {"sequence", "pool", "batch_size"}, "model": True})
+    return config.engine.model_dump_json() + problem_of(config).timed_as
 
 
 def _measure_pace(config: Config) -> Pace:
-    sample = config.data.model_copy(update={"subset": "sample", "holdout": 0})
-    config = config.model_copy(update={"data": sample})
+    problem = problem_of(config).on_a_sample()
+    config = problem.config
     clock = time.perf_counter()
-    dataset = fashion_mnist.load(sample)
+    dataset = problem.load()
     engine = engines.build(config, dataset)
     starting = time.perf_counter() - clock
     batches = start(config, engine, dataset).take(TIMED_STEPS)
@@ -131,7 +124,7 @@ def _measure_pace(config: Config) -> Pace:
     step = _seconds(lambda: engine.train(batches)) / TIMED_STEPS
     first_evaluation, evaluation = _seconds(engine.evaluate), _seconds(engine.evaluate)
     compilation = max(0.0, first - step + first_evaluation - evaluation)
-    return Pace(step, evaluation * TIMED_IMAGES / len(dataset.evaluation_images), compilation, starting)
+    return Pace(step, evaluation * TIMED_SAMPLES / len(dataset.evaluation_targets), compilation, starting)
 
 
 def _seconds(work: Callable[[], Any]) -> float:

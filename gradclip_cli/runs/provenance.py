@@ -10,14 +10,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = {"tensorflow": ("gradclip-cli", "tensorflow", "keras", "numpy"), "pytorch": ("gradclip-cli", "torch", "numpy")}
+from gradclip_cli.config.frameworks import FRAMEWORKS
 
 
 @functools.cache
 def provenance(framework: str) -> dict[str, Any]:
     """Versions, git commit (of a checkout, else None) and machine: what a result may depend on besides its config."""
     versions = {"python": platform.python_version()}
-    for package in PACKAGES[framework]:
+    for package in ("gradclip-cli", *FRAMEWORKS[framework].distributions, "numpy"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

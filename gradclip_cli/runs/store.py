@@ -20,24 +20,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradclip_cli.arrays import Array
 from gradclip_cli.config import loading
+from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ConfigError, StoreError
 from gradclip_cli.files import read_bounded, replaced_by, write_atomically, writing
 from gradclip_cli.runs import checkpoints, csv_files, locks
 from gradclip_cli.runs.checkpoints import Checkpoint
-from gradclip_cli.runs.csv_files import METRIC_COLUMNS, STEP_COLUMNS, GrowingCsv
+from gradclip_cli.runs.csv_files import METRIC_COLUMNS, GrowingCsv
 from gradclip_cli.runs.metadata import FINISHED, Status, metadata_json, read_metadata
+from gradclip_cli.runs.steps import STEP_COLUMNS, step_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL_FILES = {"tensorflow": "model.keras", "pytorch": "model.pt"}
+    from gradclip_cli.arrays import Array
+
+MODEL_FILES = {name: framework.model_file for name, framework in FRAMEWORKS.items()}
 PICTURE = "gradients.png"
 _OWN = ("config.yaml", "metrics.csv", "steps.csv", "run.json", "checkpoint.npz", PICTURE, *MODEL_FILES.values())
 # What a crash may leave of them: see `files.replacing`, `plots.save` and `RunDirectory.saving_model`.
-_OWN_TEMPORARIES = re.compile(rf"\.({'|'.join(map(re.escape, _OWN))})(\.\d+)?|\.saving\.(keras|pt)|{re.escape(locks.LOCK)}")
+_SAVING = {name: f".saving{Path(file).suffix}" for name, file in MODEL_FILES.items()}
+_OWN_TEMPORARIES = re.compile(
+    rf"\.({'|'.join(map(re.escape, _OWN))})(\.\d+)?|{'|'.join(map(re.escape, [*_SAVING.values(), locks.LOCK]))}"
+)
 _SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]{0,19})")
 
 
@@ -188,7 +194,7 @@ class RunDirectory:
         self._clear()
         self.begin(config, metadata)
         self._metrics_csv.append([",".join(METRIC_COLUMNS)])
-        self._steps_csv.append([",".join(csv_files.step_columns(variables))])
+        self._steps_csv.append([",".join(step_columns(variables))])
 
     def begin(self, config: Config, metadata: Mapping[str, Any]) -> None:
         """Say what is trained from now on: config, `run.json` as running. The CSVs stay, for a run that goes on."""
@@ -234,8 +240,7 @@ class RunDirectory:
 
     def saving_model(self, framework: str) -> AbstractContextManager[Path]:
         """A path to save the trained model at; what is saved there then takes its place."""
-        path = self.model_path(framework)
-        return replaced_by(path, path.with_name(f".saving{path.suffix}"))
+        return replaced_by(self.model_path(framework), self.path / _SAVING[framework])
 
     def remove(self) -> list[str]:
         """Delete the run's files, and the folder, and the arm's, where nothing else is in them; returns what was left there.

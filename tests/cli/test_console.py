@@ -26,9 +26,10 @@ from gradclip_cli.cli import layout as tables
 from gradclip_cli.config import loading
 from gradclip_cli.evidence import comparison, report
 from gradclip_cli.runs import many
-from gradclip_cli.runs.loop import Evaluation, Progress
+from gradclip_cli.runs.loop import Evaluation
 from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.tally import Progress
 
 ARTICLE = Path(__file__).parents[2] / "results" / "article"
 WIDTHS = [60, 80, 100, 120, 200]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from gradclip_cli.config import loading, sweeps
-from gradclip_cli.config.schema import CLIPPING_SECTIONS
 from gradclip_cli.config.sweeps import Sweep
 from gradclip_cli.errors import ConfigError
+from gradclip_cli.gradients import rules as clipping_rules
 from gradclip_cli.runs.store import RunDirectory
 
 Writer = Callable[..., Path]
@@ -164,10 +164,10 @@ def test_huge_and_tiny_rates_are_not_taken_for_each_other(load: Callable[..., Sw
 def test_every_rule_can_be_swept_over(load: Callable[..., Sweep]) -> None:
     rules = [
         f"{{mode: {mode}{', threshold: 2' if 'threshold' in section.model_fields else ''}}}"
-        for mode, section in CLIPPING_SECTIONS.items()
+        for mode, section in clipping_rules.RULES.items()
     ]
     sweep = load(f"{{clipping: [{', '.join(rules)}]}}")
-    assert [cell.config.clipping.mode for cell in sweep.cells] == list(CLIPPING_SECTIONS)
+    assert [cell.config.clipping.mode for cell in sweep.cells] == list(clipping_rules.RULES)
 
 
 def test_a_base_may_be_a_name_or_stand_beside_the_sweep(

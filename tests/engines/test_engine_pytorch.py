@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from conftest import SMALL, engine_for, import_pytorch, latest, sample, schedule_for, start_weights
 
-from gradclip_cli.config import loading, pytorch_words
+from gradclip_cli.config import loading
+from gradclip_cli.config.frameworks import pytorch as pytorch_words
 from gradclip_cli.config.schema import OPTIMIZER_SECTIONS, Config
 from gradclip_cli.engines.contract import Engine, StepRecords
 from gradclip_cli.errors import EngineError
@@ -245,9 +246,9 @@ def test_a_saved_model_predicts_the_same_in_plain_pytorch(cell: str, tmp_path: P
     dense = torch.nn.Linear(10, 10)
     recurrent.load_state_dict({name.removeprefix(f"{cell}."): value for name, value in state.items() if cell in name})
     dense.load_state_dict({name.removeprefix("dense."): value for name, value in state.items() if "dense" in name})
-    labels = torch.from_numpy(sample().evaluation_labels.astype(np.int64))
+    labels = torch.from_numpy(sample().evaluation_targets.astype(np.int64))
     with torch.no_grad():
-        logits = dense(recurrent(torch.from_numpy(sample().evaluation_images.astype(np.float32) / 255))[0][:, -1])
+        logits = dense(recurrent(torch.from_numpy(sample().evaluation_inputs.astype(np.float32) / 255))[0][:, -1])
     evaluation = engine.evaluate()
     assert torch.nn.functional.cross_entropy(logits, labels).item() == pytest.approx(evaluation.loss, rel=1e-5)
     assert (logits.argmax(1) == labels).double().mean().item() == pytest.approx(evaluation.accuracy, abs=1e-9)
@@ -256,19 +257,20 @@ def test_a_saved_model_predicts_the_same_in_plain_pytorch(cell: str, tmp_path: P
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_network_gives_the_logits_of_keras(cell: str) -> None:
     """From weights without a zero, in stacked layers: a gate or a bias in the wrong place would show."""
-    from gradclip_cli.engines.pytorch import Network, keras_variables
-    from gradclip_cli.engines.tensorflow import build_model, use_one_thread
+    from gradclip_cli.engines.tensorflow import use_one_thread
+    from gradclip_cli.problems.article_pytorch import RecurrentNetwork, keras_variables
+    from gradclip_cli.problems.article_tensorflow import build_model
 
     use_one_thread()
     model, generator = small(f"model.cell={cell}", "model.units=[6, 4]").model, np.random.default_rng(1)
-    network, keras = Network(model, 28, 10), build_model(model, 28, 28, 10)
+    network, keras = RecurrentNetwork(model, 28, 10), build_model(model, 28, 28, 10)
     named = {f"{layer.name}/{variable.name}": variable for layer in keras.layers for variable in layer.trainable_variables}
     for variable in keras_variables(network, model):
         values = generator.normal(0, 0.3, named[variable.name].shape).astype(np.float32)
         variable.write(values)
         named[variable.name].assign(values)
         assert variable.read().tobytes() == values.tobytes()
-    inputs = sample().train_images[:50].astype(np.float32) / 255
+    inputs = sample().train_inputs[:50].astype(np.float32) / 255
     with torch.no_grad():
         np.testing.assert_allclose(network(torch.from_numpy(inputs)), keras(inputs), atol=1e-5)
 
@@ -319,7 +321,9 @@ def test_a_run_imports_its_own_framework_only(framework: str, expected: set[str]
 
 
 def test_importing_the_package_imports_no_framework() -> None:
-    assert imported("import gradclip_cli, gradclip_cli.cli, gradclip_cli.engines, gradclip_cli.config.pytorch_words") == set()
+    assert (
+        imported("import gradclip_cli, gradclip_cli.cli, gradclip_cli.engines, gradclip_cli.config.frameworks.pytorch") == set()
+    )
 
 
 # Speed.
@@ -328,8 +332,8 @@ def test_importing_the_package_imports_no_framework() -> None:
 def plain_loop() -> Callable[[int], None]:
     """The article's model and rule as a PyTorch user writes them: what the engine adds to that is its price."""
     torch.set_num_threads(1)
-    images = torch.from_numpy(sample().train_images.astype(np.float32) / 255)
-    labels = torch.from_numpy(sample().train_labels.astype(np.int64))
+    images = torch.from_numpy(sample().train_inputs.astype(np.float32) / 255)
+    labels = torch.from_numpy(sample().train_targets.astype(np.int64))
     recurrent, dense = torch.nn.LSTM(28, 10, batch_first=True), torch.nn.Linear(10, 10)
     parameters = [*recurrent.parameters(), *dense.parameters()]
     optimizer = torch.optim.SGD(parameters, lr=0.01)

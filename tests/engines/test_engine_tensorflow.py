@@ -18,7 +18,9 @@ from conftest import SMALL, engine_for, latest, sample, schedule_for, slowly, st
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.tensorflow import CHUNK, build_model, build_optimizer, use_one_thread
+from gradclip_cli.engines.tensorflow import CHUNK, build_optimizer, use_one_thread
+from gradclip_cli.problems import problem_of
+from gradclip_cli.problems.article_tensorflow import build_model
 
 pytestmark = pytest.mark.trains
 
@@ -60,8 +62,8 @@ def fit(chosen: Config, steps: int) -> tuple[list[float], dict[str, Any]]:
             variable.assign(start_weights(chosen)[f"{layer.name}/{variable.name}"])
     model.compile(build_optimizer(chosen), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     batches = schedule_for(chosen).take(steps)
-    images = sample().train_images[batches].astype("float32") / chosen.data.scale
-    pipeline = tf.data.Dataset.from_tensor_slices((images, sample().train_labels[batches].astype("int32")))
+    images = sample().train_inputs[batches].astype("float32") / chosen.data.scale
+    pipeline = tf.data.Dataset.from_tensor_slices((images, sample().train_targets[batches].astype("int32")))
     callback = StepLosses()
     model.fit(pipeline, epochs=1, shuffle=False, verbose=0, callbacks=[callback])
     weights = {f"{layer.name}/{v.name}": v.numpy() for layer in model.layers for v in layer.trainable_variables}
@@ -98,12 +100,12 @@ def test_parity_with_fit(mode: str, optimizer: str) -> None:
 def test_squared_error_is_that_of_keras() -> None:
     chosen = small("loss={name: mse, target_scale: 3}")
     batch = schedule_for(chosen).take(1)
-    labels = sample().train_labels[batch[0]]
+    labels = sample().train_targets[batch[0]]
     logits = build_model(chosen.model, 28, 28, 10)
     for layer in logits.layers:
         for variable in layer.trainable_variables:
             variable.assign(start_weights(chosen)[f"{layer.name}/{variable.name}"])
-    outputs = logits(sample().train_images[batch[0]].astype("float32") / 255).numpy()
+    outputs = logits(sample().train_inputs[batch[0]].astype("float32") / 255).numpy()
     theirs = ((outputs - 3 * np.eye(10)[labels]) ** 2).mean()
     assert engine_for(chosen).train(batch).loss[0] == pytest.approx(theirs, rel=1e-5)
 
@@ -127,9 +129,9 @@ def test_first_record_against_a_gradient_tape() -> None:
     variables = {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.trainable_variables}
     for name, variable in variables.items():
         variable.assign(start_weights(chosen)[name])
-    labels = sample().train_labels[batch[0]]
+    labels = sample().train_targets[batch[0]]
     with tf.GradientTape() as tape:
-        logits = model(sample().train_images[batch[0]].astype("float32") / 255)
+        logits = model(sample().train_inputs[batch[0]].astype("float32") / 255)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
         penalty = tf.add_n(model.losses)
         total = loss + penalty
@@ -156,24 +158,23 @@ def test_saved_model_predicts_the_same(tmp_path: Path) -> None:
     engine.train(schedule_for(small()).take(3))
     engine.save(tmp_path / "model.keras")
     model = keras.models.load_model(tmp_path / "model.keras", compile=False)
-    logits = model.predict(sample().evaluation_images.astype("float32") / 255, verbose=0)
-    assert (logits.argmax(1) == sample().evaluation_labels).mean() == pytest.approx(engine.evaluate().accuracy, abs=0.002)
+    logits = model.predict(sample().evaluation_inputs.astype("float32") / 255, verbose=0)
+    assert (logits.argmax(1) == sample().evaluation_targets).mean() == pytest.approx(engine.evaluate().accuracy, abs=0.002)
 
 
 @pytest.mark.slow
 def test_pixel_sequences_and_stacked_layers_train_as_fit_does() -> None:
     chosen = small("model={cell: lstm, units: [6, 4], forget_bias: 0.5}", "data={subset: sample, sequence: pixels, pool: 4}")
     assert start_weights(chosen)["lstm_1/bias"][4:8].tolist() == [0.5] * 4
-    engine = engine_for(chosen)
-    model = build_model(chosen.model, *chosen.data.sequence_shape, 10)
-    for layer in model.layers:
-        for variable in layer.trainable_variables:
-            variable.assign(start_weights(chosen)[f"{layer.name}/{variable.name}"])
+    engine, network = engine_for(chosen), problem_of(chosen).network("tensorflow")
+    model = network.model
+    for name, variable in network.variables.items():
+        variable.assign(start_weights(chosen)[name])
     model.compile(build_optimizer(chosen), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     batches = schedule_for(chosen).take(10)
     losses = [
         model.train_on_batch(
-            engine._inputs(tf.constant(sample().train_images[batch])), sample().train_labels[batch], return_dict=True
+            network.inputs(tf.constant(sample().train_inputs[batch])), sample().train_targets[batch], return_dict=True
         )
         for batch in batches
     ]
@@ -214,8 +215,8 @@ def test_engine_is_faster_than_fit() -> None:
     chosen = small()
     model = build_model(chosen.model, *chosen.data.sequence_shape, 10)
     model.compile(build_optimizer(chosen), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    images = sample().train_images.astype("float32") / 255
-    pipeline = tf.data.Dataset.from_tensor_slices((images, sample().train_labels.astype("int32")))
+    images = sample().train_inputs.astype("float32") / 255
+    pipeline = tf.data.Dataset.from_tensor_slices((images, sample().train_targets.astype("int32")))
     pipeline = pipeline.repeat().shuffle(5000).batch(32).prefetch(1)
     engine, schedule = engine_for(chosen), schedule_for(chosen)
 

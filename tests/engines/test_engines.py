@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import SMALL, UNCOMPILED, engine_for, latest, needs_pytorch, sample, schedule_for, start_weights
+from conftest import SMALL, UNCOMPILED, engine_for, import_pytorch, latest, needs_pytorch, sample, schedule_for, start_weights
 
 from gradclip_cli import engines
 from gradclip_cli.arrays import FloatArray, Weights
-from gradclip_cli.config import loading, pytorch_words
+from gradclip_cli.config import loading
+from gradclip_cli.config.frameworks import pytorch as pytorch_words
 from gradclip_cli.config.schema import OPTIMIZERS, Config
 from gradclip_cli.errors import EngineError
-from gradclip_cli.gradients.rules import RULES, Situation
+from gradclip_cli.gradients.clipping_rule import Situation
+from gradclip_cli.gradients.excess import measured_excess
+from gradclip_cli.problems import problem_of
 
 pytestmark = pytest.mark.trains
 
@@ -43,16 +46,14 @@ def test_rules_do_in_the_engine_what_they_do_in_numpy(mode: str, framework: str)
     """Under plain SGD, from the same weights, the clipped step is the rule applied to the unclipped one; memory goes on."""
     chosen, unclipped = small(framework, f"clipping={CLIPPING[mode]}"), small(framework)
     engine, plain = engine_for(chosen), engine_for(unclipped)
-    rule, memory = RULES[chosen.clipping.mode], RULES[chosen.clipping.mode].memory(chosen.clipping.settings)
+    rule, memory = chosen.clipping, chosen.clipping.memory()
     rate, weights = 64.0, start_weights(chosen)  # A large rate, so that rounding in the weights is small beside the change.
     acted, kept = 0, engine.state()
     for batch in schedule_for(chosen).take(12):
         plain.reset(weights, learning_rate=rate)
         plain.train(batch[None])
         gradients = [(weights[name].astype(np.float64) - after) / rate for name, after in plain.weights().items()]
-        situation = Situation(
-            gradients, chosen.thresholds(engine.variables), list(weights.values()), chosen.clipping.settings, memory
-        )
+        situation = Situation(gradients, chosen.thresholds(engine.variables), list(weights.values()), memory)
         expected = rule.apply(situation, np)
         memory = expected.memory
         engine.reset(weights, learning_rate=rate)
@@ -61,7 +62,7 @@ def test_rules_do_in_the_engine_what_they_do_in_numpy(mode: str, framework: str)
         applied = {name: (weights[name].astype(np.float64) - after) / rate for name, after in engine.weights().items()}
         for ours, theirs in zip(applied.values(), expected.gradients, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5 * np.abs(theirs).max() + 1e-8)
-        if rule.measure is None:
+        if not rule.measured:
             assert record.excess[0] == pytest.approx(float(expected.excess), rel=1e-4)
         np.testing.assert_array_equal(record.clipped, record.excess > 1)
         acted += record.clipped[0]
@@ -98,12 +99,13 @@ def test_records_before_clipping_and_its_bound(mode: str, framework: str) -> Non
     unclipped = engine_for(small(framework)).train(schedule_for(chosen).take(1))
     records = engine_for(chosen).train(schedule_for(chosen).take(60))
     np.testing.assert_allclose(records.norm[0], unclipped.norm[0], rtol=1e-6)
-    rule, thresholds = RULES[chosen.clipping.mode], chosen.thresholds(engine_for(chosen).variables)
+    rule, thresholds = chosen.clipping, chosen.thresholds(engine_for(chosen).variables)
     assert records.clipped.any()
     assert (records.applied_global_norm[records.clipped] < records.global_norm[records.clipped]).all()
-    if rule.measure:
-        assert (rule.excess(records.applied_norm, records.applied_max_abs, thresholds) <= 1 + 1e-6).all()
-        np.testing.assert_array_equal(records.excess, rule.excess(records.norm, records.max_abs, thresholds))
+    if rule.measured:
+        applied = measured_excess(rule.scope, records.applied_norm, records.applied_max_abs, thresholds)
+        assert (applied <= 1 + 1e-6).all()
+        np.testing.assert_array_equal(records.excess, measured_excess(rule.scope, records.norm, records.max_abs, thresholds))
 
 
 def test_steps_do_not_depend_on_how_they_are_taken(framework: str) -> None:
@@ -220,11 +222,12 @@ def test_variables_have_canonical_names(units: str, layers: list[str], framework
 def test_what_the_model_sees_of_an_image(sequence: str, pool: int, framework: str) -> None:
     """Squares of pixels averaged, then rows or single pixels in reading order."""
     chosen = small(framework, f"data.sequence={sequence}", f"data.pool={pool}")
-    image = sample().train_images[:1]
+    image = sample().train_inputs[:1]
     steps, features = chosen.data.sequence_shape
     averaged = image.reshape(28 // pool, pool, 28 // pool, pool).astype(float).mean(axis=(1, 3))
-    engine: Any = engines.build(chosen, sample())
-    seen = engine._inputs(engine._images[:1])
+    engines.build(chosen, sample())  # which imports the framework first, as it must be
+    given = import_pytorch().from_numpy(image.copy()) if framework == "pytorch" else image
+    seen = problem_of(chosen).network(framework).inputs(given)
     np.testing.assert_allclose(np.asarray(seen)[0], averaged.reshape(steps, features) / 255, rtol=1e-6)
 
 
@@ -289,9 +292,9 @@ def test_evaluation_is_one_computed_by_hand(cell: str, holdout: int, others: tup
     )
     weights, engine, whole = random_weights(chosen), engine_for(chosen), sample()
     engine.reset(weights, learning_rate=0.01)
-    images, labels = whole.evaluation_images, whole.evaluation_labels
+    images, labels = whole.evaluation_inputs, whole.evaluation_targets
     if holdout:
-        images, labels = whole.train_images[-holdout:], whole.train_labels[-holdout:]
+        images, labels = whole.train_inputs[-holdout:], whole.train_targets[-holdout:]
     steps, features = chosen.data.sequence_shape
     pixels = images.reshape(-1, steps, 28 // steps, features, 28 // features).mean(axis=(2, 4)) / 255
     logits = logits_by_hand(chosen, weights, pixels)

@@ -19,15 +19,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MAY_SKIP_PYTORCH, NO_PYTORCH, import_pytorch
+from conftest import MAY_SKIP_PYTORCH, NO_PYTORCH, import_pytorch, rule_with
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config import loading, schema
-from gradclip_cli.config import pytorch_words as frameworks
+from gradclip_cli.config.frameworks import pytorch as frameworks
 from gradclip_cli.config.schema import OPTIMIZER_SECTIONS, Optimizer
-from gradclip_cli.engines.tensorflow import KERAS_MODES, RECURRENT_LAYERS, keras, tf, use_one_thread
+from gradclip_cli.engines.tensorflow import keras, tf, use_one_thread
 from gradclip_cli.errors import ConfigError
-from gradclip_cli.gradients.rules import RULES, Situation, percentile_memory
+from gradclip_cli.gradients.clipping_rule import Situation
+from gradclip_cli.gradients.rules import RULES
+from gradclip_cli.gradients.scopes import EACH_VARIABLE
+from gradclip_cli.problems.article_tensorflow import RECURRENT_LAYERS
 from gradclip_cli.problems.article_weights import GATES, initial_weights
 
 pytestmark = pytest.mark.trains
@@ -57,6 +60,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 KERNEL, BIAS = np.array([[-2, 1], [0.5, -0.25], [2, 0.1]], np.float32), np.array([3, -0.5], np.float32)
 UNIT_WEIGHTS = [np.full((3, 2), 3**-0.5, np.float32), np.full(2, 2**-0.5, np.float32)]  # of norm 1, each unit
 SETTINGS = {"epsilon": 1e-3, "percentile": 50.0, "window": 4}
+KERAS_MODES = [mode for mode, rule in RULES.items() if rule.keras_argument]
 INFINITE, NOT_A_NUMBER, OVERFLOWING, ORDINARY = (np.inf, -np.inf), (np.nan,), (1e30, -1e30), (-2.0, 2.0)
 
 
@@ -72,21 +76,22 @@ def norm(*arrays: FloatArray) -> float:
 
 
 @functools.cache
-def seen_norms(threshold: float) -> Mapping[str, Any]:
+def seen_norms(mode: str, threshold: float) -> Mapping[str, Any]:
     """A memory of steps that all had this norm, so that their median is the threshold even after one more."""
-    memory: Any = percentile_memory(SETTINGS["window"])
-    for _ in range(SETTINGS["window"]):
-        steady = Situation([np.array([threshold], np.float32)], settings=SETTINGS, memory=memory)
-        memory = RULES["autoclip"].apply(steady, np).memory
+    rule = rule_with(mode, **SETTINGS, threshold=threshold)
+    memory: Any = rule.memory()
+    for _ in range(SETTINGS["window"] if memory else 0):
+        memory = rule.apply(Situation([np.array([threshold], np.float32)], memory=memory), np).memory
     return memory
 
 
 def by_our_rule(mode: str, gradients: Sequence[Any], threshold: float, xp: Any, tensor: Callable[[Any], Any]) -> list[Any]:
     """Clip by gradclip_cli.gradients.rules, in any array namespace."""
-    memory = {key: tensor(value) for key, value in seen_norms(threshold).items()}
+    memory = {key: tensor(value) for key, value in seen_norms(mode, threshold).items()}
     weights = [tensor(weight) for weight in UNIT_WEIGHTS]
+    rule = rule_with(mode, **SETTINGS, threshold=threshold)
     with np.errstate(all="ignore"):
-        return RULES[mode].apply(Situation(gradients, [threshold] * 2, weights, SETTINGS, memory), xp).gradients
+        return rule.apply(Situation(gradients, [threshold] * 2, weights, memory), xp).gradients
 
 
 def by_keras(mode: str, gradients: Arrays, threshold: float, *, our_rule: bool = False) -> Arrays:
@@ -135,12 +140,15 @@ def by_pytorch(mode: str, gradients: Arrays, threshold: float, *, our_rule: bool
     return [parameter.grad.numpy() for parameter in parameters]
 
 
+OUR_RULE = "gradclip's own rule"
+
+
 @dataclass(frozen=True)
 class Way:
     """A row of the clipping table."""
 
     mode: str
-    calls: tuple[str, str] = ("gradclip's own rule", "gradclip's own rule")
+    calls: tuple[str, str] = (OUR_RULE, OUR_RULE)
     layers: bool = False
 
     @property
@@ -156,17 +164,27 @@ class Way:
         )
 
 
-WAYS = (
-    Way("none", ("`SGD()`", "no call")),
-    Way("clipvalue", ("`SGD(clipvalue=t)`", "`clip_grad_value_(parameters, t)`")),
-    Way("clipnorm", ("`SGD(clipnorm=t)`", "`clip_grad_norm_([parameter], t)` for each variable")),
-    Way("global_clipnorm", ("`SGD(global_clipnorm=t)`", "`clip_grad_norm_(parameters, t)`")),
-    Way("clipvalue", layers=True),
-    Way("clipnorm", layers=True),
-    Way("normalize"),
-    Way("agc"),
-    Way("autoclip"),
-)
+def calls(mode: str) -> tuple[str, str]:
+    """What a user of Keras and one of PyTorch writes for a rule."""
+    rule = RULES[mode]
+    if mode == "none":
+        return "`SGD()`", "no call"
+    if not rule.keras_argument or not rule.pytorch_function:
+        return OUR_RULE, OUR_RULE
+    each = rule.scope is EACH_VARIABLE
+    parameters, times = ("[parameter]", " for each variable") if each else ("parameters", "")
+    return f"`SGD({rule.keras_argument}=t)`", f"`{rule.pytorch_function}({parameters}, t)`{times}"
+
+
+def ways() -> Iterable[Way]:
+    """Rules by the frameworks' own functions first, then those of them that take `layers` with these, then all others."""
+    by_function = [mode for mode in RULES if calls(mode) != (OUR_RULE, OUR_RULE)]
+    yield from (Way(mode, calls(mode)) for mode in by_function)
+    yield from (Way(mode, layers=True) for mode in by_function if "layers" in RULES[mode].model_fields)
+    yield from (Way(mode) for mode in RULES if mode not in by_function)
+
+
+WAYS = tuple(ways())
 BY_MODE = {way.mode: way for way in reversed(WAYS)}
 
 # The rest of the first element's unit, the rest of its variable, and the other variable.
@@ -666,7 +684,7 @@ def test_what_has_no_words_is_not_told(place: tuple[int, ...], value: float) -> 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.title)
 def test_scopes_are_those_of_the_rules(way: Way) -> None:
-    assert [scope(clip) for clip in way.clips] == [RULES[way.mode].scope] * 2
+    assert [scope(clip) for clip in way.clips] == [RULES[way.mode].scope.name] * 2
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -18,13 +18,15 @@ from conftest import engine_for, sample, schedule_for, start_weights
 from gradclip_cli import engines
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading
-from gradclip_cli.config.schema import CLIPPING_SECTIONS, AdaptiveClip, Config
+from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, StepRecords
 from gradclip_cli.experiments import suggest
 from gradclip_cli.experiments.suggest import Pilot, Suggestion
+from gradclip_cli.gradients.clipping_rule import Situation
 from gradclip_cli.gradients.health import Detector
-from gradclip_cli.gradients.rules import RULES, Situation
-from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.gradients.rules import RULES
+from gradclip_cli.gradients.rules.agc import AdaptiveClip
+from gradclip_cli.problems.contract import Dataset
 
 pytestmark = pytest.mark.trains
 
@@ -39,7 +41,7 @@ def engines_built_once() -> Iterator[None]:
     built: dict[str, Engine] = {}
     build = engines.build
 
-    def build_once(chosen: Config, dataset: fashion_mnist.Dataset) -> Engine:
+    def build_once(chosen: Config, dataset: Dataset) -> Engine:
         key = engines.compile_key(chosen)
         if key not in built:
             built[key] = build(chosen, dataset)
@@ -162,7 +164,7 @@ def test_thresholds_follow_from_the_records_by_hand() -> None:
     joint = np.sqrt(np.square(records.norm).sum(axis=1))
     largest_element = records.max_abs.max(axis=1)
     assert list(found) == ["global_clipnorm", "clipnorm", "clipvalue", "normalize", "agc", "autoclip"]
-    assert set(found) == set(CLIPPING_SECTIONS) - {"none"}
+    assert set(found) == set(RULES) - {"none"}
     expected = {
         "global_clipnorm": joint.mean(),
         "clipnorm": records.norm.max(axis=1).mean(),
@@ -210,7 +212,7 @@ def gradients_of_the_first_step(chosen: Config) -> tuple[list[np.ndarray[Any, An
     """The first step's gradients, by plain Keras, and the weights that they were taken at."""
     import tensorflow as tf
 
-    from gradclip_cli.engines.tensorflow import build_model
+    from gradclip_cli.problems.article_tensorflow import build_model
 
     model = build_model(chosen.model, *chosen.data.sequence_shape, 10)
     start = start_weights(chosen)
@@ -218,15 +220,15 @@ def gradients_of_the_first_step(chosen: Config) -> tuple[list[np.ndarray[Any, An
     for name, variable in names.items():
         variable.assign(start[name])
     batch = schedule_for(chosen).take(1)[0]
-    images = tf.cast(sample().train_images[batch], tf.float32) / chosen.data.scale
+    images = tf.cast(sample().train_inputs[batch], tf.float32) / chosen.data.scale
     with tf.GradientTape() as tape:
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(sample().train_labels[batch].astype(int), model(images))
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(sample().train_targets[batch].astype(int), model(images))
         loss = tf.reduce_mean(losses)
     gradients = tape.gradient(loss, [variable.value for variable in names.values()])
     return [np.asarray(gradient) for gradient in gradients], [start[name] for name in names]
 
 
-@pytest.mark.parametrize("mode", [mode for mode in CLIPPING_SECTIONS if mode != "none"])
+@pytest.mark.parametrize("mode", [mode for mode in RULES if mode != "none"])
 @pytest.mark.parametrize("multiple", [0.5, 1.0, 1.5])
 def test_a_share_says_on_which_steps_the_rule_really_acts(mode: str, multiple: float) -> None:
     """On a pilot of one step, held against the rule itself on that step's gradients."""
@@ -239,10 +241,9 @@ def test_a_share_says_on_which_steps_the_rule_really_acts(mode: str, multiple: f
         "clipvalue": float(first.records.max_abs.max()),
         "clipnorm": float(first.records.norm.max()),
     }.get(mode, float(first.records.global_norm[0]))
-    rule = CLIPPING_SECTIONS[mode](**({} if mode == "autoclip" else {"threshold": multiple * at_bound}), mode=mode)
-    memory = RULES[mode].memory(rule.settings)
+    rule = RULES[mode](**({} if mode == "autoclip" else {"threshold": multiple * at_bound}), mode=mode)
     thresholds = [rule.threshold_of_all or np.inf] * len(gradients)
-    clipped = RULES[mode].apply(Situation(gradients, thresholds, weights, rule.settings, memory), np).gradients
+    clipped = rule.apply(Situation(gradients, thresholds, weights, rule.memory()), np).gradients
     acted = any((before != after).any() for before, after in zip(gradients, clipped, strict=True))
     if mode == "autoclip":
         assert suggest.share(first, rule) == 0  # Alone, a step is its own percentile.

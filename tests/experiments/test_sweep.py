@@ -18,16 +18,16 @@ from conftest import store_run
 from gradclip_cli import engines, plots
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading, sweeps
-from gradclip_cli.config.schema import Config
 from gradclip_cli.config.sweeps import Sweep
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import ConflictError, ReportError
 from gradclip_cli.experiments import sweep as experiment
-from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs import one
-from gradclip_cli.runs.loop import Outcome
+from gradclip_cli.runs.loop import Setup
 from gradclip_cli.runs.one import Workshop
 from gradclip_cli.runs.store import runs
+from gradclip_cli.runs.tally import Outcome
 
 BASE = "base: {extends: none, data: {holdout: 10000}}\n"
 RULES = "[{mode: none}, {mode: clipnorm, threshold: 1}]"
@@ -57,7 +57,7 @@ def quickly() -> Iterator[None]:
     built: dict[str, Engine] = {}
     build = engines.build
 
-    def build_once(chosen: Any, dataset: fashion_mnist.Dataset) -> Engine:
+    def build_once(chosen: Any, dataset: Dataset) -> Engine:
         return built.setdefault(key, build(chosen, dataset)) if (key := engines.compile_key(chosen)) not in built else built[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -248,10 +248,10 @@ def test_a_run_that_fails_is_named_and_the_others_are_finished(
 ) -> None:
     train = one.train
 
-    def failing(chosen: Config, *others: Any, **more: Any) -> Outcome:
-        if (chosen.name, chosen.training.seed) == ("clipnorm-1+optimizer.learning_rate=0.01", 0):
+    def failing(setup: Setup, *others: Any, **more: Any) -> Outcome:
+        if (setup.config.name, setup.config.training.seed) == ("clipnorm-1+optimizer.learning_rate=0.01", 0):
             raise OSError(28, "No space left on device")
-        return train(chosen, *others, **more)
+        return train(setup, *others, **more)
 
     without_pictures(monkeypatch)
     with monkeypatch.context() as patched:

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import pkgutil
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import FRAMEWORKS, needs_pytorch
+from conftest import FRAMEWORKS, needs_pytorch, rule_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gradclip_cli.arrays import FloatArray
 from gradclip_cli.engines.tensorflow import use_one_thread
-from gradclip_cli.gradients.rules import (
-    RULES,
-    FloatArray,
-    Situation,
-    clip_by_global_norm,
-    clip_by_norm,
-    clip_by_percentile,
-    clip_by_value,
-    joint_norm,
-    normalize,
-    percentile_memory,
-)
+from gradclip_cli.gradients import rules, tables
+from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, Situation
+from gradclip_cli.gradients.excess import measured_excess
+from gradclip_cli.gradients.rules import RULES
+from gradclip_cli.gradients.scopes import joint_norm
 
 use_one_thread()
 
@@ -56,14 +55,20 @@ EXTREME = {
 }  # fmt: skip
 
 
-def situation(gradients: list[FloatArray], threshold: float, memory: Any = None) -> Situation:
-    memory = percentile_memory(SETTINGS["window"]) if memory is None else memory
-    return Situation(gradients, [threshold] * len(gradients), WEIGHTS[: len(gradients)], SETTINGS, memory)
+def rule_of(mode: str, threshold: float = 1.0) -> ClippingRule:
+    return rule_with(mode, threshold=threshold, **SETTINGS)
+
+
+def clipped_by(mode: str, gradients: list[FloatArray], threshold: float = 1.0, memory: Any = None) -> Clipped:
+    rule = rule_of(mode, threshold)
+    memory = rule.memory() if memory is None else memory
+    now = Situation(gradients, [threshold] * len(gradients), WEIGHTS[: len(gradients)], memory)
+    with np.errstate(all="ignore"):
+        return rule.apply(now, np)
 
 
 def apply(mode: str, gradients: list[FloatArray], threshold: float = 1.0, memory: Any = None) -> list[FloatArray]:
-    with np.errstate(all="ignore"):
-        return RULES[mode].apply(situation(gradients, threshold, memory), np).gradients
+    return clipped_by(mode, gradients, threshold, memory).gradients
 
 
 @functools.cache
@@ -71,8 +76,8 @@ def compiled(mode: str, threshold: float) -> Callable[..., Any]:
     """The rule as the engine runs it: over keras.ops, compiled by XLA."""
 
     def step(gradients: Any, memory: Any) -> Any:
-        now = Situation(gradients, [threshold] * 2, [tf.constant(weight) for weight in WEIGHTS], SETTINGS, memory)
-        clipped = RULES[mode].apply(now, keras.ops)
+        now = Situation(gradients, [threshold] * 2, [tf.constant(weight) for weight in WEIGHTS], memory)
+        clipped = rule_of(mode, threshold).apply(now, keras.ops)
         return clipped.gradients, {key: tf.cast(value, memory[key].dtype) for key, value in clipped.memory.items()}
 
     return tf.function(step, jit_compile=True)
@@ -82,7 +87,7 @@ def apply_in(
     framework: str, mode: str, gradients: list[FloatArray], threshold: float = 1.0, memory: Any = None
 ) -> tuple[list[FloatArray], dict[str, FloatArray]]:
     """The gradients and the memory that a framework's engine would have after a step."""
-    memory = percentile_memory(SETTINGS["window"]) if memory is None else memory
+    memory = rule_of(mode).memory() if memory is None else memory
     if framework == "tensorflow":
         tensors = {key: tf.constant(value) for key, value in memory.items()}
         clipped, remembered = compiled(mode, threshold)([tf.constant(g) for g in gradients], tensors)
@@ -96,12 +101,12 @@ def apply_in_pytorch(mode: str, gradients: list[FloatArray], threshold: float, m
 
     given, weights = ([torch.tensor(array) for array in arrays] for arrays in (gradients, WEIGHTS))
     remembered = {key: torch.tensor(value) for key, value in memory.items()}
-    clipped = RULES[mode].apply(Situation(given, [threshold] * len(given), weights, SETTINGS, remembered), torch)
+    clipped = rule_of(mode, threshold).apply(Situation(given, [threshold] * len(given), weights, remembered), torch)
     return clipped.gradients, {key: value.to(remembered[key].dtype) for key, value in clipped.memory.items()}
 
 
 def by_formula(mode: str, gradients: list[FloatArray], threshold: float) -> list[FloatArray]:
-    """The formulas of the module's table, in float64, where nothing overflows."""
+    """The formulas of the rules' table, in float64, where nothing overflows."""
     exact = [gradient.astype(np.float64) for gradient in gradients]
     whole = np.sqrt(sum((gradient**2).sum() for gradient in exact))
 
@@ -130,7 +135,7 @@ def measured(mode: str, gradients: list[FloatArray]) -> FloatArray:
         ]
         return np.concatenate([np.ravel(unit) for unit in units])
     norms, largest = np.array([[np.linalg.norm(g) for g in exact]]), np.array([[np.abs(g).max() for g in exact]])
-    measure = RULES[mode].measure
+    measure = RULES[mode].scope.measure
     assert measure is not None
     return measure(norms, largest)
 
@@ -138,7 +143,7 @@ def measured(mode: str, gradients: list[FloatArray]) -> FloatArray:
 def close(mode: str, ours: list[FloatArray], theirs: list[FloatArray]) -> None:
     """Equal to 1e-6, or to 1e-6 of the largest element that the rule measured with it: smaller ones may be flushed to zero."""
     largest = [np.abs(other).max() for other in theirs]
-    if RULES[mode].scope == "all together":
+    if RULES[mode].scope.name == "all together":
         largest = [max(largest)] * len(largest)
     for one, other, scale in zip(ours, theirs, largest, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6 * scale + 2e-38)
@@ -195,12 +200,12 @@ def test_normalized_norm_is_the_threshold(gradients: list[FloatArray], threshold
         assert not any(gradient.any() for gradient in once)
 
 
-@pytest.mark.parametrize("mode", [mode for mode in BOUNDING if RULES[mode].measure])
+@pytest.mark.parametrize("mode", [mode for mode in BOUNDING if rule_of(mode).measured])
 @given(gradients=GRADIENTS, threshold=THRESHOLDS)
 def test_excess_says_whether_the_rule_acts(mode: str, gradients: list[FloatArray], threshold: float) -> None:
     norms = np.array([[np.linalg.norm(gradient.astype(np.float64)) for gradient in gradients]])
     largest = np.array([[np.abs(gradient).max() for gradient in gradients]])
-    excess = RULES[mode].excess(norms, largest, [threshold] * 2).item()
+    excess = measured_excess(RULES[mode].scope, norms, largest, [threshold] * 2).item()
     if abs(excess - 1) < 1e-5:
         return  # rounding may decide either way
     changed = any(a.tobytes() != b.tobytes() for a, b in zip(gradients, apply(mode, gradients, threshold), strict=True))
@@ -209,13 +214,13 @@ def test_excess_says_whether_the_rule_acts(mode: str, gradients: list[FloatArray
 
 def test_excess_of_units_and_percentiles() -> None:
     gradients = [np.zeros((3, 4), np.float32), np.full(5, 2.0, np.float32)]
-    clipped = RULES["agc"].apply(situation(gradients, 0.5), np)
+    clipped = clipped_by("agc", gradients, 0.5)
     assert clipped.excess == pytest.approx(np.sqrt(20) / (0.5 * 1e-3))  # zero weights count as epsilon
-    memory = percentile_memory(4)
-    excesses = []
+    excesses, memory = [], None
     for norm in (3.0, 1.0, 6.0):
-        _, excess, memory = clip_by_percentile([np.array([norm], np.float32)], memory, 50.0, np)
-        excesses.append(float(excess))
+        clipped = clipped_by("autoclip", [np.array([norm], np.float32)], memory=memory)
+        excesses.append(float(clipped.excess))
+        memory = clipped.memory
     assert excesses == pytest.approx([3 / 3, 1 / 2, 6 / 3])
 
 
@@ -226,9 +231,11 @@ def test_excess_of_units_and_percentiles() -> None:
 )
 def test_autoclip_is_the_percentile_of_the_window(norms: list[float], percentile: float, window: int) -> None:
     """Against NumPy's own percentile of the last norms, a step at a time."""
-    memory: Any = percentile_memory(window)
+    rule = rule_with("autoclip", percentile=percentile, window=window)
+    memory: Any = rule.memory()
     for step, norm in enumerate(norms, 1):
-        gradients, _, memory = clip_by_percentile([np.array([norm, 0], np.float32)], memory, percentile, np)
+        clipped = rule.apply(Situation([np.array([norm, 0], np.float32)], memory=memory), np)
+        gradients, memory = clipped.gradients, clipped.memory
         seen = np.array(norms[max(0, step - window) : step])
         bound = np.percentile(seen, percentile)
         np.testing.assert_array_equal(memory["sorted"][: len(seen)], np.sort(seen).astype(np.float32))
@@ -236,12 +243,12 @@ def test_autoclip_is_the_percentile_of_the_window(norms: list[float], percentile
 
 
 def test_memory_goes_on_in_the_engine_as_in_numpy(framework: str) -> None:
-    ours: Any = percentile_memory(SETTINGS["window"])
+    ours: Any = rule_of("autoclip").memory()
     theirs: Any = ours
     generator = np.random.default_rng(0)
     for _ in range(12):
         gradients = [(generator.normal(size=shape) * generator.lognormal()).astype(np.float32) for shape in SHAPES]
-        clipped = RULES["autoclip"].apply(situation(gradients, 1.0, ours), np)
+        clipped = clipped_by("autoclip", gradients, memory=ours)
         ours = clipped.memory
         applied, theirs = apply_in(framework, "autoclip", gradients, 1.0, theirs)
         close("autoclip", applied, clipped.gradients)
@@ -250,30 +257,25 @@ def test_memory_goes_on_in_the_engine_as_in_numpy(framework: str) -> None:
 
 
 def test_rules_with_memory_learn_nothing_from_what_is_not_finite() -> None:
-    memory: Any = percentile_memory(4)
+    memory: Any = None
     for value in (1.0, np.nan, np.inf, 2.0):
-        with np.errstate(all="ignore"):
-            _, _, memory = clip_by_percentile([np.array([value], np.float32)], memory, 50.0, np)
+        memory = clipped_by("autoclip", [np.array([value], np.float32)], memory=memory).memory
     assert memory["sorted"].tolist() == [1, 2, np.inf, np.inf]
     assert memory["count"] == 2
 
 
 def test_norm_rules_keep_the_direction_and_value_clipping_does_not() -> None:
     gradient = np.array([3.0, 0.1])
-    for clipped in (
-        *clip_by_norm([gradient], [1.0], np),
-        *clip_by_global_norm([gradient], 1.0, np),
-        *normalize([gradient], 1.0, np),
-    ):
+    for clipped in (clipped for mode in ("clipnorm", "global_clipnorm", "normalize") for clipped in apply(mode, [gradient])):
         np.testing.assert_allclose(clipped / np.linalg.norm(clipped), gradient / np.linalg.norm(gradient))
-    (cut,) = clip_by_value([gradient], [1.0], np)
+    (cut,) = apply("clipvalue", [gradient])
     np.testing.assert_allclose(cut, [1.0, 0.1])
 
 
 def test_norm_is_per_variable_and_global_norm_is_joint() -> None:
     gradients = [np.array([3.0]), np.array([4.0])]
-    np.testing.assert_allclose(np.concatenate(clip_by_norm(gradients, [1.0, 1.0], np)), [1, 1])
-    np.testing.assert_allclose(np.concatenate(clip_by_global_norm(gradients, 1.0, np)), [0.6, 0.8])
+    np.testing.assert_allclose(np.concatenate(apply("clipnorm", gradients)), [1, 1])
+    np.testing.assert_allclose(np.concatenate(apply("global_clipnorm", gradients)), [0.6, 0.8])
     np.testing.assert_allclose(joint_norm(np.array([[3.0, 4.0]])), [[5.0]])
 
 
@@ -287,16 +289,16 @@ def test_agc_bounds_columns_of_kernels_and_whole_biases() -> None:
 def test_thresholds_of_layers() -> None:
     gradients = [np.full((3, 4), 2.0, np.float32), np.full(5, 2.0, np.float32)]
     for mode in ("clipvalue", "clipnorm", "agc"):
-        now = Situation(gradients, [1.0, np.inf], WEIGHTS, SETTINGS)
-        bounded, free = RULES[mode].apply(now, np).gradients
+        bounded, free = rule_of(mode).apply(Situation(gradients, [1.0, np.inf], WEIGHTS), np).gradients
         assert np.abs(bounded).max() <= 1
         assert free.tobytes() == gradients[1].tobytes()
-    excess = RULES["clipnorm"].excess(np.array([[2.0, 9.0], [0.5, np.inf]]), np.zeros((2, 2)), [1.0, np.inf])
+    norms = np.array([[2.0, 9.0], [0.5, np.inf]])
+    excess = measured_excess(RULES["clipnorm"].scope, norms, np.zeros((2, 2)), [1.0, np.inf])
     np.testing.assert_array_equal(excess, [2.0, 0.5])
 
 
 # What becomes of [bad, 1, -2, ...] in the first variable, and of the second, which is finite. N: NaN, 0: zero, t: the
-# threshold, =: as it was, c: clipped as the rule always does. The table of gradclip_cli/gradients/rules.py, as a test.
+# threshold, =: as it was, c: clipped as the rule always does. The table of README, as a test.
 BEYOND_FLOAT = {
     ("none", "inf"): ("inf", "=", "="),
     ("none", "nan"): ("N", "=", "="),
@@ -338,7 +340,7 @@ def test_what_rules_do_to_gradients_that_are_not_finite(mode: str, bad: str, whe
     first[0, 0] = float(bad)
     gradients, memory = [first, np.full(5, 3.0, np.float32)], None
     if mode == "autoclip":  # a memory with norms in it, so that there is a threshold
-        memory = RULES[mode].apply(situation([np.full((3, 4), 0.1, np.float32)], 1.0), np).memory
+        memory = clipped_by(mode, [np.full((3, 4), 0.1, np.float32)]).memory
     clipped = apply(mode, gradients, 1.0, memory) if where == "numpy" else apply_in(where, mode, gradients, 1.0, memory)[0]
     assert fate(mode, float(bad), clipped, gradients) == BEYOND_FLOAT[mode, bad]
 
@@ -399,3 +401,41 @@ def test_where_keras_differs() -> None:
     infinite[0][0, 0] = np.nan
     for mode in ("clipvalue", "clipnorm", "global_clipnorm"):
         assert fate(mode, np.nan, by_keras(mode, infinite), infinite) == BEYOND_FLOAT[mode, "nan"]
+
+
+# The folder of rules.
+
+
+def test_a_file_is_a_rule_of_its_name() -> None:
+    assert {module.name for module in pkgutil.iter_modules(rules.__path__)} == set(RULES)
+    for mode in RULES:
+        assert mode == "none" or "\nSource: " in (importlib.import_module(f"{rules.__name__}.{mode}").__doc__ or ""), mode
+
+
+def test_rules_have_their_order() -> None:
+    assert list(RULES) == ["none", "clipvalue", "clipnorm", "global_clipnorm", "normalize", "agc", "autoclip"]
+
+
+def test_a_config_is_read_without_numpy() -> None:
+    """Commands that need no arrays start sooner."""
+    code = "import sys; from gradclip_cli.config import schema; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_tables_stand_in_readme() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert tables.formulas() in readme
+    assert tables.fates() in readme
+
+
+def test_bounds_are_told_where_records_can_be_held_against_them() -> None:
+    assert rule_of("none").bounds == rule_of("agc").bounds == rule_of("autoclip").bounds == {}
+    assert rule_of("normalize", 2.0).bounds == {"all together": 2.0}
+    layers = RULES["clipnorm"].model_validate({"threshold": 1.0, "layers": {"dense": 5.0, "lstm": None}})
+    assert layers.bounds == {"each variable": 1.0, "each variable of dense": 5.0}
+
+
+@given(norms=arrays(np.float64, (7, 5), elements=st.floats(0, 1e300)))
+def test_the_joint_norm_is_numpy_s_to_the_bit(norms: FloatArray) -> None:
+    with np.errstate(over="ignore"):
+        assert joint_norm(norms).tobytes() == np.linalg.norm(norms, axis=-1, keepdims=True).tobytes()

@@ -1,18 +1,15 @@
-"""The dataset is found, verified and never replaced by something else; the batch schedule follows from the seed alone."""
+"""The dataset is found, verified and never replaced by something else."""
 
 from __future__ import annotations
 
 import gzip
 import shutil
 import tracemalloc
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import gradclip
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gradclip_cli.config import loading
 from gradclip_cli.errors import DatasetError
@@ -42,10 +39,10 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_real_dataset_is_the_published_one() -> None:
     dataset = fashion_mnist.load(loading.load("none").data)
-    assert dataset.train_images.shape == (60_000, 28, 28)
-    assert dataset.evaluation_images.shape == (10_000, 28, 28)
-    assert np.bincount(dataset.train_labels).tolist() == [6000] * 10
-    assert np.bincount(dataset.evaluation_labels).tolist() == [1000] * 10
+    assert dataset.train_inputs.shape == (60_000, 28, 28)
+    assert dataset.evaluation_inputs.shape == (10_000, 28, 28)
+    assert np.bincount(dataset.train_targets).tolist() == [6000] * 10
+    assert np.bincount(dataset.evaluation_targets).tolist() == [1000] * 10
     assert dataset.evaluation_split == "test"
 
 
@@ -53,8 +50,8 @@ def test_the_sample_is_the_beginning_of_the_real_files(monkeypatch: pytest.Monke
     real = fashion_mnist.load(loading.load("none").data)
     monkeypatch.setattr(fashion_mnist, "locate", None)  # The sample needs no search.
     sample = fashion_mnist.load(loading.load("none", ["data.subset=sample"]).data)
-    np.testing.assert_array_equal(sample.train_images, real.train_images[:5000])
-    np.testing.assert_array_equal(sample.evaluation_labels, real.evaluation_labels[:1000])
+    np.testing.assert_array_equal(sample.train_inputs, real.train_inputs[:5000])
+    np.testing.assert_array_equal(sample.evaluation_targets, real.evaluation_targets[:1000])
     assert sample.sha256 != real.sha256
 
 
@@ -62,8 +59,8 @@ def test_holdout_takes_the_last_training_images() -> None:
     whole = fashion_mnist.load(loading.load("none", ["data.subset=sample"]).data)
     held = fashion_mnist.load(loading.load("none", ["data.subset=sample", "data.holdout=1000"]).data)
     assert held.evaluation_split == "holdout"
-    np.testing.assert_array_equal(held.train_images, whole.train_images[:4000])
-    np.testing.assert_array_equal(held.evaluation_labels, whole.train_labels[4000:])
+    np.testing.assert_array_equal(held.train_inputs, whole.train_inputs[:4000])
+    np.testing.assert_array_equal(held.evaluation_targets, whole.train_targets[4000:])
 
 
 def test_plain_and_gzipped_files_are_taken(originals: Path, tmp_path: Path, nowhere: Path) -> None:
@@ -194,56 +191,6 @@ def test_command_says_where_and_from_what_source(originals: Path, tmp_path: Path
     assert failed.returncode == 1
     assert "no such folder" in failed.stderr
     assert "--data-dir" in failed.stderr
-
-
-def schedule(seed: int, **changes: int) -> fashion_mnist.BatchSchedule:
-    return fashion_mnist.BatchSchedule(seed, **{"samples": 100, "batch_size": 8, "shuffle_buffer": 30, **changes})
-
-
-@given(st.integers(0, 2**40), st.lists(st.integers(1, 40), min_size=1, max_size=5))
-def test_schedule_does_not_depend_on_how_it_is_taken(seed: int, parts: list[int]) -> None:
-    whole = schedule(seed).take(sum(parts))
-    source = schedule(seed)
-    np.testing.assert_array_equal(np.concatenate([source.take(part) for part in parts]), whole)
-
-
-def test_schedule_differs_by_seed_and_repeats_by_seed() -> None:
-    assert (schedule(1).take(5) == schedule(1).take(5)).all()
-    assert (schedule(1).take(5) != schedule(2).take(5)).any()
-
-
-def test_schedule_repeats_the_dataset_evenly() -> None:
-    """With a buffer smaller than the dataset, no sample can be drawn a whole buffer too early or be left behind for good."""
-    drawn = schedule(3).take(5000).ravel()
-    counts = Counter(drawn.tolist())
-    assert set(counts) == set(range(100))
-    assert max(counts.values()) - min(counts.values()) <= 6  # 400 passes; what is missing is still in the buffer
-    position = np.arange(len(drawn))
-    passes = position // 100
-    assert (drawn + 100 * passes <= position + 30 + 100).all()
-
-
-def test_a_buffer_of_one_keeps_the_order() -> None:
-    np.testing.assert_array_equal(schedule(0, shuffle_buffer=1, samples=10).take(2).ravel(), np.arange(16) % 10)
-
-
-def test_a_buffer_larger_than_the_dataset_works() -> None:
-    assert set(schedule(0, shuffle_buffer=500, samples=10).take(50).ravel().tolist()) == set(range(10))
-
-
-def test_shuffle_draws_like_tf_data() -> None:
-    """How far a sample is displaced has the distribution that tf.data's shuffle gives."""
-    import tensorflow as tf
-    from scipy import stats
-
-    from gradclip_cli.engines.tensorflow import use_one_thread
-
-    use_one_thread()
-
-    ours = schedule(0, samples=10**6, shuffle_buffer=200, batch_size=100).take(200).ravel()
-    theirs = tf.data.Dataset.range(10**6).shuffle(200, seed=1).take(20_000)
-    delays = [np.arange(20_000) - ours, np.arange(20_000) - np.array(list(theirs.as_numpy_iterator()))]
-    assert stats.ks_2samp(*delays).statistic < 0.03
 
 
 def test_a_label_file_that_unpacks_to_very_much_is_refused_unread(tmp_path: Path) -> None:

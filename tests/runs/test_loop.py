@@ -10,8 +10,9 @@ import pytest
 from conftest import engine_for, schedule_for, start_weights
 from trained import AMPLIFYING, OVERFLOWING, run, small
 
-from gradclip_cli.runs.csv_files import METRIC_COLUMNS, step_columns
-from gradclip_cli.runs.loop import Outcome
+from gradclip_cli.runs.csv_files import METRIC_COLUMNS
+from gradclip_cli.runs.steps import step_columns
+from gradclip_cli.runs.tally import Outcome
 
 pytestmark = pytest.mark.trains
 

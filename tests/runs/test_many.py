@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ConflictError
 from gradclip_cli.runs import many
 from gradclip_cli.runs import one as trainer
-from gradclip_cli.runs.loop import Outcome, Progress
+from gradclip_cli.runs.loop import Setup
 from gradclip_cli.runs.many import Execution, PlannedRun, Result
+from gradclip_cli.runs.tally import Outcome, Progress
 
 
 class Quiet:
@@ -44,15 +46,16 @@ def test_one_engine_serves_all_runs_of_its_kind(results: Path, monkeypatch: pyte
     ended = many.execute(planned(results, [0, 1]), Quiet())
     assert [result.status for result in ended] == ["complete"] * 6
     assert built == ["none", "clipvalue"]  # the faster arm shares none's compilation
+    assert ended[0].run.directory.metadata()["chance"] == {"loss": math.log(10), "accuracy": 0.1}
 
 
 def test_a_run_that_fails_is_marked_and_the_others_go_on(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train = trainer.train
 
-    def failing(chosen: Config, *others: Any, **more: Any) -> Outcome:
-        if chosen.training.seed == 1:
+    def failing(setup: Setup, *others: Any, **more: Any) -> Outcome:
+        if setup.config.training.seed == 1:
             raise OSError(28, "No space left on device")
-        return train(chosen, *others, **more)
+        return train(setup, *others, **more)
 
     monkeypatch.setattr(trainer, "train", failing)
     runs = planned(results, [0, 1, 2])[:3]

@@ -1,0 +1,34 @@
+"""What a framework is known by, wherever it need not be imported: title, packages, files, pace, what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framework:
+    """One framework. Its name is that of its file, here and in `engines/`, and what `engine.framework` calls it."""
+
+    title: str
+    """With the interface that is used of it, as reports write it."""
+    short_title: str
+    choice: str
+    """Its name, and what there is to know before choosing it."""
+    package: str
+    """What is imported of it."""
+    distributions: tuple[str, ...]
+    """Whose versions a result may depend on."""
+    installation: str
+    """The command that installs it."""
+    model_file: str
+    """The file of a saved model, in its own format."""
+    usual_pace: Mapping[str, float]
+    """Seconds of each part of a `runs.pace.Pace`, where none was measured."""
+    settings: tuple[str, ...] = ()
+    """Keys of `engine` that belong to it."""
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """What it does where others have a key of `engine`, as a clause for the message that refuses the key."""
+    lacking: Callable[[Any], Mapping[str, str]] = lambda config: {}
+    """From a `Config`: dotted keys whose values it can't do, each with the reason and its counterpart."""

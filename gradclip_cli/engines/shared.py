@@ -1,0 +1,50 @@
+"""What all engines share: a clipping rule set up for a network's variables, and how the parts of a state are named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gradclip_cli.config.schema import Config
+from gradclip_cli.engines.contract import StepRecords
+from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, Situation
+from gradclip_cli.gradients.excess import measured_excess
+
+EVALUATION_BATCH = 1000
+"""Samples that are evaluated at a time, so that long sequences fit into memory."""
+
+
+def slot_key(slot: object) -> str:
+    """The name of one of an optimizer's slots in a state."""
+    return f"optimizer/{slot}"
+
+
+def memory_key(key: str) -> str:
+    """The name of one thing that the clipping rule remembers, in a state."""
+    return f"clipping/{key}"
+
+
+@dataclass(frozen=True)
+class ChosenRule:
+    """A config's clipping rule for V variables."""
+
+    rule: ClippingRule
+    thresholds: Sequence[float]
+    """(V,) infinite where a variable has none."""
+
+    @classmethod
+    def of(cls, config: Config, variables: Sequence[str]) -> ChosenRule:
+        """The rule that a config chooses."""
+        return cls(config.clipping, config.thresholds(variables))
+
+    def clip(self, gradients: Sequence[Any], weights: Sequence[Any], memory: Mapping[str, Any], operations: Any) -> Clipped:
+        """Clip a step's gradients, of any framework, with its operations."""
+        return self.rule.apply(Situation(gradients, self.thresholds, weights, memory), operations)
+
+    def with_excess(self, records: StepRecords) -> StepRecords:
+        """The records with how far the gradients were beyond their bound, where the recorded norms tell it."""
+        if not self.rule.measured:
+            return records
+        excess = measured_excess(self.rule.scope, records.norm, records.max_abs, self.thresholds)
+        return replace(records, excess=excess)

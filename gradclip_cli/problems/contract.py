@@ -1,0 +1,102 @@
+"""The contract of a problem: what is trained, whatever the arm: data, initial weights, network, and what chance scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from gradclip_cli.arrays import Array, Weights
+from gradclip_cli.config.schema import Config
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a problem trains and evaluates on: samples (N, ...) as its network takes them, with their targets (N, ...)."""
+
+    train_inputs: Array
+    train_targets: Array
+    evaluation_inputs: Array
+    evaluation_targets: Array
+    evaluation_split: Literal["test", "holdout"]
+    sha256: str
+    """Of all that was read to make it."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What a model scores that looks at nothing: the best constant prediction on the training targets."""
+
+    loss: float
+    accuracy: float
+    """Between 0 and 1."""
+
+
+class DownloadProgress(Protocol):
+    """What is told of a download, to show it; the methods but `start` are those that pooch asks of a progress bar."""
+
+    total: int
+
+    def start(self, what: str) -> None: ...
+    def update(self, size: int) -> None: ...
+    def reset(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Problem(Protocol):
+    """What is trained. It knows NumPy only: `network` imports a framework, and only the engine of that framework calls it."""
+
+    @property
+    def config(self) -> Config:
+        """The config that poses it."""
+        ...
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the trainable variables, `layer/variable`, in the order of the network."""
+        ...
+
+    @property
+    def chance(self) -> Chance:
+        """What a model scores that looks at nothing."""
+        ...
+
+    @property
+    def evaluation_samples(self) -> int:
+        """How many samples an evaluation sees."""
+        ...
+
+    @property
+    def loaded_from(self) -> str:
+        """All of the config that `load` depends on."""
+        ...
+
+    @property
+    def compiled_for(self) -> str:
+        """All of the config's data and model that a compiled training loop depends on."""
+        ...
+
+    @property
+    def timed_as(self) -> str:
+        """All of the config's data and model that the time of a step depends on."""
+        ...
+
+    def on_a_sample(self) -> Problem:
+        """The same problem on few data that are at hand, to time a step on."""
+        ...
+
+    def find(self, data_directory: Path | None, progress: DownloadProgress | None) -> Path | None:
+        """The folder to load the data from; they are fetched where nothing local has them. Raises DatasetError."""
+        ...
+
+    def load(self, data_directory: Path | None = None, progress: DownloadProgress | None = None) -> Dataset:
+        """Load the data, verified. Raises DatasetError."""
+        ...
+
+    def initial_weights(self, seed: int) -> Weights:
+        """The weights that a run with this seed begins with, whatever its arm and framework."""
+        ...
+
+    def network(self, framework: str) -> Any:
+        """The network as that framework's engine asks for it: see the engine's `Network`."""
+        ...

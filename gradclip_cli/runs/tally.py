@@ -1,0 +1,187 @@
+"""What is counted over a run and over an epoch, and what is told of them: progress, divergence, outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradclip_cli.arrays import Array, BoolArray, FloatArray, IntArray
+from gradclip_cli.config.schema import Config
+from gradclip_cli.engines.contract import Evaluation, StepRecords
+from gradclip_cli.gradients.excess import measured_excess
+from gradclip_cli.gradients.health import Detector, Diagnosis, Spike
+from gradclip_cli.runs.metadata import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: means over the epoch so far, and the median gradient norm of its last steps."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    grad_norm: float
+    clipped_fraction: float
+    evaluation: Evaluation | None = None
+    """Given at the end of an epoch."""
+    warnings: tuple[Spike, ...] = ()
+    """The run's first spike and first explosion, as soon as they are known."""
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first step (from 1) at which a loss or a weight was not finite, and which."""
+
+    epoch: int
+    step: int
+    quantity: str
+    """`loss`, `weights` or `val_loss`."""
+    variables: tuple[str, ...]
+    """Variables that were not finite after that step's update."""
+
+    @property
+    def told(self) -> str:
+        """The divergence in words, such as `loss and lstm/kernel at step 312`."""
+        things = [self.quantity, *self.variables] if self.quantity != "weights" else list(self.variables)
+        return f"{', '.join(things)} not finite at step {self.step} (epoch {self.epoch})"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `status` is complete, diverged or interrupted."""
+
+    status: Status
+    epochs: int
+    steps: int
+    divergence: Divergence | None = None
+    overflow_steps: int = 0
+    """Steps with a gradient that was not finite although the update was."""
+    first_overflow: int | None = None
+    largest_applied: float | None = None
+    """Largest applied gradient in the measure that the rule bounds, over its threshold; None without a fixed threshold."""
+    health: Diagnosis | None = None
+    """What the gradients say; None before the first step."""
+
+
+def find_divergence(records: StepRecords, variables: Sequence[str], done: int, steps_per_epoch: int) -> Divergence | None:
+    """The first step at which a loss or a weight was not finite, counted on from `done`; None if all were."""
+    loss_finite = np.isfinite(records.loss + records.penalty)
+    sane = loss_finite & records.weights_finite.all(axis=1)
+    if sane.all():
+        return None
+    first = int(np.argmin(sane))
+    broken = tuple(name for name, finite in zip(variables, records.weights_finite[first], strict=True) if not finite)
+    return Divergence(
+        (done + first) // steps_per_epoch + 1, done + first + 1, "weights" if loss_finite[first] else "loss", broken
+    )
+
+
+class RunTally:
+    """What is counted over a whole run."""
+
+    def __init__(self, config: Config, variables: Sequence[str]) -> None:
+        self._rule, self._thresholds = config.clipping, config.thresholds(variables)
+        self._detector = Detector(variables)
+        self.steps = 0
+        self.warnings: tuple[Spike, ...] = ()
+        self._overflow_steps, self._first_overflow = 0, 0
+        self._largest_applied = 0.0
+
+    def add(self, records: StepRecords) -> None:
+        # Where the update was not finite either, the run ends: that is no overflow.
+        survived = records.weights_finite.all(axis=1) & np.isfinite(records.loss + records.penalty)
+        broken = np.flatnonzero(survived & ~np.isfinite(records.norm).all(axis=1))
+        if len(broken):
+            self._first_overflow = self._first_overflow or self.steps + int(broken[0]) + 1
+            self._overflow_steps += len(broken)
+        self.steps += len(records)
+        self._warn_of(self._detector.update(records.loss, records.norm, records.applied_global_norm, records.clipped))
+        if self._rule.measured:
+            applied = measured_excess(self._rule.scope, records.applied_norm, records.applied_max_abs, self._thresholds)
+            self._largest_applied = float(np.max(applied, initial=self._largest_applied, where=np.isfinite(applied)))
+
+    def state(self) -> dict[str, Array]:
+        """What `steps.csv` doesn't tell to the last digit."""
+        counts = (self.steps, self._overflow_steps, self._first_overflow)
+        return {"run/counts": np.array(counts), "run/largest_applied": np.array(self._largest_applied)}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        self.steps, self._overflow_steps, self._first_overflow = arrays["run/counts"].tolist()
+        self._largest_applied = float(arrays["run/largest_applied"])
+
+    def read(self, rows: pd.DataFrame) -> None:
+        """Let the detector read rows of `steps.csv`."""
+        self._warn_of(self._detector.read(rows))
+
+    def _warn_of(self, spikes: Sequence[Spike]) -> None:
+        for spike in spikes:
+            if not self.warnings or (spike.explosive and not any(warning.explosive for warning in self.warnings)):
+                self.warnings += (spike,)
+
+    def outcome(self, status: Status, epochs: int, divergence: Divergence | None = None) -> Outcome:
+        largest = self._largest_applied if self._rule.measured else None
+        health = self._detector.diagnosis(diverged=status == Status.DIVERGED) if self.steps else None
+        return Outcome(
+            status, epochs, self.steps, divergence, self._overflow_steps, self._first_overflow or None, largest, health
+        )
+
+
+class EpochSummary:
+    """What `metrics.csv` and the progress need of an epoch's steps so far."""
+
+    def __init__(self, epoch: int, batch_size: int) -> None:
+        self.epoch = epoch
+        self.steps = 0
+        self._batch_size = batch_size
+        self._chunks: list[tuple[FloatArray, IntArray, FloatArray, BoolArray]] = []
+        self._sums = np.zeros(3)
+
+    def add(self, records: StepRecords) -> None:
+        self._add(records.loss, records.correct, records.global_norm, records.clipped)
+
+    def _add(self, loss: FloatArray, correct: IntArray, norm: FloatArray, clipped: BoolArray) -> None:
+        self._chunks.append((loss, correct, norm, clipped))
+        self._sums += loss.sum(), correct.sum(), clipped.sum()
+        self.steps += len(loss)
+
+    def state(self) -> dict[str, Array]:
+        columns = [np.concatenate(parts) for parts in zip(*self._chunks, strict=True)] if self._chunks else []
+        return {
+            "epoch/number": np.array(self.epoch),
+            **{f"epoch/{name}": part for name, part in zip(_COLUMNS, columns, strict=False)},
+        }
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        self.epoch = int(arrays["epoch/number"])
+        if f"epoch/{_COLUMNS[0]}" in arrays:
+            loss, correct, norm, clipped = (arrays[f"epoch/{name}"] for name in _COLUMNS)
+            self._add(loss, correct, norm, clipped)
+
+    def metrics(self, evaluation: Evaluation) -> dict[str, float]:
+        loss, correct, norm, clipped = (np.concatenate(parts) for parts in zip(*self._chunks, strict=True))
+        return {
+            "epoch": self.epoch,
+            "loss": float(loss.mean()),
+            "accuracy": float(correct.sum() / (len(correct) * self._batch_size)),
+            "val_loss": evaluation.loss,
+            "val_accuracy": evaluation.accuracy,
+            "grad_norm_median": float(np.median(norm)),
+            "grad_norm_max": float(norm.max()),
+            "clipped_fraction": float(clipped.mean()),
+        }
+
+    def progress(self, tally: RunTally, total: int, evaluation: Evaluation | None = None) -> Progress:
+        loss, correct, clipped = self._sums / self.steps
+        norm, accuracy = float(np.median(self._chunks[-1][2])), correct / self._batch_size
+        return Progress(self.epoch, tally.steps, total, loss, accuracy, norm, clipped, evaluation, tally.warnings)
+
+
+_COLUMNS = ("loss", "correct", "norm", "clipped")
