@@ -36,9 +36,13 @@ class DatasetError(GradclipError):
 
 
 class StoreError(GradclipError):
-    """A results directory can't be read or written."""
+    """A results directory can't be read or written: `what` says where and why, `hint` what the user may do about it."""
 
     kind = "store"
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        self.what, self.hint = what, hint
+        super().__init__(f"{what}; {hint}" if hint else what)
 
 
 class NewerSchemaError(StoreError):
@@ -47,6 +51,14 @@ class NewerSchemaError(StoreError):
 
 class ConflictError(StoreError):
     """A run directory belongs to another config, or holds what is not gradclip's."""
+
+
+class ConflictsError(ConflictError):
+    """Planned runs can't be trained: `conflicts` holds what stands in each one's way."""
+
+    def __init__(self, conflicts: Sequence[StoreError]) -> None:
+        self.conflicts = tuple(conflicts)
+        super().__init__("\n".join(map(str, conflicts)))
 
 
 class BusyError(ConflictError):

@@ -85,11 +85,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file under a temporary name that takes `path`'s place once it is written and synced; nothing is left of a failure."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with replaced_by(path, path.with_name(f".{path.name}.{os.getpid()}")) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
+@contextmanager
+def replaced_by(path: Path, temporary: Path) -> Iterator[Path]:
+    """Let the file that is written at `temporary` take `path`'s place, as `replacing` does: for what writes only to a path."""
     try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
+        yield temporary
+        with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
@@ -97,6 +102,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure to write a file into StoreError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path}: can't be written: {error.strerror or error}") from None
+
+
 def unwritable(path: Path, error: OSError, option: str = "--results") -> StoreError:
     """The error to raise where a folder can't be written; `option` names another one."""
-    return StoreError(f"{path}: can't be written ({error.strerror}); choose another folder with {option}")
+    return StoreError(f"{path}: can't be written ({error.strerror})", hint=f"choose another folder with {option}")

@@ -25,7 +25,8 @@ from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems import article_weights, fashion_mnist
 from gradclip_cli.problems.batches import BatchSchedule
 from gradclip_cli.problems.contract import Dataset
-from gradclip_cli.runs.store import METRICS, RunDirectory
+from gradclip_cli.runs.csv_files import METRIC_COLUMNS
+from gradclip_cli.runs.store import RunDirectory
 
 # Whatever else the machine does, a property is no less true for taking longer.
 settings.register_profile("unhurried", deadline=None)
@@ -175,7 +176,7 @@ def store_run(
         directory.start(chosen, ["lstm/kernel"], {})
         for epoch, loss in enumerate(losses, 1):
             values = (epoch, loss, 1 - loss / 3, loss + 0.1, 0.9 - loss / 3, loss, 10 * loss, clipped_fraction)
-            directory.append_metrics(dict(zip(METRICS, values, strict=True)))
+            directory.append_metrics(dict(zip(METRIC_COLUMNS, values, strict=True)))
             steps = range(4 * (epoch - 1) + 1, 4 * epoch + 1)
             directory.append_steps([step, loss, 0.0, 8, loss * step, loss, step % 2, 1.0, 1.0, 1.0, 1.0] for step in steps)
         ended = {"arm": arm, "seed": seed, "status": status, "epochs": len(losses), "steps": 4 * len(losses)}

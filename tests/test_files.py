@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradclip_cli.errors import StoreError
-from gradclip_cli.files import read_bounded, read_json
+from gradclip_cli.files import read_bounded, read_json, replaced_by, replacing
 
 
 def test_a_pipe_in_a_files_place_does_not_hang(tmp_path: Path) -> None:
@@ -55,3 +55,23 @@ def test_other_content_is_told(tmp_path: Path, text: str, told: str) -> None:
 def test_known_schemas_are_read(tmp_path: Path, schema: int) -> None:
     (tmp_path / "a.json").write_text(f'{{"schema": {schema}, "a": 1}}')
     assert read_json(tmp_path / "a.json", 2) == {"schema": schema, "a": 1}
+
+
+def test_what_fails_while_it_is_written_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    kept = tmp_path / "model.keras"
+    kept.write_text("old")
+
+    def fail_midway() -> None:
+        with replaced_by(kept, tmp_path / ".saving.keras") as path, replacing(kept) as file:
+            path.write_text("half")
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_midway()
+    assert kept.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [kept]
+    with replaced_by(kept, tmp_path / ".saving.keras") as path:
+        path.write_text("new")
+    assert kept.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [kept]

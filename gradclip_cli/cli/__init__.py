@@ -12,11 +12,14 @@ import click
 
 from gradclip_cli import __version__
 from gradclip_cli.cli import streams
+from gradclip_cli.cli.comparisons import compare
+from gradclip_cli.cli.experiments import reproduce, sweep
 from gradclip_cli.cli.hints import hint
 from gradclip_cli.cli.inputs import data, schema
 from gradclip_cli.cli.options import BROKEN_PIPE, INTERRUPTED, general_options, print_json
-from gradclip_cli.cli.stored import compare, list_runs, rm, show
-from gradclip_cli.cli.train import reproduce, run, suggest, sweep
+from gradclip_cli.cli.pilot import suggest
+from gradclip_cli.cli.stored import list_runs, rm, show
+from gradclip_cli.cli.train import run
 from gradclip_cli.errors import ConfigError, GradclipError
 
 
@@ -48,15 +51,15 @@ class _Group(click.Group):
             sys.stdout = stdout
         except OSError as error:
             lost = error if streams.may_be_standard(error) else None
-            code = 0 if lost else _told(error, given)
+            code = 0 if lost else _say_error(error, given)
         except BaseException as error:
-            code = _told(error, given)
+            code = _say_error(error, given)
         lost = streams.trouble(stdout) or lost
         streams.trouble(sys.stderr)
         sys.exit(_code_of(lost, code) if lost else code)
 
 
-def _told(error: BaseException, given: Sequence[str]) -> int:
+def _say_error(error: BaseException, given: Sequence[str]) -> int:
     """Say what ended a command, and return its exit code."""
     before_dashes = given[: given.index("--")] if "--" in given else given
     kind, message, code = _explained(error, given)
@@ -81,8 +84,8 @@ def _explained(error: BaseException, given: Sequence[str]) -> tuple[str, str, in
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", "Interrupted.", INTERRUPTED
     if isinstance(error, click.ClickException):
-        told = hint(error, given) if isinstance(error, click.NoSuchOption) else ""
-        return "usage", f"{error.format_message()}{told}", error.exit_code
+        meant = hint(error, given) if isinstance(error, click.NoSuchOption) else ""
+        return "usage", f"{error.format_message()}{meant}", error.exit_code
     return "fault", f"{type(error).__name__}: {error}", 1
 
 
@@ -101,7 +104,7 @@ def _print_error(error: BaseException, kind: str, message: str) -> None:
 
 
 def _code_of(lost: OSError, code: int) -> int:
-    """The exit code where results did not arrive, which is told unless it is the reader that has gone."""
+    """The exit code where results did not arrive, which is said unless it is the reader that has gone."""
     if isinstance(lost, BrokenPipeError):
         return BROKEN_PIPE
     from gradclip_cli.cli.console import tell_error

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import IO, Any
 
 from rich.console import Console
 from rich.text import Text
 
-from gradclip_cli.cli.layout import laid_out
+from gradclip_cli.cli.layout import Table, laid_out
 from gradclip_cli.cli.streams import shown_by
 from gradclip_cli.texts import for_terminal
 
@@ -33,7 +33,7 @@ class _Results(Console):
 
 
 class _Notes(Console):
-    """A console whose stream may be closed or full: no work is lost because it can't be told of."""
+    """A console whose stream may be closed or full: no work is lost because nobody can be told of it."""
 
     def on_broken_pipe(self) -> None:
         """Nobody listens."""
@@ -76,29 +76,25 @@ def tell_error(text: str) -> None:
     console.print(Text.assemble(("error:", "bold red"), f" {safe(text, console.file)}"), soft_wrap=True)
 
 
-def table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], *, primary: Sequence[str] = (), whole: Sequence[str] = (),
-    texts: Sequence[str] = (), names: str = "", elsewhere: str = "a pipe",
-) -> None:  # fmt: skip
-    """Print a table of results as `tables.laid_out` lays it out; off a terminal whole, as wide as its content.
+def print_table(table: Table, elsewhere: str = "a pipe") -> None:
+    """Print a table of results as `layout.laid_out` lays it out; off a terminal whole, as wide as its content.
 
     `elsewhere` says where what has no room here is to be found.
     """
     console = results_console()
-    columns = [safe(heading, console.file) for heading in headings]
-    cells = [[safe(" ".join(cell.split("\n")), console.file) for cell in row] for row in rows]
-    width = console.width if console.is_terminal else None
-    layout = laid_out(columns, cells, width, primary=primary, whole=whole, texts=texts, names=names)
+    headings = [safe(heading, console.file) for heading in table.headings]
+    rows = [[safe(" ".join(cell.split("\n")), console.file) for cell in row] for row in table.rows]
+    layout = laid_out(replace(table, headings=headings, rows=rows), console.width if console.is_terminal else None)
 
     def line(text: str, style: str = "") -> None:
         console.print(Text(text, style), soft_wrap=True)
 
     if layout.pattern:
-        line(f"Each {names} is {layout.pattern}; what its * stands for is shown.", "dim")
+        line(f"Each {table.names} is {layout.pattern}; what its * stands for is shown.", "dim")
     for heading in layout.headings:
         line(heading, "bold")
     for row in layout.rows:
         line(row)
     if layout.left_out:
-        told = f"Not shown here for want of room: {', '.join(layout.left_out)}. A wider terminal or {elsewhere} has them."
-        console.print(Text(told, "dim"))
+        missing = f"Not shown here for want of room: {', '.join(layout.left_out)}. A wider terminal or {elsewhere} has them."
+        console.print(Text(missing, "dim"))

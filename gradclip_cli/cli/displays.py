@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -25,8 +23,11 @@ from rich.progress import (
 from rich.text import Text
 
 from gradclip_cli.cli.console import notes_console, safe
+from gradclip_cli.cli.grid import FillingGrid, Grid
 from gradclip_cli.errors import StoreError
-from gradclip_cli.runs.store import FINISHED, RunDirectory
+from gradclip_cli.runs.actions import Action
+from gradclip_cli.runs.metadata import FINISHED, Status
+from gradclip_cli.runs.store import RunDirectory
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 BESIDE = 32
 """Columns that spinner, bar and time take in a progress line."""
-MOST_SKIPS_TOLD = 10
+MOST_SKIPS_SHOWN = 10
 """With more runs than this, finished ones are passed over without a word."""
 
 
@@ -50,8 +51,8 @@ def last_metrics(run: RunDirectory) -> dict[str, float]:
     return {column: frame[column].iloc[-1].item() for column in columns} if len(frame) else {}
 
 
-class _Told(ProgressColumn):
-    """What is told of a task, as it is: no markup."""
+class _Description(ProgressColumn):
+    """What is said of a task, as it is: no markup."""
 
     def render(self, task: Task) -> RenderableType:
         return Text.assemble(task.description, (task.fields.get("warning", ""), "yellow"), no_wrap=True)
@@ -77,62 +78,10 @@ def _spinner(console: Console) -> SpinnerColumn:
     return SpinnerColumn("dots" if console.encoding.startswith("utf") else "line")
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The arms of a map: labels of its columns, and for each row a label with the names of its arms."""
-
-    columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[str]]]
-
-
-class _GridState:
-    """A grid that fills: a cell shows the mean accuracy of its runs, and where some diverged or failed, a mark."""
-
-    def __init__(self, grid: Grid, planned: Sequence[PlannedRun], plain: bool) -> None:
-        self._grid = grid
-        self._expected = Counter(run.directory.arm for run in planned)
-        self._accuracies: dict[str, list[float]] = {arm: [] for arm in self._expected}
-        self._ended: Counter[str] = Counter()
-        self._broken: set[str] = set()
-        self._waiting, self._mark = (".", "x") if plain else ("·", "✗")
-        labels = [label for label, _ in grid.rows]
-        self._first = max(map(len, labels), default=0)
-        self._widths = [max(6, len(column)) for column in grid.columns]
-        self.width = self._first + sum(self._widths) + 2 * len(self._widths)
-        self.height = len(grid.rows) + 1
-
-    def ended(self, arm: str, status: str, accuracy: float | None) -> None:
-        self._ended[arm] += 1
-        if accuracy is not None and status == "complete":
-            self._accuracies.setdefault(arm, []).append(accuracy)
-        if status in ("diverged", "failed"):
-            self._broken.add(arm)
-
-    def _cell(self, arm: str) -> tuple[str, str]:
-        values, ended = self._accuracies.get(arm, []), self._ended[arm]
-        if not ended:
-            return self._waiting, "dim"
-        mark = self._mark if arm in self._broken else ""
-        told = f"{100 * sum(values) / len(values):.1f}{mark}" if values else mark or "-"
-        return told, ("red" if mark else "green") if ended >= self._expected[arm] else "yellow"
-
-    def __rich__(self) -> Text:
-        lines = [Text(" " * self._first, "bold")]
-        for column, width in zip(self._grid.columns, self._widths, strict=True):
-            lines[0].append(f"  {column:>{width}}")
-        for label, arms in self._grid.rows:
-            line = Text(f"{label:<{self._first}}")
-            for arm, width in zip(arms, self._widths, strict=False):
-                told, style = self._cell(arm)
-                line.append(f"  {told:>{width}}", style)
-            lines.append(line)
-        return Text("\n", no_wrap=True).join(lines)
-
-
 class _RunProgress(Progress):
     """Bars of the runs at work, beneath a grid where there is one."""
 
-    grid: _GridState | None = None
+    grid: FillingGrid | None = None
 
     def get_renderables(self) -> Iterable[RenderableType]:
         table = self.make_tasks_table(self.tasks)
@@ -152,21 +101,21 @@ class RunDisplay:
         self._quiet, self._verbose = quiet, verbose
         self._live = self._console.is_interactive and not quiet
         self._done, self._total = 0, len(runs)
-        columns = (_spinner(self._console), _Told(), BarColumn(bar_width=16), _Clock())
+        columns = (_spinner(self._console), _Description(), BarColumn(bar_width=16), _Clock())
         self._progress = _RunProgress(*columns, console=self._console, transient=True, disable=not self._live)
         self._bars: dict[Path, TaskID] = {}
         self._warned: dict[Path, int] = {}
-        self._steps = {run.directory.path: 0 for run in runs if run.action != "skip"}
+        self._steps = {run.directory.path: 0 for run in runs if run.action != Action.SKIP}
         self._grid = self._fitting(grid, runs) if grid and self._live and not verbose else None
         self._progress.grid = self._grid
         self._overall: TaskID | None = None
-        todo = [run.config.training for run in runs if run.action != "skip"]
+        todo = [run.config.training for run in runs if run.action != Action.SKIP]
         if len(todo) > 1:
             total = sum(training.epochs * training.steps_per_epoch for training in todo)
             self._overall = self._progress.add_task(f"{len(todo)} runs", total=total, since=time.monotonic())
 
-    def _fitting(self, grid: Grid, runs: Sequence[PlannedRun]) -> _GridState | None:
-        state = _GridState(grid, runs, plain=not self._console.encoding.startswith("utf"))
+    def _fitting(self, grid: Grid, runs: Sequence[PlannedRun]) -> FillingGrid | None:
+        state = FillingGrid(grid, runs, plain=not self._console.encoding.startswith("utf"))
         return state if state.width <= self._console.width and state.height + 8 <= self._console.height else None
 
     def __enter__(self) -> RunDisplay:
@@ -227,38 +176,43 @@ class RunDisplay:
         path, description = run.directory.path, safe(text, self._console.file)
         if path not in self._bars:
             self._bars[path] = self._progress.add_task(description, total=total)
-        self._progress.update(
-            self._bars[path], description=description, total=total, completed=completed,
-            warning=safe(warning, self._console.file), since=since,
-        )  # fmt: skip
+        warning = safe(warning, self._console.file)
+        bar = self._bars[path]
+        self._progress.update(bar, description=description, total=total, completed=completed, warning=warning, since=since)
 
     def ended(self, result: Result) -> None:
         """How a run ended."""
         run, training = result.run, result.run.config.training
-        path = run.directory.path
-        if path in self._bars:
-            self._progress.remove_task(self._bars.pop(path))
+        if run.directory.path in self._bars:
+            self._progress.remove_task(self._bars.pop(run.directory.path))
         self._done += 1
-        position = f"[{self._done}/{self._total}] " if self._total > 1 else ""
-        told = f": {result.told}" if result.told else ""
-        accuracy = None
-        if result.status in FINISHED and not (self._quiet and not self._grid) and (result.run.action != "skip" or self._grid):
-            accuracy = last_metrics(run.directory).get("val_accuracy")
+        label = f"[{self._done}/{self._total}] {run.label}" if self._total > 1 else run.label
+        accuracy = self._accuracy(result)
         if self._grid:
             self._grid.ended(run.directory.arm, result.status, accuracy)
-        if result.run.action == "skip":
-            if self._verbose or (self._total <= MOST_SKIPS_TOLD and not self._grid):
-                self._say(f"{position}{run.label}: already {result.status}{told}, left as it is")
+        if run.action == Action.SKIP:
+            if self._verbose or (self._total <= MOST_SKIPS_SHOWN and not self._grid):
+                self._say(f"{label}: already {result.status}{_reason(result)}, left as it is")
             return
-        self._count(path, training.epochs * training.steps_per_epoch)
-        if result.status == "complete":
-            scored = f", val_acc {accuracy:.3f}" if accuracy is not None else ""
+        self._count(run.directory.path, training.epochs * training.steps_per_epoch)
+        if result.status == Status.COMPLETE:
             if not self._grid:
-                told = f"complete in {result.seconds:.1f} s{scored}, gradients {result.health}"
-                self._say(f"{position}{run.label}: {told}", "green")
-        elif not (self._grid and result.status == "diverged"):  # Said even when quiet: it is not what was asked for.
-            line = f"{position}{run.label}: {result.status}{told}"
+                scored = f", val_acc {accuracy:.3f}" if accuracy is not None else ""
+                self._say(f"{label}: complete in {result.seconds:.1f} s{scored}, gradients {result.health}", "green")
+        elif not (self._grid and result.status == Status.DIVERGED):  # Said even when quiet: it is not what was asked for.
+            line = f"{label}: {result.status}{_reason(result)}"
             self._console.print(Text(safe(line, self._console.file), "red"), soft_wrap=True)
+
+    def _accuracy(self, result: Result) -> float | None:
+        """A finished run's accuracy, where it will be shown."""
+        shown = self._grid or (not self._quiet and result.run.action != Action.SKIP)
+        if not shown or result.status not in FINISHED:
+            return None
+        return last_metrics(result.run.directory).get("val_accuracy")
+
+
+def _reason(result: Result) -> str:
+    return f": {result.message}" if result.message else ""
 
 
 def _numbers(progress: RunProgress) -> str:
@@ -271,7 +225,7 @@ class StepDisplay:
 
     def __init__(self, name: str, steps: int | None, *, quiet: bool = False) -> None:
         console = notes_console()
-        columns = (_spinner(console), _Told(), BarColumn(), _Clock())
+        columns = (_spinner(console), _Description(), BarColumn(), _Clock())
         live = console.is_interactive and not quiet
         self._progress = Progress(*columns, console=console, transient=True, disable=not live)
         self._name = name

@@ -16,6 +16,29 @@ LEAST_TEXT = 8
 
 
 @dataclass(frozen=True)
+class Table:
+    """A table of texts, and what matters in it where there is little room."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    primary: Sequence[str] = ()
+    """Headings that are never left out; of the others the last goes first."""
+    whole: Sequence[str] = ()
+    """Headings whose cells lose their spread as late as possible, the others' before any column is left out."""
+    texts: Sequence[str] = ()
+    """Headings that stand to the left and may be wrapped, as the first one does."""
+    names: str = ""
+    """The heading of names: a part that all of them share is said only once."""
+
+    def cells(self) -> dict[str, list[str]]:
+        """The cells beneath each heading."""
+        return {heading: [row[index] for row in self.rows] for index, heading in enumerate(self.headings)}
+
+    def is_text(self, heading: str) -> bool:
+        return heading in (*self.headings[:1], *self.texts)
+
+
+@dataclass(frozen=True)
 class Layout:
     """A table as lines of the same structure: a note that comes first, headings, rows, and what was left out."""
 
@@ -41,64 +64,91 @@ def without_spread(cell: str) -> str:
     return re.sub(r"(?<=\S)\s+(?:±|\+-|\[).*", "", cell)
 
 
-def laid_out(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, *, primary: Sequence[str] = (),
-    whole: Sequence[str] = (), texts: Sequence[str] = (), names: str = "",
-) -> Layout:  # fmt: skip
+def laid_out(table: Table, width: int | None) -> Layout:
     """Lay out a table in `width` columns; None: as wide as its content, whole.
 
-    `primary` headings are never left out; of the others the last goes first. Before that, cells lose their spread, those in
-    `whole` as late as possible. The first column and `texts` stand to the left and may be wrapped; of the column `names` a part
-    that all its cells share is said only once. No cell is ever cut short: what is not shown is named in the layout's `left_out`,
-    and where nothing helps, lines are longer than `width`.
+    No cell is ever cut short: what is not shown is named in the layout's `left_out`, and where nothing helps, lines are longer
+    than `width`.
     """
-    cells = {heading: [row[index] for row in rows] for index, heading in enumerate(headings)}
-    left = {*headings[:1], *texts}
-    full = [_column(heading, cells[heading], heading in left) for heading in headings]
+    cells = table.cells()
+    full = [_column(heading, cells[heading], table.is_text(heading)) for heading in table.headings]
     if width is None or _total(full) <= width:
         return _drawn(full)
     pattern = ""
-    if names in cells:
-        pattern, cells[names] = split_pattern(cells[names])
-    forms = {heading: _forms(heading, cells[heading], heading in left, width) for heading in headings}
-    with_spread = {heading: [form for form in forms[heading] if list(form.cells) == cells[heading]] for heading in headings}
-    if _total([of_one[-1] for of_one in with_spread.values()]) <= width:  # headings on several lines are enough
-        chosen = {heading: of_one[-1] for heading, of_one in with_spread.items()}
-        _widen(chosen, with_spread, width)
-        return _drawn(list(chosen.values()), pattern)
-    shown = [*(heading for heading in primary if heading in forms), *(heading for heading in headings if heading not in primary)]
-    needed = max(1, sum(heading in forms for heading in primary))
-    least = {heading: forms[heading][1 if heading in whole else -1] for heading in shown}
-    while len(shown) > needed and _total([least[heading] for heading in shown]) > width:
-        shown.pop()
-    chosen = {heading: least[heading] for heading in shown}
-    if _total(list(chosen.values())) > width:
-        chosen = {heading: forms[heading][-1] for heading in shown}
-    _widen(chosen, forms, width)
-    if spreads := [heading for heading in headings if heading in chosen and list(chosen[heading].cells) != cells[heading]]:
-        # Some with their spread and some without would puzzle more than tell.
-        chosen |= {heading: forms[heading][-1] for heading in shown if heading not in whole}
-        _widen(
-            chosen,
-            {heading: [form for form in forms[heading] if form.cells == chosen[heading].cells] for heading in shown},
-            width,
-        )
-        spreads = [heading for heading in headings if heading in chosen and list(chosen[heading].cells) != cells[heading]]
-    left_out = [heading for heading in headings if heading not in shown]
-    left_out += [f"the {_spread_told(cells, spreads)} of {', '.join(spreads)}"] if spreads else []
-    return _drawn(_narrowed([chosen[heading] for heading in headings if heading in chosen], width), pattern, left_out)
+    if table.names in cells:
+        pattern, cells[table.names] = split_pattern(cells[table.names])
+    fitting = _Fitting(table, cells, width)
+    chosen = fitting.whole() or fitting.shortened()
+    columns = [chosen[heading] for heading in table.headings if heading in chosen]
+    return _drawn(_narrowed(columns, width), pattern, fitting.left_out(chosen))
 
 
-def _widen(chosen: dict[str, _Column], forms: Mapping[str, Sequence[_Column]], width: int) -> None:
-    """Give each column the widest form that there is room for, the most wanted column first."""
-    for heading in chosen:
-        others = [column for key, column in chosen.items() if key != heading]
-        fitting = (form for form in forms[heading] if _total([*others, form]) <= width)
-        chosen[heading] = next(fitting, chosen[heading])
+class _Fitting:
+    """Chooses columns for a table that is too wide, and for each the widest of its forms that there is room for."""
 
+    def __init__(self, table: Table, cells: Mapping[str, Sequence[str]], width: int) -> None:
+        self._table, self._cells, self._width = table, cells, width
+        self._forms = {heading: _forms(heading, of_one, table.is_text(heading), width) for heading, of_one in cells.items()}
 
-def _spread_told(cells: Mapping[str, Sequence[str]], headings: Sequence[str]) -> str:
-    return "intervals" if any("[" in cell for heading in headings for cell in cells[heading]) else "deviations (±)"
+    def whole(self) -> dict[str, _Column]:
+        """All columns with all that their cells say, headings on several lines; none where that is still too wide."""
+        forms = {heading: self._forms_with(heading, cells) for heading, cells in self._cells.items()}
+        least = {heading: of_one[-1] for heading, of_one in forms.items()}
+        return self._widened(least, forms) if self._fit(least) else {}
+
+    def shortened(self) -> dict[str, _Column]:
+        """The columns that there is room for, without their spread where need be."""
+        least = self._wanted()
+        chosen = least if self._fit(least) else {heading: self._forms[heading][-1] for heading in least}
+        chosen = self._widened(chosen, self._forms)
+        if self._without_spread(chosen):
+            # Some with their spread and some without would puzzle more than tell.
+            chosen |= {heading: self._forms[heading][-1] for heading in chosen if heading not in self._table.whole}
+            same = {heading: self._forms_with(heading, column.cells) for heading, column in chosen.items()}
+            chosen = self._widened(chosen, same)
+        return chosen
+
+    def left_out(self, chosen: Mapping[str, _Column]) -> list[str]:
+        """What of the table is not shown: columns, and what cells have lost."""
+        columns = [heading for heading in self._table.headings if heading not in chosen]
+        shortened = self._without_spread(chosen)
+        return [*columns, f"the {self._spread(shortened)} of {', '.join(shortened)}"] if shortened else columns
+
+    def _wanted(self) -> dict[str, _Column]:
+        """As many columns as fit in their narrowest wanted form, the most wanted first; at least the primary ones."""
+        table = self._table
+        primary = [heading for heading in table.primary if heading in self._forms]
+        shown = [*primary, *(heading for heading in table.headings if heading not in table.primary)]
+        least = {heading: self._forms[heading][1 if heading in table.whole else -1] for heading in shown}
+        while len(least) > max(1, len(primary)) and not self._fit(least):
+            least.popitem()
+        return least
+
+    def _fit(self, columns: Mapping[str, _Column]) -> bool:
+        return _total(list(columns.values())) <= self._width
+
+    def _forms_with(self, heading: str, cells: Sequence[str]) -> list[_Column]:
+        """The forms of a column that say as much as these cells."""
+        return [form for form in self._forms[heading] if list(form.cells) == list(cells)]
+
+    def _widened(self, chosen: Mapping[str, _Column], forms: Mapping[str, Sequence[_Column]]) -> dict[str, _Column]:
+        """Each column in the widest form that there is room for, the most wanted column first."""
+        wide = dict(chosen)
+        for heading in wide:
+            fitting = (form for form in forms[heading] if self._fit({**wide, heading: form}))
+            wide[heading] = next(fitting, wide[heading])
+        return wide
+
+    def _without_spread(self, chosen: Mapping[str, _Column]) -> list[str]:
+        return [
+            heading
+            for heading in self._table.headings
+            if heading in chosen and list(chosen[heading].cells) != list(self._cells[heading])
+        ]
+
+    def _spread(self, headings: Sequence[str]) -> str:
+        """What cells of these columns have lost."""
+        return "intervals" if any("[" in cell for heading in headings for cell in self._cells[heading]) else "deviations (±)"
 
 
 def wrapped(text: str, width: int) -> list[str]:

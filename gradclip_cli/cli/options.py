@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,13 +43,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def general_options(*, in_command: bool = False) -> list[click.Option]:
     """What every command takes, before or after its name: there it sets what stands in the group's parameters."""
 
-    def general(*names: str, told: str) -> click.Option:
-        return click.Option(names, is_flag=True, help=told, expose_value=not in_command, callback=_spread if in_command else None)
+    def general(text: str, *names: str) -> click.Option:
+        return click.Option(names, is_flag=True, help=text, expose_value=not in_command, callback=_spread if in_command else None)
 
     return [
-        general("-q", "--quiet", told="No progress; warnings and errors only."),
-        general("-v", "--verbose", told="A line an epoch."),
-        general("--debug", told="Show tracebacks."),
+        general("No progress; warnings and errors only.", "-q", "--quiet"),
+        general("A line an epoch.", "-v", "--verbose"),
+        general("Show tracebacks.", "--debug"),
     ]
 
 
@@ -61,19 +63,37 @@ def is_set(name: str) -> bool:
     return bool(click.get_current_context().find_root().params.get(name))
 
 
-def remark(text: str, style: str = "") -> None:
-    """Say on stderr what is neither a result nor a warning, unless --quiet."""
-    if not is_set("quiet"):
+def remark(text: str, *, sentence: bool = False, even_if_quiet: bool = False) -> None:
+    """Say on stderr what is neither a result nor a warning, unless --quiet; a `sentence` is broken at words."""
+    if even_if_quiet or not is_set("quiet"):
         from gradclip_cli.cli import console
 
-        console.note(text, style)
+        console.note(text, sentence=sentence)
+
+
+Options = TypeVar("Options")
+
+
+def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Give a command all its parameters as one object, whose fields are named as they are."""
+
+    def decorate(command: Callable[[Options], None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_parameters(**parameters: Any) -> None:
+            command(options(**parameters))
+
+        return with_parameters
+
+    return decorate
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 data_directory_option = click.option(
-    "--data-dir", type=click.Path(path_type=Path), metavar="DIR",
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
     help="Folder with Fashion-MNIST's four files (or GRADCLIP_DATA); else it is looked for and fetched.",
-)  # fmt: skip
+)
 
 
 def _jobs_or_cluster(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
@@ -84,18 +104,39 @@ def _jobs_or_cluster(context: click.Context, parameter: click.Parameter, value: 
     return value
 
 
-jobs_option = click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", envvar="GRADCLIP_JOBS", callback=_jobs_or_cluster,
+_jobs_option = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    envvar="GRADCLIP_JOBS",
+    callback=_jobs_or_cluster,
     help="Worker processes (or GRADCLIP_JOBS).  [default: the cores this process may use]",
-)  # fmt: skip
+)
 
-cluster_option = click.option(
-    "--cluster", metavar="ADDRESS", callback=_jobs_or_cluster,
+_cluster_option = click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    callback=_jobs_or_cluster,
     help="Have the workers of the Dask scheduler at tcp://host:port train; --data-dir is then a folder of theirs.",
-)  # fmt: skip
+)
 
 
-def results_option(default: Path | None = RESULTS, told: str = "Folder of the runs.") -> Callable[[Command], Command]:
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What every command takes that trains planned runs."""
+
+    data_dir: Path | None
+    jobs: int | None
+    cluster: str | None
+
+
+def training_options(command: Command) -> Command:
+    """`--data-dir`, `--jobs` and `--cluster`, the fields of `TrainingOptions`."""
+    return data_directory_option(_jobs_option(_cluster_option(command)))
+
+
+def results_option(default: Path | None = RESULTS, text: str = "Folder of the runs.") -> Callable[[Command], Command]:
     """`--results`: eager, since the completions of other parameters look there."""
     return click.option(
         "--results",
@@ -104,14 +145,14 @@ def results_option(default: Path | None = RESULTS, told: str = "Folder of the ru
         show_default=default is not None,
         is_eager=True,
         metavar="DIR",
-        help=told,
+        help=text,
     )
 
 
 def seeds_option(default: str | None = None, otherwise: str = "") -> Callable[[Command], Command]:
     """`--seeds`; `otherwise` ends its help where there is no default."""
-    told = f"10 (the first ten: 0 to 9), 0-9, or 1,5,7{otherwise}."
-    return click.option("--seeds", default=default, show_default=True, metavar="SEEDS", help=told)
+    text = f"10 (the first ten: 0 to 9), 0-9, or 1,5,7{otherwise}."
+    return click.option("--seeds", default=default, show_default=True, metavar="SEEDS", help=text)
 
 
 def complete_configs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -138,9 +179,13 @@ def complete_settings(context: click.Context, parameter: click.Parameter, incomp
 
 
 settings_option = click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", shell_complete=complete_settings,
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=complete_settings,
     help="Override a key, such as optimizer.learning_rate=0.1; repeatable. The arm's name tells it.",
-)  # fmt: skip
+)
 
 
 def complete_arms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Commands on runs that are there: compare, show, list, rm."""
+"""Commands on single runs that are there: show, list, rm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradclip_cli.cli.options import (
-    FiniteFloat,
     complete_arms,
     complete_runs,
     json_option,
@@ -19,114 +18,17 @@ from gradclip_cli.cli.options import (
     remark,
     results_option,
     run_facts,
-    seeds_option,
 )
-from gradclip_cli.cli.tables import print_runs, print_verdicts
 from gradclip_cli.errors import GradclipError, StoreError
 from gradclip_cli.texts import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gradclip_cli.evidence.comparison import Comparison
     from gradclip_cli.evidence.inspection import Inspection
     from gradclip_cli.runs.store import RunDirectory
 
-# The names of `gradclip_cli.evidence.metrics`, whose import would bring SciPy to every start-up.
-METRICS = ["val_accuracy", "accuracy", "val_loss", "loss", "loss_area", "steps_to_target"]
-SHOWN_METRICS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
-
-
-@click.command()
-@click.argument("arms", nargs=-1, metavar="[ARM...]", shell_complete=complete_arms)
-@results_option()
-@click.option(
-    "--baseline",
-    metavar="ARM",
-    shell_complete=complete_arms,
-    help="What the others are held against.  [default: the unclipped one, of several the one called none]",
-)
-@click.option("--metric", type=click.Choice(METRICS), default="val_accuracy", show_default=True, help="What verdicts are about.")
-@seeds_option(otherwise=", or all; else those that an experiment planned there, else all")
-@click.option(
-    "--target-loss", type=FiniteFloat(), metavar="LOSS", help="Target of steps_to_target.  [default: half a uniform guess's]"
-)
-@click.option("--effect", type=FiniteFloat(), help="Difference to plan seeds for, in the metric's unit.  [default: 1 point]")
-@click.option("--margin", type=FiniteFloat(), help="Say where arms are equivalent within this, in the metric's unit.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder for the files.  [default: compare/ in the results folder, and there one named after the arms]",
-)
-@json_option
-def compare(
-    arms: Sequence[str], results: Path, baseline: str | None, metric: str, seeds: str | None, target_loss: float | None,
-    effect: float | None, margin: float | None, out: Path | None, as_json: bool,
-) -> None:  # fmt: skip
-    """Compare arms with a baseline, paired by seed: tables and verdicts here; comparison.* and differences.* in a folder.
-
-    A verdict is about each run's last epoch, or its whole training-loss curve: losses are capped at a uniform guess's,
-    and a diverged run scores as one throughout. p-values are of sign-flip tests, Holm-adjusted over the arms.
-    """
-    from gradclip_cli.cli.console import note
-    from gradclip_cli.config.seeds import parse_seeds
-    from gradclip_cli.evidence import comparison, looks, plans, report
-    from gradclip_cli.evidence.metrics import Question
-    from gradclip_cli.runs import names
-
-    arms = names.find_arms(arms, results)
-    baseline = names.find_arms([baseline], results)[0] if baseline else None
-    if out:
-        looks.require_no_report(out)
-    wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else parse_seeds(seeds)
-    question = Question(metric, target_loss, effect, margin)
-    compared = comparison.compare(results, arms, baseline, question, seeds=wanted)
-    compared = comparison.with_gradients(compared)
-    folder = out or looks.look_folder(compared, results, everything=not arms, baseline=baseline, seeds=wanted)
-    warnings = [*compared.warnings]
-    if not_recorded := plans.record_look(results, compared.first_compared):
-        warnings.append(not_recorded)
-    paths = []
-    try:
-        paths = report.write(compared, folder)
-    except StoreError as error:
-        if out:
-            raise
-        warnings.append(f"nothing was written: {error}")  # the folder is the user's to look at, even if not to write to
-    if as_json:
-        click.echo(report.to_json(compared), nl=False)
-    else:
-        _print_comparison(compared)
-    for warning in warnings:
-        note(f"warning: {warning}", "yellow")
-    if paths:
-        remark(f"wrote {', '.join(path.name for path in paths)} to {folder}")
-
-
-def _print_comparison(compared: Comparison) -> None:
-    from gradclip_cli.cli.console import tell
-    from gradclip_cli.evidence import report
-
-    print_runs(compared)
-    tell(report.run_caption(compared), "dim", sentence=True)
-    if compared.others:
-        tell()
-        print_verdicts(compared)
-        tell(report.verdict_caption(compared), "dim", sentence=True)
-    for sentence in _sentences(compared):
-        tell()
-        tell(sentence, sentence=True)
-
-
-def _sentences(compared: Comparison) -> list[str]:
-    from gradclip_cli.evidence import comparison
-
-    if not compared.others:
-        return [*compared.notes, *compared.differences]
-    planning = comparison.planning_sentence(compared)
-    verdicts = [*compared.sentences, *compared.notes, *([planning] if planning else [])]
-    return [*verdicts, *compared.differences, comparison.scope_sentence(compared)]
+PRIMARY_COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
 @click.command()
@@ -156,7 +58,7 @@ def show(name: str, results: Path, out: Path | None, as_json: bool) -> None:
 
 
 def _inspected(run: RunDirectory) -> Inspection | None:
-    """The run's gradients; None where there are no steps to read, which is told."""
+    """The run's gradients; None where there are no steps to read, which is said."""
     from gradclip_cli.cli.console import note
     from gradclip_cli.evidence import inspection
 
@@ -181,7 +83,8 @@ def _facts(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | 
 
 
 def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | None) -> None:
-    from gradclip_cli.cli.console import WORD_STYLES, table, tell
+    from gradclip_cli.cli.console import WORD_STYLES, print_table, tell
+    from gradclip_cli.cli.layout import Table
     from gradclip_cli.evidence import inspection
 
     for line in _description(run, metadata):
@@ -189,17 +92,18 @@ def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspectio
     frame = _metrics(run, metadata)
     if frame is not None and len(frame):
         rows = [[str(int(row[0])), *(f"{value:.4g}" for value in row[1:])] for row in frame.itertuples(index=False)]
-        table(list(frame.columns), rows, primary=SHOWN_METRICS, elsewhere="metrics.csv")
+        print_table(Table(list(frame.columns), rows, primary=PRIMARY_COLUMNS), elsewhere="metrics.csv")
     if inspected:
-        *told, (heading, word) = inspection.lines(inspected)
-        table(["gradients", ""], [list(pair) for pair in told], primary=["gradients", ""], texts=[""])
+        *lines, (heading, word) = inspection.lines(inspected)
+        headings = ["gradients", ""]
+        print_table(Table(headings, [list(pair) for pair in lines], primary=headings, texts=[""]))
         tell(f"{heading}  {word}", WORD_STYLES[word])
 
 
 def _metrics(run: RunDirectory, metadata: dict[str, Any]) -> pd.DataFrame | None:
-    from gradclip_cli.runs import store
+    from gradclip_cli.runs.metadata import FINISHED
 
-    return run.metrics() if metadata["status"] in store.FINISHED else None
+    return run.metrics() if metadata["status"] in FINISHED else None
 
 
 def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
@@ -233,21 +137,25 @@ def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: b
     if as_json:
         print_json({"runs": [{**run_facts(run), "status": run.status()} for run in runs]})
         return
-    from gradclip_cli.cli.console import note, table
+    from gradclip_cli.cli.console import note, print_table
+    from gradclip_cli.cli.layout import Table
 
     if not runs:
         note(f"No runs in {results}.")
         return
     headings = ["arm", "seed", "status", "steps", "finished"]
     rows = [_row(run) for run in runs]
-    table(headings, rows, primary=headings[:4], texts=["status", "finished"], names="arm", elsewhere="list --json")
+    table = Table(headings, rows, primary=headings[:4], texts=["status", "finished"], names="arm")
+    print_table(table, elsewhere="list --json")
 
 
 def _row(run: RunDirectory) -> list[str]:
+    from gradclip_cli.runs.metadata import Status
+
     try:
         metadata = run.metadata()
     except StoreError:
-        metadata = {"status": "unreadable"}
+        metadata = {"status": Status.UNREADABLE}
     facts = (metadata.get(name) for name in ("status", "steps", "finished"))
     return [run.arm, str(run.seed), *("" if fact is None else str(fact) for fact in facts)]
 
@@ -266,7 +174,7 @@ def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, ye
     runs = _select(results, arms, status)
     removals = removal.plan(runs, names.whole_arms(arms, results) if status is None else ())
     for each in removals:
-        tell(f"{'removing' if yes and not dry_run else 'would remove'} {each.path} ({each.told})")
+        tell(f"{'removing' if yes and not dry_run else 'would remove'} {each.path} ({each.description})")
     if not removals:
         note(f"No such runs in {results}: nothing to remove.")
     if dry_run or not removals:

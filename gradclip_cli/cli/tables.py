@@ -10,22 +10,24 @@ if TYPE_CHECKING:
 
 def print_runs(compared: Comparison) -> None:
     """Print what the arms' runs did."""
-    from gradclip_cli.cli.console import table
+    from gradclip_cli.cli.console import print_table
+    from gradclip_cli.cli.layout import Table
     from gradclip_cli.evidence import report
 
     headings, rows = report.run_columns(compared), report.run_rows(compared)
     columns = {heading.rpartition("(")[2].rstrip(")"): heading for heading in headings}  # `test loss (val_loss)` by `val_loss`
     primary = [columns[name] for name in ("arm", "val_accuracy", "accuracy", "val_loss", "loss", "seeds")]
-    table(headings, rows, primary=primary, texts=["status"], names="arm", elsewhere="comparison.md")
+    print_table(Table(headings, rows, primary, texts=["status"], names="arm"), elsewhere="comparison.md")
 
 
 def print_verdicts(compared: Comparison) -> None:
     """Print how the arms stand to the baseline."""
-    from gradclip_cli.cli.console import table
+    from gradclip_cli.cli.console import print_table
+    from gradclip_cli.cli.layout import Table
     from gradclip_cli.evidence import report
 
     headings = report.verdict_columns(compared.metric)
     metric = next(heading for heading in headings if heading.startswith(compared.metric.title))
     primary = ["arm", "difference", "p", "verdict", metric]
     rows = report.verdict_rows(compared)
-    table(headings, rows, primary=primary, whole=["difference"], texts=["verdict"], names="arm", elsewhere="comparison.md")
+    print_table(Table(headings, rows, primary, ["difference"], ["verdict"], names="arm"), elsewhere="comparison.md")

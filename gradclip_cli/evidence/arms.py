@@ -18,7 +18,8 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence import stats
 from gradclip_cli.problems import problem_of
-from gradclip_cli.runs.store import FINISHED, RunDirectory, runs
+from gradclip_cli.runs.metadata import FINISHED
+from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import counted
 
 BINS = 50

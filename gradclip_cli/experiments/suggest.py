@@ -75,10 +75,14 @@ class Suggestion:
 
 
 def pilot(
-    config: Config, steps: int, *, data_directory: Path | None = None,
-    download_progress: DownloadProgress | None = None, report: Callable[[int], None] = lambda steps: None,
+    config: Config,
+    steps: int,
+    *,
+    data_directory: Path | None = None,
+    download_progress: DownloadProgress | None = None,
+    report: Callable[[int], None] = lambda steps: None,
     preparing: Callable[[str], None] = lambda what: None,
-) -> Pilot:  # fmt: skip
+) -> Pilot:
     """Train a config's model unclipped for some steps, or until it diverges. Nothing is stored.
 
     `preparing` is told what is done before the first step, `report` how many steps are done.

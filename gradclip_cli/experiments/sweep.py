@@ -17,7 +17,7 @@ import numpy as np
 from gradclip_cli.config.grids import Axis
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.sweeps import Cell, Sweep
-from gradclip_cli.errors import ConflictError, ReportError
+from gradclip_cli.errors import ConflictError, ConflictsError, ReportError
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm, read_arms
 from gradclip_cli.evidence.comparison import Comparison, compare
@@ -78,13 +78,12 @@ def plan(sweep: Sweep, results: Path, *, force: bool = False) -> list[PlannedRun
 def _plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, force: bool) -> list[PlannedRun]:
     try:
         return many.plan(configs, seeds, results, force=force)
-    except ConflictError as error:
-        conflicts = str(error).splitlines()
-        first = conflicts[0].partition("; give yours")[0]
-        others = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
+    except ConflictsError as error:
+        first, *others = error.conflicts
+        and_more = f", and {len(others)} more" if others else ""
         raise ConflictError(
-            f"{first}{others}. Give the changed sweep another name, or another folder with --results, or replace its old runs "
-            "with --force."
+            f"{first.what}{and_more}. Give the changed sweep another name, or another folder with --results, or replace its old "
+            "runs with --force."
         ) from None
 
 

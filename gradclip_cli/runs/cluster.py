@@ -1,4 +1,4 @@
-"""Runs on a Dask cluster, behind the interface of `concurrent.futures.Executor`.
+"""Runs on a Dask cluster.
 
 What travels is plain data: a config to a worker, a run's files back. So no disk need be shared, and only the coordinator, the
 process that connects, stores anything. It may die: the scheduler then drops what it had asked for, and finished runs are stored.
@@ -13,7 +13,8 @@ import pkgutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,13 +24,14 @@ from gradclip_cli import __version__
 from gradclip_cli.errors import ClusterError
 from gradclip_cli.files import write_atomically
 from gradclip_cli.runs.actions import Action, decide
-from gradclip_cli.runs.one import Ending, Event, Task, Workshop, already_there, cancel, drained
-from gradclip_cli.runs.store import FINISHED, MODEL_FILES, RunDirectory
+from gradclip_cli.runs.metadata import FINISHED, Status
+from gradclip_cli.runs.one import Ending, Event, EventKind, Task, Workshop, already_there, cancel, drained
+from gradclip_cli.runs.store import MODEL_FILES, RunDirectory
 
 CONNECT_SECONDS = 10
 
 
-class Cluster(Executor):
+class Cluster(AbstractContextManager["Cluster"]):
     """Trains tasks on the workers of a Dask scheduler. Raises ClusterError where it can't be reached or can't train them."""
 
     def __init__(self, address: str) -> None:
@@ -41,21 +43,20 @@ class Cluster(Executor):
             self._client.close()
             raise
         self._session = f"gradclip-{uuid.uuid4().hex}"
-        self._told: SimpleQueue[Event] = SimpleQueue()
+        self._events: SimpleQueue[Event] = SimpleQueue()
         self._sent: dict[Path, Any] = {}
         self._stopping, self._cancelled = False, False
 
-    def submit(self, task: Task) -> Future[Ending]:  # type: ignore[override]  # an executor of tasks, not of functions
+    def submit(self, task: Task) -> Future[Ending]:
         ending: Future[Ending] = Future()
         if not self._sent:
-            self._told.put(Event(task.directory, *self._whereabouts()))
+            self._events.put(Event(task.directory, *self._whereabouts()))
         if not task.force and RunDirectory(task.directory).checkpoint_path.exists():
-            self._told.put(Event(task.directory, "remark", "starts over: a cluster can't go on from a checkpoint"))
+            self._events.put(Event(task.directory, EventKind.REMARK, "starts over: a cluster can't go on from a checkpoint"))
         data_directory = str(task.data_directory) if task.data_directory else None
-        sent = self._client.submit(
-            train_on_worker, __version__, task.config, data_directory, task.save_model, task.keep_checkpoint,
-            key=(self._session, task.directory.parent.name, task.directory.name), pure=False,
-        )  # fmt: skip
+        order = (__version__, task.config, data_directory, task.save_model, task.keep_checkpoint)
+        key = (self._session, task.directory.parent.name, task.directory.name)
+        sent = self._client.submit(train_on_worker, *order, key=key, pure=False)
         self._sent[task.directory] = sent
         sent.add_done_callback(functools.partial(self._finish, task, ending))
         return ending
@@ -65,28 +66,28 @@ class Cluster(Executor):
         if self._stopping and not self._cancelled:
             self._cancelled = True
             self._client.cancel([sent for sent in list(self._sent.values()) if sent.status == "pending"])
-        return drained(self._told, seconds)
+        return drained(self._events, seconds)
 
     def ask_to_stop(self) -> None:
         """Cancel what has not come back, at the next call of `events`: a signal handler must not wait for the client's locks."""
         self._stopping = True
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Leave the cluster, which drops what was asked of it and is not done. To `wait` is up to whoever holds the futures."""
+    def __exit__(self, *error: object) -> None:
+        """Leave the cluster, which drops what was asked of it and is not done."""
         self._stopping = True
         self._client.close()
 
-    def _whereabouts(self) -> tuple[str, str]:
+    def _whereabouts(self) -> tuple[EventKind, str]:
         if not self._workers:
-            return "remark", f"{self._address} has no workers yet: runs wait until some join"
-        return "preparing", f"handed to {self._address}, {self._workers} worker{'s' * (self._workers > 1)}"
+            return EventKind.REMARK, f"{self._address} has no workers yet: runs wait until some join"
+        return EventKind.PREPARING, f"handed to {self._address}, {self._workers} worker{'s' * (self._workers > 1)}"
 
     def _finish(self, task: Task, future: Future[Ending], sent: Any) -> None:
         """Store what came back and tell how it ended: in a thread of the client's, one run at a time."""
         try:
             ending = self._bring_home(task, sent)
         except Exception as error:
-            ending = Ending("failed", told=f"{type(error).__name__}: {error}")
+            ending = Ending(Status.FAILED, message=f"{type(error).__name__}: {error}")
         if ending is None:
             cancel(future)
         else:
@@ -96,13 +97,13 @@ class Cluster(Executor):
     def _bring_home(self, task: Task, sent: Any) -> Ending | None:
         """How a run ended; None where it was cancelled here."""
         if sent.status == "cancelled":
-            return None if self._stopping else Ending("failed", told=f"the scheduler at {self._address} was lost")
+            return None if self._stopping else Ending(Status.FAILED, message=f"the scheduler at {self._address} was lost")
         if sent.status == "error":
-            return Ending("failed", told=_explained(sent.exception()))
-        told, metadata, files = sent.result()
-        ending = Ending(**told)
-        if ending.status not in (*FINISHED, "failed"):
-            return Ending("failed", told="it was stopped on its worker")
+            return Ending(Status.FAILED, message=_explained(sent.exception()))
+        ended, metadata, files = sent.result()
+        ending = Ending(**ended)
+        if ending.status not in (*FINISHED, Status.FAILED):
+            return Ending(Status.FAILED, message="it was stopped on its worker")
         return _store(task, ending, metadata, files, lambda: not self._stopping) if metadata else ending
 
 
@@ -111,14 +112,14 @@ def _connect(address: str) -> Any:
         from distributed import Client
     except ImportError:
         raise ClusterError("--cluster needs Dask, which is not installed: pip install 'gradclip-cli[cluster]'") from None
-    for name in ("distributed", "distributed.client"):  # Tracebacks of what is told here in a line.
+    for name in ("distributed", "distributed.client"):  # Tracebacks of what is said here in a line.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except Exception as error:  # of sockets, TLS, the address, versions: each raises its own
-        told = str(error).partition("\n")[0] or type(error).__name__
+        reason = str(error).partition("\n")[0] or type(error).__name__
         hint = "start one with `dask scheduler`, or give --cluster the address that it prints"
-        raise ClusterError(f"{address}: no Dask scheduler answers there ({told}); {hint}") from None
+        raise ClusterError(f"{address}: no Dask scheduler answers there ({reason}); {hint}") from None
 
 
 def _require_same_version(client: Any, address: str) -> Mapping[str, Any]:
@@ -153,9 +154,12 @@ def _explained(error: BaseException) -> str:
 
 
 def _store(
-    task: Task, ending: Ending, metadata: Mapping[str, Any], files: Mapping[str, bytes],
+    task: Task,
+    ending: Ending,
+    metadata: Mapping[str, Any],
+    files: Mapping[str, bytes],
     keep_waiting: Callable[[], bool] = lambda: False,
-) -> Ending:  # fmt: skip
+) -> Ending:
     """Let a run's files take the place of what is there, `run.json` last: until then the run counts as unfinished.
 
     What another command has trained there meanwhile stays. Raises ConflictError where that is another config's run.
@@ -189,15 +193,13 @@ def train_on_worker(
         raise RuntimeError(f"worker {worker.address} has gradclip {__version__}, the command was given to {version}")
     with tempfile.TemporaryDirectory(prefix="gradclip-", dir=worker.local_directory) as folder:
         directory = RunDirectory(Path(folder) / "run")
-        task = Task(
-            config, directory.path, data_directory=Path(data_directory) if data_directory else None,
-            save_model=save_model, keep_checkpoint=keep_checkpoint,
-        )  # fmt: skip
+        data = Path(data_directory) if data_directory else None
+        task = Task(config, directory.path, data_directory=data, save_model=save_model, keep_checkpoint=keep_checkpoint)
         ending = _this_worker().train(task, lambda event: None, _dropped(worker))
         paths = [directory.metrics_path, directory.steps_path, *map(directory.model_path, MODEL_FILES)]
         paths += [directory.checkpoint_path] if keep_checkpoint else []
         files = {path.name: path.read_bytes() for path in paths if path.exists()}
-        return asdict(ending), directory.metadata() if directory.status() != "none" else {}, files
+        return asdict(ending), directory.metadata() if directory.status() != Status.NONE else {}, files
 
 
 def _dropped(worker: Any) -> Callable[[], bool]:

@@ -15,8 +15,11 @@ from gradclip_cli.errors import StoreError
 from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.batches import BatchSchedule
 from gradclip_cli.problems.contract import Dataset
+from gradclip_cli.runs.checkpoints import Checkpoint
+from gradclip_cli.runs.csv_files import rows_and_sha256
+from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.steps import step_rows
-from gradclip_cli.runs.store import Checkpoint, RunDirectory, rows_and_sha256
+from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Divergence, EpochSummary, Outcome, Progress, RunTally, find_divergence
 
 CHUNK = 250  # steps between two looks at the outside: divergence, progress, a request to stop
@@ -83,22 +86,22 @@ def train(
         for steps in _chunks(config.training.steps_per_epoch - summary.steps):
             if should_stop():
                 _keep(setup, tally, summary)
-                return tally.outcome("interrupted", summary.epoch - 1)
+                return tally.outcome(Status.INTERRUPTED, summary.epoch - 1)
             records, divergence = _take(setup, moment.schedule, tally, steps)
             summary.add(records)
             report(summary.progress(tally, total))
             if divergence:
-                return tally.outcome("diverged", summary.epoch - 1, divergence)
+                return tally.outcome(Status.DIVERGED, summary.epoch - 1, divergence)
         evaluation = engine.evaluate()
         if not np.isfinite(evaluation.loss):
-            return tally.outcome("diverged", summary.epoch - 1, Divergence(summary.epoch, tally.steps, "val_loss", ()))
+            return tally.outcome(Status.DIVERGED, summary.epoch - 1, Divergence(summary.epoch, tally.steps, "val_loss", ()))
         directory.append_metrics(summary.metrics(evaluation))
         report(summary.progress(tally, total, evaluation))
         summary = EpochSummary(summary.epoch + 1, config.data.batch_size)
         if keep_checkpoint if summary.epoch > epochs else time.monotonic() - clock >= CHECKPOINT_SECONDS:
             _keep(setup, tally, summary)
             clock = time.monotonic()
-    return tally.outcome("complete", epochs)
+    return tally.outcome(Status.COMPLETE, epochs)
 
 
 def _take(setup: Setup, schedule: BatchSchedule, tally: RunTally, steps: int) -> tuple[StepRecords, Divergence | None]:

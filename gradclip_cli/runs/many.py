@@ -5,26 +5,27 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 from gradclip_cli import engines
 from gradclip_cli.config.schema import Config
-from gradclip_cli.errors import ConflictError, GradclipError, StoreError
+from gradclip_cli.errors import ConflictsError, GradclipError, StoreError
 from gradclip_cli.files import require_writable
 from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import DownloadProgress
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.cluster import Cluster
-from gradclip_cli.runs.one import Ending, Event, Task, Workshop, already_there
+from gradclip_cli.runs.metadata import Status
+from gradclip_cli.runs.one import Ending, Event, EventKind, Task, Workshop, already_there
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Progress
 from gradclip_cli.runs.workers import WorkerProcesses
 
-HEARTBEAT = 0.1  # seconds between two looks at what the workers tell
+HEARTBEAT = 0.1  # seconds between two looks at what the trainers tell
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Result:
-    """How a planned run ended: complete, diverged, interrupted or failed; skipped ones with what they once were."""
+    """How a planned run ended; a skipped one with what it once was."""
 
     run: PlannedRun
-    status: str
+    status: Status
     seconds: float = 0.0
-    told: str = ""
+    message: str = ""
     """Where it diverged, or why it failed."""
     health: str = ""
     """What its gradients say, in a few words."""
@@ -64,35 +65,37 @@ class Observer(Protocol):
     def ended(self, result: Result) -> None: ...
 
 
-class Trainers(Protocol):
-    """What trains tasks elsewhere: worker processes of this machine, or a cluster's."""
+class Trainers(AbstractContextManager[Any], Protocol):
+    """What trains tasks elsewhere: worker processes of this machine, or a cluster's.
+
+    Left as a context, it ends what it has begun, and what is not done is dropped where an error leaves it.
+    """
 
     def submit(self, task: Task) -> Future[Ending]: ...
     def events(self, seconds: float) -> Iterable[Event]: ...
     def ask_to_stop(self) -> None: ...
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None: ...
 
 
 def plan(given: Sequence[Config], seeds: Sequence[int] | None, results: Path, *, force: bool = False) -> list[PlannedRun]:
     """Decide for each config and seed (the config's own without `seeds`) what is to be done, writing nothing.
 
-    Runs that one compilation can serve stand together. Raises ConflictError where a directory holds another config.
+    Runs that one compilation can serve stand together. Raises ConflictsError where directories hold another config.
     """
     chosen = [config.with_seed(seed) for config in given for seed in (seeds if seeds is not None else [config.training.seed])]
     keys = list(dict.fromkeys(engines.compile_key(config) for config in chosen))
     chosen.sort(key=lambda config: keys.index(engines.compile_key(config)))
-    conflicts: list[str] = []
+    conflicts: list[StoreError] = []
     planned: list[PlannedRun] = []
     for config in chosen:
         directory = RunDirectory.of(results, config.name, config.training.seed)
         try:
             decision = decide(config, directory, force=force)
         except StoreError as error:
-            conflicts.append(str(error))
+            conflicts.append(error)
         else:
             planned.append(PlannedRun(config, directory, decision.action, decision.reason, force))
     if conflicts:
-        raise ConflictError("\n".join(conflicts))
+        raise ConflictsError(conflicts)
     return planned
 
 
@@ -108,136 +111,143 @@ class Interrupted(GradclipError):
         self.results = results
 
 
-def execute(
-    planned: Sequence[PlannedRun], observer: Observer, *, jobs: int = 1, cluster: str | None = None, save_model: bool = False,
-    keep_checkpoint: bool = False, data_directory: Path | None = None, download_progress: DownloadProgress | None = None,
-) -> list[Result]:  # fmt: skip
-    """Train the planned runs in up to `jobs` worker processes (one job: in this one) and return how each ended, in order.
+@dataclass(frozen=True)
+class Execution:
+    """How planned runs are trained: by whom, on what data, and what is kept of them."""
 
-    With the address of a Dask scheduler as `cluster` its workers train them; `data_directory` is then a folder of theirs.
+    jobs: int = 1
+    """Worker processes, at most; one job is done in this process."""
+    cluster: str | None = None
+    """The address of a Dask scheduler whose workers train instead; `data_directory` is then a folder of theirs."""
+    data_directory: Path | None = None
+    download_progress: DownloadProgress | None = None
+    save_model: bool = False
+    keep_checkpoint: bool = False
+
+
+def execute(planned: Sequence[PlannedRun], observer: Observer, execution: Execution = Execution()) -> list[Result]:
+    """Train the planned runs and return how each ended, in order.
+
     A run that fails is marked so and the others go on. Raises Interrupted on SIGINT or SIGTERM, with the results so far,
     and DatasetError, StoreError or ClusterError before anything is trained.
     """
     results = {run.directory.path: _result(run, already_there(run.directory)) for run in planned if run.action == Action.SKIP}
     for result in results.values():
         observer.ended(result)
-    todo = {run.directory.path: run for run in planned if run.action != Action.SKIP}
+    todo = [run for run in planned if run.action != Action.SKIP]
     if todo:
-        if not cluster:
-            data_directory = _find_dataset(list(todo.values()), data_directory, download_progress)
+        if not execution.cluster:
+            execution = replace(execution, data_directory=_find_dataset(todo, execution))
         require_writable(planned[0].directory.path.parent.parent)
-        tasks = [
-            Task.of(
-                run.config, run.directory, force=run.force, data_directory=data_directory,
-                save_model=save_model, keep_checkpoint=keep_checkpoint,
-            )
-            for run in todo.values()
-        ]  # fmt: skip
-        ended = _train_all(tasks, todo, observer, min(jobs, len(tasks)), cluster)
-        results |= {path: _result(todo[path], ending) for path, ending in ended.items()}
+        results |= _train_all(todo, observer, execution)
     return [results[run.directory.path] for run in planned if run.directory.path in results]
 
 
-def _find_dataset(
-    todo: Sequence[PlannedRun], data_directory: Path | None, download_progress: DownloadProgress | None
-) -> Path | None:
+def _find_dataset(todo: Sequence[PlannedRun], execution: Execution) -> Path | None:
     """Find or fetch the data once, before any worker looks for them."""
     problems = {problem.loaded_from: problem for run in todo if (problem := problem_of(run.config))}
-    folders = {folder for problem in problems.values() if (folder := problem.find(data_directory, download_progress))}
-    return folders.pop() if len(folders) == 1 else data_directory
+    found = [problem.find(execution.data_directory, execution.download_progress) for problem in problems.values()]
+    folders = {folder for folder in found if folder}
+    return folders.pop() if len(folders) == 1 else execution.data_directory
 
 
-def _train_all(
-    tasks: Sequence[Task], runs: Mapping[Path, PlannedRun], observer: Observer, jobs: int, cluster: str | None
-) -> dict[Path, Ending]:
-    ended: dict[Path, Ending] = {}
+def _task(run: PlannedRun, execution: Execution) -> Task:
+    return Task.of(
+        run.config,
+        run.directory,
+        force=run.force,
+        data_directory=execution.data_directory,
+        save_model=execution.save_model,
+        keep_checkpoint=execution.keep_checkpoint,
+    )
 
-    def show(event: Event) -> None:
-        if event.directory not in ended:  # What a worker tells may arrive after its result.
-            _show(event, runs[event.directory], observer)
 
-    def finish(task: Task, ending: Ending) -> None:
-        ended[task.directory] = ending
-        observer.ended(_result(runs[task.directory], ending))
-
+def _train_all(todo: Sequence[PlannedRun], observer: Observer, execution: Execution) -> dict[Path, Result]:
+    tasks = [_task(run, execution) for run in todo]
+    jobs = min(execution.jobs, len(tasks))
     with _stop_requests() as stop:
-        if cluster or jobs > 1:
-            _train_elsewhere(Cluster(cluster) if cluster else WorkerProcesses(jobs), tasks, stop, finish, show)
+        training = _Training({run.directory.path: run for run in todo}, observer, stop)
+        if execution.cluster:
+            training.elsewhere(Cluster(execution.cluster), tasks)
+        elif jobs > 1:
+            training.elsewhere(WorkerProcesses(jobs), tasks)
         else:
-            _train_here(tasks, stop, finish, show)
-        if stop.signal_number:
-            results = [_result(runs[path], ending) for path, ending in ended.items()]
-            raise Interrupted(stop.signal_number, results, on_cluster=bool(cluster))
-    return ended
+            training.here(tasks)
+    if stop.signal_number:
+        raise Interrupted(stop.signal_number, list(training.results.values()), on_cluster=bool(execution.cluster))
+    return training.results
 
 
-def _train_here(
-    tasks: Sequence[Task], stop: _Stop, finish: Callable[[Task, Ending], None], show: Callable[[Event], None]
-) -> None:
-    workshop = Workshop()
-    busy: list[Task] = []
-    for waiting, todo in ((False, tasks), (True, busy)):
-        for task in todo:
-            if stop.requested():
-                return
-            ending = workshop.train(replace(task, wait=waiting), show, stop.requested)
-            if ending.status == "busy":
-                busy.append(task)
-            else:
-                finish(task, ending)
+class _Training:
+    """Runs that are being trained: shows what happens to them, and gathers how they ended.
 
+    What another command trains comes last: its lock is waited for, and by then the run may need nothing more.
+    """
 
-def _train_elsewhere(
-    trainers: Trainers, tasks: Sequence[Task], stop: _Stop,
-    finish: Callable[[Task, Ending], None], show: Callable[[Event], None],
-) -> None:  # fmt: skip
-    try:
-        stop.listeners.append(trainers.ask_to_stop)
-        # What another command trains comes last: its lock is waited for, and by then the run may need nothing more.
-        busy = _follow(trainers, tasks, stop, finish, show)
-        _follow(trainers, [replace(task, wait=True) for task in busy], stop, finish, show)
-    except BaseException:
-        trainers.shutdown(cancel_futures=True)
-        raise
-    trainers.shutdown()
+    def __init__(self, runs: Mapping[Path, PlannedRun], observer: Observer, stop: _Stop) -> None:
+        self._runs, self._observer, self._stop = runs, observer, stop
+        self.results: dict[Path, Result] = {}
 
+    def here(self, tasks: Sequence[Task]) -> None:
+        """Train in this process."""
+        workshop = Workshop()
+        busy: list[Task] = []
+        for waiting, todo in ((False, tasks), (True, busy)):
+            for task in todo:
+                if self._stop.requested():
+                    return
+                ending = workshop.train(replace(task, wait=waiting), self._show, self._stop.requested)
+                if ending.status == Status.BUSY:
+                    busy.append(task)
+                else:
+                    self._finish(task, ending)
 
-def _follow(
-    trainers: Trainers, tasks: Sequence[Task], stop: _Stop,
-    finish: Callable[[Task, Ending], None], show: Callable[[Event], None],
-) -> list[Task]:  # fmt: skip
-    """Have tasks trained, show what the workers tell and finish what is done, until all is; return those that were busy."""
-    if stop.requested():
-        return []
-    futures = {trainers.submit(task): task for task in tasks}
-    pending, busy = set(futures), []
-    while pending:
-        for event in trainers.events(HEARTBEAT):
-            show(event)
-        done, pending = wait(pending, timeout=0)
-        for future in done:
-            if future.cancelled():
-                continue
-            if (ending := future.result()).status == "busy":
-                busy.append(futures[future])
-            else:
-                finish(futures[future], ending)
-    return busy
+    def elsewhere(self, trainers: Trainers, tasks: Sequence[Task]) -> None:
+        """Have others train, who are let go at the end."""
+        with trainers:
+            self._stop.listeners.append(trainers.ask_to_stop)
+            busy = self._follow(trainers, tasks)
+            self._follow(trainers, [replace(task, wait=True) for task in busy])
 
+    def _follow(self, trainers: Trainers, tasks: Sequence[Task]) -> list[Task]:
+        """Have tasks trained, show what there is to tell and finish what is done, until all is; return those that were busy."""
+        if self._stop.requested():
+            return []
+        futures = {trainers.submit(task): task for task in tasks}
+        pending, busy = set(futures), []
+        while pending:
+            for event in trainers.events(HEARTBEAT):
+                self._show(event)
+            done, pending = wait(pending, timeout=0)
+            for future in done:
+                if future.cancelled():
+                    continue
+                if (ending := future.result()).status == Status.BUSY:
+                    busy.append(futures[future])
+                else:
+                    self._finish(futures[future], ending)
+        return busy
 
-def _show(event: Event, run: PlannedRun, observer: Observer) -> None:
-    if event.progress:
-        observer.progressed(run, event.progress)
-    elif event.kind == "remark":
-        observer.remarked(run, event.told)
-    else:
-        observer.preparing(run, event.told)
+    def _show(self, event: Event) -> None:
+        run = self._runs[event.directory]
+        if event.directory in self.results:
+            return  # What a worker tells may arrive after its result.
+        if event.progress:
+            self._observer.progressed(run, event.progress)
+        elif event.kind == EventKind.REMARK:
+            self._observer.remarked(run, event.message)
+        else:
+            self._observer.preparing(run, event.message)
+
+    def _finish(self, task: Task, ending: Ending) -> None:
+        self.results[task.directory] = result = _result(self._runs[task.directory], ending)
+        self._observer.ended(result)
 
 
 def _result(run: PlannedRun, ending: Ending) -> Result:
     if ending.was_there and run.action != Action.SKIP:
         run = replace(run, action=Action.SKIP, reason=f"{ending.status} meanwhile, by another command")
-    return Result(run, ending.status, ending.seconds, ending.told, ending.health)
+    return Result(run, ending.status, ending.seconds, ending.message, ending.health)
 
 
 @dataclass

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -27,6 +27,7 @@ from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import Dataset, DownloadProgress
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.loop import Moment, Setup, at_checkpoint, beginning, train
+from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.provenance import provenance
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Outcome, Progress
@@ -59,11 +60,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended: `status` is complete, diverged, interrupted, failed, or busy where another process is training it."""
+    """How a run ended, or that another process is training it."""
 
-    status: str
+    status: Status
     seconds: float = 0.0
-    told: str = ""
+    message: str = ""
     """Where it diverged, or why it failed."""
     health: str = ""
     """What its gradients say, in a few words."""
@@ -71,14 +72,21 @@ class Ending:
     """Whether another command had trained the run meanwhile."""
 
 
+class EventKind(StrEnum):
+    """What there is to show about a run that is being trained."""
+
+    PREPARING = "preparing"
+    REMARK = "remark"
+    PROGRESS = "progress"
+
+
 @dataclass(frozen=True)
 class Event:
     """Something to show about a run that is being trained: what is being prepared, a remark, or how far it is."""
 
     directory: Path
-    kind: str
-    """`preparing`, `remark` or `progress`."""
-    told: str = ""
+    kind: EventKind
+    message: str = ""
     progress: Progress | None = None
 
 
@@ -112,35 +120,36 @@ class Workshop:
                 return self._train(task, report, should_stop)
             except BusyError as error:
                 # To wait with --force would be to replace what that process has just finished.
-                return Ending("interrupted" if task.wait else "failed" if task.force else "busy", told=str(error))
+                status = Status.INTERRUPTED if task.wait else Status.FAILED if task.force else Status.BUSY
+                return Ending(status, message=str(error))
             except Exception as error:
-                return Ending("failed", told=str(error) or type(error).__name__)
+                return Ending(Status.FAILED, message=str(error) or type(error).__name__)
 
     def _train(self, task: Task, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> Ending:
         config, directory = task.load_config(), RunDirectory(task.directory)
         if task.wait:
-            report(Event(task.directory, "remark", "waiting for another gradclip process that is training it"))
+            report(Event(task.directory, EventKind.REMARK, "waiting for another gradclip process that is training it"))
         with directory.locked(lambda: task.wait and not should_stop()):
             # Since the run was planned, another command may have trained it, or another config into its place.
             decision = decide(config, directory, force=task.force)
             if decision.action == Action.SKIP:
                 return already_there(directory)
-            report(Event(task.directory, "preparing", "loading the dataset"))
+            report(Event(task.directory, EventKind.PREPARING, "loading the dataset"))
             dataset = self._dataset(config, task.data_directory)
             built = engines.compile_key(config) in self._engines
-            report(Event(task.directory, "preparing", "building the model" if built else engines.preparation(config)))
+            report(Event(task.directory, EventKind.PREPARING, "building the model" if built else engines.preparation(config)))
             engine = self._engine(config, dataset)
             if engine.compiles and not built:
-                report(Event(task.directory, "preparing", "compiling"))
+                report(Event(task.directory, EventKind.PREPARING, "compiling"))
             setup = Setup(config, engine, dataset, directory)
             moment, remark = _checkpointed(setup) if decision.action == Action.RESUME else (None, "")
             if remark:
-                report(Event(task.directory, "remark", remark))
+                report(Event(task.directory, EventKind.REMARK, remark))
             facts = _facts(setup) | (_history(directory) if moment else {})
 
             def begin() -> Moment:
                 if moment:
-                    directory.resume(config, facts)
+                    directory.begin(config, facts)
                 else:
                     directory.start(config, engine.variables, facts)
                 return moment or beginning(setup)
@@ -164,8 +173,8 @@ class Workshop:
 def already_there(directory: RunDirectory) -> Ending:
     """The ending of a run that needs no training: what another command left."""
     metadata = directory.metadata()
-    told = (metadata.get("diverged") or {}).get("told", "")
-    return Ending(metadata["status"], metadata.get("seconds") or 0.0, told, was_there=True)
+    divergence = (metadata.get("diverged") or {}).get("told", "")
+    return Ending(Status(metadata["status"]), metadata.get("seconds") or 0.0, divergence, was_there=True)
 
 
 def _checkpointed(setup: Setup) -> tuple[Moment | None, str]:
@@ -217,30 +226,25 @@ def _train_and_keep(
     """Train from where `begin` sets a run; whatever happens from then on, `run.json` tells how it ended."""
 
     def progressed(progress: Progress) -> None:
-        report(Event(directory.path, "progress", progress=progress))
+        report(Event(directory.path, EventKind.PROGRESS, progress=progress))
 
     directory = setup.directory
     clock = time.perf_counter()
     try:
         outcome = train(setup, begin(), progressed, should_stop, keep_checkpoint=task.keep_checkpoint)
-        if task.save_model and outcome.status == "complete":
-            _save_model(setup)
+        if task.save_model and outcome.status == Status.COMPLETE:
+            with directory.saving_model(setup.config.engine.framework) as path:
+                setup.engine.save(path)
         seconds = time.perf_counter() - clock
         directory.write_metadata({**facts, **_ending(outcome, directory, seconds + facts.get("seconds_before", 0.0))})
-        if outcome.status != "interrupted" and not task.keep_checkpoint:
+        if outcome.status != Status.INTERRUPTED and not task.keep_checkpoint:
             directory.remove_checkpoint()
     except BaseException as error:
-        status = "failed" if isinstance(error, Exception) else "interrupted"
+        status = Status.FAILED if isinstance(error, Exception) else Status.INTERRUPTED
         directory.write_last_words({**facts, "status": status, "reason": f"{type(error).__name__}: {error}"})
         raise
-    told, health = outcome.divergence.told if outcome.divergence else "", outcome.health.told if outcome.health else ""
-    return Ending(outcome.status, seconds, told, health)
-
-
-def _save_model(setup: Setup) -> None:
-    directory, framework = setup.directory, setup.config.engine.framework
-    setup.engine.save(directory.saving_path(framework))
-    os.replace(directory.saving_path(framework), directory.model_path(framework))
+    divergence, health = outcome.divergence, outcome.health
+    return Ending(outcome.status, seconds, divergence.told if divergence else "", health.told if health else "")
 
 
 def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class Removal:
     """None for an arm's folder that is a link."""
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What it is, such as `complete`."""
         if self.path.is_symlink():
             return f"a link; what it points to stays: {self.path.readlink()}"
@@ -54,8 +54,8 @@ def carry_out(removals: Sequence[Removal]) -> list[str]:
     """
     busy = [each for each in removals if each.run and not each.path.is_symlink() and _is_busy(each.run)]
     if busy:
-        told = ", ".join(str(each.path) for each in busy)
-        raise BusyError(f"{told}: another gradclip process is training this run; nothing was removed. Wait for it or stop it")
+        paths = ", ".join(str(each.path) for each in busy)
+        raise BusyError(f"{paths}: another gradclip process is training this run; nothing was removed. Wait for it or stop it")
     kept = []
     for each in removals:
         if each.run is None:

@@ -1,9 +1,7 @@
-"""Run directories: every file name and column in them, written so that a crash leaves the old or the new, never half.
+"""Run directories: the names of all files in them, written so that a crash leaves the old or the new, never half.
 
 `results/<arm>/seed-<n>/` holds `config.yaml`, `metrics.csv` (a row an epoch), `steps.csv` (a row a step), `run.json`, while it
-is unfinished `checkpoint.npz` and, where asked for, the model in its framework's own format. Times stand in `run.json` alone,
-so the CSVs are reproducible to the byte. A checkpoint says whose it is, and how long both CSVs were at its moment, with their
-SHA-256: what a crash left beyond is cut off before a run goes on.
+is unfinished `checkpoint.npz` and, where asked for, the model in its framework's own format.
 
 What is stored is read as input: regular files only, bounded, checked. In a run's folder, and below a results folder, nothing is
 ever deleted but files of these names.
@@ -12,146 +10,41 @@ ever deleted but files of these names.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
-import io
-import json
 import os
 import re
-import time
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing import TYPE_CHECKING, Any
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import FRAMEWORKS
-from gradclip_cli.config.schema import MOST_EPOCHS, MOST_SEED, MOST_STEPS, Config
-from gradclip_cli.errors import BusyError, ConfigError, StoreError
-from gradclip_cli.files import opened, read_bounded, read_json, replacing, unwritable, write_atomically
-from gradclip_cli.runs.steps import STEPS, step_columns
+from gradclip_cli.config.schema import Config
+from gradclip_cli.errors import ConfigError, StoreError
+from gradclip_cli.files import read_bounded, replaced_by, write_atomically, writing
+from gradclip_cli.runs import checkpoints, csv_files, locks
+from gradclip_cli.runs.checkpoints import Checkpoint
+from gradclip_cli.runs.csv_files import METRIC_COLUMNS, GrowingCsv
+from gradclip_cli.runs.metadata import FINISHED, Status, metadata_json, read_metadata
+from gradclip_cli.runs.steps import STEP_COLUMNS, step_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from gradclip_cli.arrays import Array
 
-SCHEMA = 1
-METRICS = (
-    "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "grad_norm_median", "grad_norm_max", "clipped_fraction",
-)  # fmt: skip
-MOST_BYTES_A_METRICS_ROW = 300
 MODEL_FILES = {name: framework.model_file for name, framework in FRAMEWORKS.items()}
-FINISHED = ("complete", "diverged")
 PICTURE = "gradients.png"
 _OWN = ("config.yaml", "metrics.csv", "steps.csv", "run.json", "checkpoint.npz", PICTURE, *MODEL_FILES.values())
-# What a crash may leave of them: see `files.replacing`, `plots.save` and `saving_path`.
+# What a crash may leave of them: see `files.replacing`, `plots.save` and `RunDirectory.saving_model`.
 _SAVING = {name: f".saving{Path(file).suffix}" for name, file in MODEL_FILES.items()}
 _OWN_TEMPORARIES = re.compile(
-    rf"\.({'|'.join(map(re.escape, _OWN))})(\.\d+)?|{'|'.join(map(re.escape, _SAVING.values()))}|\.lock"
+    rf"\.({'|'.join(map(re.escape, _OWN))})(\.\d+)?|{'|'.join(map(re.escape, [*_SAVING.values(), locks.LOCK]))}"
 )
 _SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]{0,19})")
-_CHECKPOINT_FACTS = ("identity", "lengths", "sha256")
-WAIT = 0.2  # seconds between two tries to get a lock that another process holds
-
-
-def identity(config: Config) -> str:
-    """What a checkpoint shares with the run that goes on from it: SHA-256 of the config, but for its name and epochs."""
-    content = config.model_dump_json(exclude={"name": True, "training": {"epochs"}})
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A moment of a run: named arrays, all that going on needs, and how long both CSVs were then, in bytes."""
-
-    arrays: Mapping[str, Array]
-    metrics_bytes: int
-    steps_bytes: int
-
-
-class _Stored(BaseModel):
-    """A part of `run.json`: what is known must have its type; what a newer or older run says besides is left as it is."""
-
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
-
-
-class _Divergence(_Stored):
-    step: int
-    told: str
-
-
-class _Overflows(_Stored):
-    steps: int
-    first: int | None
-
-
-class _Warning(_Stored):
-    step: int
-
-
-class _Health(_Stored):
-    word: str | None = None
-    first_spike: _Warning | None = None
-    first_explosion: _Warning | None = None
-
-
-class _Chance(_Stored):
-    loss: Annotated[float, Field(gt=0)]
-    accuracy: Annotated[float, Field(gt=0, le=1)]
-
-
-class _Metadata(_Stored):
-    """What `run.json` holds; a finished run's holds all that reports need."""
-
-    status: str
-    arm: str | None = None
-    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] | None = None
-    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] | None = None
-    steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] | None = None
-    started: str | None = None
-    finished: str | None = None
-    seconds: float | None = None
-    resumed: list[str] | None = None
-    reason: str | None = None
-    evaluation_split: Literal["test", "holdout"] | None = None
-    dataset_sha256: str | None = None
-    chance: _Chance | None = None
-    variables: list[str] | None = None
-    versions: dict[str, str] | None = None
-    machine: dict[str, str | int | None] | None = None
-    diverged: _Divergence | None = None
-    overflows: _Overflows | None = None
-    largest_applied: float | None = None
-    health: _Health | None = None
-    config_sha256: str | None = None
-    metrics_sha256: str | None = None
-    steps_sha256: str | None = None
-
-    @model_validator(mode="after")
-    def _finished_runs_are_whole(self) -> _Metadata:
-        if self.status in FINISHED:
-            needed = ("seed", "epochs", "steps", "evaluation_split", "dataset_sha256", "versions", "machine")
-            if missing := [name for name in needed if getattr(self, name) is None]:
-                raise ValueError(f"a {self.status} run without {', '.join(missing)}")
-        if self.status == "diverged" and self.diverged is None:
-            raise ValueError("a diverged run without the place where it diverged")
-        return self
-
-
-@dataclass
-class _Digest:
-    """SHA-256 of what was written to a file so far, and how many bytes that is."""
-
-    length: int = 0
-    sha256: Any = field(default_factory=hashlib.sha256)
-
-    def add(self, content: bytes) -> None:
-        self.length += len(content)
-        self.sha256.update(content)
 
 
 @dataclass(frozen=True)
@@ -159,8 +52,6 @@ class RunDirectory:
     """One run's folder. Nothing is created before `locked`."""
 
     path: Path
-    _digests: dict[Path, _Digest] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Of the CSVs that are being written, so that a checkpoint need not read them again."""
 
     @classmethod
     def of(cls, results: Path, arm: str, seed: int) -> RunDirectory:
@@ -174,10 +65,10 @@ class RunDirectory:
     @property
     def seed(self) -> int:
         """The seed that the folder's name says. Raises StoreError where it says none."""
-        match = _SEED_FOLDER.fullmatch(self.path.name)
-        if not match:
+        seed = _seed_of(self.path)
+        if seed is None:
             raise StoreError(f"{self.path}: a run's folder is called seed-N, such as seed-0")
-        return int(match[1])
+        return seed
 
     @property
     def config_path(self) -> Path:
@@ -192,12 +83,22 @@ class RunDirectory:
         return self.path / "steps.csv"
 
     @property
+    def metadata_path(self) -> Path:
+        return self.path / "run.json"
+
+    @property
     def checkpoint_path(self) -> Path:
         return self.path / "checkpoint.npz"
 
     def model_path(self, framework: str) -> Path:
         """Where the trained model is saved, in the framework's own format."""
         return self.path / MODEL_FILES[framework]
+
+    def foreign_files(self) -> list[str]:
+        """Names in the folder that are not gradclip's: they are never deleted."""
+        return sorted(path.name for path in _listed(self.path) if not _is_own(path))
+
+    # Reading
 
     def config(self) -> Config:
         """The config that was trained. Raises StoreError where it can't be read."""
@@ -208,63 +109,35 @@ class RunDirectory:
 
     def metadata(self) -> dict[str, Any]:
         """What `run.json` says. Raises StoreError where it can't be read or is not what a run leaves."""
-        path = self.path / "run.json"
-        content = read_json(path, SCHEMA)
-        try:
-            _Metadata.model_validate(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            told = f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")
-            raise StoreError(f"{path}: is not one of gradclip's ({told})") from None
-        return content
+        return read_metadata(self.metadata_path)
 
     def stored(self) -> tuple[dict[str, Any], Config]:
         """What `run.json` says, and the config. Raises StoreError where either can't be read, or they name different seeds."""
         metadata, config = self.metadata(), self.config()
-        folder = _SEED_FOLDER.fullmatch(self.path.name)  # A run that was copied to elsewhere may be called otherwise.
         named = {
-            "its folder": int(folder[1]) if folder else None,
+            "its folder": _seed_of(self.path),  # A run that was copied to elsewhere may be called otherwise.
             "config.yaml": config.training.seed,
             "run.json": metadata.get("seed"),
         }
         if len(set(named.values()) - {None}) > 1:
-            told = ", ".join(f"{what} says {seed}" for what, seed in named.items() if seed is not None)
-            raise StoreError(f"{self.path}: whose seed is it? {told}. Put back what was changed, or train the run again")
+            each = ", ".join(f"{where} says {seed}" for where, seed in named.items() if seed is not None)
+            raise StoreError(f"{self.path}: whose seed is it? {each}. Put back what was changed, or train the run again")
         if metadata.get("config_sha256") not in (None, self.config_sha256()):
             raise StoreError(f"{self.config_path}: was changed after the run wrote it (its SHA-256 differs)")
         return metadata, config
 
-    def status(self) -> str:
-        """The run's status; `none` where there is no run, `unreadable` where its `run.json` is broken or gone."""
+    def status(self) -> Status:
+        """How the run stands; NONE where there is no run, UNREADABLE where its `run.json` is broken or gone."""
         if not _is_run(self.path):
-            return "none"
+            return Status.NONE
         try:
-            return str(self.metadata()["status"])
+            return Status(self.metadata()["status"])
         except StoreError:
-            return "unreadable"
+            return Status.UNREADABLE
 
     def metrics(self) -> pd.DataFrame:
         """Read `metrics.csv`. Raises StoreError where it is cut short, edited or missing."""
-        import pandas as pd
-
-        metadata = self.metadata()
-        epochs = metadata.get("epochs") or 0
-        content = read_bounded(self.metrics_path, MOST_BYTES_A_METRICS_ROW * (epochs + 1))
-        try:
-            frame = pd.read_csv(io.BytesIO(content))
-        except (ValueError, OverflowError) as error:
-            raise StoreError(f"{self.metrics_path}: can't be read: {str(error).splitlines()[0]}") from None
-        recorded = metadata.get("metrics_sha256")
-        if tuple(frame.columns) != METRICS or len(frame) != epochs:
-            raise StoreError(f"{self.metrics_path}: holds {len(frame)} epochs where {epochs} were trained: cut short?")
-        if len(frame) and not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
-            raise StoreError(f"{self.metrics_path}: holds something that is not a number")
-        if recorded and hashlib.sha256(content).hexdigest() != recorded:
-            raise StoreError(f"{self.metrics_path}: was changed after the run wrote it (its SHA-256 differs)")
-        if frame["epoch"].tolist() != list(range(1, epochs + 1)):
-            raise StoreError(f"{self.metrics_path}: not every epoch from 1 on is there, once and in order")
-        return frame
+        return csv_files.read_metrics(self.metrics_path, self.metadata())
 
     def count_steps(self) -> int:
         """Rows of `steps.csv`; a line that a running or killed process has begun is none yet.
@@ -272,7 +145,7 @@ class RunDirectory:
         Raises StoreError where a finished run's file is cut short, edited or missing.
         """
         metadata = self.metadata()
-        rows, sha256 = rows_and_sha256(self.steps_path)
+        rows, sha256 = csv_files.rows_and_sha256(self.steps_path)
         trained = metadata.get("steps")
         if trained and rows != trained:
             raise StoreError(f"{self.steps_path}: holds {rows:,} whole steps where {trained:,} were trained: cut short?")
@@ -280,184 +153,20 @@ class RunDirectory:
             raise StoreError(f"{self.steps_path}: was changed after the run wrote it (its SHA-256 differs)")
         return rows
 
-    def steps(self, columns: Sequence[str] = STEPS) -> pd.DataFrame:
+    def steps(self, columns: Sequence[str] = STEP_COLUMNS) -> pd.DataFrame:
         """Read columns of `steps.csv`, as numbers. Raises StoreError where it is missing, broken or not in order."""
-        import pandas as pd
-
-        rows = self.count_steps()
-        try:
-            with opened(self.steps_path) as file:
-                frame = pd.read_csv(file, usecols=list({"step", *columns}), nrows=rows).astype(float)
-        except (ValueError, OverflowError) as error:
-            raise StoreError(f"{self.steps_path}: can't be read: {str(error).splitlines()[0]}") from None
-        if frame["step"].tolist() != list(range(1, rows + 1)):
-            raise StoreError(f"{self.steps_path}: not every step from 1 on is there, once and in order")
-        frame["step"] = frame["step"].astype(int)
-        if "clipped" in frame and not frame["clipped"].isin((0, 1)).all():
-            raise StoreError(f"{self.steps_path}: a step is neither clipped (1) nor not (0)")
-        return frame
+        return csv_files.read_steps(self.steps_path, columns, self.count_steps())
 
     def steps_in_pieces(self, rows: int) -> Iterator[pd.DataFrame]:
         """Read `steps.csv` some rows at a time, however long it is. Raises StoreError where it is missing or broken."""
-        import pandas as pd
-
-        try:
-            with opened(self.steps_path) as file, pd.read_csv(file, chunksize=rows) as pieces:
-                yield from pieces
-        except (ValueError, OverflowError) as error:
-            raise StoreError(f"{self.steps_path}: can't be read: {str(error).splitlines()[0]}") from None
-
-    @contextmanager
-    def locked(self, keep_waiting: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Keep other processes out. Where one is at work, wait for it as long as `keep_waiting` says so.
-
-        Raises BusyError where one still is, StoreError where nothing can be written. No empty folder is left behind.
-        """
-        import filelock
-
-        lock = filelock.FileLock(self.path / ".lock")
-        while not lock.is_locked:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                if not keep_waiting():
-                    told = "another gradclip process is training this run; wait for it or stop it"
-                    raise BusyError(f"{self.path}: {told}") from None
-                time.sleep(WAIT)
-            except FileNotFoundError:
-                continue  # Who held the lock has just removed the run.
-            except OSError as error:
-                raise unwritable(self.path, error) from None
-        try:
-            yield
-        finally:
-            (self.path / ".lock").unlink(missing_ok=True)  # filelock notices a lock whose file is gone
-            lock.release()
-            with contextlib.suppress(OSError):  # They are not empty, as a rule.
-                self.path.rmdir()
-                self.path.parent.rmdir()
-
-    def foreign_files(self) -> list[str]:
-        """Names in the folder that are not gradclip's: they are never deleted."""
-        return sorted(path.name for path in _listed(self.path) if not _is_own(path))
-
-    def start(self, config: Config, variables: Sequence[str], metadata: Mapping[str, Any]) -> None:
-        """Clear what an earlier run left and begin: config, `run.json` as running, both CSVs with their headers."""
-        self._clear()
-        with _named(self.path):
-            write_atomically(self.config_path, loading.to_yaml(config))
-        self.write_metadata({**metadata, "status": "running"})
-        self._append(self.metrics_path, [",".join(METRICS)])
-        self._append(self.steps_path, [",".join(step_columns(variables))])
-
-    def write_checkpoint(self, config: Config, arrays: Mapping[str, Array]) -> None:
-        """Keep this moment of a config's run, in place of an earlier one. Both CSVs must be written up to it."""
-        import numpy as np
-
-        digests = [self._digest(path) for path in (self.metrics_path, self.steps_path)]
-        facts = {
-            "identity": np.array(identity(config)),
-            "lengths": np.array([digest.length for digest in digests]),
-            "sha256": np.array([digest.sha256.hexdigest() for digest in digests]),
-        }
-        with _named(self.checkpoint_path), replacing(self.checkpoint_path) as file:
-            np.savez(file, allow_pickle=False, **facts, **arrays)
+        return csv_files.read_in_pieces(self.steps_path, rows)
 
     def read_checkpoint(self, config: Config) -> Checkpoint | None:
         """The last checkpoint of this config's run; None where there is none.
 
         Raises StoreError where it can't be used, with the reason: it is damaged, another run's, or not of these CSVs.
         """
-        if not os.path.lexists(self.checkpoint_path):
-            return None
-        try:
-            arrays = _read_arrays(self.checkpoint_path)
-            whose, lengths, sums = (arrays.pop(name).tolist() for name in _CHECKPOINT_FACTS)
-            (metrics_bytes, steps_bytes), (metrics_sum, steps_sum) = lengths, sums
-        except Exception as error:  # whatever a damaged archive makes zipfile and NumPy raise
-            told = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise StoreError(f"its checkpoint can't be read ({told})") from None
-        if whose != identity(config):
-            raise StoreError("its checkpoint is another run's")
-        for path, length, recorded in (
-            (self.metrics_path, metrics_bytes, metrics_sum),
-            (self.steps_path, steps_bytes, steps_sum),
-        ):
-            if _sha256_of_beginning(path, length) != recorded:
-                raise StoreError(f"{path.name} is shorter than its checkpoint says, or was changed")
-        return Checkpoint(arrays, metrics_bytes, steps_bytes)
-
-    def cut_back(self, checkpoint: Checkpoint) -> None:
-        """Cut off what was written after a checkpoint."""
-        for path, length in ((self.metrics_path, checkpoint.metrics_bytes), (self.steps_path, checkpoint.steps_bytes)):
-            with _named(path):
-                os.truncate(path, length)
-
-    def resume(self, config: Config, metadata: Mapping[str, Any]) -> None:
-        """Go on from the checkpoint that the run was cut back to: config, `run.json` as running."""
-        with _named(self.path):
-            write_atomically(self.config_path, loading.to_yaml(config))
-        self.write_metadata({**metadata, "status": "running"})
-
-    def remove_checkpoint(self) -> None:
-        """Forget the checkpoint of a finished run."""
-        self.checkpoint_path.unlink(missing_ok=True)
-
-    def saving_path(self, framework: str) -> Path:
-        """Where a model is written before it takes its place."""
-        return self.path / _SAVING[framework]
-
-    def _clear(self) -> None:
-        for path in _listed(self.path):
-            if _is_own(path) and path.name != ".lock":
-                path.unlink()
-
-    def write_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Replace `run.json`. Raises StoreError."""
-        with _named(self.path / "run.json"):
-            write_atomically(self.path / "run.json", _metadata_json(metadata))
-
-    def write_last_words(self, metadata: Mapping[str, Any]) -> None:
-        """Replace `run.json`, on a full disk too: there it is written over in place, which needs no further room."""
-        try:
-            self.write_metadata(metadata)
-        except StoreError:
-            with contextlib.suppress(OSError), open(self.path / "run.json", "r+b") as file:
-                file.write(_metadata_json(metadata).encode())
-                file.truncate()
-
-    def append_metrics(self, row: Mapping[str, float]) -> None:
-        """Add an epoch's row; floats are written so that reading gives the same number."""
-        epoch, *values = (row[column] for column in METRICS)
-        self._append(self.metrics_path, [",".join([str(int(epoch)), *(repr(float(value)) for value in values)])])
-
-    def append_steps(self, rows: Iterable[Sequence[float]]) -> None:
-        """Add rows in the order of `step_columns`, floats with six significant digits."""
-        self._append(
-            self.steps_path,
-            (",".join([str(value) if isinstance(value, int) else f"{value:.6g}" for value in row]) for row in rows),
-        )
-
-    def _append(self, path: Path, lines: Iterable[str]) -> None:
-        content = "".join(f"{line}\n" for line in lines).encode()
-        digest = self._digest(path)
-        with _named(path), open(path, "ab") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        digest.add(content)
-
-    def _digest(self, path: Path) -> _Digest:
-        """The digest of a CSV as it is on the disk; read anew where something else changed its length."""
-        digest = self._digests.get(path)
-        if digest is None or not path.exists() or path.stat().st_size != digest.length:
-            digest = self._digests[path] = _Digest()
-            if path.exists():
-                with opened(path) as file:
-                    for block in _blocks(file):
-                        digest.add(block)
-        return digest
+        return checkpoints.read_checkpoint(self.checkpoint_path, config, (self.metrics_path, self.steps_path))
 
     def config_sha256(self) -> str:
         """SHA-256 of `config.yaml` as it is. Raises StoreError where it can't be read."""
@@ -465,11 +174,73 @@ class RunDirectory:
 
     def metrics_sha256(self) -> str:
         """SHA-256 of `metrics.csv` as it is."""
-        return str(self._digest(self.metrics_path).sha256.hexdigest())
+        return self._metrics_csv.length_and_sha256()[1]
 
     def steps_sha256(self) -> str:
         """SHA-256 of `steps.csv` as it is."""
-        return str(self._digest(self.steps_path).sha256.hexdigest())
+        return self._steps_csv.length_and_sha256()[1]
+
+    # Writing
+
+    def locked(self, keep_waiting: Callable[[], bool] = lambda: False) -> AbstractContextManager[None]:
+        """Keep other processes out. Where one is at work, wait for it as long as `keep_waiting` says so.
+
+        Raises BusyError where one still is, StoreError where nothing can be written. No empty folder is left behind.
+        """
+        return locks.locked(self.path, keep_waiting)
+
+    def start(self, config: Config, variables: Sequence[str], metadata: Mapping[str, Any]) -> None:
+        """Clear what an earlier run left and begin: config, `run.json` as running, both CSVs with their headers."""
+        self._clear()
+        self.begin(config, metadata)
+        self._metrics_csv.append([",".join(METRIC_COLUMNS)])
+        self._steps_csv.append([",".join(step_columns(variables))])
+
+    def begin(self, config: Config, metadata: Mapping[str, Any]) -> None:
+        """Say what is trained from now on: config, `run.json` as running. The CSVs stay, for a run that goes on."""
+        with writing(self.path):
+            write_atomically(self.config_path, loading.to_yaml(config))
+        self.write_metadata({**metadata, "status": Status.RUNNING})
+
+    def append_metrics(self, row: Mapping[str, float]) -> None:
+        """Add an epoch's row; floats are written so that reading gives the same number."""
+        self._metrics_csv.append([csv_files.metrics_line(row)])
+
+    def append_steps(self, rows: Iterable[Sequence[float]]) -> None:
+        """Add rows in the order of `step_columns`, floats with six significant digits."""
+        self._steps_csv.append(map(csv_files.steps_line, rows))
+
+    def write_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Replace `run.json`. Raises StoreError."""
+        with writing(self.metadata_path):
+            write_atomically(self.metadata_path, metadata_json(metadata))
+
+    def write_last_words(self, metadata: Mapping[str, Any]) -> None:
+        """Replace `run.json`, on a full disk too: there it is written over in place, which needs no further room."""
+        try:
+            self.write_metadata(metadata)
+        except StoreError:
+            with contextlib.suppress(OSError), open(self.metadata_path, "r+b") as file:
+                file.write(metadata_json(metadata).encode())
+                file.truncate()
+
+    def write_checkpoint(self, config: Config, arrays: Mapping[str, Array]) -> None:
+        """Keep this moment of a config's run, in place of an earlier one. Both CSVs must be written up to it."""
+        checkpoints.write_checkpoint(self.checkpoint_path, config, (self._metrics_csv, self._steps_csv), arrays)
+
+    def cut_back(self, checkpoint: Checkpoint) -> None:
+        """Cut off what was written after a checkpoint."""
+        for path, length in ((self.metrics_path, checkpoint.metrics_bytes), (self.steps_path, checkpoint.steps_bytes)):
+            with writing(path):
+                os.truncate(path, length)
+
+    def remove_checkpoint(self) -> None:
+        """Forget the checkpoint of a finished run."""
+        self.checkpoint_path.unlink(missing_ok=True)
+
+    def saving_model(self, framework: str) -> AbstractContextManager[Path]:
+        """A path to save the trained model at; what is saved there then takes its place."""
+        return replaced_by(self.model_path(framework), self.path / _SAVING[framework])
 
     def remove(self) -> list[str]:
         """Delete the run's files, and the folder, and the arm's, where nothing else is in them; returns what was left there.
@@ -485,6 +256,19 @@ class RunDirectory:
             self._clear()
             return self.foreign_files()
 
+    def _clear(self) -> None:
+        for path in _listed(self.path):
+            if _is_own(path) and path.name != locks.LOCK:
+                path.unlink()
+
+    @functools.cached_property
+    def _metrics_csv(self) -> GrowingCsv:
+        return GrowingCsv(self.metrics_path)
+
+    @functools.cached_property
+    def _steps_csv(self) -> GrowingCsv:
+        return GrowingCsv(self.steps_path)
+
 
 def runs(results: Path) -> list[RunDirectory]:
     """All runs under a results folder, by arm and seed."""
@@ -495,6 +279,12 @@ def runs_of(arm: Path) -> list[RunDirectory]:
     """All runs in an arm's folder, by seed."""
     found = [RunDirectory(path) for path in arm.glob("seed-*") if _SEED_FOLDER.fullmatch(path.name) and _is_run(path)]
     return sorted(found, key=lambda run: run.seed)
+
+
+def _seed_of(folder: Path) -> int | None:
+    """The seed that a folder's name says."""
+    match = _SEED_FOLDER.fullmatch(folder.name)
+    return int(match[1]) if match else None
 
 
 def _is_run(folder: Path) -> bool:
@@ -513,58 +303,3 @@ def _is_own(path: Path) -> bool:
     """Whether a file in a run's folder is one of gradclip's, or a link in such a one's place."""
     named = path.name in _OWN or _OWN_TEMPORARIES.fullmatch(path.name)
     return bool(named) and (path.is_symlink() or not path.is_dir())
-
-
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    return iter(lambda: file.read(1 << 20), b"")
-
-
-def rows_and_sha256(path: Path) -> tuple[int, str]:
-    """How many whole lines follow a CSV's header, and the SHA-256 of all of it. Raises StoreError where it can't be read."""
-    digest, lines = hashlib.sha256(), 0
-    with opened(path) as file:
-        for block in _blocks(file):
-            digest.update(block)
-            lines += block.count(b"\n")
-    return max(0, lines - 1), digest.hexdigest()
-
-
-def _sha256_of_beginning(path: Path, length: int) -> str | None:
-    """Of a file's first bytes; None where it is shorter or can't be read."""
-    digest = hashlib.sha256()
-    if path.is_symlink():
-        return None
-    try:
-        with opened(path) as file:
-            while length > 0 and (block := file.read(min(length, 1 << 20))):
-                digest.update(block)
-                length -= len(block)
-    except StoreError:
-        return None
-    return None if length else digest.hexdigest()
-
-
-def _read_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of an uncompressed archive, so that none can be larger than the file. Raises what zipfile and NumPy raise."""
-    import numpy as np
-
-    with opened(path) as file:
-        with zipfile.ZipFile(file) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise ValueError("it is compressed")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-
-
-def _metadata_json(metadata: Mapping[str, Any]) -> str:
-    return json.dumps({"schema": SCHEMA, **metadata}, indent=2, allow_nan=False) + "\n"
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Turn a failure to write into an error that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{path}: can't be written: {error.strerror or error}") from None

@@ -13,6 +13,7 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Evaluation, StepRecords
 from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.gradients.health import Detector, Diagnosis, Spike
+from gradclip_cli.runs.metadata import Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ class Divergence:
 class Outcome:
     """How a run ended: `status` is complete, diverged or interrupted."""
 
-    status: str
+    status: Status
     epochs: int
     steps: int
     divergence: Divergence | None = None
@@ -125,9 +126,9 @@ class RunTally:
             if not self.warnings or (spike.explosive and not any(warning.explosive for warning in self.warnings)):
                 self.warnings += (spike,)
 
-    def outcome(self, status: str, epochs: int, divergence: Divergence | None = None) -> Outcome:
+    def outcome(self, status: Status, epochs: int, divergence: Divergence | None = None) -> Outcome:
         largest = self._largest_applied if self._rule.measured else None
-        health = self._detector.diagnosis(diverged=status == "diverged") if self.steps else None
+        health = self._detector.diagnosis(diverged=status == Status.DIVERGED) if self.steps else None
         return Outcome(
             status, epochs, self.steps, divergence, self._overflow_steps, self._first_overflow or None, largest, health
         )

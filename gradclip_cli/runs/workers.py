@@ -1,7 +1,9 @@
-"""Warm worker processes that train runs, behind the interface of `concurrent.futures.Executor`.
+"""Warm worker processes that train runs.
 
 A worker process is spawned, imports its framework once and keeps its engine from run to run. Each stands behind an executor
-of its own, so that one that dies takes no other along: it is replaced, and its run tried once more, from its checkpoint.
+of its own, so that one that dies takes no other along: it is replaced, and its run tried once more, from its checkpoint. In one
+executor with many workers, the standard one as well as loky's, a death fails the runs of all of them, and none chooses the
+worker that has a task's engine already.
 """
 
 from __future__ import annotations
@@ -16,14 +18,16 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
 from gradclip_cli import engines
-from gradclip_cli.runs.one import Ending, Event, Task, Workshop, cancel, drained
+from gradclip_cli.runs.metadata import Status
+from gradclip_cli.runs.one import Ending, Event, EventKind, Task, Workshop, cancel, drained
 
 ATTEMPTS = 2
 
@@ -33,7 +37,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class WorkerProcesses(Executor):
+class WorkerProcesses(AbstractContextManager["WorkerProcesses"]):
     """Trains tasks in worker processes, tasks of one compilation in the same one where that leaves none idle."""
 
     def __init__(self, count: int) -> None:
@@ -45,12 +49,13 @@ class WorkerProcesses(Executor):
         self._pending: list[tuple[str, Task, Future[Ending]]] = []
         self._working_on: dict[int, str] = {}
         self._closed = False
+        self._executors: dict[int, ProcessPoolExecutor] = {}
         self._pids: dict[int, int] = {}
         self._threads = [threading.Thread(target=self._serve, args=(number,), daemon=True) for number in range(count)]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, task: Task) -> Future[Ending]:  # type: ignore[override]  # an executor of tasks, not of functions
+    def submit(self, task: Task) -> Future[Ending]:
         future: Future[Ending] = Future()
         with self._lock:
             self._pending.append((engines.compile_key(task.load_config()), task, future))
@@ -70,60 +75,58 @@ class WorkerProcesses(Executor):
         """Let every run stop at its next chunk, with a checkpoint; what has not begun is cancelled."""
         self._stop.value = True
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the workers: once all is done, or at once with `cancel_futures`."""
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """End the workers: once all is done, or at once where an error ends it all."""
         with self._lock:
             self._closed = True
             self._lock.notify_all()
-        if cancel_futures:
+        if kind:
             self.ask_to_stop()
             for pid in self.pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        if wait:
-            for thread in self._threads:
-                thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _serve(self, number: int) -> None:
         """Hand one worker its tasks, one after another."""
-        executor: ProcessPoolExecutor | None = None
         while (taken := self._take(number)) is not None:
             task, future = taken
-            for attempt in range(1, ATTEMPTS + 1):
-                try:
-                    if executor is None:
-                        executor = self._new_worker(number)
-                    future.set_result(executor.submit(_train_in_worker, task).result())
-                    break
-                except BrokenProcessPool:
-                    executor = None
-                    if self._stop.value:
-                        future.set_result(Ending("interrupted", told="its worker was stopped"))
-                        break
-                    if attempt == ATTEMPTS:
-                        told = "its worker process died twice (killed, or out of memory?)"
-                        future.set_result(Ending("failed", told=told))
-                    else:
-                        self._events.put(Event(task.directory, "remark", "its worker process died: tried once more"))
-                except Exception as error:
-                    future.set_result(Ending("failed", told=f"{type(error).__name__}: {error}"))
-                    break
-        if executor is not None:
+            try:
+                future.set_result(self._train(number, task))
+            except Exception as error:
+                future.set_result(Ending(Status.FAILED, message=f"{type(error).__name__}: {error}"))
+        if executor := self._executors.pop(number, None):
             executor.shutdown()
 
+    def _train(self, number: int, task: Task) -> Ending:
+        """Have a worker train a task; where it dies, a new one in its place, once."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                if number not in self._executors:
+                    self._executors[number] = self._new_worker(number)
+                return self._executors[number].submit(_train_in_worker, task).result()
+            except BrokenProcessPool:
+                self._executors.pop(number, None)
+                if self._stop.value:
+                    return Ending(Status.INTERRUPTED, message="its worker was stopped")
+                if attempt < ATTEMPTS:
+                    self._events.put(Event(task.directory, EventKind.REMARK, "its worker process died: tried once more"))
+        return Ending(Status.FAILED, message="its worker process died twice (killed, or out of memory?)")
+
     def _new_worker(self, number: int) -> ProcessPoolExecutor:
-        told, telling = self._context.Pipe(duplex=False)
+        hearing, telling = self._context.Pipe(duplex=False)
         executor = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin_worker, initargs=(telling, self._stop))
         self._pids[number] = executor.submit(os.getpid).result()
         telling.close()  # Only the worker holds that end now: it ends with the worker.
-        threading.Thread(target=self._listen, args=(told,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(hearing,), daemon=True).start()
         return executor
 
-    def _listen(self, told: Connection) -> None:
+    def _listen(self, hearing: Connection) -> None:
         """Hand on what one worker tells, until it ends."""
-        with told, contextlib.suppress(EOFError, OSError):
+        with hearing, contextlib.suppress(EOFError, OSError):
             while True:
-                self._events.put(told.recv())
+                self._events.put(hearing.recv())
 
     def _take(self, number: int) -> tuple[Task, Future[Ending]] | None:
         """The next task of a worker: of the kind it has an engine for, else of a kind that no other works on, else any."""
@@ -136,15 +139,18 @@ class WorkerProcesses(Executor):
                 self._pending.clear()
             if not self._pending:
                 return None
-            kinds = Counter(kind for kind, _, _ in self._pending)
-            kind = self._working_on.get(number, "")
-            if kind not in kinds:
-                others = set(self._working_on.values())
-                kind = max(kinds, key=lambda each: (each not in others, kinds[each]))
-            self._working_on[number] = kind
+            kind = self._working_on[number] = self._next_kind(number)
             index = next(index for index, (each, _, _) in enumerate(self._pending) if each == kind)
             _, task, future = self._pending.pop(index)
             return task, future
+
+    def _next_kind(self, number: int) -> str:
+        """The kind of task that a worker takes next."""
+        kinds = Counter(kind for kind, _, _ in self._pending)
+        if (kind := self._working_on.get(number, "")) in kinds:
+            return kind
+        others = set(self._working_on.values())
+        return max(kinds, key=lambda each: (each not in others, kinds[each]))
 
 
 class _WorkerProcess:

@@ -109,7 +109,7 @@ def verdicts() -> tuple[list[str], list[list[str]]]:
 def test_a_table_fits_and_keeps_its_primary_columns(width: int | None) -> None:
     headings, rows = verdicts()
     primary = ["arm", "difference", "p", "verdict", headings[2]]
-    layout = tables.laid_out(headings, rows, width, primary=primary, texts=["verdict"], names="arm", whole=["difference"])
+    layout = tables.laid_out(tables.Table(headings, rows, primary, ["difference"], ["verdict"], "arm"), width)
     lines = [*layout.headings, *layout.rows]
     assert width is None or all(cell_len(line) <= width for line in lines)
     assert not re.search(r"…|\.\.\.", "\n".join(lines))
@@ -128,7 +128,7 @@ def test_a_table_fits_and_keeps_its_primary_columns(width: int | None) -> None:
 def test_a_pipe_gets_all_and_the_widest_terminal_too() -> None:
     headings, rows = verdicts()
     for width in (200, None):
-        layout = tables.laid_out(headings, rows, width, primary=["arm"], names="arm")
+        layout = tables.laid_out(tables.Table(headings, rows, primary=["arm"], names="arm"), width)
         assert layout.left_out == []
         assert all(cell in "\n".join(layout.rows) for row in rows for cell in row)
 
@@ -138,7 +138,9 @@ def test_long_names_of_many_arms_are_wrapped_and_not_cut(width: int) -> None:
     names = [f"{'abcdefghij' * 19}k{number:02}xyzabcd" for number in range(40)]
     rows = [[name, "30", "68.2 [67.1, 69.3]", "+1.4 [0.1, 3.0]", "0.088", "no difference shown"] for name in names]
     headings = ["arm", "seeds", "accuracy (%)", "difference", "p", "verdict"]
-    layout = tables.laid_out(headings, rows, width, primary=["arm", "difference", "p", "verdict"], texts=["verdict"], names="arm")
+    layout = tables.laid_out(
+        tables.Table(headings, rows, ["arm", "difference", "p", "verdict"], texts=["verdict"], names="arm"), width
+    )
     assert all(cell_len(line) <= width for line in layout.rows)
     shown = "".join(line[: line.find("  ")] if "  " in line else line for line in layout.rows)
     assert all(name in shown.replace(" ", "") for name in names)
@@ -534,7 +536,7 @@ def test_what_was_done_before_an_error_stands_in_the_same_json(
     ending: str, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def execute(planned: list[PlannedRun], *others: object, **named: object) -> list[many.Result]:
-        ended = [many.Result(planned[0], ending, told="no memory")]
+        ended = [many.Result(planned[0], ending, message="no memory")]
         if ending == "interrupted":
             raise many.Interrupted(15, ended)
         return ended

@@ -21,8 +21,9 @@ from gradclip_cli.config import loading
 from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence import inspection
 from gradclip_cli.evidence.inspection import inspect
+from gradclip_cli.runs.csv_files import rows_and_sha256
 from gradclip_cli.runs.steps import step_columns
-from gradclip_cli.runs.store import RunDirectory, rows_and_sha256
+from gradclip_cli.runs.store import RunDirectory
 
 VARIABLES = ("simple_rnn/kernel", "dense/kernel")
 NAN, INF = math.nan, math.inf

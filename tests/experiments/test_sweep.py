@@ -657,6 +657,17 @@ def test_a_plan_on_other_runs_is_refused(load: Callable[[str], Sweep], results: 
         experiment.plan(sweep, results)
 
 
+def test_a_run_whose_config_has_two_mistakes_counts_as_one_conflict(load: Callable[[str], Sweep], results: Path) -> None:
+    sweep = load(BASE + GRID)
+    stored = store_run(results, sweep.configs[0].name, sweep.seeds[0], [2.0, 1.5, 1.0])
+    stored.config_path.write_text(stored.config_path.read_text().replace("units: ", "units: x").replace("epochs: ", "epochs: x"))
+    with pytest.raises(ConflictError) as caught:
+        experiment.plan(sweep, results)
+    assert "model.units" in str(caught.value)
+    assert "training.epochs" in str(caught.value)
+    assert "more" not in str(caught.value)
+
+
 def test_the_picture_has_the_table_s_figures(load: Callable[[str], Sweep], results: Path) -> None:
     sweep = load(BASE + GRID)
     store_grid(sweep, results, [1.0, 0.6, None, 0.8, 0.7, 0.3])

@@ -19,6 +19,7 @@ from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.errors import ClusterError, ConflictError
 from gradclip_cli.runs import cluster, many
+from gradclip_cli.runs.many import Execution
 from gradclip_cli.runs.one import Ending, Event, Task, Workshop
 from gradclip_cli.runs.store import MODEL_FILES, RunDirectory, runs
 
@@ -129,7 +130,7 @@ def test_a_cluster_leaves_the_files_of_a_local_run(framework: str, loopback: Loo
     here, there = (planned(tmp_path / where, range(4), framework=framework) for where in ("here", "there"))
     seen = Seen()
     assert {ending.status for ending in train_here(here)} == {"complete"}
-    ended = many.execute(there, seen, cluster=loopback.address, save_model=True)
+    ended = many.execute(there, seen, Execution(cluster=loopback.address, save_model=True))
     assert {result.status for result in ended} == {"complete"}
     assert ended[0].health
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
@@ -145,9 +146,9 @@ def test_a_cluster_leaves_the_files_of_a_local_run(framework: str, loopback: Loo
 def test_a_run_that_fails_there_is_told_and_the_others_finish(loopback: Loopback, tmp_path: Path) -> None:
     """Its dataset is named in a folder that the worker has not; so the coordinator needs none."""
     plans = [*planned(tmp_path, [0], "data.subset=full", "name=full"), *planned(tmp_path, [0])]
-    ended = many.execute(plans, Seen(), cluster=loopback.address, data_directory=tmp_path / "nowhere")
+    ended = many.execute(plans, Seen(), Execution(cluster=loopback.address, data_directory=tmp_path / "nowhere"))
     assert [result.status for result in ended] == ["failed", "complete"]
-    assert "the folder that you named" in ended[0].told
+    assert "the folder that you named" in ended[0].message
     assert [run.arm for run in runs(tmp_path)] == ["clipnorm"]
 
 
@@ -276,9 +277,9 @@ def test_a_worker_of_another_version_that_joined_later(
     monkeypatch.setattr(cluster, "__version__", "77.0")
     monkeypatch.setattr(cluster, "_require_same_version", lambda client, address: {})
     seen = Seen()
-    ended = many.execute(planned(tmp_path, [0]), seen, cluster=loopback.address)
+    ended = many.execute(planned(tmp_path, [0]), seen, Execution(cluster=loopback.address))
     assert ended[0].status == "failed"
-    assert "the command was given to 77.0" in ended[0].told
+    assert "the command was given to 77.0" in ended[0].message
     assert "has no workers yet" in seen.told[0]
 
 
@@ -308,12 +309,12 @@ def test_a_lost_scheduler_fails_what_has_not_come_back(tmp_path: Path, monkeypat
             continue
     assert there
     plan = planned(tmp_path / "results", [0])[0]
-    ending = there.submit(Task.of(plan.config, RunDirectory(plan.directory.path)))
-    events: list[Event] = [*there.events(0.5)]
-    assert "no workers yet" in events[0].told
-    lost.close()
-    assert ending.result(timeout=30).told == f"the scheduler at {lost.address} was lost"
-    there.shutdown()
+    with there:
+        ending = there.submit(Task.of(plan.config, RunDirectory(plan.directory.path)))
+        events: list[Event] = [*there.events(0.5)]
+        assert "no workers yet" in events[0].message
+        lost.close()
+        assert ending.result(timeout=30).message == f"the scheduler at {lost.address} was lost"
 
 
 def test_importing_the_command_line_imports_no_dask() -> None:

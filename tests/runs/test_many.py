@@ -17,7 +17,7 @@ from gradclip_cli.errors import ConflictError
 from gradclip_cli.runs import many
 from gradclip_cli.runs import one as trainer
 from gradclip_cli.runs.loop import Setup
-from gradclip_cli.runs.many import PlannedRun, Result
+from gradclip_cli.runs.many import Execution, PlannedRun, Result
 from gradclip_cli.runs.tally import Outcome, Progress
 
 
@@ -63,7 +63,7 @@ def test_a_run_that_fails_is_marked_and_the_others_go_on(results: Path, monkeypa
     ended = many.execute(runs, observer)
     assert [result.status for result in ended] == ["complete", "failed", "complete"]
     assert observer.ended_runs == ended
-    assert "No space left on device" in ended[1].told
+    assert "No space left on device" in ended[1].message
     assert runs[1].directory.metadata()["status"] == "failed"
     monkeypatch.undo()
     again = many.execute(planned(results, [0, 1, 2])[:3], Quiet())
@@ -136,7 +136,7 @@ def test_another_configs_run_that_was_finished_meanwhile_is_not_replaced(results
     written = first.run.directory.metrics_path.read_bytes()
     (second,) = many.execute(planned_before, Quiet())
     assert second.status == "failed"
-    assert "holds another config (optimizer.learning_rate: 0.5 there, 0.01 here)" in second.told
+    assert "holds another config (optimizer.learning_rate: 0.5 there, 0.01 here)" in second.message
     assert first.run.directory.metrics_path.read_bytes() == written
 
 
@@ -145,7 +145,7 @@ def test_force_does_not_wait_to_replace_what_another_process_trains(results: Pat
     with run.directory.locked():
         (ended,) = many.execute([run], Quiet())
     assert ended.status == "failed"
-    assert "another gradclip process is training this run" in ended.told
+    assert "another gradclip process is training this run" in ended.message
 
 
 def test_force_replaces_it_all_the_same(results: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_busy_run_comes_last_and_is_looked_at_again(results: Path, jobs: int) 
                 lock.close()
 
     observer = FinishesTheOther()
-    ended = many.execute(runs, observer, jobs=jobs)
+    ended = many.execute(runs, observer, Execution(jobs=jobs))
     assert [result.status for result in ended] == ["complete", "complete"]
     assert [result.run.action for result in ended] == ["skip", "train"]
     assert [result.run.directory for result in observer.ended_runs] == [other.directory, busy.directory]

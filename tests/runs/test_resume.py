@@ -84,7 +84,7 @@ events: list[Event] = []
 
 
 def remarks() -> str:
-    return "; ".join(event.told for event in events if event.kind == "remark")
+    return "; ".join(event.message for event in events if event.kind == "remark")
 
 
 def content(path: Path) -> tuple[bytes, bytes]:
@@ -246,10 +246,10 @@ def test_a_full_disk_at_every_write(workshop: OneFramework, whole: Path, tmp_pat
             assert ended.status == "complete"
             break
         assert ended.status == "failed"
-        assert "No space left" in ended.told
+        assert "No space left" in ended.message
         assert RunDirectory(tmp_path / str(at) / "resumed" / "seed-0").status() != "complete"
         again = go(workshop, tmp_path / str(at))
-        assert again.status == "complete", again.told
+        assert again.status == "complete", again.message
         assert content(tmp_path / str(at)) == content(whole), f"write {at}"
     assert at > 15
 
@@ -297,7 +297,7 @@ def test_a_run_that_diverges_after_it_went_on(workshop: OneFramework, tmp_path: 
     ended = go(workshop, tmp_path / "whole", settings=settings)
     assert ended.status == "diverged"
     assert go(workshop, tmp_path / "parts", settings=settings, stop_after=1).status == "interrupted"
-    assert go(workshop, tmp_path / "parts", settings=settings).told == ended.told
+    assert go(workshop, tmp_path / "parts", settings=settings).message == ended.message
     assert content(tmp_path / "whole") == content(tmp_path / "parts")
 
 

@@ -16,7 +16,8 @@ from gradclip_cli.config import loading
 from gradclip_cli.errors import ConflictError, StoreError
 from gradclip_cli.files import write_atomically
 from gradclip_cli.runs import store
-from gradclip_cli.runs.store import METRICS, RunDirectory
+from gradclip_cli.runs.csv_files import METRIC_COLUMNS
+from gradclip_cli.runs.store import RunDirectory
 
 
 def started(results: Path, seed: int = 0) -> RunDirectory:
@@ -29,17 +30,17 @@ def started(results: Path, seed: int = 0) -> RunDirectory:
 def test_start_clears_what_was_there(results: Path) -> None:
     directory = started(results)
     (directory.path / "model.keras").write_text("old")
-    directory.append_metrics(dict.fromkeys(METRICS, 1.0))
+    directory.append_metrics(dict.fromkeys(METRIC_COLUMNS, 1.0))
     again = started(results)
     assert {path.name for path in again.path.iterdir()} == {"config.yaml", "run.json", "metrics.csv", "steps.csv"}
-    assert again.metrics_path.read_text() == ",".join(METRICS) + "\n"
+    assert again.metrics_path.read_text() == ",".join(METRIC_COLUMNS) + "\n"
     assert again.status() == "running"
 
 
 def test_metrics_come_back_as_the_same_numbers(results: Path) -> None:
     directory = started(results)
     values = [1, 0.1 + 0.2, 1 / 3, 1e-17, 123456.789, 5e-324, 1.7976931348623157e308, 0.0]
-    directory.append_metrics(dict(zip(METRICS, values, strict=True)))
+    directory.append_metrics(dict(zip(METRIC_COLUMNS, values, strict=True)))
     directory.write_metadata({**FACTS, "seed": 0, "status": "complete", "epochs": 1, "steps": 1})
     assert directory.metrics().iloc[0].tolist() == values
 
@@ -270,6 +271,14 @@ def test_a_run_without_its_run_json_is_not_forgotten(lose: Any, results: Path) -
     assert directory.status() == "unreadable"
     with pytest.raises(StoreError, match=r"run\.json: can't be read"):
         directory.stored()
+
+
+def test_a_status_that_no_run_has_is_refused(results: Path) -> None:
+    directory = started(results)
+    directory.write_metadata({"status": "exhausted"})
+    assert directory.status() == "unreadable"
+    with pytest.raises(StoreError, match=r"run\.json: is not one of gradclip's \(status: "):
+        directory.metadata()
 
 
 def test_a_config_that_was_changed_afterwards_is_told(results: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_killed_worker_costs_its_run_one_retry_and_nothing_else(tmp_path: Path
 
     def kill_the_first(event: Event) -> None:
         if event.kind == "remark":
-            remarks.append(event.told)
+            remarks.append(event.message)
         if event.directory == first.directory and event.progress and len(killed) <= len(remarks) and len(killed) < 2:
             killed.append(worker_of(first.directory))
             os.kill(killed[-1], signal.SIGKILL)

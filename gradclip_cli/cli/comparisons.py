@@ -1,0 +1,146 @@
+"""The command that compares the runs that are there: compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gradclip_cli.cli.options import FiniteFloat, complete_arms, json_option, remark, results_option, seeds_option, takes
+from gradclip_cli.cli.tables import print_runs, print_verdicts
+from gradclip_cli.errors import StoreError
+
+if TYPE_CHECKING:
+    from gradclip_cli.evidence.comparison import Comparison
+
+# The names of `gradclip_cli.evidence.metrics`, whose import would bring SciPy to every start-up.
+METRIC_NAMES = ["val_accuracy", "accuracy", "val_loss", "loss", "loss_area", "steps_to_target"]
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What `compare` takes."""
+
+    arms: Sequence[str]
+    results: Path
+    baseline: str | None
+    metric: str
+    seeds: str | None
+    target_loss: float | None
+    effect: float | None
+    margin: float | None
+    out: Path | None
+    as_json: bool
+
+
+@click.command()
+@click.argument("arms", nargs=-1, metavar="[ARM...]", shell_complete=complete_arms)
+@results_option()
+@click.option(
+    "--baseline",
+    metavar="ARM",
+    shell_complete=complete_arms,
+    help="What the others are held against.  [default: the unclipped one, of several the one called none]",
+)
+@click.option(
+    "--metric", type=click.Choice(METRIC_NAMES), default="val_accuracy", show_default=True, help="What verdicts are about."
+)
+@seeds_option(otherwise=", or all; else those that an experiment planned there, else all")
+@click.option(
+    "--target-loss", type=FiniteFloat(), metavar="LOSS", help="Target of steps_to_target.  [default: half a uniform guess's]"
+)
+@click.option("--effect", type=FiniteFloat(), help="Difference to plan seeds for, in the metric's unit.  [default: 1 point]")
+@click.option("--margin", type=FiniteFloat(), help="Say where arms are equivalent within this, in the metric's unit.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for the files.  [default: compare/ in the results folder, and there one named after the arms]",
+)
+@json_option
+@takes(CompareOptions)
+def compare(options: CompareOptions) -> None:
+    """Compare arms with a baseline, paired by seed: tables and verdicts here; comparison.* and differences.* in a folder.
+
+    A verdict is about each run's last epoch, or its whole training-loss curve: losses are capped at a uniform guess's,
+    and a diverged run scores as one throughout. p-values are of sign-flip tests, Holm-adjusted over the arms.
+    """
+    from gradclip_cli.cli.console import note
+    from gradclip_cli.evidence import report
+
+    compared, folder = _compared(options)
+    paths, warnings = _written(compared, folder, options)
+    if options.as_json:
+        click.echo(report.to_json(compared), nl=False)
+    else:
+        _print_comparison(compared)
+    for warning in warnings:
+        note(f"warning: {warning}", "yellow")
+    if paths:
+        remark(f"wrote {', '.join(path.name for path in paths)} to {folder}")
+
+
+def _compared(options: CompareOptions) -> tuple[Comparison, Path]:
+    """The comparison, and the folder of its files."""
+    from gradclip_cli.config.seeds import parse_seeds
+    from gradclip_cli.evidence import comparison, looks
+    from gradclip_cli.evidence.metrics import Question
+    from gradclip_cli.runs import names
+
+    results, seeds = options.results, options.seeds
+    arms = names.find_arms(options.arms, results)
+    baseline = names.find_arms([options.baseline], results)[0] if options.baseline else None
+    if options.out:
+        looks.require_no_report(options.out)
+    wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else parse_seeds(seeds)
+    question = Question(options.metric, options.target_loss, options.effect, options.margin)
+    compared = comparison.compare(results, arms, baseline, question, seeds=wanted)
+    compared = comparison.with_gradients(compared)
+    look = looks.look_folder(compared, results, everything=not arms, baseline=baseline, seeds=wanted)
+    return compared, options.out or look
+
+
+def _written(compared: Comparison, folder: Path, options: CompareOptions) -> tuple[list[Path], list[str]]:
+    """Record the look and write the comparison's files: their paths, and warnings, of what could not be written too.
+
+    Raises StoreError where that is a folder that was asked for.
+    """
+    from gradclip_cli.evidence import plans, report
+
+    warnings = [*compared.warnings]
+    if not_recorded := plans.record_look(options.results, compared.first_compared):
+        warnings.append(not_recorded)
+    try:
+        return report.write(compared, folder), warnings
+    except StoreError as error:
+        if options.out:
+            raise
+        return [], [*warnings, f"nothing was written: {error}"]  # the folder is the user's to look at, even if not to write to
+
+
+def _print_comparison(compared: Comparison) -> None:
+    from gradclip_cli.cli.console import tell
+    from gradclip_cli.evidence import report
+
+    print_runs(compared)
+    tell(report.run_caption(compared), "dim", sentence=True)
+    if compared.others:
+        tell()
+        print_verdicts(compared)
+        tell(report.verdict_caption(compared), "dim", sentence=True)
+    for sentence in _sentences(compared):
+        tell()
+        tell(sentence, sentence=True)
+
+
+def _sentences(compared: Comparison) -> list[str]:
+    from gradclip_cli.evidence import comparison
+
+    if not compared.others:
+        return [*compared.notes, *compared.differences]
+    planning = comparison.planning_sentence(compared)
+    verdicts = [*compared.sentences, *compared.notes, *([planning] if planning else [])]
+    return [*verdicts, *compared.differences, comparison.scope_sentence(compared)]

@@ -1,0 +1,107 @@
+"""Planned runs, trained as the command was asked to; and how they ended, in words and in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gradclip_cli.cli.options import TrainingOptions, is_set, run_facts
+from gradclip_cli.errors import GradclipError
+from gradclip_cli.texts import counted
+
+if TYPE_CHECKING:
+    from gradclip_cli.cli.grid import Grid
+    from gradclip_cli.runs.many import PlannedRun, Result
+    from gradclip_cli.runs.metadata import Status
+
+MOST_NAMED = 10
+"""With more runs than this, the others are only counted."""
+
+
+class RunsFailed(GradclipError):
+    """Some runs failed; `results` are those of all."""
+
+    kind = "runs failed"
+
+    def __init__(self, message: str, results: list[Result]) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+def train(planned: Sequence[PlannedRun], options: TrainingOptions, grid: Grid | None = None, **kept: bool) -> list[Result]:
+    """Train what is planned and show it; `kept` are fields of `many.Execution`."""
+    from gradclip_cli.cli.displays import DownloadDisplay, RunDisplay
+    from gradclip_cli.runs import many, workers
+
+    execution = many.Execution(
+        jobs=options.jobs or workers.available_cores(),
+        cluster=options.cluster,
+        data_directory=options.data_dir,
+        download_progress=DownloadDisplay(),
+        **kept,
+    )
+    with RunDisplay(planned, quiet=is_set("quiet"), verbose=is_set("verbose"), grid=grid) as display:
+        return many.execute(planned, display, execution)
+
+
+def require_none_failed(ended: list[Result], then: str = "") -> None:
+    """Raises RunsFailed where a run failed; `then` ends what the same command will do."""
+    from gradclip_cli.runs.metadata import Status
+
+    if failed := [f"{result.run.label} ({result.message})" for result in ended if result.status == Status.FAILED]:
+        more = [f"and {len(failed) - MOST_NAMED} more"] if len(failed) > MOST_NAMED else []
+        shown = "\n  ".join(failed[:MOST_NAMED] + more)
+        message = f"{len(failed)} of {counted(len(ended), 'run')} failed; the same command trains them again{then}.\n  {shown}"
+        raise RunsFailed(message, ended)
+
+
+def count(ended: Sequence[Result], status: Status) -> int:
+    """How many runs ended so."""
+    return sum(result.status == status for result in ended)
+
+
+def tally(ended: Sequence[Result]) -> str:
+    """How many runs ended how, and the names of those that diverged or failed."""
+    from gradclip_cli.runs.metadata import Status
+
+    statuses = dict.fromkeys(result.status for result in ended)
+    counts = ", ".join(f"{count(ended, status)} {status}" for status in statuses)
+    lines = [f"{counted(len(ended), 'run')}: {counts}."]
+    for status in (Status.DIVERGED, Status.FAILED):
+        names = [result.run.label for result in ended if result.status == status]
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        lines += [f"{status}: {', '.join(names[:MOST_NAMED])}{more}"] if names else []
+    return "\n".join(lines)
+
+
+def results_as_json(ended: Sequence[Result]) -> dict[str, Any]:
+    """How each run ended, for JSON: its last whole epoch's metrics, the seconds it took, and what its gradients say."""
+    return {"runs": [_as_json(result) for result in ended]}
+
+
+def _as_json(result: Result) -> dict[str, Any]:
+    from gradclip_cli.cli.displays import last_metrics
+    from gradclip_cli.errors import StoreError
+    from gradclip_cli.evidence import report
+
+    run = result.run.directory
+    try:
+        stored = run.metadata()
+    except StoreError:
+        stored = {}
+    facts = {
+        "status": result.status,
+        "told": result.message,
+        "metrics": last_metrics(run) or None,
+        "seconds": stored.get("seconds"),
+        "health": (stored.get("health") or {}).get("word"),
+    }
+    return {**run_facts(run), **report.finite(facts)}
+
+
+def print_results(ended: Sequence[Result]) -> None:
+    """Print a line a run."""
+    from gradclip_cli.cli.console import tell
+
+    for result in ended:
+        tell(f"{result.status:11} {result.run.directory.path}")

@@ -1,0 +1,103 @@
+"""The command that trains a short pilot: suggest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gradclip_cli.cli.options import (
+    complete_configs,
+    data_directory_option,
+    is_set,
+    json_option,
+    print_json,
+    settings_option,
+    takes,
+)
+from gradclip_cli.cli.planning import say_resets
+
+if TYPE_CHECKING:
+    from gradclip_cli.config.schema import Config
+    from gradclip_cli.experiments.suggest import Pilot
+
+MOST_SEED = 2**32 - 1  # the schema's, whose import would slow every start
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuggestOptions:
+    """What `suggest` takes."""
+
+    config: str
+    steps: int
+    seed: int | None
+    settings: Sequence[str]
+    data_dir: Path | None
+    as_json: bool
+
+
+@click.command()
+@click.argument("config", metavar="CONFIG", shell_complete=complete_configs)
+@click.option("--steps", type=click.IntRange(min=1), default=500, show_default=True, help="Length of the pilot.")
+@click.option("--seed", type=click.IntRange(min=0, max=MOST_SEED), help="Seed of the pilot.  [default: the config's own]")
+@settings_option
+@data_directory_option
+@json_option
+@takes(SuggestOptions)
+def suggest(options: SuggestOptions) -> None:
+    """Suggest thresholds to try, from the gradients of a short unclipped pilot on a config's model and data.
+
+    For each rule: the YAML to paste, on what share of the pilot's steps it would have acted, and why. Nothing is stored.
+    """
+    from gradclip_cli.config import loading
+
+    loaded = loading.read(options.config, options.settings)
+    say_resets(loaded)
+    chosen = loaded.config if options.seed is None else loaded.config.with_seed(options.seed)
+
+    from gradclip_cli.cli.console import note
+    from gradclip_cli.experiments import suggest as experiment
+
+    if chosen.clipping.mode != "none":
+        note(f"{chosen.clipping.label} in {options.config} is ignored: the pilot runs without clipping.")
+    pilot = _pilot(chosen, options)
+    if options.as_json:
+        print_json(experiment.to_dict(pilot))
+    else:
+        _print_pilot(pilot)
+
+
+def _pilot(chosen: Config, options: SuggestOptions) -> Pilot:
+    from gradclip_cli.cli.displays import DownloadDisplay, StepDisplay
+    from gradclip_cli.experiments import suggest as experiment
+
+    with StepDisplay("pilot", options.steps, quiet=is_set("quiet")) as display:
+        return experiment.pilot(
+            chosen,
+            options.steps,
+            data_directory=options.data_dir,
+            download_progress=DownloadDisplay(),
+            report=display.update,
+            preparing=display.doing,
+        )
+
+
+def _print_pilot(pilot: Pilot) -> None:
+    from gradclip_cli.cli.console import print_table, tell
+    from gradclip_cli.cli.layout import Table
+    from gradclip_cli.experiments import suggest as experiment
+
+    for line in experiment.told(pilot):
+        tell(line, sentence=True)
+    if not pilot.sane_steps:
+        return
+    headings, rows = experiment.distribution(pilot)
+    tell()
+    print_table(Table(headings, rows, primary=[headings[0], "50%", "90%", "largest"]), elsewhere="suggest --json")
+    if found := [[each.yaml, f"{each.clipped_share:.0%}", each.reason] for each in experiment.suggestions(pilot)]:
+        tell()
+        headings = ["to try", "acts on", "because"]
+        print_table(Table(headings, found, primary=headings, texts=["because"]))

@@ -1,0 +1,160 @@
+"""A run's CSVs: how they grow while the run trains, how they are read back and checked.
+
+Files that are read may be anything: they are bounded and checked. Times stand in none, so they are reproducible to the byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from gradclip_cli.errors import StoreError
+from gradclip_cli.files import opened, read_bounded, writing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRIC_COLUMNS = (
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "grad_norm_median",
+    "grad_norm_max",
+    "clipped_fraction",
+)
+MOST_BYTES_A_METRICS_ROW = 300
+BLOCK = 1 << 20  # bytes read at a time
+
+
+def metrics_line(row: Mapping[str, float]) -> str:
+    """A line of `metrics.csv`; floats are written so that reading gives the same number."""
+    epoch, *values = (row[column] for column in METRIC_COLUMNS)
+    return ",".join([str(int(epoch)), *(repr(float(value)) for value in values)])
+
+
+def steps_line(row: Sequence[float]) -> str:
+    """A line of `steps.csv`, of values in the order of `step_columns`; floats with six significant digits."""
+    return ",".join([str(value) if isinstance(value, int) else f"{value:.6g}" for value in row])
+
+
+class GrowingCsv:
+    """A CSV that a run adds to. Its length and SHA-256 are known without reading again what was written here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._length, self._digest = 0, hashlib.sha256()
+
+    def append(self, lines: Iterable[str]) -> None:
+        """Add lines, on the disk when this returns. Raises StoreError."""
+        content = "".join(f"{line}\n" for line in lines).encode()
+        self._catch_up()
+        with writing(self.path), open(self.path, "ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        self._add(content)
+
+    def length_and_sha256(self) -> tuple[int, str]:
+        """Of the file as it is; its length in bytes."""
+        self._catch_up()
+        return self._length, self._digest.hexdigest()
+
+    def _catch_up(self) -> None:
+        """Read the file anew where something else changed its length."""
+        if self.path.exists() and self.path.stat().st_size == self._length:
+            return
+        self._length, self._digest = 0, hashlib.sha256()
+        if self.path.exists():
+            with opened(self.path) as file:
+                for block in _blocks(file):
+                    self._add(block)
+
+    def _add(self, content: bytes) -> None:
+        self._length += len(content)
+        self._digest.update(content)
+
+
+def read_metrics(path: Path, metadata: Mapping[str, Any]) -> pd.DataFrame:
+    """Read a run's `metrics.csv`. Raises StoreError where it is cut short, edited or missing, by what `run.json` says."""
+    import pandas as pd
+
+    epochs, recorded = metadata.get("epochs") or 0, metadata.get("metrics_sha256")
+    content = read_bounded(path, MOST_BYTES_A_METRICS_ROW * (epochs + 1))
+    with _parsing(path):
+        frame = pd.read_csv(io.BytesIO(content))
+    if tuple(frame.columns) != METRIC_COLUMNS or len(frame) != epochs:
+        raise StoreError(f"{path}: holds {len(frame)} epochs where {epochs} were trained: cut short?")
+    if len(frame) and not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
+        raise StoreError(f"{path}: holds something that is not a number")
+    if recorded and hashlib.sha256(content).hexdigest() != recorded:
+        raise StoreError(f"{path}: was changed after the run wrote it (its SHA-256 differs)")
+    if frame["epoch"].tolist() != list(range(1, epochs + 1)):
+        raise StoreError(f"{path}: not every epoch from 1 on is there, once and in order")
+    return frame
+
+
+def read_steps(path: Path, columns: Sequence[str], rows: int) -> pd.DataFrame:
+    """Read columns of so many rows of a `steps.csv`, as numbers. Raises StoreError where it is broken or not in order."""
+    import pandas as pd
+
+    with _parsing(path), opened(path) as file:
+        frame = pd.read_csv(file, usecols=list({"step", *columns}), nrows=rows).astype(float)
+    if frame["step"].tolist() != list(range(1, rows + 1)):
+        raise StoreError(f"{path}: not every step from 1 on is there, once and in order")
+    frame["step"] = frame["step"].astype(int)
+    if "clipped" in frame and not frame["clipped"].isin((0, 1)).all():
+        raise StoreError(f"{path}: a step is neither clipped (1) nor not (0)")
+    return frame
+
+
+def read_in_pieces(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """Read a CSV some rows at a time, however long it is. Raises StoreError where it is missing or broken."""
+    import pandas as pd
+
+    with _parsing(path), opened(path) as file, pd.read_csv(file, chunksize=rows) as pieces:
+        yield from pieces
+
+
+def rows_and_sha256(path: Path) -> tuple[int, str]:
+    """How many whole lines follow a CSV's header, and the SHA-256 of all of it. Raises StoreError where it can't be read."""
+    digest, lines = hashlib.sha256(), 0
+    with opened(path) as file:
+        for block in _blocks(file):
+            digest.update(block)
+            lines += block.count(b"\n")
+    return max(0, lines - 1), digest.hexdigest()
+
+
+def sha256_of_beginning(path: Path, length: int) -> str | None:
+    """Of a file's first bytes; None where it is shorter, a link, or can't be read."""
+    digest = hashlib.sha256()
+    if path.is_symlink():
+        return None
+    try:
+        with opened(path) as file:
+            while length > 0 and (block := file.read(min(length, BLOCK))):
+                digest.update(block)
+                length -= len(block)
+    except StoreError:
+        return None
+    return None if length else digest.hexdigest()
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    return iter(lambda: file.read(BLOCK), b"")
+
+
+@contextmanager
+def _parsing(path: Path) -> Iterator[None]:
+    """Turn what pandas raises on a broken file into StoreError that names the file."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise StoreError(f"{path}: can't be read: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,127 @@
+"""run.json: how a run stands and what is known of it; checked when it is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gradclip_cli.config.schema import MOST_EPOCHS, MOST_SEED, MOST_STEPS
+from gradclip_cli.errors import StoreError
+from gradclip_cli.files import read_json
+
+RUN_SCHEMA = 1
+
+
+class Status(StrEnum):
+    """How a run stands, in the words that are stored and shown."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    BUSY = "busy"
+    """Another process is training it. This and the following are never stored."""
+    NONE = "none"
+    """There is no run."""
+    UNREADABLE = "unreadable"
+    """Its `run.json` is broken or gone."""
+
+
+FINISHED = frozenset({Status.COMPLETE, Status.DIVERGED})
+"""Statuses of runs that need no more training."""
+
+
+class _Stored(BaseModel):
+    """A part of `run.json`: what is known must have its type; what a newer or older run says besides is left as it is."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class _Divergence(_Stored):
+    step: int
+    told: str
+
+
+class _Overflows(_Stored):
+    steps: int
+    first: int | None
+
+
+class _Warning(_Stored):
+    step: int
+
+
+class _Health(_Stored):
+    word: str | None = None
+    first_spike: _Warning | None = None
+    first_explosion: _Warning | None = None
+
+
+class _Chance(_Stored):
+    loss: Annotated[float, Field(gt=0)]
+    accuracy: Annotated[float, Field(gt=0, le=1)]
+
+
+class _Metadata(_Stored):
+    """What `run.json` holds; a finished run's holds all that reports need."""
+
+    status: Annotated[Status, Field(strict=False)]
+    arm: str | None = None
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] | None = None
+    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] | None = None
+    steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] | None = None
+    started: str | None = None
+    finished: str | None = None
+    seconds: float | None = None
+    resumed: list[str] | None = None
+    reason: str | None = None
+    evaluation_split: Literal["test", "holdout"] | None = None
+    dataset_sha256: str | None = None
+    chance: _Chance | None = None
+    variables: list[str] | None = None
+    versions: dict[str, str] | None = None
+    machine: dict[str, str | int | None] | None = None
+    diverged: _Divergence | None = None
+    overflows: _Overflows | None = None
+    largest_applied: float | None = None
+    health: _Health | None = None
+    config_sha256: str | None = None
+    metrics_sha256: str | None = None
+    steps_sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _finished_runs_are_whole(self) -> _Metadata:
+        if self.status in FINISHED:
+            needed = ("seed", "epochs", "steps", "evaluation_split", "dataset_sha256", "versions", "machine")
+            if missing := [name for name in needed if getattr(self, name) is None]:
+                raise ValueError(f"a {self.status} run without {', '.join(missing)}")
+        if self.status == Status.DIVERGED and self.diverged is None:
+            raise ValueError("a diverged run without the place where it diverged")
+        return self
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a `run.json` says. Raises StoreError where it can't be read or is not what a run leaves."""
+    content = read_json(path, RUN_SCHEMA)
+    try:
+        _Metadata.model_validate(content)
+    except ValidationError as error:
+        raise StoreError(f"{path}: is not one of gradclip's ({_first_mistake(error)})") from None
+    return content
+
+
+def _first_mistake(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")
+
+
+def metadata_json(metadata: Mapping[str, Any]) -> str:
+    """What a `run.json` holds that says this."""
+    return json.dumps({"schema": RUN_SCHEMA, **metadata}, indent=2, allow_nan=False) + "\n"
