@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -272,7 +272,7 @@ class PyTorchEngine:
             block.excess[step] = excess
         block.applied[step] = self._gradient
         self._steps += 1
-        self._place_epsilon()
+        place_epsilon(self._optimizer, self._config.optimizer.name, self._optimizer_parameters, self._steps)
         self._optimizer.step()
         block.keep_weights(step)
 
@@ -299,14 +299,6 @@ class PyTorchEngine:
         self._memory = {key: clipped.memory[key].to(value.dtype) for key, value in self._memory.items()}
         excess: Tensor | None = clipped.excess
         return excess
-
-    def _place_epsilon(self) -> None:
-        """Keras's Adam adds epsilon to the root before its bias is corrected, PyTorch's after that."""
-        if self._config.optimizer.name in ("adam", "adamw"):
-            parameters = self._optimizer_parameters
-            correction = math.sqrt(1 - parameters["beta_2"] ** self._steps)
-            for group in self._optimizer.param_groups:
-                group["eps"] = parameters["epsilon"] / correction
 
     def _inputs(self, images: Tensor) -> Tensor:
         data = self._config.data
@@ -374,3 +366,14 @@ def _norms(rows: Tensor, sizes: Sequence[int]) -> tuple[FloatArray, FloatArray]:
     norm = torch.stack([part.double().square().sum(1).sqrt() for part in parts], 1)
     max_abs = torch.stack([part.abs().amax(1) for part in parts], 1)
     return norm.cpu().numpy(), max_abs.cpu().double().numpy()
+
+
+def place_epsilon(optimizer: torch.optim.Optimizer, name: str, parameters: Mapping[str, Any], step: int) -> None:
+    """Before a step (from 1), let the epsilon of Keras's `parameters` count in PyTorch's Adam and AdamW as much as in Keras's.
+
+    Keras adds it to the root before its bias is corrected, PyTorch after that.
+    """
+    if name in ("adam", "adamw"):
+        correction = math.sqrt(1 - parameters["beta_2"] ** step)
+        for group in optimizer.param_groups:
+            group["eps"] = parameters["epsilon"] / correction

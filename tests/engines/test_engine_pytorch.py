@@ -178,12 +178,12 @@ def test_adamax_adds_its_epsilon_after_the_maximum_in_keras_and_before_in_pytorc
 
 def test_adam_needs_another_epsilon_on_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one epsilon for all steps, PyTorch's first steps are longer than Keras's wherever gradients are small."""
-    from gradclip_cli.engines.pytorch import PyTorchEngine
+    from gradclip_cli.engines import pytorch
 
     chosen = small("optimizer={name: adam, epsilon: 0.001, learning_rate: 0.01}")
     by_keras, by_pytorch = both(chosen)
     np.testing.assert_allclose(by_pytorch.loss, by_keras.loss, rtol=1e-4)
-    monkeypatch.setattr(PyTorchEngine, "_place_epsilon", lambda engine: None)
+    monkeypatch.setattr(pytorch, "place_epsilon", lambda *given: None)
     _, misplaced = both(chosen)
     assert np.abs(misplaced.loss / by_keras.loss - 1).max() > 0.05
     (keras,), (pytorch,) = steps_of("adam", [1e-6], epsilon=1e-3)
