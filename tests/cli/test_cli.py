@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,39 +15,23 @@ from pathlib import Path
 import click
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
-from conftest import SMALL, gradclip, latest, needs_pytorch, store_run
+from conftest import SMALL, call, gradclip, latest, needs_pytorch, options, store_run, tree, wait_until
 
 from gradclip_cli import __version__
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import MOST_SEED
-from gradclip_cli.evidence import report
 
-SETTINGS = [option for setting in SMALL for option in ("--set", setting)]
-EXPLODE = [
-    option
-    for setting in latest(
-        *SMALL,
-        "name=exploded",
-        "model={cell: simple_rnn, units: 32, activation: relu, recurrent_gain: 2.0}",
-        "optimizer.learning_rate=1",
-        "training.steps_per_epoch=300",
-    )
-    for option in ("--set", setting)
-]
-LONG = ["run", "none"]  # uncompiled: what these runs are about are signals and files
-for setting in ("name=long", "data.subset=sample", "training.epochs=9999", "engine.jit=false"):
-    LONG += ["--set", setting]
-
-
-def call(*arguments: str) -> Result:
-    """Run the command in this process: quicker, for what needs no process of its own."""
-    return CliRunner().invoke(main, arguments)
-
-
-def tree(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")} if folder.exists() else set()
+SETTINGS = options(*SMALL)
+EXPLODE = latest(
+    *SMALL,
+    "name=exploded",
+    "model={cell: simple_rnn, units: 32, activation: relu, recurrent_gain: 2.0}",
+    "optimizer.learning_rate=1",
+    "training.steps_per_epoch=300",
+)
+# Uncompiled: what these runs are about are signals and files.
+LONG = ["run", "none", *options("name=long", "data.subset=sample", "training.epochs=9999", "engine.jit=false")]
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +39,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two arms and one that diverges, two seeds each, trained by one real command from files that give them short names."""
     folder = tmp_path_factory.mktemp("trained")
     results, files = folder / "results", []
-    for arm, options in (("none", []), ("clipvalue", []), ("exploded", EXPLODE)):
-        said = loading.load("clipvalue" if arm == "clipvalue" else "none", latest(f"name={arm}", *SMALL, *options[1::2]))
+    for arm, settings in (("none", []), ("clipvalue", []), ("exploded", EXPLODE)):
+        said = loading.load("clipvalue" if arm == "clipvalue" else "none", latest(f"name={arm}", *SMALL, *settings))
         files.append(folder / f"{arm}.yaml")
         files[-1].write_text(loading.to_yaml(said))
     ended = gradclip("run", *map(str, files), "--seeds", "2", "--save-model", "--results", str(results))
@@ -133,7 +116,7 @@ def test_a_finished_run_is_left_alone_and_force_trains_it_again(trained: Path) -
 
 @pytest.mark.trains
 def test_a_diverged_run_stays_an_outcome(trained: Path) -> None:
-    again = gradclip("--quiet", "run", "none", *EXPLODE, "--results", str(trained))
+    again = gradclip("--quiet", "run", "none", *options(*EXPLODE), "--results", str(trained))
     assert again.returncode == 3
     shown = call("show", "exploded", "--results", str(trained))
     assert re.search(r"diverged .*simple_rnn/.* not finite at step \d+", shown.output)
@@ -186,12 +169,9 @@ def long_run(results: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "gradclip_cli", *LONG, "--results", str(results)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     steps = results / "long" / "seed-0" / "steps.csv"
-    deadline = time.monotonic() + 120
     try:
-        while not (steps.exists() and steps.stat().st_size > 100_000):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: process.poll() is not None or (steps.exists() and steps.stat().st_size > 100_000))
+        assert process.poll() is None
         yield process
     finally:
         process.kill()
@@ -388,87 +368,6 @@ def test_compare_prints_a_table_and_writes_files(trained: Path, tmp_path: Path) 
     assert tree(tmp_path / "out") >= {"comparison.png", "comparison.svg", "comparison.csv", "comparison.json"}
     as_json = gradclip("compare", "none", "clipvalue", "--json", "--results", str(trained), "--out", str(tmp_path / "out"))
     assert json.loads(as_json.stdout) == json.loads((tmp_path / "out" / "comparison.json").read_text())
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture
-def stored(results: Path) -> Path:
-    for seed in range(2):
-        store_run(results, "none", seed, [2.0, 1.5, 1.0 + seed / 10])
-        store_run(results, "clipvalue", seed, [2.0, 1.4, 0.9], base="clipvalue")
-    return results
-
-
-def test_looking_leaves_a_report_as_it_is(stored: Path) -> None:
-    for name in ("report.md", "claims.json", "comparison.json", "comparison.png", "differences.svg"):
-        (stored / name).write_text('{"schema": 1, "first_compared": {}}')
-    before = contents(stored)
-    ended = call("compare", "none", "clipvalue", "--results", str(stored))
-    assert ended.exit_code == 0, ended.output
-    after = contents(stored)
-    assert {name: after[name] for name in before} == before
-    folder = stored / "compare" / "none,clipvalue"
-    assert {path.relative_to(folder).as_posix() for path in folder.iterdir()} == set(report.FILES)
-    assert f"to {folder}" in ended.stderr.replace("\n", "")
-    assert set(after) - set(before) == {"looks.json", *(f"compare/none,clipvalue/{name}" for name in report.FILES)}
-
-
-def test_compare_refuses_a_report_s_folder_with_out(stored: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "report.md").write_text("mine")
-    ended = call("compare", "--results", str(stored), "--out", str(tmp_path / "out"))
-    assert ended.exit_code == 1
-    assert "holds the files of a report (report.md)" in ended.stderr
-    assert tree(tmp_path / "out") == {"report.md"}
-    assert not (stored / "looks.json").exists()
-
-
-def test_what_cannot_be_written_stops_no_look_unless_asked_for(stored: Path, tmp_path: Path) -> None:
-    (stored / "compare").write_text("a file")
-    (stored / "looks.json").mkdir()
-    ended = call("compare", "--results", str(stored))
-    assert ended.exit_code == 0, ended.output
-    assert "clipvalue" in ended.stdout
-    told = ended.stderr.replace("\n", " ")
-    assert "this look is not on record" in told
-    assert "nothing was written: " in told
-    asked = call("compare", "--results", str(stored), "--out", str(stored / "compare"))
-    assert asked.exit_code == 1
-
-
-def test_compare_counts_the_planned_seeds_unless_told_otherwise(stored: Path) -> None:
-    (stored / "experiment.json").write_text('{"schema": 1, "seeds": [1]}')
-
-    def seeds(*options: str) -> list[int]:
-        ended = call("compare", "--json", "--results", str(stored), *options)
-        return list(json.loads(ended.stdout)["arms"][0]["seeds"])
-
-    assert (seeds(), seeds("--seeds", "all"), seeds("--seeds", "1")) == ([1], [0, 1], [0])
-    assert "Only the seeds that experiment.json planned count (1)" in call("compare", "--results", str(stored)).stdout
-
-
-def test_one_arm_alone_has_its_notes(stored: Path) -> None:
-    (stored / "experiment.json").write_text('{"schema": 1, "seeds": [1]}')
-    assert "Stored beside them: 0 (none)" in call("compare", "none", "--results", str(stored)).stdout
-
-
-def test_both_tables_say_what_they_are(stored: Path) -> None:
-    told = call("compare", "--results", str(stored)).stdout
-    first, second = told.index("As recorded: "), told.index("As scored: ")
-    assert told.index("(val_accuracy)") < first < told.index("test accuracy (%)") < second
-
-
-def test_removing_one_run_is_no_plural(stored: Path) -> None:
-    assert "Remove 1 run for good?" in call("rm", "none/seed-0", "--results", str(stored)).output
-
-
-def test_compare_without_runs(tmp_path: Path) -> None:
-    ended = call("compare", "--results", str(tmp_path))
-    assert ended.exit_code == 1
-    assert "Train some first" in ended.output
 
 
 @pytest.mark.trains
