@@ -203,15 +203,19 @@ FACTS: dict[str, Any] = {
 }
 
 
+@functools.cache
+def loaded_once(base: str, *settings: str) -> Config:
+    """A shipped config with settings: what many stored runs share."""
+    return loading.load(base, settings)
+
+
 def store_run(
     results: Path, arm: str, seed: int, losses: list[float], *, status: str = "complete", epochs: int = 3, **changes: Any
 ) -> RunDirectory:
     """Store a run of made-up figures through the real store: what a report says of them is then known."""
     settings, clipped_fraction = changes.pop("settings", []), changes.pop("clipped_fraction", 0.25)
-    chosen = loading.load(
-        changes.pop("base", "none"),
-        latest(f"name={arm}", f"training.epochs={epochs}", "training.steps_per_epoch=4", f"training.seed={seed}", *settings),
-    )
+    said = latest(f"name={arm}", f"training.epochs={epochs}", "training.steps_per_epoch=4", *settings)
+    chosen = loaded_once(changes.pop("base", "none"), *said).with_seed(seed)
     directory = RunDirectory.of(results, arm, seed)
     with directory.locked(), pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda descriptor: None)  # no test's power fails, and a test may store hundreds of runs

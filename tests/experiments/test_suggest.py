@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,35 +19,17 @@ from gradclip_cli import engines
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import CLIPPING_SECTIONS, AdaptiveClip, Config
-from gradclip_cli.engines.contract import Engine, StepRecords
+from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.experiments import suggest
 from gradclip_cli.experiments.suggest import Pilot, Suggestion
 from gradclip_cli.gradients.health import Detector
 from gradclip_cli.gradients.rules import RULES, Situation
-from gradclip_cli.problems import fashion_mnist
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("engines_built_once")]
 
 SAMPLE = "data.subset=sample"
 SMALL_MODEL = ("model.cell=simple_rnn", "model.units=4")
 STEPS = 60
-
-
-@pytest.fixture(scope="module", autouse=True)
-def engines_built_once() -> Iterator[None]:
-    """One compilation serves all tests here that can share it."""
-    built: dict[str, Engine] = {}
-    build = engines.build
-
-    def build_once(chosen: Config, dataset: fashion_mnist.Dataset) -> Engine:
-        key = engines.compile_key(chosen)
-        if key not in built:
-            built[key] = build(chosen, dataset)
-        return built[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "build", build_once)
-        yield
 
 
 @functools.cache

@@ -15,15 +15,13 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import store_run
 
-from gradclip_cli import engines, plots
+from gradclip_cli import plots
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading, sweeps
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.sweeps import Sweep
-from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import ConflictError, ReportError
 from gradclip_cli.experiments import sweep as experiment
-from gradclip_cli.problems import fashion_mnist
 from gradclip_cli.runs import one
 from gradclip_cli.runs.loop import Outcome
 from gradclip_cli.runs.one import Workshop
@@ -51,18 +49,14 @@ fresh_seeds: 3
 DIVERGING = "none+optimizer.learning_rate=10"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quickly() -> Iterator[None]:
-    """One compilation serves all tests here that can share it; files are not synced."""
-    built: dict[str, Engine] = {}
-    build = engines.build
+pytestmark = pytest.mark.usefixtures("engines_built_once", "unsynced")
 
-    def build_once(chosen: Any, dataset: fashion_mnist.Dataset) -> Engine:
-        return built.setdefault(key, build(chosen, dataset)) if (key := engines.compile_key(chosen)) not in built else built[key]
 
+@pytest.fixture(scope="module")
+def unsynced() -> Iterator[None]:
+    """Nothing here crashes, and many runs are stored."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "build", build_once)
-        patch.setattr(os, "fsync", lambda file: None)  # Nothing here crashes, and many runs are stored.
+        patch.setattr(os, "fsync", lambda file: None)
         yield
 
 

@@ -18,6 +18,8 @@ from gradclip_cli.runs import one as trainer
 from gradclip_cli.runs.loop import Outcome, Progress
 from gradclip_cli.runs.many import PlannedRun, Result
 
+pytestmark = pytest.mark.usefixtures("engines_built_once")
+
 
 class Quiet:
     def __init__(self) -> None:
