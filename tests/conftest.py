@@ -18,11 +18,12 @@ from click.testing import CliRunner, Result
 from hypothesis import settings
 
 from gradclip_cli import engines
-from gradclip_cli.arrays import FloatArray
+from gradclip_cli.arrays import ByteArray, FloatArray
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
+from gradclip_cli.errors import ConfigError
 from gradclip_cli.problems import article_weights, fashion_mnist
 from gradclip_cli.runs.store import METRICS, RunDirectory
 
@@ -61,6 +62,8 @@ def slowly(*values: Any) -> list[Any]:
 # Files of tests that can use each other's engines, each of which Keras compiles for seconds.
 SAME_ENGINES = ("test_engines", "test_engine_tensorflow", "test_loop", "test_health", "test_suggest")
 # What is not about compiling goes without. PyTorch has nothing to compile.
+QUICKEST = "pytorch" if importlib.util.find_spec("torch") else "tensorflow"
+"""The framework for processes that are about something else: what takes less to import."""
 UNCOMPILED: dict[str, tuple[str, ...]] = {"tensorflow": ("engine.jit=false",), "pytorch": ("engine.framework=pytorch",)}
 
 
@@ -89,14 +92,25 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
+Writer = Callable[..., Path]
+
+
 @pytest.fixture
-def write_config(tmp_path: Path) -> Callable[..., Path]:
+def write_config(tmp_path: Path) -> Writer:
     def write(text: str, name: str = "mine.yaml") -> Path:
         path = tmp_path / name
         path.write_text(text)
         return path
 
     return write
+
+
+def mistakes(path: Path | str, *settings: str) -> list[str]:
+    """What is told of a config that can't be loaded."""
+    with pytest.raises(ConfigError) as caught:
+        loading.load(str(path), settings)
+    assert caught.value.exit_code == 2
+    return list(caught.value.problems)
 
 
 def import_pytorch() -> Any:
@@ -140,6 +154,13 @@ def start_weights(chosen: Config) -> dict[str, FloatArray]:
     return article_weights.initial_weights(
         chosen.model, features=chosen.data.sequence_shape[1], classes=fashion_mnist.CLASSES, seed=chosen.training.seed
     )
+
+
+def seen_of(chosen: Config, images: ByteArray) -> FloatArray:
+    """What a model sees of images (N, 28, 28), by NumPy: squares of pixels averaged, then rows or pixels; (N, time, features)."""
+    side = 28 // chosen.data.pool
+    averaged = images.reshape(-1, side, chosen.data.pool, side, chosen.data.pool).mean(axis=(2, 4))
+    return averaged.reshape(-1, *chosen.data.sequence_shape) / chosen.data.scale
 
 
 def schedule_for(chosen: Config) -> fashion_mnist.BatchSchedule:
@@ -235,6 +256,15 @@ def store_run(
             ended["diverged"] = {"epoch": len(losses) + 1, "step": 4 * len(losses), "told": "loss not finite"}
         directory.write_metadata({**FACTS, **ended, **changes})
     return directory
+
+
+@pytest.fixture
+def two_arms(results: Path) -> Path:
+    """Two arms of three seeds: none and clipvalue."""
+    for seed in range(3):
+        store_run(results, "none", seed, [2.0, 1.5, 1.0 + 0.1 * seed])
+        store_run(results, "clipvalue", seed, [2.0, 1.4, 0.9 + 0.1 * seed], base="clipvalue")
+    return results
 
 
 @pytest.fixture(scope="session")

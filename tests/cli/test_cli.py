@@ -15,23 +15,24 @@ from pathlib import Path
 import click
 import pandas as pd
 import pytest
-from conftest import SMALL, call, gradclip, latest, needs_pytorch, options, store_run, tree, wait_until
+from conftest import QUICKEST, SMALL, UNCOMPILED, call, gradclip, latest, needs_pytorch, options, store_run, tree, wait_until
 
 from gradclip_cli import __version__
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import MOST_SEED
 
-SETTINGS = options(*SMALL)
+# Uncompiled but for one run: what the commands here are about is not how fast they train.
+QUICK = (*SMALL, *UNCOMPILED["tensorflow"])
+SETTINGS = options(*QUICK)
 EXPLODE = latest(
-    *SMALL,
+    *QUICK,
     "name=exploded",
     "model={cell: simple_rnn, units: 32, activation: relu, recurrent_gain: 2.0}",
     "optimizer.learning_rate=1",
     "training.steps_per_epoch=300",
 )
-# Uncompiled: what these runs are about are signals and files.
-LONG = ["run", "none", *options("name=long", "data.subset=sample", "training.epochs=9999", "engine.jit=false")]
+LONG = ["run", "none", *options("name=long", "data.subset=sample", "training.epochs=9999")]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     results, files = folder / "results", []
     for arm, settings in (("none", []), ("clipvalue", []), ("exploded", EXPLODE)):
-        said = loading.load("clipvalue" if arm == "clipvalue" else "none", latest(f"name={arm}", *SMALL, *settings))
+        said = loading.load("clipvalue" if arm == "clipvalue" else "none", latest(f"name={arm}", *QUICK, *settings))
         files.append(folder / f"{arm}.yaml")
         files[-1].write_text(loading.to_yaml(said))
     ended = gradclip("run", *map(str, files), "--seeds", "2", "--save-model", "--results", str(results))
@@ -62,7 +63,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complete
 
 @pytest.mark.trains
 def test_run_writes_the_files_and_verbose_tells_each_epoch(results: Path) -> None:
-    ended = gradclip("run", "clipvalue", *SETTINGS, "--results", str(results), "-v")
+    ended = gradclip("run", "clipvalue", *options(*SMALL), "--results", str(results), "-v")
     assert ended.returncode == 0, ended.stderr
     arm = "clipvalue+data.subset=sample+training.epochs=2+training.steps_per_epoch=6"
     assert ended.stdout.split() == ["complete", str(results / arm / "seed-0")]
@@ -81,7 +82,7 @@ def test_run_writes_the_files_and_verbose_tells_each_epoch(results: Path) -> Non
 @pytest.mark.trains
 def test_a_run_with_pytorch_says_so_and_saves_its_own_model(results: Path) -> None:
     ended = gradclip(
-        "run", "clipvalue", *SETTINGS, "--set", "engine.framework=pytorch", "--set", "name=other", "--save-model",
+        "run", "clipvalue", *options(*SMALL), "--set", "engine.framework=pytorch", "--set", "name=other", "--save-model",
         "--results", str(results),
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
@@ -164,9 +165,9 @@ def test_runs_that_share_a_compilation_stand_together(results: Path) -> None:
 
 
 @contextmanager
-def long_run(results: Path) -> Iterator[subprocess.Popen[str]]:
+def long_run(results: Path, framework: str) -> Iterator[subprocess.Popen[str]]:
     """A real process in the middle of training; killed afterwards if it still runs."""
-    command = [sys.executable, "-m", "gradclip_cli", *LONG, "--results", str(results)]
+    command = [sys.executable, "-m", "gradclip_cli", *LONG, *options(*UNCOMPILED[framework]), "--results", str(results)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     steps = results / "long" / "seed-0" / "steps.csv"
     try:
@@ -182,7 +183,7 @@ def long_run(results: Path) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)])
 def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, results: Path) -> None:
     """Stopped in the middle of real training, from outside; the same command would start the run over."""
-    with long_run(results) as process:
+    with long_run(results, "tensorflow") as process:
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code
@@ -193,13 +194,16 @@ def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, 
     assert len(pd.read_csv(results / "long" / "seed-0" / "steps.csv")) == record["steps"]
     assert call("list", "--results", str(results)).output.count("interrupted") == 1
     assert "not finished" in call("compare", "--results", str(results)).output
-    assert "goes on from its checkpoint" in call(*LONG, "--results", str(results), "--dry-run").output
+    assert (
+        "goes on from its checkpoint"
+        in call(*LONG, *options(*UNCOMPILED["tensorflow"]), "--results", str(results), "--dry-run").output
+    )
 
 
 @pytest.mark.trains
 def test_two_processes_on_one_run_of_which_a_second_interrupt_stops_the_first_at_once(results: Path) -> None:
-    with long_run(results) as first:
-        command = [sys.executable, "-m", "gradclip_cli", *LONG, "--results", str(results)]
+    with long_run(results, QUICKEST) as first:
+        command = [sys.executable, "-m", "gradclip_cli", *LONG, *options(*UNCOMPILED[QUICKEST]), "--results", str(results)]
         second = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert second.stderr
         assert any("waiting for another gradclip process" in line for line in second.stderr)
@@ -366,7 +370,7 @@ def test_compare_prints_a_table_and_writes_files(trained: Path, tmp_path: Path) 
     assert "±" in ended.stdout
     assert "exploded differs from none in more than clipping: model.cell is simple_rnn, not lstm" in ended.stdout
     assert tree(tmp_path / "out") >= {"comparison.png", "comparison.svg", "comparison.csv", "comparison.json"}
-    as_json = gradclip("compare", "none", "clipvalue", "--json", "--results", str(trained), "--out", str(tmp_path / "out"))
+    as_json = call("compare", "none", "clipvalue", "--json", "--results", str(trained), "--out", str(tmp_path / "out"))
     assert json.loads(as_json.stdout) == json.loads((tmp_path / "out" / "comparison.json").read_text())
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import gradclip, store_run
+from conftest import call, gradclip, store_run
 from terminal import in_terminal, plain
 
 from gradclip_cli.runs.store import RunDirectory
@@ -36,7 +36,7 @@ def test_no_stored_text_acts_on_the_terminal(arguments: list[str], hostile: Path
     names = {"show": HOSTILE[:2], "rm": HOSTILE}
     for name in names.get(command, [""]):
         given = [*arguments, *([name] if name else []), *out, "--results", str(hostile)]
-        ended = gradclip(*given)
+        ended = call(*given)
         _, shown = in_terminal(*given, width=200)
         for text in (ended.stdout, ended.stderr, plain(shown)):
             assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\x80-\x9f]", text)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import call, gradclip, store_run
+from conftest import call, gradclip, options, store_run
 
 from gradclip_cli.cli import main
 from gradclip_cli.runs import many
@@ -84,8 +84,7 @@ def test_a_fault_under_json_is_json(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_run_json_tells_metrics_seconds_and_health(results: Path) -> None:
     made = store_run(results, "none", 0, [2.0, 1.5, 1.0], seconds=12.5, health={"word": "spiking"})
     config = ["name=none", "training.epochs=3", "training.steps_per_epoch=4"]
-    settings = [option for setting in config for option in ("--set", setting)]
-    ended = call("run", "none", *settings, "--json", "--results", str(results))
+    ended = call("run", "none", *options(*config), "--json", "--results", str(results))
     (run,) = json.loads(ended.stdout)["runs"]
     assert run["path"] == str(made.path)
     assert run["status"] == "complete"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL, engine_for, import_pytorch, latest, sample, schedule_for, start_weights
+from conftest import SMALL, engine_for, import_pytorch, latest, options, sample, schedule_for, start_weights
 
 from gradclip_cli.config import loading, pytorch_words
 from gradclip_cli.config.schema import OPTIMIZER_SECTIONS, Config
@@ -312,8 +312,7 @@ def test_a_run_imports_its_own_framework_only(framework: str, expected: set[str]
     code = "from gradclip_cli.cli import main; main(prog_name='gradclip', standalone_mode=False)"
     uncompiled = ["engine.jit=false"] if framework == "tensorflow" else []
     settings = [f"engine.framework={framework}", "data.subset=sample", "training={epochs: 1, steps_per_epoch: 3}", *uncompiled]
-    options = [part for setting in settings for part in ("--set", setting)]
-    command = ["-q", "run", "none", *options, "--jobs", "1", "--save-model", "--results", str(tmp_path)]
+    command = ["-q", "run", "none", *options(*settings), "--jobs", "1", "--save-model", "--results", str(tmp_path)]
     assert imported(code, *command) == expected
     assert len([*tmp_path.glob("*/seed-0/model.*")]) == 1
 

@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
-from conftest import FACTS, store_run
+from conftest import FACTS, call, options, store_run
 
-from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence import inspection
@@ -25,10 +23,6 @@ from gradclip_cli.runs.store import RunDirectory, rows_and_sha256, step_columns
 
 VARIABLES = ("simple_rnn/kernel", "dense/kernel")
 NAN, INF = math.nan, math.inf
-
-
-def call(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
 
 
 def store_steps(
@@ -187,10 +181,10 @@ def test_clipped_steps_of_endless_norm_have_no_share(results: Path) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ReLU network, unclipped and clipped, trained by the real command."""
     results = tmp_path_factory.mktemp("inspected") / "results"
-    short = ["--set", "training.epochs=1", "--set", "training.steps_per_epoch=120"]
+    short = ["training.epochs=1", "training.steps_per_epoch=120"]
     for base, settings, code in (("explode/none", [], 3), ("explode/clipnorm", short, 0)):
-        name = ["--set", f"name={base.replace('/', '-')}", "--set", "data.subset=sample", "--seeds", "7-7"]
-        ended = call("run", base, *name, *settings, "--results", str(results))
+        said = options(f"name={base.replace('/', '-')}", "data.subset=sample", "engine.jit=false", *settings)
+        ended = call("run", base, *said, "--seeds", "7-7", "--results", str(results))
         assert ended.exit_code == code, ended.output
     return results
 

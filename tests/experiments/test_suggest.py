@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner
-from conftest import engine_for, sample, schedule_for, start_weights
+from conftest import call, engine_for, options, sample, schedule_for, start_weights
 
 from gradclip_cli import engines
-from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import CLIPPING_SECTIONS, AdaptiveClip, Config
 from gradclip_cli.engines.contract import StepRecords
@@ -304,8 +302,7 @@ def test_the_distribution_is_of_norms_and_elements() -> None:
 
 
 def invoked(*arguments: str) -> Any:
-    settings = [option for setting in settings_of(arguments[0]) for option in ("--set", setting)]
-    return CliRunner().invoke(main, ["suggest", *arguments, *settings])
+    return call("suggest", *arguments, *options(*settings_of(arguments[0])))
 
 
 def test_the_command_tells_pilot_distribution_and_suggestions() -> None:
@@ -357,10 +354,10 @@ def test_agc_s_paper_default_is_set_beside() -> None:
 
 
 def test_a_config_that_is_not_there_exits_2() -> None:
-    told = CliRunner().invoke(main, ["suggest", "cilpnorm"])
+    told = call("suggest", "cilpnorm")
     assert told.exit_code == 2
     assert "did you mean 'clipnorm'?" in told.stderr
-    assert CliRunner().invoke(main, ["suggest", "none", "--steps", "0"]).exit_code == 2
+    assert call("suggest", "none", "--steps", "0").exit_code == 2
 
 
 @pytest.mark.parametrize("zeros", [60, 95])

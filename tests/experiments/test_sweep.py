@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
-from conftest import store_run
+from click.testing import Result
+from conftest import call, options, store_run
 
 from gradclip_cli import plots
-from gradclip_cli.cli import main
 from gradclip_cli.config import loading, sweeps
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.sweeps import Sweep
@@ -74,8 +73,8 @@ def done(tiny: Path) -> tuple[Result, Path]:
     return sweep_at(tiny, folder), folder
 
 
-def sweep_at(path: Path, folder: Path, *options: str) -> Result:
-    return CliRunner().invoke(main, ["sweep", str(path), "--results", str(folder), "--jobs", "1", *options])
+def sweep_at(path: Path, folder: Path, *others: str) -> Result:
+    return call("sweep", str(path), "--results", str(folder), "--jobs", "1", *others)
 
 
 def statuses(folder: Path) -> dict[str, str]:
@@ -204,7 +203,7 @@ def test_quiet_says_results_and_what_went_wrong_only(
 ) -> None:
     first, folder = done
     without_pictures(monkeypatch)
-    quiet = CliRunner().invoke(main, ["-q", "sweep", str(tiny), "--results", str(folder)])
+    quiet = call("-q", "sweep", str(tiny), "--results", str(folder))
     assert quiet.stdout == first.stdout
     assert quiet.stderr == ""
 
@@ -285,7 +284,7 @@ def test_a_copied_file_trains_nothing_anew(done: tuple[Result, Path], tmp_path: 
 
 def test_force_trains_again_what_is_finished(tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_pictures(monkeypatch)
-    short = [option for setting in ("training.epochs=1", "training.steps_per_epoch=2") for option in ("--set", setting)]
+    short = options("training.epochs=1", "training.steps_per_epoch=2")
     first = sweep_at(tiny, results, *short)
     assert first.exit_code == 0, first.output
     csvs = {run.path: run.steps_path.read_bytes() for folder in (results, results / "best") for run in runs(folder)}
@@ -307,12 +306,12 @@ def test_force_trains_again_what_is_finished(tiny: Path, results: Path, monkeypa
 
 def test_settings_change_the_base_and_the_sweep_s_folder(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    told = CliRunner().invoke(main, ["sweep", str(tiny), "--set", "training.epochs=1", "--dry-run", "--json"])
+    told = call("sweep", str(tiny), "--set", "training.epochs=1", "--dry-run", "--json")
     assert told.exit_code == 0, told.output
     assert {Path(run["path"]).parent.parent for run in json.loads(told.stdout)["runs"]} == {
         Path("results/tiny+training.epochs=1")
     }
-    refused = CliRunner().invoke(main, ["sweep", str(tiny), "--set", "optimizer.learning_rate=1"])
+    refused = call("sweep", str(tiny), "--set", "optimizer.learning_rate=1")
     assert refused.exit_code == 2
     assert "--set optimizer.learning_rate=1 contradicts the grid" in refused.stderr
 

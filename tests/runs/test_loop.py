@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import engine_for, schedule_for, start_weights
+from conftest import UNCOMPILED, engine_for, schedule_for, start_weights
 from trained import AMPLIFYING, OVERFLOWING, run, small
 
 from gradclip_cli.runs.loop import Outcome
@@ -55,7 +55,9 @@ def test_same_config_and_seed_give_the_same_bytes(framework: str, tmp_path: Path
 
 
 def test_divergence_ends_the_run_at_its_step(framework: str, tmp_path: Path) -> None:
-    chosen = small("clipping={mode: none}", "training.epochs=3", "training.steps_per_epoch=300", *EXPLOSIVE, framework=framework)
+    chosen = small(
+        "clipping={mode: none}", "training.epochs=3", "training.steps_per_epoch=300", *EXPLOSIVE, *UNCOMPILED[framework]
+    )
     outcome, directory, _ = run(chosen, tmp_path)
     assert outcome.status == "diverged"
     assert outcome.divergence is not None
@@ -78,7 +80,7 @@ def test_clipping_keeps_the_same_run_alive(framework: str, tmp_path: Path) -> No
         "training.epochs=1",
         "training.steps_per_epoch=300",
         *EXPLOSIVE,
-        framework=framework,
+        *UNCOMPILED[framework],
     )
     outcome, _, _ = run(chosen, tmp_path)
     assert outcome.status == "complete"
@@ -86,7 +88,7 @@ def test_clipping_keeps_the_same_run_alive(framework: str, tmp_path: Path) -> No
 
 def test_overflow_is_recorded_and_the_run_goes_on(framework: str, tmp_path: Path) -> None:
     """A gradient is infinite, but clipvalue turns it into its threshold: the run must not end."""
-    chosen = small(*OVERFLOWING, framework=framework)
+    chosen = small(*OVERFLOWING, *UNCOMPILED[framework])
     outcome, directory, _ = run(chosen, tmp_path, start={**start_weights(chosen), **AMPLIFYING})
     steps = pd.read_csv(directory.steps_path)
     infinite = np.isinf(steps["norm/simple_rnn/kernel"])
