@@ -98,8 +98,7 @@ CASES = [
 
 
 def drawn_texts(figure: Figure) -> list[Text]:
-    """Every text that is seen, without rotated ones, whose boxes say little."""
-    figure.draw_without_rendering()
+    """Every text that is seen in a figure that was drawn, without rotated ones, whose boxes say little."""
     found = list(figure.texts)
     legends = list(figure.legends)
     for axes in figure.axes:
@@ -134,6 +133,7 @@ def assert_readable(figure: Figure) -> None:
 
 def as_read(figure: Figure) -> str:
     """All texts, without line breaks and escapes."""
+    figure.draw_without_rendering()
     return "\n".join(text.get_text().replace("\n", "").replace(" ", "").replace(r"\$", "$") for text in drawn_texts(figure))
 
 

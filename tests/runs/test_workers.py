@@ -17,7 +17,7 @@ from conftest import FRAMEWORKS, QUICKEST, SMALL, UNCOMPILED, contents, gradclip
 from gradclip_cli.config import loading
 from gradclip_cli.runs.one import Ending, Event, Task, Workshop
 from gradclip_cli.runs.store import RunDirectory, runs
-from gradclip_cli.runs.workers import WorkerProcesses, available_cores
+from gradclip_cli.runs.workers import WorkerProcesses
 
 pytestmark = pytest.mark.trains
 
@@ -180,5 +180,14 @@ def test_workers_end_with_their_killed_parent(tmp_path: Path) -> None:
     wait_until(lambda: not alive(), 20)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that lets a process choose its cores")
 def test_cores_are_those_of_this_process() -> None:
-    assert 1 <= available_cores() <= (os.cpu_count() or 1)
+    code = (
+        "import os\n"
+        "from gradclip_cli.runs.workers import available_cores\n"
+        "print(available_cores())\n"
+        "os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])\n"
+        "print(available_cores())\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert told == [str(len(os.sched_getaffinity(0))), "1"]
