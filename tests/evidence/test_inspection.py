@@ -189,6 +189,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(("arm", "word"), [("explode-none", "diverged"), ("explode-clipnorm", "spiking")])
 def test_what_was_recorded_live_is_what_is_read_afterwards(arm: str, word: str, trained: Path) -> None:
     run = RunDirectory.of(trained, arm, 7)
@@ -202,6 +203,7 @@ def test_what_was_recorded_live_is_what_is_read_afterwards(arm: str, word: str, 
             assert (read.norm, read.multiple) == pytest.approx((live[name]["norm"], live[name]["multiple"]), rel=2e-5)
 
 
+@pytest.mark.trains
 def test_a_real_divergence_is_told_in_order(trained: Path) -> None:
     run = RunDirectory.of(trained, "explode-none", 7)
     events = told(run)["events"].splitlines()
@@ -212,6 +214,7 @@ def test_a_real_divergence_is_told_in_order(trained: Path) -> None:
     assert any("last sane norm" in event for event in events)
 
 
+@pytest.mark.trains
 def test_pieces_of_any_size_give_the_same(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunDirectory.of(trained, "explode-clipnorm", 7)
     whole = inspect(run)
@@ -374,6 +377,7 @@ def test_show_ends_in_the_diagnosis_and_draws(results: Path) -> None:
     assert (run.path / "gradients.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.trains
 def test_show_tells_a_real_divergence(trained: Path, tmp_path: Path) -> None:
     shown = call("show", "explode-none/seed-7", "--results", str(trained), "--out", str(tmp_path / "pictures"))
     assert shown.exit_code == 0, shown.output

@@ -88,6 +88,7 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 # From end to end.
 
 
+@pytest.mark.trains
 def test_dry_run_tells_the_plan_and_writes_nothing(tiny: Path, results: Path) -> None:
     told = sweep_at(tiny, results, "--dry-run")
     assert told.exit_code == 0, told.output
@@ -103,6 +104,7 @@ def test_dry_run_tells_the_plan_and_writes_nothing(tiny: Path, results: Path) ->
     assert len(as_json["runs"]) == 12
 
 
+@pytest.mark.trains
 def test_the_plan_stands_before_the_first_run_and_the_tally_names_who_diverged(done: tuple[Result, Path]) -> None:
     told, folder = done
     assert told.exit_code == 0, told.output
@@ -116,6 +118,7 @@ def test_the_plan_stands_before_the_first_run_and_the_tally_names_who_diverged(d
     ]  # fmt: skip
 
 
+@pytest.mark.trains
 def test_what_was_measured_at_first_tells_the_second_estimate_too(done: tuple[Result, Path]) -> None:
     lines = done[0].stderr.splitlines()
     (before,) = (line.partition(": ")[2] for line in lines if line.startswith("Then, with fresh seeds"))
@@ -123,6 +126,7 @@ def test_what_was_measured_at_first_tells_the_second_estimate_too(done: tuple[Re
     assert before == after
 
 
+@pytest.mark.trains
 def test_the_map_says_what_the_runs_csvs_say(done: tuple[Result, Path]) -> None:
     folder = done[1]
     table = pd.read_csv(folder / "tiny.csv", dtype={"optimizer.learning_rate": str})
@@ -146,6 +150,7 @@ def test_the_map_says_what_the_runs_csvs_say(done: tuple[Result, Path]) -> None:
         assert list(row["at_edge"]) == list(row["best"] & row["optimizer.learning_rate"].isin(["0.003", "10"]))
 
 
+@pytest.mark.trains
 def test_the_best_ones_are_trained_on_all_images_with_seeds_that_the_grid_never_had(
     done: tuple[Result, Path], tiny: Path
 ) -> None:
@@ -162,6 +167,7 @@ def test_the_best_ones_are_trained_on_all_images_with_seeds_that_the_grid_never_
         assert run.metadata()["evaluation_split"] == "test"
 
 
+@pytest.mark.trains
 def test_its_files_agree(done: tuple[Result, Path]) -> None:
     told, folder = done
     content = json.loads((folder / "sweep.json").read_text(), parse_constant=pytest.fail)
@@ -183,6 +189,7 @@ def test_its_files_agree(done: tuple[Result, Path]) -> None:
     assert (folder / "tiny.png").stat().st_size > 10_000
 
 
+@pytest.mark.trains
 def test_given_again_it_trains_nothing_and_writes_the_same(
     done: tuple[Result, Path], tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +205,7 @@ def test_given_again_it_trains_nothing_and_writes_the_same(
     assert {name: (folder / name).read_bytes() for name in files} == files
 
 
+@pytest.mark.trains
 def test_quiet_says_results_and_what_went_wrong_only(
     done: tuple[Result, Path], tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,12 +216,14 @@ def test_quiet_says_results_and_what_went_wrong_only(
     assert quiet.stderr == ""
 
 
+@pytest.mark.trains
 def test_json_is_the_file_s(done: tuple[Result, Path], tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_pictures(monkeypatch)
     told = sweep_at(tiny, done[1], "--json")
     assert told.stdout == (done[1] / "sweep.json").read_text()
 
 
+@pytest.mark.trains
 def test_interrupted_it_goes_on_with_what_is_missing(tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train, trained, most = Workshop.train, [], 3
 
@@ -236,6 +246,7 @@ def test_interrupted_it_goes_on_with_what_is_missing(tiny: Path, results: Path, 
     assert len(trained) == len(set(trained)) == 12 + 6
 
 
+@pytest.mark.trains
 def test_a_run_that_fails_is_named_and_the_others_are_finished(
     tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +273,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_finished(
     assert "1 of 12 runs to train" in again.stderr
 
 
+@pytest.mark.trains
 def test_a_changed_sweep_never_mixes_with_the_old_one_s_runs(done: tuple[Result, Path], tiny: Path, tmp_path: Path) -> None:
     changed = tmp_path / "tiny.yaml"
     changed.write_text(TINY.replace("steps_per_epoch: 5", "steps_per_epoch: 6"))
@@ -273,6 +285,7 @@ def test_a_changed_sweep_never_mixes_with_the_old_one_s_runs(done: tuple[Result,
     assert refused.stderr.count("\n") <= 3
 
 
+@pytest.mark.trains
 def test_a_copied_file_trains_nothing_anew(done: tuple[Result, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Workshop, "train", lambda *anything: pytest.fail("a finished run was trained again"))
     without_pictures(monkeypatch)
@@ -282,6 +295,7 @@ def test_a_copied_file_trains_nothing_anew(done: tuple[Result, Path], tmp_path: 
     assert again.stdout == done[0].stdout
 
 
+@pytest.mark.trains
 def test_force_trains_again_what_is_finished(tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_pictures(monkeypatch)
     short = options("training.epochs=1", "training.steps_per_epoch=2")
@@ -316,6 +330,7 @@ def test_settings_change_the_base_and_the_sweep_s_folder(tiny: Path, tmp_path: P
     assert "--set optimizer.learning_rate=1 contradicts the grid" in refused.stderr
 
 
+@pytest.mark.trains
 def test_the_plan_says_how_many_seeds_a_verdict_takes(tiny: Path, tmp_path: Path, results: Path) -> None:
     told = sweep_at(tiny, results, "--dry-run")
     assert "A verdict on 1 comparison takes at least 6 fresh seeds; with 3 it will be exploratory.\n" in told.stderr
@@ -326,6 +341,7 @@ def test_the_plan_says_how_many_seeds_a_verdict_takes(tiny: Path, tmp_path: Path
     assert "verdict" not in sweep_at(tmp_path / "none.yaml", results, "--dry-run").stderr
 
 
+@pytest.mark.trains
 def test_what_an_axis_resets_stands_in_plan_report_and_json(load: Callable[[str], Sweep], results: Path) -> None:
     text = BASE.replace("}}", "}, optimizer: {learning_rate: 0.5}}") + "grid: {optimizer.name: [sgd, adam]}\nseeds: 2\n"
     sweep = load(text)
@@ -340,6 +356,7 @@ def test_what_an_axis_resets_stands_in_plan_report_and_json(load: Callable[[str]
     assert json.loads(experiment.to_json(result))["resets"] == [reset]
 
 
+@pytest.mark.trains
 def test_the_report_says_what_was_trained_near_the_top(done: tuple[Result, Path]) -> None:
     page = (done[1] / "report.md").read_text()
     top = page.partition("## ")[0]

@@ -14,7 +14,7 @@ import pytest
 from conftest import SMALL, UNCOMPILED, engine_for, latest, start_weights
 from hypothesis import given
 from hypothesis import strategies as st
-from trained import AMPLIFYING, OVERFLOWING, run, small
+from trained import AMPLIFYING, LOW, OVERFLOWING, run, small
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
@@ -288,9 +288,9 @@ def trained(chosen: Config, path: Path, **options: Any) -> Diagnosis:
 
 
 def test_a_quiet_run_is_healthy(tmp_path: Path) -> None:
-    diagnosis = trained(small("training.epochs=1", "training.steps_per_epoch=60"), tmp_path)
+    diagnosis = trained(small(LOW, "training.epochs=1", "training.steps_per_epoch=60"), tmp_path)
     assert (diagnosis.word, diagnosis.steps) == ("healthy", 60)
-    assert diagnosis.leading_variable in engine_for(small()).variables
+    assert diagnosis.leading_variable in engine_for(small(LOW)).variables
 
 
 def test_the_unclipped_relu_network_diverges_and_was_warned_of(tmp_path: Path) -> None:

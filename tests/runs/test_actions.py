@@ -63,6 +63,7 @@ def test_a_run_that_stopped_before_its_config_was_written_starts_over(results: P
     assert (again.action, again.reason) == ("replace", "failed before its config was written: starts over")
 
 
+@pytest.mark.trains
 def test_what_a_newer_version_wrote_is_not_replaced(results: Path) -> None:
     (ended,) = many.execute(one(results), Quiet())
     path = ended.run.directory.path / "run.json"
@@ -71,6 +72,7 @@ def test_what_a_newer_version_wrote_is_not_replaced(results: Path) -> None:
         one(results)
 
 
+@pytest.mark.trains
 def test_a_seed_that_was_changed_is_no_reason_to_train_anew(results: Path) -> None:
     (ended,) = many.execute(one(results), Quiet())
     path = ended.run.directory.config_path

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import UNCOMPILED, engine_for, schedule_for, start_weights
-from trained import AMPLIFYING, OVERFLOWING, run, small
+from trained import AMPLIFYING, LOW, OVERFLOWING, run, small
 
 from gradclip_cli.runs.loop import Outcome
 from gradclip_cli.runs.store import METRICS, step_columns
@@ -19,7 +19,7 @@ EXPLOSIVE = ["model={cell: simple_rnn, units: 32, activation: relu, recurrent_ga
 
 
 def test_csvs_hold_what_was_trained(framework: str, tmp_path: Path) -> None:
-    chosen = small("clipping.threshold=0.3", framework=framework)
+    chosen = small(LOW, framework=framework)
     outcome, directory, seen = run(chosen, tmp_path)
     assert outcome == Outcome("complete", 2, 12, largest_applied=outcome.largest_applied, health=outcome.health)
     assert outcome.health is not None
@@ -44,7 +44,7 @@ def test_csvs_hold_what_was_trained(framework: str, tmp_path: Path) -> None:
 
 def test_same_config_and_seed_give_the_same_bytes(framework: str, tmp_path: Path) -> None:
     """Also when steps and evaluation come in the same order on an engine that did something else before."""
-    chosen, contents = small(framework=framework), []
+    chosen, contents = small(LOW, framework=framework), []
     for part in ("one", "two"):
         engine_for(chosen.with_seed(7)).train(schedule_for(chosen).take(3))
         _, directory, _ = run(chosen, tmp_path / part)
@@ -101,7 +101,7 @@ def test_overflow_is_recorded_and_the_run_goes_on(framework: str, tmp_path: Path
 
 @pytest.mark.parametrize("after", [1, 3])
 def test_a_request_to_stop_is_heard_between_chunks(after: int, framework: str, tmp_path: Path) -> None:
-    outcome, directory, _ = run(small("training.steps_per_epoch=300", framework=framework), tmp_path, stop_after=after)
+    outcome, directory, _ = run(small(LOW, "training.steps_per_epoch=300", framework=framework), tmp_path, stop_after=after)
     assert outcome.status == "interrupted"
     assert len(pd.read_csv(directory.steps_path)) == outcome.steps
     assert len(pd.read_csv(directory.metrics_path)) == outcome.epochs < 2

@@ -19,7 +19,7 @@ from gradclip_cli.runs import one as trainer
 from gradclip_cli.runs.loop import Outcome
 from gradclip_cli.runs.many import PlannedRun, Result
 
-pytestmark = pytest.mark.usefixtures("engines_built_once")
+pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("engines_built_once")]
 
 
 def planned(results: Path, seeds: list[int]) -> list[PlannedRun]:

@@ -174,6 +174,7 @@ def test_a_pace_is_measured_on_the_sample_and_few_steps(monkeypatch: pytest.Monk
     assert sum(steps) <= 100
 
 
+@pytest.mark.trains
 def test_a_real_engine_s_pace_is_sane(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_for(loading.load("none", ("data.subset=sample",)))
     monkeypatch.setattr(engines, "build", lambda chosen, dataset: engine)
