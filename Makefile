@@ -70,7 +70,7 @@ check: $(VENV)/.installed-dev  ## Lint, formatting, types, and generated text th
 	$(BIN)/mypy
 	$(BIN)/gradclip schema | cmp - configs/schema.json
 	$(BIN)/cog --check -I . README.md
-	$(BIN)/python tests/engines/test_frameworks.py --check
+	$(BIN)/python docs/make_frameworks.py --check
 
 format: $(VENV)/.installed-dev  ## Put the code in its usual form
 	$(BIN)/ruff check --fix .
@@ -79,7 +79,7 @@ format: $(VENV)/.installed-dev  ## Put the code in its usual form
 docs: $(VENV)/.installed-dev  ## Regenerate the schema, the generated parts of README and docs/frameworks.md (which needs PyTorch)
 	$(BIN)/gradclip schema > configs/schema.json
 	$(BIN)/cog -r -I . README.md
-	$(BIN)/python tests/engines/test_frameworks.py
+	$(BIN)/python docs/make_frameworks.py
 
 bench: data  ## Time the engine and the pool beside the article's model.fit (20 minutes)
 	$(BIN)/python benchmarks/bench.py

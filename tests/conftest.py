@@ -8,18 +8,22 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import settings
 
 from gradclip_cli import engines
-from gradclip_cli.arrays import FloatArray
+from gradclip_cli.arrays import ByteArray, FloatArray
+from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
+from gradclip_cli.errors import ConfigError
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems import article_weights, fashion_mnist
@@ -36,6 +40,11 @@ settings.load_profile("unhurried")
 os.environ["GRADCLIP_JOBS"] = "1"
 
 SMALL = ("data.subset=sample", "training.epochs=2", "training.steps_per_epoch=6")
+
+
+ARTICLE = Path(__file__).parents[1] / "results" / "article"
+PRIMARY = {"none": "66.8", "clipnorm": "68.2", "clipvalue": "68.9"}
+"""Arms of it, and the accuracies that a comparison of them shows, in percent."""
 
 
 def latest(*settings: str) -> list[str]:
@@ -63,6 +72,8 @@ def slowly(*values: Any) -> list[Any]:
 # Files of tests that can use each other's engines, each of which Keras compiles for seconds.
 SAME_ENGINES = ("test_engines", "test_engine_tensorflow", "test_loop", "test_health", "test_suggest")
 # What is not about compiling goes without. PyTorch has nothing to compile.
+QUICKEST = "pytorch" if importlib.util.find_spec("torch") else "tensorflow"
+"""The framework for processes that are about something else: what takes less to import."""
 UNCOMPILED: dict[str, tuple[str, ...]] = {"tensorflow": ("engine.jit=false",), "pytorch": ("engine.framework=pytorch",)}
 
 
@@ -91,14 +102,25 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
+Writer = Callable[..., Path]
+
+
 @pytest.fixture
-def write_config(tmp_path: Path) -> Callable[..., Path]:
+def write_config(tmp_path: Path) -> Writer:
     def write(text: str, name: str = "mine.yaml") -> Path:
         path = tmp_path / name
         path.write_text(text)
         return path
 
     return write
+
+
+def mistakes(path: Path | str, *settings: str) -> list[str]:
+    """What is told of a config that can't be loaded."""
+    with pytest.raises(ConfigError) as caught:
+        loading.load(str(path), settings)
+    assert caught.value.exit_code == 2
+    return list(caught.value.problems)
 
 
 def import_pytorch() -> Any:
@@ -112,21 +134,43 @@ def sample() -> Dataset:
 
 
 _ENGINES: dict[str, Engine] = {}
+_build = engines.build
+
+
+def build_once(chosen: Config, dataset: Dataset) -> Engine:
+    """`engines.build`, but one compilation serves all tests that can share it."""
+    key = engines.compile_key(chosen)
+    if key not in _ENGINES:
+        _ENGINES[key] = _build(chosen, dataset)
+    return _ENGINES[key]
+
+
+@pytest.fixture(scope="module")
+def engines_built_once() -> Iterator[None]:
+    """Let gradclip itself build its engines so, for a file whose tests are not about that."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(engines, "build", build_once)
+        yield
 
 
 def engine_for(chosen: Config) -> Engine:
-    """An engine that was reset for a config; one compilation serves all tests that can share it."""
-    key = engines.compile_key(chosen)
-    if key not in _ENGINES:
-        _ENGINES[key] = engines.build(chosen, fashion_mnist.load(chosen.data))
-    _ENGINES[key].reset(start_weights(chosen), learning_rate=chosen.optimizer.learning_rate)
-    return _ENGINES[key]
+    """An engine that was reset for a config."""
+    engine = build_once(chosen, fashion_mnist.load(chosen.data))
+    engine.reset(start_weights(chosen), learning_rate=chosen.optimizer.learning_rate)
+    return engine
 
 
 def start_weights(chosen: Config) -> dict[str, FloatArray]:
     return article_weights.initial_weights(
         chosen.model, features=chosen.data.sequence_shape[1], classes=fashion_mnist.CLASSES, seed=chosen.training.seed
     )
+
+
+def seen_of(chosen: Config, images: ByteArray) -> FloatArray:
+    """What a model sees of images (N, 28, 28), by NumPy: squares of pixels averaged, then rows or pixels; (N, time, features)."""
+    side = 28 // chosen.data.pool
+    averaged = images.reshape(-1, side, chosen.data.pool, side, chosen.data.pool).mean(axis=(2, 4))
+    return averaged.reshape(-1, *chosen.data.sequence_shape) / chosen.data.scale
 
 
 def schedule_for(chosen: Config) -> BatchSchedule:
@@ -137,6 +181,16 @@ def schedule_for(chosen: Config) -> BatchSchedule:
         batch_size=chosen.data.batch_size,
         shuffle_buffer=chosen.data.shuffle_buffer,
     )
+
+
+def call(*arguments: str) -> Result:
+    """Run the command in this process: quicker, for what needs no process of its own."""
+    return CliRunner().invoke(main, arguments)
+
+
+def options(*settings: str) -> list[str]:
+    """Settings as the command takes them."""
+    return [part for setting in settings for part in ("--set", setting)]
 
 
 def gradclip(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -153,6 +207,25 @@ def gradclip(*arguments: str, cwd: Path | None = None, **environment: str) -> su
     )
 
 
+def wait_until(true: Callable[[], Any], seconds: float = 120) -> None:
+    """Wait for what another process does; raises AssertionError where it doesn't."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def tree(folder: Path) -> set[str]:
+    """All that is in a folder, by paths relative to it."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def contents(folder: Path, *names: str) -> dict[str, bytes]:
+    """What the files of a folder hold that have one of these names, such as *.csv."""
+    files = {path for name in names or ("*",) for path in folder.rglob(name) if path.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files)}
+
+
 FACTS: dict[str, Any] = {
     "versions": {"tensorflow": "2.21"},
     "machine": {"system": "s", "processor": "a"},
@@ -161,15 +234,19 @@ FACTS: dict[str, Any] = {
 }
 
 
+@functools.cache
+def loaded_once(base: str, *settings: str) -> Config:
+    """A shipped config with settings: what many stored runs share."""
+    return loading.load(base, settings)
+
+
 def store_run(
     results: Path, arm: str, seed: int, losses: list[float], *, status: str = "complete", epochs: int = 3, **changes: Any
 ) -> RunDirectory:
     """Store a run of made-up figures through the real store: what a report says of them is then known."""
     settings, clipped_fraction = changes.pop("settings", []), changes.pop("clipped_fraction", 0.25)
-    chosen = loading.load(
-        changes.pop("base", "none"),
-        latest(f"name={arm}", f"training.epochs={epochs}", "training.steps_per_epoch=4", f"training.seed={seed}", *settings),
-    )
+    said = latest(f"name={arm}", f"training.epochs={epochs}", "training.steps_per_epoch=4", *settings)
+    chosen = loaded_once(changes.pop("base", "none"), *said).with_seed(seed)
     directory = RunDirectory.of(results, arm, seed)
     with directory.locked(), pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda descriptor: None)  # no test's power fails, and a test may store hundreds of runs
@@ -189,3 +266,22 @@ def store_run(
             ended["diverged"] = {"epoch": len(losses) + 1, "step": 4 * len(losses), "told": "loss not finite"}
         directory.write_metadata({**FACTS, **ended, **changes})
     return directory
+
+
+@pytest.fixture
+def two_arms(results: Path) -> Path:
+    """Two arms of three seeds: none and clipvalue."""
+    for seed in range(3):
+        store_run(results, "none", seed, [2.0, 1.5, 1.0 + 0.1 * seed])
+        store_run(results, "clipvalue", seed, [2.0, 1.4, 0.9 + 0.1 * seed], base="clipvalue")
+    return results
+
+
+@pytest.fixture(scope="session")
+def three_arms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three arms of six seeds, to be read only: none, clipnorm and explode-none."""
+    results = tmp_path_factory.mktemp("stored") / "results"
+    for arm, shift in (("none", 0.0), ("clipnorm", -0.2), ("explode-none", 0.3)):
+        for seed in range(6):
+            store_run(results, arm, seed, [2.0 + shift, 1.5 + shift + seed / 50, 1.0 + shift + seed / 100])
+    return results

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -173,3 +175,72 @@ def test_compare_imports_no_framework(tmp_path: Path) -> None:
         "assert not {'tensorflow', 'keras', 'torch'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+# The shape of functions.
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+MEDIAN, USUAL, MOST = 4, 15, 40  # lines of a body: half of them, nine in ten, all
+PARAMETERS = 6
+
+
+@functools.cache
+def functions() -> dict[str, Function]:
+    """Every function by its place, such as `runs/store.py:120 start`."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, Function):
+                found[f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}"] = node
+    return found
+
+
+def body_lines(function: Function) -> int:
+    """The lines from a body's first statement to its last, its docstring apart."""
+    statements = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return statements[-1].end_lineno - statements[0].lineno + 1 if statements else 0  # type: ignore[operator]
+
+
+def parameters(function: Function) -> int:
+    """How many a caller may give, `self` and `cls` apart."""
+    given = function.args
+    named = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return len(named) - (named[:1] in (["self"], ["cls"])) + bool(given.vararg) + bool(given.kwarg)
+
+
+def is_command(function: Function) -> bool:
+    """Whether click calls it: its parameters are the command's options."""
+    return any(re.search(r"\b(option|argument|command|group)\b", ast.unparse(each)) for each in function.decorator_list)
+
+
+def test_bodies_of_functions_are_short() -> None:
+    sizes = {place: body_lines(function) for place, function in functions().items()}
+    assert {place: size for place, size in sizes.items() if size > MOST} == {}
+    assert statistics.quantiles(sizes.values(), n=10)[-1] <= USUAL
+    assert statistics.median(sizes.values()) <= MEDIAN
+
+
+def test_functions_take_few_parameters() -> None:
+    counts = {place: parameters(function) for place, function in functions().items() if not is_command(function)}
+    assert {place: count for place, count in counts.items() if count > PARAMETERS} == {}
+
+
+def test_the_formatter_has_the_last_word() -> None:
+    assert [path.name for path in PACKAGE.rglob("*.py") if "fmt: skip" in path.read_text()] == []
+
+
+# The article's own words.
+
+KNOWS_NO_ARTICLE = ("engines", "runs", "evidence")
+ARTICLE = re.compile(r"(?i:lstm|\bgru\b|simple_?rnn|fashion|\b(10|ten) classes|dense/kernel)|\bCLASSES\b")
+
+
+def test_rooms_that_serve_any_problem_know_nothing_of_the_articles() -> None:
+    found = [
+        f"{path.relative_to(PACKAGE)}:{number} {line.strip()}"
+        for room in KNOWS_NO_ARTICLE
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if ARTICLE.search(line)
+    ]
+    assert found == []

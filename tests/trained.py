@@ -11,7 +11,9 @@ from gradclip_cli.arrays import Weights
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.runs import many
 from gradclip_cli.runs.loop import Setup, beginning, train
+from gradclip_cli.runs.many import PlannedRun, Result
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Outcome, Progress
 
@@ -22,6 +24,8 @@ OVERFLOWING = [
     "optimizer.learning_rate=1e-36",
     "clipping={mode: clipvalue, threshold: 0.1}",
 ]
+LOW = "clipping.threshold=0.3"
+"""What `small` may be given so that its clipping acts; tests that all do share an engine."""
 AMPLIFYING = {
     "simple_rnn/kernel": np.zeros((28, 1), np.float32),
     "simple_rnn/recurrent_kernel": np.full((1, 1), 24, np.float32),
@@ -47,3 +51,23 @@ def run(
 
 def small(*settings: str, framework: str = "tensorflow") -> Config:
     return loading.load("clipnorm", latest(*SMALL, "name=test", f"engine.framework={framework}", *settings))
+
+
+class Quiet:
+    """An observer that shows nothing, and keeps how runs ended."""
+
+    def __init__(self) -> None:
+        self.ended_runs: list[Result] = []
+
+    def preparing(self, run: PlannedRun, what: str) -> None: ...
+    def remarked(self, run: PlannedRun, remark: str) -> None: ...
+    def progressed(self, run: PlannedRun, progress: Progress) -> None: ...
+
+    def ended(self, result: Result) -> None:
+        self.ended_runs.append(result)
+
+
+def one(results: Path, *settings: str, force: bool = False) -> list[PlannedRun]:
+    """The plan of one small run."""
+    chosen = loading.load("none", [*SMALL, "name=one", "engine.jit=false", *settings])
+    return many.plan([chosen], [0], results, force=force)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
-from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
+from gradclip_cli.engines.contract import Evaluation, StepRecords
 from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.scopes import EACH_VARIABLE
@@ -221,7 +221,7 @@ class PyTorchEngine:
             block.excess[step] = excess
         block.applied[step] = self._gradient
         self._steps += 1
-        self._place_epsilon()
+        place_epsilon(self._optimizer, self._config.optimizer.name, self._optimizer_parameters, self._steps)
         self._optimizer.step()
         block.keep_weights(step)
 
@@ -245,14 +245,6 @@ class PyTorchEngine:
         self._memory = {key: clipped.memory[key].to(value.dtype) for key, value in self._memory.items()}
         excess: Tensor | None = clipped.excess
         return excess
-
-    def _place_epsilon(self) -> None:
-        """Keras's Adam adds epsilon to the root before its bias is corrected, PyTorch's after that."""
-        if self._config.optimizer.name in ("adam", "adamw"):
-            parameters = self._optimizer_parameters
-            correction = math.sqrt(1 - parameters["beta_2"] ** self._steps)
-            for group in self._optimizer.param_groups:
-                group["eps"] = parameters["epsilon"] / correction
 
     def _records(self, block: Block, targets: Tensor) -> StepRecords:
         sizes = [sum(parameter.numel() for parameter in variable.parameters) for variable in self._variables]
@@ -305,4 +297,12 @@ def _norms(rows: Tensor, sizes: Sequence[int]) -> tuple[FloatArray, FloatArray]:
     return norm.cpu().numpy(), max_abs.cpu().double().numpy()
 
 
-ENGINE: type[Engine] = PyTorchEngine
+def place_epsilon(optimizer: torch.optim.Optimizer, name: str, parameters: Mapping[str, Any], step: int) -> None:
+    """Before a step (from 1), let the epsilon of Keras's `parameters` count in PyTorch's Adam and AdamW as much as in Keras's.
+
+    Keras adds it to the root before its bias is corrected, PyTorch after that.
+    """
+    if name in ("adam", "adamw"):
+        correction = math.sqrt(1 - parameters["beta_2"] ** step)
+        for group in optimizer.param_groups:
+            group["eps"] = parameters["epsilon"] / correction

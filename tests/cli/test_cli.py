@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,39 +15,24 @@ from pathlib import Path
 import click
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
-from conftest import SMALL, gradclip, latest, needs_pytorch, store_run
+from conftest import QUICKEST, SMALL, UNCOMPILED, call, gradclip, latest, needs_pytorch, options, store_run, tree, wait_until
 
 from gradclip_cli import __version__
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import MOST_SEED
-from gradclip_cli.evidence import report
 
-SETTINGS = [option for setting in SMALL for option in ("--set", setting)]
-EXPLODE = [
-    option
-    for setting in latest(
-        *SMALL,
-        "name=exploded",
-        "model={cell: simple_rnn, units: 32, activation: relu, recurrent_gain: 2.0}",
-        "optimizer.learning_rate=1",
-        "training.steps_per_epoch=300",
-    )
-    for option in ("--set", setting)
-]
-LONG = ["run", "none"]  # uncompiled: what these runs are about are signals and files
-for setting in ("name=long", "data.subset=sample", "training.epochs=9999", "engine.jit=false"):
-    LONG += ["--set", setting]
-
-
-def call(*arguments: str) -> Result:
-    """Run the command in this process: quicker, for what needs no process of its own."""
-    return CliRunner().invoke(main, arguments)
-
-
-def tree(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")} if folder.exists() else set()
+# Uncompiled but for one run: what the commands here are about is not how fast they train.
+QUICK = (*SMALL, *UNCOMPILED["tensorflow"])
+SETTINGS = options(*QUICK)
+EXPLODE = latest(
+    *QUICK,
+    "name=exploded",
+    "model={cell: simple_rnn, units: 32, activation: relu, recurrent_gain: 2.0}",
+    "optimizer.learning_rate=1",
+    "training.steps_per_epoch=300",
+)
+LONG = ["run", "none", *options("name=long", "data.subset=sample", "training.epochs=9999")]
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +40,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two arms and one that diverges, two seeds each, trained by one real command from files that give them short names."""
     folder = tmp_path_factory.mktemp("trained")
     results, files = folder / "results", []
-    for arm, options in (("none", []), ("clipvalue", []), ("exploded", EXPLODE)):
-        said = loading.load("clipvalue" if arm == "clipvalue" else "none", latest(f"name={arm}", *SMALL, *options[1::2]))
+    for arm, settings in (("none", []), ("clipvalue", []), ("exploded", EXPLODE)):
+        said = loading.load("clipvalue" if arm == "clipvalue" else "none", latest(f"name={arm}", *QUICK, *settings))
         files.append(folder / f"{arm}.yaml")
         files[-1].write_text(loading.to_yaml(said))
     ended = gradclip("run", *map(str, files), "--seeds", "2", "--save-model", "--results", str(results))
@@ -79,7 +63,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complete
 
 @pytest.mark.trains
 def test_run_writes_the_files_and_verbose_tells_each_epoch(results: Path) -> None:
-    ended = gradclip("run", "clipvalue", *SETTINGS, "--results", str(results), "-v")
+    ended = gradclip("run", "clipvalue", *options(*SMALL), "--results", str(results), "-v")
     assert ended.returncode == 0, ended.stderr
     arm = "clipvalue+data.subset=sample+training.epochs=2+training.steps_per_epoch=6"
     assert ended.stdout.split() == ["complete", str(results / arm / "seed-0")]
@@ -98,7 +82,7 @@ def test_run_writes_the_files_and_verbose_tells_each_epoch(results: Path) -> Non
 @pytest.mark.trains
 def test_a_run_with_pytorch_says_so_and_saves_its_own_model(results: Path) -> None:
     ended = gradclip(
-        "run", "clipvalue", *SETTINGS, "--set", "engine.framework=pytorch", "--set", "name=other", "--save-model",
+        "run", "clipvalue", *options(*SMALL), "--set", "engine.framework=pytorch", "--set", "name=other", "--save-model",
         "--results", str(results),
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
@@ -133,7 +117,7 @@ def test_a_finished_run_is_left_alone_and_force_trains_it_again(trained: Path) -
 
 @pytest.mark.trains
 def test_a_diverged_run_stays_an_outcome(trained: Path) -> None:
-    again = gradclip("--quiet", "run", "none", *EXPLODE, "--results", str(trained))
+    again = gradclip("--quiet", "run", "none", *options(*EXPLODE), "--results", str(trained))
     assert again.returncode == 3
     shown = call("show", "exploded", "--results", str(trained))
     assert re.search(r"diverged .*simple_rnn/.* not finite at step \d+", shown.output)
@@ -181,17 +165,14 @@ def test_runs_that_share_a_compilation_stand_together(results: Path) -> None:
 
 
 @contextmanager
-def long_run(results: Path) -> Iterator[subprocess.Popen[str]]:
+def long_run(results: Path, framework: str) -> Iterator[subprocess.Popen[str]]:
     """A real process in the middle of training; killed afterwards if it still runs."""
-    command = [sys.executable, "-m", "gradclip_cli", *LONG, "--results", str(results)]
+    command = [sys.executable, "-m", "gradclip_cli", *LONG, *options(*UNCOMPILED[framework]), "--results", str(results)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     steps = results / "long" / "seed-0" / "steps.csv"
-    deadline = time.monotonic() + 120
     try:
-        while not (steps.exists() and steps.stat().st_size > 100_000):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: process.poll() is not None or (steps.exists() and steps.stat().st_size > 100_000))
+        assert process.poll() is None
         yield process
     finally:
         process.kill()
@@ -202,7 +183,7 @@ def long_run(results: Path) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)])
 def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, results: Path) -> None:
     """Stopped in the middle of real training, from outside; the same command would start the run over."""
-    with long_run(results) as process:
+    with long_run(results, "tensorflow") as process:
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code
@@ -213,13 +194,14 @@ def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, 
     assert len(pd.read_csv(results / "long" / "seed-0" / "steps.csv")) == record["steps"]
     assert call("list", "--results", str(results)).output.count("interrupted") == 1
     assert "not finished" in call("compare", "--results", str(results)).output
-    assert "goes on from its checkpoint" in call(*LONG, "--results", str(results), "--dry-run").output
+    again = call(*LONG, *options(*UNCOMPILED["tensorflow"]), "--results", str(results), "--dry-run")
+    assert "goes on from its checkpoint" in again.output
 
 
 @pytest.mark.trains
 def test_two_processes_on_one_run_of_which_a_second_interrupt_stops_the_first_at_once(results: Path) -> None:
-    with long_run(results) as first:
-        command = [sys.executable, "-m", "gradclip_cli", *LONG, "--results", str(results)]
+    with long_run(results, QUICKEST) as first:
+        command = [sys.executable, "-m", "gradclip_cli", *LONG, *options(*UNCOMPILED[QUICKEST]), "--results", str(results)]
         second = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert second.stderr
         assert any("waiting for another gradclip process" in line for line in second.stderr)
@@ -386,89 +368,8 @@ def test_compare_prints_a_table_and_writes_files(trained: Path, tmp_path: Path) 
     assert "±" in ended.stdout
     assert "exploded differs from none in more than clipping: model.cell is simple_rnn, not lstm" in ended.stdout
     assert tree(tmp_path / "out") >= {"comparison.png", "comparison.svg", "comparison.csv", "comparison.json"}
-    as_json = gradclip("compare", "none", "clipvalue", "--json", "--results", str(trained), "--out", str(tmp_path / "out"))
+    as_json = call("compare", "none", "clipvalue", "--json", "--results", str(trained), "--out", str(tmp_path / "out"))
     assert json.loads(as_json.stdout) == json.loads((tmp_path / "out" / "comparison.json").read_text())
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture
-def stored(results: Path) -> Path:
-    for seed in range(2):
-        store_run(results, "none", seed, [2.0, 1.5, 1.0 + seed / 10])
-        store_run(results, "clipvalue", seed, [2.0, 1.4, 0.9], base="clipvalue")
-    return results
-
-
-def test_looking_leaves_a_report_as_it_is(stored: Path) -> None:
-    for name in ("report.md", "claims.json", "comparison.json", "comparison.png", "differences.svg"):
-        (stored / name).write_text('{"schema": 1, "first_compared": {}}')
-    before = contents(stored)
-    ended = call("compare", "none", "clipvalue", "--results", str(stored))
-    assert ended.exit_code == 0, ended.output
-    after = contents(stored)
-    assert {name: after[name] for name in before} == before
-    folder = stored / "compare" / "none,clipvalue"
-    assert {path.relative_to(folder).as_posix() for path in folder.iterdir()} == set(report.FILES)
-    assert f"to {folder}" in ended.stderr.replace("\n", "")
-    assert set(after) - set(before) == {"looks.json", *(f"compare/none,clipvalue/{name}" for name in report.FILES)}
-
-
-def test_compare_refuses_a_report_s_folder_with_out(stored: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "report.md").write_text("mine")
-    ended = call("compare", "--results", str(stored), "--out", str(tmp_path / "out"))
-    assert ended.exit_code == 1
-    assert "holds the files of a report (report.md)" in ended.stderr
-    assert tree(tmp_path / "out") == {"report.md"}
-    assert not (stored / "looks.json").exists()
-
-
-def test_what_cannot_be_written_stops_no_look_unless_asked_for(stored: Path, tmp_path: Path) -> None:
-    (stored / "compare").write_text("a file")
-    (stored / "looks.json").mkdir()
-    ended = call("compare", "--results", str(stored))
-    assert ended.exit_code == 0, ended.output
-    assert "clipvalue" in ended.stdout
-    told = ended.stderr.replace("\n", " ")
-    assert "this look is not on record" in told
-    assert "nothing was written: " in told
-    asked = call("compare", "--results", str(stored), "--out", str(stored / "compare"))
-    assert asked.exit_code == 1
-
-
-def test_compare_counts_the_planned_seeds_unless_told_otherwise(stored: Path) -> None:
-    (stored / "experiment.json").write_text('{"schema": 1, "seeds": [1]}')
-
-    def seeds(*options: str) -> list[int]:
-        ended = call("compare", "--json", "--results", str(stored), *options)
-        return list(json.loads(ended.stdout)["arms"][0]["seeds"])
-
-    assert (seeds(), seeds("--seeds", "all"), seeds("--seeds", "1")) == ([1], [0, 1], [0])
-    assert "Only the seeds that experiment.json planned count (1)" in call("compare", "--results", str(stored)).stdout
-
-
-def test_one_arm_alone_has_its_notes(stored: Path) -> None:
-    (stored / "experiment.json").write_text('{"schema": 1, "seeds": [1]}')
-    assert "Stored beside them: 0 (none)" in call("compare", "none", "--results", str(stored)).stdout
-
-
-def test_both_tables_say_what_they_are(stored: Path) -> None:
-    told = call("compare", "--results", str(stored)).stdout
-    first, second = told.index("As recorded: "), told.index("As scored: ")
-    assert told.index("(val_accuracy)") < first < told.index("test accuracy (%)") < second
-
-
-def test_removing_one_run_is_no_plural(stored: Path) -> None:
-    assert "Remove 1 run for good?" in call("rm", "none/seed-0", "--results", str(stored)).output
-
-
-def test_compare_without_runs(tmp_path: Path) -> None:
-    ended = call("compare", "--results", str(tmp_path))
-    assert ended.exit_code == 1
-    assert "Train some first" in ended.output
 
 
 @pytest.mark.trains

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL, engine_for, import_pytorch, latest, sample, schedule_for, start_weights
+from conftest import SMALL, engine_for, import_pytorch, latest, options, sample, schedule_for, start_weights
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import pytorch as pytorch_words
@@ -179,12 +179,12 @@ def test_adamax_adds_its_epsilon_after_the_maximum_in_keras_and_before_in_pytorc
 
 def test_adam_needs_another_epsilon_on_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one epsilon for all steps, PyTorch's first steps are longer than Keras's wherever gradients are small."""
-    from gradclip_cli.engines.pytorch import PyTorchEngine
+    from gradclip_cli.engines import pytorch
 
     chosen = small("optimizer={name: adam, epsilon: 0.001, learning_rate: 0.01}")
     by_keras, by_pytorch = both(chosen)
     np.testing.assert_allclose(by_pytorch.loss, by_keras.loss, rtol=1e-4)
-    monkeypatch.setattr(PyTorchEngine, "_place_epsilon", lambda engine: None)
+    monkeypatch.setattr(pytorch, "place_epsilon", lambda *given: None)
     _, misplaced = both(chosen)
     assert np.abs(misplaced.loss / by_keras.loss - 1).max() > 0.05
     (keras,), (pytorch,) = steps_of("adam", [1e-6], epsilon=1e-3)
@@ -314,8 +314,7 @@ def test_a_run_imports_its_own_framework_only(framework: str, expected: set[str]
     code = "from gradclip_cli.cli import main; main(prog_name='gradclip', standalone_mode=False)"
     uncompiled = ["engine.jit=false"] if framework == "tensorflow" else []
     settings = [f"engine.framework={framework}", "data.subset=sample", "training={epochs: 1, steps_per_epoch: 3}", *uncompiled]
-    options = [part for setting in settings for part in ("--set", setting)]
-    command = ["-q", "run", "none", *options, "--jobs", "1", "--save-model", "--results", str(tmp_path)]
+    command = ["-q", "run", "none", *options(*settings), "--jobs", "1", "--save-model", "--results", str(tmp_path)]
     assert imported(code, *command) == expected
     assert len([*tmp_path.glob("*/seed-0/model.*")]) == 1
 

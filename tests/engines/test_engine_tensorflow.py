@@ -14,12 +14,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SMALL, engine_for, latest, sample, schedule_for, slowly, start_weights
+from conftest import SMALL, engine_for, latest, sample, schedule_for, seen_of, slowly, start_weights
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.tensorflow import CHUNK, build_optimizer, use_one_thread
-from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.article_tensorflow import build_model
 
 pytestmark = pytest.mark.trains
@@ -54,20 +53,28 @@ class StepLosses(keras.callbacks.Callback):
         self.losses.append(logs["loss"])
 
 
+def model_at_the_start(chosen: Config) -> keras.Sequential:
+    """The article's model with a run's initial weights."""
+    model, weights = build_model(chosen.model, *chosen.data.sequence_shape, 10), start_weights(chosen)
+    for name, variable in variables_of(model).items():
+        variable.assign(weights[name])
+    return model
+
+
+def variables_of(model: keras.Sequential) -> dict[str, keras.Variable]:
+    return {f"{layer.name}/{variable.name}": variable for layer in model.layers for variable in layer.trainable_variables}
+
+
 def fit(chosen: Config, steps: int) -> tuple[list[float], dict[str, Any]]:
     """The article's way: `compile` and `fit` on a tf.data pipeline, from the same weights and batches."""
-    model = build_model(chosen.model, *chosen.data.sequence_shape, 10)
-    for layer in model.layers:
-        for variable in layer.trainable_variables:
-            variable.assign(start_weights(chosen)[f"{layer.name}/{variable.name}"])
+    model = model_at_the_start(chosen)
     model.compile(build_optimizer(chosen), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     batches = schedule_for(chosen).take(steps)
     images = sample().train_inputs[batches].astype("float32") / chosen.data.scale
     pipeline = tf.data.Dataset.from_tensor_slices((images, sample().train_targets[batches].astype("int32")))
     callback = StepLosses()
     model.fit(pipeline, epochs=1, shuffle=False, verbose=0, callbacks=[callback])
-    weights = {f"{layer.name}/{v.name}": v.numpy() for layer in model.layers for v in layer.trainable_variables}
-    return callback.losses, weights
+    return callback.losses, {name: variable.numpy() for name, variable in variables_of(model).items()}
 
 
 def cases() -> list[Any]:
@@ -98,21 +105,17 @@ def test_parity_with_fit(mode: str, optimizer: str) -> None:
 
 
 def test_squared_error_is_that_of_keras() -> None:
-    chosen = small("loss={name: mse, target_scale: 3}")
+    chosen = small("loss={name: mse, target_scale: 3}", "engine.jit=false")
     batch = schedule_for(chosen).take(1)
     labels = sample().train_targets[batch[0]]
-    logits = build_model(chosen.model, 28, 28, 10)
-    for layer in logits.layers:
-        for variable in layer.trainable_variables:
-            variable.assign(start_weights(chosen)[f"{layer.name}/{variable.name}"])
-    outputs = logits(sample().train_inputs[batch[0]].astype("float32") / 255).numpy()
+    outputs = model_at_the_start(chosen)(sample().train_inputs[batch[0]].astype("float32") / 255).numpy()
     theirs = ((outputs - 3 * np.eye(10)[labels]) ** 2).mean()
     assert engine_for(chosen).train(batch).loss[0] == pytest.approx(theirs, rel=1e-5)
 
 
 @pytest.mark.parametrize("cell", [*slowly("gru"), "simple_rnn"])
 def test_parity_of_other_cells(cell: str) -> None:
-    chosen = small(f"model.cell={cell}", "model.activation=relu", "model.regularizer.l2=0.01")
+    chosen = small(f"model.cell={cell}", "model.activation=relu", "model.regularizer.l2=0.01", "engine.jit=false")
     losses, weights = fit(chosen, 20)
     engine = engine_for(chosen)
     records = engine.train(schedule_for(chosen).take(20))
@@ -122,13 +125,11 @@ def test_parity_of_other_cells(cell: str) -> None:
 
 
 def test_first_record_against_a_gradient_tape() -> None:
-    chosen = small("model.regularizer.l1=0.001")
+    chosen = small("model.regularizer.l1=0.001", "engine.jit=false")
     batch = schedule_for(chosen).take(1)
     record = engine_for(chosen).train(batch)
-    model = build_model(chosen.model, *chosen.data.sequence_shape, 10)
-    variables = {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.trainable_variables}
-    for name, variable in variables.items():
-        variable.assign(start_weights(chosen)[name])
+    model = model_at_the_start(chosen)
+    variables = variables_of(model)
     labels = sample().train_targets[batch[0]]
     with tf.GradientTape() as tape:
         logits = model(sample().train_inputs[batch[0]].astype("float32") / 255)
@@ -166,16 +167,12 @@ def test_saved_model_predicts_the_same(tmp_path: Path) -> None:
 def test_pixel_sequences_and_stacked_layers_train_as_fit_does() -> None:
     chosen = small("model={cell: lstm, units: [6, 4], forget_bias: 0.5}", "data={subset: sample, sequence: pixels, pool: 4}")
     assert start_weights(chosen)["lstm_1/bias"][4:8].tolist() == [0.5] * 4
-    engine, network = engine_for(chosen), problem_of(chosen).network("tensorflow")
-    model = network.model
-    for name, variable in network.variables.items():
-        variable.assign(start_weights(chosen)[name])
+    engine = engine_for(chosen)
+    model = model_at_the_start(chosen)
     model.compile(build_optimizer(chosen), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     batches = schedule_for(chosen).take(10)
     losses = [
-        model.train_on_batch(
-            network.inputs(tf.constant(sample().train_inputs[batch])), sample().train_targets[batch], return_dict=True
-        )
+        model.train_on_batch(seen_of(chosen, sample().train_inputs[batch]), sample().train_targets[batch], return_dict=True)
         for batch in batches
     ]
     np.testing.assert_allclose(engine.train(batches).loss, [entry["loss"] for entry in losses], rtol=1e-5)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import SMALL, UNCOMPILED, engine_for, import_pytorch, latest, needs_pytorch, sample, schedule_for, start_weights
+from conftest import SMALL, UNCOMPILED, engine_for, latest, needs_pytorch, sample, schedule_for, seen_of, start_weights
 
 from gradclip_cli import engines
 from gradclip_cli.arrays import FloatArray, Weights
@@ -18,7 +20,6 @@ from gradclip_cli.config.schema import OPTIMIZERS, Config
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.clipping_rule import Situation
 from gradclip_cli.gradients.excess import measured_excess
-from gradclip_cli.problems import problem_of
 
 pytestmark = pytest.mark.trains
 
@@ -34,6 +35,8 @@ CLIPPING = {
     "clipnorm of layers": "{mode: clipnorm, threshold: 0.1, layers: {dense: null}}",
     "agc of layers": "{mode: agc, threshold: 0.05, epsilon: 0.1, layers: {dense: 5}}",
 }
+COMPILED = ("clipnorm", "agc", "autoclip")
+"""One that Keras clips by, one of ours, one of ours with a memory; test_rules.py has each of ours compiled too."""
 MANY_STEPS = 267  # more than the Keras engine takes in one call of its compiled loop
 
 
@@ -41,10 +44,15 @@ def small(framework: str, *settings: str) -> Config:
     return loading.load("none", latest(*SMALL, "name=test", f"engine.framework={framework}", *settings))
 
 
+def clipped(framework: str, mode: str) -> Config:
+    """A config that clips in one of the ways above, compiled where it is one of those that are."""
+    return small(framework, f"clipping={CLIPPING[mode]}", *(() if mode in COMPILED else UNCOMPILED[framework]))
+
+
 @pytest.mark.parametrize("mode", sorted(CLIPPING))
 def test_rules_do_in_the_engine_what_they_do_in_numpy(mode: str, framework: str) -> None:
     """Under plain SGD, from the same weights, the clipped step is the rule applied to the unclipped one; memory goes on."""
-    chosen, unclipped = small(framework, f"clipping={CLIPPING[mode]}"), small(framework)
+    chosen, unclipped = clipped(framework, mode), small(framework)
     engine, plain = engine_for(chosen), engine_for(unclipped)
     rule, memory = chosen.clipping, chosen.clipping.memory()
     rate, weights = 64.0, start_weights(chosen)  # A large rate, so that rounding in the weights is small beside the change.
@@ -73,7 +81,7 @@ def test_rules_do_in_the_engine_what_they_do_in_numpy(mode: str, framework: str)
 @pytest.mark.parametrize("mode", ["none", *sorted(CLIPPING)])
 def test_recorded_applied_gradient_is_the_one_used(mode: str, framework: str) -> None:
     """Under plain SGD the weights' change over the rate is the gradient that was applied."""
-    chosen = small(framework, f"clipping={CLIPPING.get(mode, '{mode: none}')}")
+    chosen = small(framework) if mode == "none" else clipped(framework, mode)
     engine = engine_for(chosen)
     rate = 64.0  # Large, so that rounding in the weights is small beside the change.
     start = start_weights(chosen)
@@ -95,7 +103,7 @@ def test_without_clipping_the_gradient_is_applied_as_it_is(framework: str) -> No
 
 @pytest.mark.parametrize("mode", sorted(CLIPPING))
 def test_records_before_clipping_and_its_bound(mode: str, framework: str) -> None:
-    chosen = small(framework, f"clipping={CLIPPING[mode]}")
+    chosen = clipped(framework, mode)
     unclipped = engine_for(small(framework)).train(schedule_for(chosen).take(1))
     records = engine_for(chosen).train(schedule_for(chosen).take(60))
     np.testing.assert_allclose(records.norm[0], unclipped.norm[0], rtol=1e-6)
@@ -109,7 +117,7 @@ def test_records_before_clipping_and_its_bound(mode: str, framework: str) -> Non
 
 
 def test_steps_do_not_depend_on_how_they_are_taken(framework: str) -> None:
-    chosen = small(framework, "optimizer={name: adam}")
+    chosen = small(framework, "optimizer={name: adam}", f"clipping={CLIPPING['clipvalue']}")  # compiled for another test too
     batches = schedule_for(chosen).take(MANY_STEPS)
     whole = engine_for(chosen).train(batches)
     engine = engine_for(chosen)
@@ -122,7 +130,7 @@ def test_steps_do_not_depend_on_how_they_are_taken(framework: str) -> None:
 @pytest.mark.parametrize(
     ("optimizer", "mode", "compiled"),
     [
-        ("{name: sgd, momentum: 0.9}", "clipnorm", True),
+        ("{name: sgd, momentum: 0.9}", "clipnorm", False),
         ("{name: adam}", "autoclip", True),
         ("{name: rmsprop, centered: true, momentum: 0.5}", "agc", False),
     ],
@@ -202,7 +210,7 @@ def test_every_optimizer_trains_under_a_rule_of_ours(framework: str, name: str) 
 
 
 def test_norms_of_huge_finite_gradients_do_not_overflow(framework: str) -> None:
-    chosen = small(framework, "model={cell: simple_rnn, activation: relu, recurrent_gain: 16}")
+    chosen = small(framework, "model={cell: simple_rnn, activation: relu, recurrent_gain: 16}", *UNCOMPILED[framework])
     records = engine_for(chosen).train(schedule_for(chosen).take(1))
     assert records.max_abs.max() > 1e20  # its square is beyond float32
     assert np.isfinite(records.norm).all()
@@ -220,15 +228,14 @@ def test_variables_have_canonical_names(units: str, layers: list[str], framework
 @pytest.mark.parametrize("pool", [1, 2, 4])
 @pytest.mark.parametrize("sequence", ["rows", "pixels"])
 def test_what_the_model_sees_of_an_image(sequence: str, pool: int, framework: str) -> None:
-    """Squares of pixels averaged, then rows or single pixels in reading order."""
-    chosen = small(framework, f"data.sequence={sequence}", f"data.pool={pool}")
-    image = sample().train_inputs[:1]
-    steps, features = chosen.data.sequence_shape
-    averaged = image.reshape(28 // pool, pool, 28 // pool, pool).astype(float).mean(axis=(1, 3))
-    engines.build(chosen, sample())  # which imports the framework first, as it must be
-    given = import_pytorch().from_numpy(image.copy()) if framework == "pytorch" else image
-    seen = problem_of(chosen).network(framework).inputs(given)
-    np.testing.assert_allclose(np.asarray(seen)[0], averaged.reshape(steps, features) / 255, rtol=1e-6)
+    """Squares of pixels averaged, then rows or single pixels in reading order: the loss is that of these inputs."""
+    data = f"data={{subset: sample, sequence: {sequence}, pool: {pool}}}"
+    chosen = small(framework, data, "model={cell: simple_rnn, units: 2}", *UNCOMPILED[framework])
+    few = replace(sample(), evaluation_images=sample().evaluation_inputs[:3], evaluation_labels=sample().evaluation_targets[:3])
+    engine, weights = engines.build(chosen, few), random_weights(chosen)
+    engine.reset(weights, learning_rate=0.01)
+    logits = logits_by_hand(chosen, weights, seen_of(chosen, few.evaluation_inputs))
+    assert engine.evaluate().loss == pytest.approx(loss_by_hand(chosen, logits, few.evaluation_targets), rel=1e-5)
 
 
 def random_weights(chosen: Config) -> dict[str, FloatArray]:
@@ -295,9 +302,7 @@ def test_evaluation_is_one_computed_by_hand(cell: str, holdout: int, others: tup
     images, labels = whole.evaluation_inputs, whole.evaluation_targets
     if holdout:
         images, labels = whole.train_inputs[-holdout:], whole.train_targets[-holdout:]
-    steps, features = chosen.data.sequence_shape
-    pixels = images.reshape(-1, steps, 28 // steps, features, 28 // features).mean(axis=(2, 4)) / 255
-    logits = logits_by_hand(chosen, weights, pixels)
+    logits = logits_by_hand(chosen, weights, seen_of(chosen, images))
     evaluation = engine.evaluate()
     assert evaluation.loss == pytest.approx(loss_by_hand(chosen, logits, labels), rel=1e-5)
     kernels = [value for name, value in weights.items() if name.endswith("kernel")]
@@ -328,3 +333,12 @@ def test_a_framework_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EngineError, match=r"pip install 'gradclip-cli\[pytorch\]'"):
         engines.build(small("pytorch"), sample())
+
+
+def test_what_takes_the_time_before_the_first_step_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = loading.load("none")
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    assert engines.preparation(chosen) == "importing TensorFlow"
+    assert engines.preparation(chosen.with_framework("pytorch")) in ("importing PyTorch", "building the model")
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    assert engines.preparation(chosen) == "building the model"

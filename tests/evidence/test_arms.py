@@ -1,40 +1,155 @@
-"""Stored runs as arms: what a run says of itself counts."""
+"""Stored runs read as arms: broken ones are named and left out, what differs between them is listed."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from conftest import store_run
 
-from gradclip_cli.evidence import arms
-from gradclip_cli.evidence.comparison import compare
-
-SAID = {"loss": 0.5, "accuracy": 0.75}
-
-
-def test_chance_is_what_the_run_says_and_of_older_runs_the_article_s(results: Path) -> None:
-    store_run(results, "newer", 0, [2.0, 1.5, 1.0], chance=SAID)
-    store_run(results, "older", 0, [2.0, 1.5, 1.0])
-    store_run(results, "squared", 0, [2.0, 1.5, 1.0], settings=["loss={name: mse, target_scale: 10}"])
-    newer, older, squared = (arms.read_arms(results, [name])[0][0] for name in ("newer", "older", "squared"))
-    assert (newer.chance("loss"), newer.chance("val_loss"), newer.chance("val_accuracy")) == (0.5, 0.5, 0.75)
-    assert (older.chance("loss"), older.chance("accuracy")) == (math.log(10), 0.1)
-    assert (squared.chance("val_loss"), squared.chance("accuracy")) == (pytest.approx(9), 0.1)
+from gradclip_cli.errors import ReportError
+from gradclip_cli.evidence import arms, comparison
+from gradclip_cli.runs.store import RunDirectory
 
 
-def test_a_diverged_run_scores_what_its_own_problem_s_chance_does(results: Path) -> None:
+def damage_cut(run: RunDirectory) -> None:
+    run.metrics_path.write_text("".join(run.metrics_path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def damage_half_a_line(run: RunDirectory) -> None:
+    run.metrics_path.write_text(run.metrics_path.read_text()[:-20])
+
+
+def damage_edit(run: RunDirectory) -> None:
+    run.metrics_path.write_text(run.metrics_path.read_text().replace("1.5", "0.5"))
+
+
+def damage_empty(run: RunDirectory) -> None:
+    run.metrics_path.write_text("")
+
+
+def damage_missing(run: RunDirectory) -> None:
+    run.metrics_path.unlink()
+
+
+def damage_record(run: RunDirectory) -> None:
+    (run.path / "run.json").write_text('{"status": "comp')
+
+
+def damage_config(run: RunDirectory) -> None:
+    run.config_path.write_text("nonsense: true")
+
+
+DAMAGES = [damage_cut, damage_half_a_line, damage_edit, damage_empty, damage_missing, damage_record, damage_config]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_broken_run_is_named_and_the_rest_goes_on(damage: Callable[[RunDirectory], None], two_arms: Path) -> None:
+    broken = RunDirectory.of(two_arms, "none", 1)
+    damage(broken)
+    compared = comparison.compare(two_arms)
+    assert compared.table["runs"].tolist() == [2, 3]
+    assert len(compared.warnings) == 1
+    assert str(broken.path) in compared.warnings[0]
+
+
+@pytest.mark.parametrize("change", ["config", "run"])
+def test_a_run_whose_seed_was_changed_is_refused_with_all_three(two_arms: Path, change: str) -> None:
+    run = RunDirectory.of(two_arms, "clipvalue", 1)
+    if change == "config":
+        run.config_path.write_text(run.config_path.read_text().replace("seed: 1", "seed: 2"))
+    else:
+        run.write_metadata({**run.metadata(), "seed": 2})
+    compared = comparison.compare(two_arms)
+    assert 1 not in compared.others[0].arm.seeds
+    (warning,) = [warning for warning in compared.warnings if "whose seed" in warning]
+    says = (1, 2, 1) if change == "config" else (1, 1, 2)
+    assert "its folder says {}, config.yaml says {}, run.json says {}".format(*says) in warning
+
+
+RUN_JSON_DAMAGE = {
+    "wrong type": {"epochs": "three"},
+    "missing part": {"versions": None},
+    "machine": {"machine": [1]},
+    "nested": {"health": {"word": "healthy", "first_spike": 3, "first_explosion": None}},
+    "status": {"status": 7},
+    "negative rows": {"epochs": -1},
+    "rows beyond any file": {"epochs": 2**63},
+    "steps beyond any file": {"steps": 2**63},
+}
+
+
+@pytest.mark.parametrize("damage", RUN_JSON_DAMAGE.values(), ids=RUN_JSON_DAMAGE.keys())
+def test_a_damaged_run_json_is_told_and_the_others_go_on(two_arms: Path, damage: dict[str, Any]) -> None:
+    run = RunDirectory.of(two_arms, "none", 1)
+    run.write_metadata({**run.metadata(), **damage})
+    compared = comparison.compare(two_arms)
+    assert compared.baseline.arm.seeds == [0, 2]
+    assert any("none/seed-1" in warning for warning in compared.warnings)
+
+
+def test_a_newer_run_json_is_refused_with_a_sentence(two_arms: Path) -> None:
+    run = RunDirectory.of(two_arms, "none", 1)
+    text = (run.path / "run.json").read_text().replace('"schema": 1', '"schema": 99')
+    (run.path / "run.json").write_text(text)
+    warnings = comparison.compare(two_arms).warnings
+    assert any("newer gradclip (schema 99; this one reads up to 1)" in warning for warning in warnings)
+
+
+def test_only_broken_runs(results: Path) -> None:
+    damage_cut(store_run(results, "none", 0, [2.0, 1.0, 0.5]))
+    store_run(results, "none", 1, [2.0], status="interrupted")
+    with pytest.raises(ReportError, match="No finished run") as caught:
+        comparison.compare(results)
+    assert "seed-0" in str(caught.value)
+    assert "interrupted, not finished" in str(caught.value)
+
+
+def test_what_differs_besides_clipping_is_listed(two_arms: Path) -> None:
+    store_run(two_arms, "other", 0, [2.0, 1.0, 0.5], settings=["model.units=12", "clipping={mode: clipnorm, threshold: 1}"])
+    (told,) = comparison.compare(two_arms).differences
+    assert told == "other differs from none in more than clipping: model.units is 12, not 10"
+
+
+def test_mixed_versions_machines_and_engines_are_warned_of(two_arms: Path) -> None:
+    store_run(
+        two_arms,
+        "none",
+        3,
+        [2.0, 1.0, 0.5],
+        versions={"tensorflow": "2.20"},
+        machine={"processor": "b"},
+        settings=["engine.jit=false"],
+    )
+    warnings = "\n".join(comparison.compare(two_arms).warnings)
+    for words in ("mixed versions of tensorflow: 2.21", "2.20", "mixed machines", "mixed engine settings", "none/seed-3"):
+        assert words in warnings
+
+
+def test_what_only_one_framework_needs_is_no_mixed_version(two_arms: Path) -> None:
     for seed in range(6):
-        store_run(results, "none", seed, [0.4], status="diverged", chance=SAID)
-        store_run(results, "clipnorm", seed, [0.4, 0.4, 0.4], chance=SAID, settings=["clipping={mode: clipnorm, threshold: 1}"])
-    assert compare(results).baseline.scores == [75.0] * 6
+        store_run(
+            two_arms, "pytorch-none", seed, [2.0, 1.0, 0.5], versions={"torch": "2.13"}, settings=["engine.framework=pytorch"]
+        )
+    (warning,) = comparison.compare(two_arms, ["none", "pytorch-none"]).warnings
+    assert warning.startswith("mixed engine settings: framework tensorflow")
+    assert "framework pytorch" in warning
 
 
-@pytest.mark.parametrize("chance", [{"loss": -1, "accuracy": 0.1}, {"loss": 1}, {"loss": 1, "accuracy": 2}, "ten", {"loss": "1"}])
-def test_a_chance_that_can_t_be_is_damage(chance: object, results: Path) -> None:
-    store_run(results, "none", 0, [2.0, 1.5, 1.0], chance=chance)
-    store_run(results, "none", 1, [2.0, 1.5, 1.0])
-    (arm,), warnings = arms.read_arms(results)
-    assert arm.seeds == [1]
-    assert "chance" in warnings[0]
+def test_step_bins_and_their_stand_in(results: Path) -> None:
+    run = store_run(results, "none", 0, [2.0, 1.0, 0.5])
+    (arm,), _ = arms.read_arms(results)
+    bins = arms.step_bins(arm)
+    assert len(bins.middles) == 12  # no more bins than steps
+    np.testing.assert_allclose(bins.median_norm[0], [loss * step for step, loss in enumerate(np.repeat([2.0, 1.0, 0.5], 4), 1)])
+    np.testing.assert_allclose(bins.largest_norm, bins.median_norm[0])
+    np.testing.assert_allclose(bins.clipped[0], [1, 0] * 6)
+    run.steps_path.unlink()
+    (arm,), _ = arms.read_arms(results)
+    bins = arms.step_bins(arm)
+    np.testing.assert_allclose(bins.median_norm[0], np.repeat([2.0, 1.0, 0.5], 4))
+    np.testing.assert_allclose(bins.largest_norm, np.repeat([20.0, 10.0, 5.0], 4))
+    np.testing.assert_allclose(bins.clipped[0], 0.25)

@@ -14,24 +14,11 @@ import pandas as pd
 import pytest
 import scipy.stats
 from conftest import store_run
+from made_up import BASE, BETTER, against, store_arm
 
-from gradclip_cli.errors import ReportError
-from gradclip_cli.evidence import arms, comparison, figures, plans, report
-from gradclip_cli.evidence.comparison import Comparison
+from gradclip_cli.evidence import comparison, plans, report
 from gradclip_cli.evidence.metrics import COMPARED_METRICS, Question
 from gradclip_cli.evidence.verdicts import Verdict
-
-
-def store_arm(
-    results: Path, name: str, finals: list[float], *, first_seed: int = 0, base: str = "none", **changes: object
-) -> None:
-    """An arm whose runs end at these training losses; its accuracy is 0.9 minus a third of them."""
-    for seed, final in enumerate(finals, first_seed):
-        store_run(results, name, seed, [2.0, 1.5, final], base=base, **changes)
-
-
-BASE = [1.00, 1.05, 1.10, 0.95, 0.90, 1.20, 1.02, 0.98]
-BETTER = [loss - 0.03 * seed for seed, loss in enumerate(BASE, 1)]
 
 
 @pytest.fixture
@@ -40,12 +27,6 @@ def eight(results: Path) -> Path:
     store_arm(results, "better", BETTER, base="clipvalue")
     store_arm(results, "alike", [loss + 0.01 * (-1) ** seed for seed, loss in enumerate(BASE)], base="clipnorm")
     return results
-
-
-def against(compared: Comparison, arm: str) -> comparison.AgainstBaseline:
-    found = next(part.against for part in compared.others if part.arm.name == arm)
-    assert found is not None
-    return found
 
 
 def test_verdicts_and_their_words(eight: Path) -> None:
@@ -140,34 +121,6 @@ def test_all_diverged(results: Path) -> None:
     report.write(compared, results)
 
 
-def test_divergence_never_pays(results: Path) -> None:
-    """Runs that were far ahead when they diverged score worse than any that went on; their share is tested by itself."""
-    store_arm(results, "none", BASE)
-    for seed in range(8):
-        store_run(results, "reckless", seed, [0.2, 0.1], status="diverged")
-    for metric in COMPARED_METRICS:
-        compared = comparison.compare(results, question=Question(metric))
-        assert against(compared, "reckless").verdict == "hurts", metric
-    assert against(compared, "reckless").divergence_p == pytest.approx(2 / 256)
-    row = compared.table.iloc[1]
-    assert row["loss"] == pytest.approx(0.1)  # uncapped, beside it
-
-
-@pytest.mark.parametrize("metric", sorted(COMPARED_METRICS))
-@pytest.mark.parametrize("losses", [[], [0.2], [0.2, 0.1], [0.2, 0.1, 0.05]])
-def test_a_diverged_run_scores_no_better_than_one_at_chance_throughout(metric: str, losses: list[float], results: Path) -> None:
-    chance = math.log(10)
-    for seed in range(2):
-        store_run(results, "none", seed, [chance] * 3)
-        store_run(results, "reckless", seed, losses, status="diverged")
-    compared = comparison.compare(results, question=Question(metric))
-    mean = against(compared, "reckless").mean
-    if metric.endswith("accuracy"):  # the stored run's accuracy is not chance's: it is held against 10% instead
-        assert compared.others[0].mean == pytest.approx(10)
-    else:
-        assert mean == pytest.approx(0)
-
-
 def test_a_difference_that_is_not_zero_never_reads_as_zero(results: Path) -> None:
     store_arm(results, "none", BASE)
     store_arm(results, "better", [loss - 0.0003 for loss in BASE], base="clipvalue")
@@ -218,49 +171,6 @@ def test_a_verdict_on_another_model_says_so(results: Path) -> None:
     assert other.sentence.endswith("They differ in model.units, optimizer.learning_rate, not in clipping.")
     cells = {row[0]: row[-1] for row in report.verdict_rows(compared)}
     assert cells == {"none": "baseline", "worse": "hurts (other model.units)", "other": "hurts (other model.units and 1 more)"}
-
-
-@pytest.mark.parametrize("metric", sorted(COMPARED_METRICS))
-def test_intervals_keep_to_what_is_possible(metric: str, results: Path) -> None:
-    store_arm(results, "none", [0.1, 2.2])
-    store_arm(results, "steady", [1.0, 1.02, 1.04])
-    compared = comparison.compare(results, question=Question(metric))
-    baseline, steady = compared.arms
-    chance = math.log(10)
-    most = {"loss_area": 3 * chance, "steps_to_target": 12}.get(metric, 100 if metric.endswith("accuracy") else chance)
-    assert (baseline.low, baseline.high) == (-math.inf, math.inf)  # these two seeds exclude nothing that is possible
-    assert 0 <= steady.low <= steady.mean <= steady.high <= most
-    for panel in figures.panels(compared)[:4]:
-        for curve in panel.curves:
-            assert curve.band is not None
-            assert np.min(curve.band[0]) >= 0
-            assert np.max(curve.band[1]) <= (1 if "accuracy" in panel.title else chance)
-
-
-def test_losses_of_different_kinds_are_not_compared(results: Path) -> None:
-    store_arm(results, "none", BASE)
-    store_arm(results, "squared", BASE, settings=["loss={name: mse, target_scale: 2}"])
-    for metric in ("loss", "val_loss", "loss_area", "steps_to_target"):
-        with pytest.raises(ReportError, match=r"squared: mse x 2.*--metric val_accuracy"):
-            comparison.compare(results, question=Question(metric))
-    assert comparison.compare(results, question=Question("val_accuracy")).others
-
-
-def test_losses_of_different_kinds_share_no_axis(results: Path) -> None:
-    store_arm(results, "none", BASE)
-    store_arm(results, "squared", BASE, settings=["loss={name: mse, target_scale: 2}"])
-    panels = figures.panels(comparison.compare(results))
-    assert [[curve.name for curve in panel.curves] for panel in panels] == [["none"]] * 2 + [["none", "squared"]] * 4
-    assert [panel.title for panel in panels[:2]] == [
-        f"{name} loss, of arms with the baseline's loss" for name in ("Training", "Test")
-    ]
-
-
-def test_caps_follow_the_loss(results: Path) -> None:
-    store_run(results, "squared", 0, [50.0, 50.0, 50.0], settings=["loss={name: mse, target_scale: 2}"])
-    (arm,), _ = arms.read_arms(results)
-    predicted = np.full(10, 2 / 10)
-    assert arm.scored("loss")[0, -1] == pytest.approx(((predicted - 2 * np.eye(10)[3]) ** 2).mean())
 
 
 def test_one_arm_alone(results: Path) -> None:

@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
-from conftest import FACTS, store_run
+from conftest import FACTS, call, options, store_run
 
-from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence import inspection
@@ -27,10 +25,6 @@ from gradclip_cli.runs.store import RunDirectory
 
 VARIABLES = ("simple_rnn/kernel", "dense/kernel")
 NAN, INF = math.nan, math.inf
-
-
-def call(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
 
 
 def store_steps(
@@ -189,14 +183,15 @@ def test_clipped_steps_of_endless_norm_have_no_share(results: Path) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ReLU network, unclipped and clipped, trained by the real command."""
     results = tmp_path_factory.mktemp("inspected") / "results"
-    short = ["--set", "training.epochs=1", "--set", "training.steps_per_epoch=120"]
+    short = ["training.epochs=1", "training.steps_per_epoch=120"]
     for base, settings, code in (("explode/none", [], 3), ("explode/clipnorm", short, 0)):
-        name = ["--set", f"name={base.replace('/', '-')}", "--set", "data.subset=sample", "--seeds", "7-7"]
-        ended = call("run", base, *name, *settings, "--results", str(results))
+        said = options(f"name={base.replace('/', '-')}", "data.subset=sample", "engine.jit=false", *settings)
+        ended = call("run", base, *said, "--seeds", "7-7", "--results", str(results))
         assert ended.exit_code == code, ended.output
     return results
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(("arm", "word"), [("explode-none", "diverged"), ("explode-clipnorm", "spiking")])
 def test_what_was_recorded_live_is_what_is_read_afterwards(arm: str, word: str, trained: Path) -> None:
     run = RunDirectory.of(trained, arm, 7)
@@ -210,6 +205,7 @@ def test_what_was_recorded_live_is_what_is_read_afterwards(arm: str, word: str, 
             assert (read.norm, read.multiple) == pytest.approx((live[name]["norm"], live[name]["multiple"]), rel=2e-5)
 
 
+@pytest.mark.trains
 def test_a_real_divergence_is_told_in_order(trained: Path) -> None:
     run = RunDirectory.of(trained, "explode-none", 7)
     events = told(run)["events"].splitlines()
@@ -220,6 +216,7 @@ def test_a_real_divergence_is_told_in_order(trained: Path) -> None:
     assert any("last sane norm" in event for event in events)
 
 
+@pytest.mark.trains
 def test_pieces_of_any_size_give_the_same(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunDirectory.of(trained, "explode-clipnorm", 7)
     whole = inspect(run)
@@ -382,6 +379,7 @@ def test_show_ends_in_the_diagnosis_and_draws(results: Path) -> None:
     assert (run.path / "gradients.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.trains
 def test_show_tells_a_real_divergence(trained: Path, tmp_path: Path) -> None:
     shown = call("show", "explode-none/seed-7", "--results", str(trained), "--out", str(tmp_path / "pictures"))
     assert shown.exit_code == 0, shown.output

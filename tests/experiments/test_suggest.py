@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,44 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner
-from conftest import engine_for, sample, schedule_for, start_weights
+from conftest import call, engine_for, options, sample, schedule_for, start_weights
 
 from gradclip_cli import engines
-from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.contract import Engine, StepRecords
+from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.experiments import suggest
 from gradclip_cli.experiments.suggest import Pilot, Suggestion
 from gradclip_cli.gradients.clipping_rule import Situation
 from gradclip_cli.gradients.health import Detector
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.gradients.rules.agc import AdaptiveClip
-from gradclip_cli.problems.contract import Dataset
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("engines_built_once")]
 
 SAMPLE = "data.subset=sample"
 SMALL_MODEL = ("model.cell=simple_rnn", "model.units=4")
 STEPS = 60
-
-
-@pytest.fixture(scope="module", autouse=True)
-def engines_built_once() -> Iterator[None]:
-    """One compilation serves all tests here that can share it."""
-    built: dict[str, Engine] = {}
-    build = engines.build
-
-    def build_once(chosen: Config, dataset: Dataset) -> Engine:
-        key = engines.compile_key(chosen)
-        if key not in built:
-            built[key] = build(chosen, dataset)
-        return built[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "build", build_once)
-        yield
 
 
 @functools.cache
@@ -323,8 +303,7 @@ def test_the_distribution_is_of_norms_and_elements() -> None:
 
 
 def invoked(*arguments: str) -> Any:
-    settings = [option for setting in settings_of(arguments[0]) for option in ("--set", setting)]
-    return CliRunner().invoke(main, ["suggest", *arguments, *settings])
+    return call("suggest", *arguments, *options(*settings_of(arguments[0])))
 
 
 def test_the_command_tells_pilot_distribution_and_suggestions() -> None:
@@ -376,10 +355,10 @@ def test_agc_s_paper_default_is_set_beside() -> None:
 
 
 def test_a_config_that_is_not_there_exits_2() -> None:
-    told = CliRunner().invoke(main, ["suggest", "cilpnorm"])
+    told = call("suggest", "cilpnorm")
     assert told.exit_code == 2
     assert "did you mean 'clipnorm'?" in told.stderr
-    assert CliRunner().invoke(main, ["suggest", "none", "--steps", "0"]).exit_code == 2
+    assert call("suggest", "none", "--steps", "0").exit_code == 2
 
 
 @pytest.mark.parametrize("zeros", [60, 95])

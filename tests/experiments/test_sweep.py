@@ -12,18 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
-from conftest import store_run
+from click.testing import Result
+from conftest import call, options, store_run
 
-from gradclip_cli import engines, plots
-from gradclip_cli.cli import main
+from gradclip_cli import plots
 from gradclip_cli.config import loading, sweeps
 from gradclip_cli.config.sweeps import Sweep
-from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import ConflictError, ReportError
 from gradclip_cli.experiments import sweep as experiment
 from gradclip_cli.experiments import sweep_report
-from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs import one
 from gradclip_cli.runs.loop import Setup
 from gradclip_cli.runs.one import Workshop
@@ -52,18 +49,14 @@ fresh_seeds: 3
 DIVERGING = "none+optimizer.learning_rate=10"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quickly() -> Iterator[None]:
-    """One compilation serves all tests here that can share it; files are not synced."""
-    built: dict[str, Engine] = {}
-    build = engines.build
+pytestmark = pytest.mark.usefixtures("engines_built_once", "unsynced")
 
-    def build_once(chosen: Any, dataset: Dataset) -> Engine:
-        return built.setdefault(key, build(chosen, dataset)) if (key := engines.compile_key(chosen)) not in built else built[key]
 
+@pytest.fixture(scope="module")
+def unsynced() -> Iterator[None]:
+    """Nothing here crashes, and many runs are stored."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "build", build_once)
-        patch.setattr(os, "fsync", lambda file: None)  # Nothing here crashes, and many runs are stored.
+        patch.setattr(os, "fsync", lambda file: None)
         yield
 
 
@@ -81,8 +74,8 @@ def done(tiny: Path) -> tuple[Result, Path]:
     return sweep_at(tiny, folder), folder
 
 
-def sweep_at(path: Path, folder: Path, *options: str) -> Result:
-    return CliRunner().invoke(main, ["sweep", str(path), "--results", str(folder), "--jobs", "1", *options])
+def sweep_at(path: Path, folder: Path, *others: str) -> Result:
+    return call("sweep", str(path), "--results", str(folder), "--jobs", "1", *others)
 
 
 def statuses(folder: Path) -> dict[str, str]:
@@ -96,6 +89,7 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 # From end to end.
 
 
+@pytest.mark.trains
 def test_dry_run_tells_the_plan_and_writes_nothing(tiny: Path, results: Path) -> None:
     told = sweep_at(tiny, results, "--dry-run")
     assert told.exit_code == 0, told.output
@@ -111,6 +105,7 @@ def test_dry_run_tells_the_plan_and_writes_nothing(tiny: Path, results: Path) ->
     assert len(as_json["runs"]) == 12
 
 
+@pytest.mark.trains
 def test_the_plan_stands_before_the_first_run_and_the_tally_names_who_diverged(done: tuple[Result, Path]) -> None:
     told, folder = done
     assert told.exit_code == 0, told.output
@@ -124,6 +119,7 @@ def test_the_plan_stands_before_the_first_run_and_the_tally_names_who_diverged(d
     ]  # fmt: skip
 
 
+@pytest.mark.trains
 def test_what_was_measured_at_first_tells_the_second_estimate_too(done: tuple[Result, Path]) -> None:
     lines = done[0].stderr.splitlines()
     (before,) = (line.partition(": ")[2] for line in lines if line.startswith("Then, with fresh seeds"))
@@ -131,6 +127,7 @@ def test_what_was_measured_at_first_tells_the_second_estimate_too(done: tuple[Re
     assert before == after
 
 
+@pytest.mark.trains
 def test_the_map_says_what_the_runs_csvs_say(done: tuple[Result, Path]) -> None:
     folder = done[1]
     table = pd.read_csv(folder / "tiny.csv", dtype={"optimizer.learning_rate": str})
@@ -154,6 +151,7 @@ def test_the_map_says_what_the_runs_csvs_say(done: tuple[Result, Path]) -> None:
         assert list(row["at_edge"]) == list(row["best"] & row["optimizer.learning_rate"].isin(["0.003", "10"]))
 
 
+@pytest.mark.trains
 def test_the_best_ones_are_trained_on_all_images_with_seeds_that_the_grid_never_had(
     done: tuple[Result, Path], tiny: Path
 ) -> None:
@@ -170,6 +168,7 @@ def test_the_best_ones_are_trained_on_all_images_with_seeds_that_the_grid_never_
         assert run.metadata()["evaluation_split"] == "test"
 
 
+@pytest.mark.trains
 def test_its_files_agree(done: tuple[Result, Path]) -> None:
     told, folder = done
     content = json.loads((folder / "sweep.json").read_text(), parse_constant=pytest.fail)
@@ -191,6 +190,7 @@ def test_its_files_agree(done: tuple[Result, Path]) -> None:
     assert (folder / "tiny.png").stat().st_size > 10_000
 
 
+@pytest.mark.trains
 def test_given_again_it_trains_nothing_and_writes_the_same(
     done: tuple[Result, Path], tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,22 +206,25 @@ def test_given_again_it_trains_nothing_and_writes_the_same(
     assert {name: (folder / name).read_bytes() for name in files} == files
 
 
+@pytest.mark.trains
 def test_quiet_says_results_and_what_went_wrong_only(
     done: tuple[Result, Path], tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, folder = done
     without_pictures(monkeypatch)
-    quiet = CliRunner().invoke(main, ["-q", "sweep", str(tiny), "--results", str(folder)])
+    quiet = call("-q", "sweep", str(tiny), "--results", str(folder))
     assert quiet.stdout == first.stdout
     assert quiet.stderr == ""
 
 
+@pytest.mark.trains
 def test_json_is_the_file_s(done: tuple[Result, Path], tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_pictures(monkeypatch)
     told = sweep_at(tiny, done[1], "--json")
     assert told.stdout == (done[1] / "sweep.json").read_text()
 
 
+@pytest.mark.trains
 def test_interrupted_it_goes_on_with_what_is_missing(tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train, trained, most = Workshop.train, [], 3
 
@@ -244,6 +247,7 @@ def test_interrupted_it_goes_on_with_what_is_missing(tiny: Path, results: Path, 
     assert len(trained) == len(set(trained)) == 12 + 6
 
 
+@pytest.mark.trains
 def test_a_run_that_fails_is_named_and_the_others_are_finished(
     tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +274,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_finished(
     assert "1 of 12 runs to train" in again.stderr
 
 
+@pytest.mark.trains
 def test_a_changed_sweep_never_mixes_with_the_old_one_s_runs(done: tuple[Result, Path], tiny: Path, tmp_path: Path) -> None:
     changed = tmp_path / "tiny.yaml"
     changed.write_text(TINY.replace("steps_per_epoch: 5", "steps_per_epoch: 6"))
@@ -281,6 +286,7 @@ def test_a_changed_sweep_never_mixes_with_the_old_one_s_runs(done: tuple[Result,
     assert refused.stderr.count("\n") <= 3
 
 
+@pytest.mark.trains
 def test_a_copied_file_trains_nothing_anew(done: tuple[Result, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Workshop, "train", lambda *anything: pytest.fail("a finished run was trained again"))
     without_pictures(monkeypatch)
@@ -290,9 +296,10 @@ def test_a_copied_file_trains_nothing_anew(done: tuple[Result, Path], tmp_path: 
     assert again.stdout == done[0].stdout
 
 
+@pytest.mark.trains
 def test_force_trains_again_what_is_finished(tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_pictures(monkeypatch)
-    short = [option for setting in ("training.epochs=1", "training.steps_per_epoch=2") for option in ("--set", setting)]
+    short = options("training.epochs=1", "training.steps_per_epoch=2")
     first = sweep_at(tiny, results, *short)
     assert first.exit_code == 0, first.output
     csvs = {run.path: run.steps_path.read_bytes() for folder in (results, results / "best") for run in runs(folder)}
@@ -314,16 +321,17 @@ def test_force_trains_again_what_is_finished(tiny: Path, results: Path, monkeypa
 
 def test_settings_change_the_base_and_the_sweep_s_folder(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    told = CliRunner().invoke(main, ["sweep", str(tiny), "--set", "training.epochs=1", "--dry-run", "--json"])
+    told = call("sweep", str(tiny), "--set", "training.epochs=1", "--dry-run", "--json")
     assert told.exit_code == 0, told.output
     assert {Path(run["path"]).parent.parent for run in json.loads(told.stdout)["runs"]} == {
         Path("results/tiny+training.epochs=1")
     }
-    refused = CliRunner().invoke(main, ["sweep", str(tiny), "--set", "optimizer.learning_rate=1"])
+    refused = call("sweep", str(tiny), "--set", "optimizer.learning_rate=1")
     assert refused.exit_code == 2
     assert "--set optimizer.learning_rate=1 contradicts the grid" in refused.stderr
 
 
+@pytest.mark.trains
 def test_the_plan_says_how_many_seeds_a_verdict_takes(tiny: Path, tmp_path: Path, results: Path) -> None:
     told = sweep_at(tiny, results, "--dry-run")
     assert "A verdict on 1 comparison takes at least 6 fresh seeds; with 3 it will be exploratory.\n" in told.stderr
@@ -334,6 +342,7 @@ def test_the_plan_says_how_many_seeds_a_verdict_takes(tiny: Path, tmp_path: Path
     assert "verdict" not in sweep_at(tmp_path / "none.yaml", results, "--dry-run").stderr
 
 
+@pytest.mark.trains
 def test_what_an_axis_resets_stands_in_plan_report_and_json(load: Callable[[str], Sweep], results: Path) -> None:
     text = BASE.replace("}}", "}, optimizer: {learning_rate: 0.5}}") + "grid: {optimizer.name: [sgd, adam]}\nseeds: 2\n"
     sweep = load(text)
@@ -348,6 +357,7 @@ def test_what_an_axis_resets_stands_in_plan_report_and_json(load: Callable[[str]
     assert json.loads(sweep_report.to_json(result))["resets"] == [reset]
 
 
+@pytest.mark.trains
 def test_the_report_says_what_was_trained_near_the_top(done: tuple[Result, Path]) -> None:
     page = (done[1] / "report.md").read_text()
     top = page.partition("## ")[0]

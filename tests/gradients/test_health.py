@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -10,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL, engine_for, latest, start_weights
+from conftest import SMALL, UNCOMPILED, engine_for, latest, start_weights
 from hypothesis import given
 from hypothesis import strategies as st
-from trained import AMPLIFYING, OVERFLOWING, run, small
+from trained import AMPLIFYING, LOW, OVERFLOWING, run, small
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
@@ -269,10 +270,12 @@ def test_what_was_read_is_not_kept_alive() -> None:
     table = np.ones((50, 4))
     detector = Detector(VARIABLES)
     detector.update(table[:, 0], table[:, 1:], table[:, 0], np.zeros(50, bool))
+    known = repr(detector.diagnosis())
     table[:] = 1e9
-    assert detector.diagnosis().median == pytest.approx(math.sqrt(3))
-    assert detector.diagnosis().loss_change != 1e9
-    assert not any(np.shares_memory(table, kept) for kept in [*detector._losses, *detector._norms, *detector._reaches])
+    assert repr(detector.diagnosis()) == known
+    held = weakref.ref(table)
+    del table
+    assert held() is None
 
 
 # Each word, from real training.
@@ -285,13 +288,13 @@ def trained(chosen: Config, path: Path, **options: Any) -> Diagnosis:
 
 
 def test_a_quiet_run_is_healthy(tmp_path: Path) -> None:
-    diagnosis = trained(small("training.epochs=1", "training.steps_per_epoch=60"), tmp_path)
+    diagnosis = trained(small(LOW, "training.epochs=1", "training.steps_per_epoch=60"), tmp_path)
     assert (diagnosis.word, diagnosis.steps) == ("healthy", 60)
-    assert diagnosis.leading_variable in engine_for(small()).variables
+    assert diagnosis.leading_variable in engine_for(small(LOW)).variables
 
 
 def test_the_unclipped_relu_network_diverges_and_was_warned_of(tmp_path: Path) -> None:
-    outcome, _, seen = run(loading.load("explode/none", ["data.subset=sample", "training.seed=7"]), tmp_path)
+    outcome, _, seen = run(loading.load("explode/none", ["data.subset=sample", "training.seed=7", "engine.jit=false"]), tmp_path)
     diagnosis = outcome.health
     assert diagnosis is not None
     assert outcome.divergence is not None
@@ -304,7 +307,9 @@ def test_the_unclipped_relu_network_diverges_and_was_warned_of(tmp_path: Path) -
 
 def test_clipping_leaves_spikes_that_do_no_harm(tmp_path: Path) -> None:
     """The same network, clipped: the gradient before clipping still leaps."""
-    chosen = loading.load("explode/clipnorm", latest(*SMALL, "training.epochs=1", "training.steps_per_epoch=120"))
+    chosen = loading.load(
+        "explode/clipnorm", latest(*SMALL, "training.epochs=1", "training.steps_per_epoch=120", "engine.jit=false")
+    )
     diagnosis = trained(chosen, tmp_path)
     assert diagnosis.word == "spiking"
     assert diagnosis.clipped_share > 0.5
@@ -312,7 +317,7 @@ def test_clipping_leaves_spikes_that_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_an_overflow_without_divergence_explodes(tmp_path: Path) -> None:
-    chosen = small(*OVERFLOWING)
+    chosen = small(*OVERFLOWING, *UNCOMPILED["tensorflow"])
     outcome, _, _ = run(chosen, tmp_path, start={**start_weights(chosen), **AMPLIFYING})
     assert outcome.health is not None
     assert outcome.status == "complete"
@@ -324,7 +329,7 @@ def test_an_overflow_without_divergence_explodes(tmp_path: Path) -> None:
 
 def test_dead_units_vanish(tmp_path: Path) -> None:
     """Biases far below zero keep every ReLU shut: only the output layer's bias can learn."""
-    chosen = loading.load("explode/none", latest(*SMALL, "training.epochs=1", "training.steps_per_epoch=40"))
+    chosen = loading.load("explode/none", latest(*SMALL, "training.epochs=1", "training.steps_per_epoch=40", "engine.jit=false"))
     start = start_weights(chosen)
     diagnosis = trained(chosen, tmp_path, start={**start, "simple_rnn/bias": start["simple_rnn/bias"] - 100})
     assert (diagnosis.word, diagnosis.reach, diagnosis.leading_variable) == ("vanishing", 0, "dense/bias")

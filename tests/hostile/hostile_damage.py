@@ -23,13 +23,12 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # where this runs as a script
-from conftest import store_run
+from conftest import call, options, store_run
 from hostile_texts import NEVER_TOLD, TooSlow, mutated, patient, scalar
 
-from gradclip_cli.cli import main as gradclip
 from gradclip_cli.config.loading import load
 from gradclip_cli.errors import StoreError
 from gradclip_cli.runs.store import RunDirectory
@@ -70,10 +69,6 @@ def store_all(results: Path) -> None:
         json.dumps({"schema": 1, "name": "mine", "seeds": [0, 1, 2, 3], "fresh_seeds": [], "cells": []})
     )
     call("compare", *ARMS, "--results", str(results))
-
-
-def call(*arguments: str) -> Result:
-    return CliRunner().invoke(gradclip, arguments)
 
 
 # Damages: each takes the draw, the file and the results, and returns what it did, in a word.
@@ -360,9 +355,7 @@ class Trial:
             yield f"show of another run says something else: {shown.stderr[:150]}"
         for arm in (*ARMS, "stopped"):
             yield from told("rm", arm, "--dry-run", *results)
-            settings = [
-                part for key in (f"name={arm}", "training.epochs=3", "training.steps_per_epoch=4") for part in ("--set", key)
-            ]
+            settings = options(f"name={arm}", "training.epochs=3", "training.steps_per_epoch=4")
             base = "none" if arm == "stopped" else arm
             planned = yield from told("run", base, *settings, "--seeds", "5", "--dry-run", *results)
             if planned and planned.exit_code and run not in planned.stderr:

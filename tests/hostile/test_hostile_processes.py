@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import slowly, store_run
-from hostile_damage import CONTROLS, NEVER_TOLD, call, drawing
+from conftest import call, options, slowly, store_run, wait_until
+from hostile_damage import CONTROLS, NEVER_TOLD, drawing
 from hostile_texts import patient
 
 from gradclip_cli.runs.store import RunDirectory
@@ -25,25 +24,20 @@ UNCOMPILED = ("data.subset=sample", "training.epochs=3", "training.steps_per_epo
 GRADCLIP = [sys.executable, "-m", "gradclip_cli"]
 
 
-def training(results: Path, *options: str, changes: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    settings = [part for setting in (*UNCOMPILED, *changes) for part in ("--set", setting)]
+def training(results: Path, *others: str, changes: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    settings = options(*UNCOMPILED, *changes)
     return subprocess.Popen(
-        [*GRADCLIP, "run", "none", *settings, *options, "--results", str(results)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [*GRADCLIP, "run", "none", *settings, *others, "--results", str(results)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     _, errors = process.communicate(timeout=300)
     assert not [word for word in NEVER_TOLD if word in errors], errors
     return process.returncode, errors
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def content(results: Path) -> tuple[bytes, bytes]:
@@ -86,12 +80,12 @@ def test_what_trains_is_not_removed_replaced_or_taken_for_another(whole: Path, r
     removed = call("rm", "mine", "--yes", "--results", str(results))
     assert removed.exit_code == 1
     assert "another gradclip process" in removed.stderr
-    for options, changes, told in (
+    for others, changes, told in (
         ((), ("model.units=11",), "holds another config"),
         (("--force",), ("model.units=11",), "another gradclip process"),
         (("--force",), (), "another gradclip process"),
     ):
-        code, errors = ended(training(results, *options, changes=changes))
+        code, errors = ended(training(results, *others, changes=changes))
         assert code == 1
         assert told in errors
     assert ended(first)[0] == 0
@@ -139,8 +133,9 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-MORE = ("list", "list --json", "show none/seed-0", "compare --json", "schema", "--help", "rm none --dry-run")
-COMMANDS = ("compare", *(pytest.param(command, marks=pytest.mark.slow) for command in MORE))
+# What takes long is left to `make test-all`: test_streams.py has `compare` with the same streams.
+MORE = ("compare", "list --json", "show none/seed-0", "compare --json", "schema", "--help", "rm none --dry-run")
+COMMANDS = ("list", *slowly(*MORE))
 
 
 def in_a_shell(
@@ -178,7 +173,7 @@ def test_an_error_stream_that_is_closed_or_full_takes_nothing_from_the_output(
     assert found.returncode in (0, 1)
 
 
-@pytest.mark.parametrize("command", ["list", "compare", pytest.param("schema", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("command", ["list", *slowly("compare", "schema")])
 def test_a_reader_that_has_gone_is_no_failure(command: str, stored: Path, tmp_path: Path) -> None:
     found = in_a_shell(command, "| head -c 1; exit ${PIPESTATUS[0]}", stored, tmp_path)
     told = found.stderr.decode()

@@ -6,16 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
-from conftest import FRAMEWORKS, SMALL, UNCOMPILED, latest
+from conftest import FRAMEWORKS, SMALL, UNCOMPILED, call, contents, latest, options, wait_until
 
-from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.errors import ClusterError, ConflictError
 from gradclip_cli.runs import cluster, many
@@ -104,20 +101,12 @@ def train_here(plans: Sequence[many.PlannedRun]) -> list[Ending]:
     return [workshop.train(task, lambda event: None, lambda: False) for task in tasks]
 
 
-def contents(results: Path) -> dict[str, bytes]:
-    files = [*results.rglob("*.csv"), *results.rglob("config.yaml")]
-    return {str(path.relative_to(results)): path.read_bytes() for path in sorted(files)}
-
-
-def wait_until(true: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def kept(results: Path) -> dict[str, bytes]:
+    return contents(results, "*.csv", "config.yaml")
 
 
 def command(loopback: Loopback, results: Path, seeds: int, *settings: str) -> subprocess.Popen[str]:
-    given = [part for setting in latest(*QUICK, "name=clipnorm", *settings) for part in ("--set", setting)]
+    given = options(*latest(*QUICK, "name=clipnorm", *settings))
     arguments = ["run", "clipnorm", *given, "--seeds", str(seeds), "--results", str(results), "--cluster", loopback.address]
     return subprocess.Popen(
         [sys.executable, "-m", "gradclip_cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -133,7 +122,7 @@ def test_a_cluster_leaves_the_files_of_a_local_run(framework: str, loopback: Loo
     ended = many.execute(there, seen, Execution(cluster=loopback.address, save_model=True))
     assert {result.status for result in ended} == {"complete"}
     assert ended[0].health
-    assert contents(tmp_path / "here") == contents(tmp_path / "there")
+    assert kept(tmp_path / "here") == kept(tmp_path / "there")
     for mine, theirs in zip(here, there, strict=True):
         assert theirs.directory.metadata().keys() == mine.directory.metadata().keys()
         assert theirs.directory.metrics()["loss"].notna().all()  # its SHA-256 stands in run.json
@@ -163,7 +152,7 @@ def test_a_killed_worker_costs_its_run_another_attempt(loopback: Loopback, tmp_p
     assert running.returncode == 0, errors
     assert errors.count("complete in") == 2
     assert {ending.status for ending in train_here(planned(tmp_path / "here", range(2), *LONG))} == {"complete"}
-    assert contents(tmp_path / "here") == contents(tmp_path / "there")
+    assert kept(tmp_path / "here") == kept(tmp_path / "there")
     loopback.workers["third"] = loopback.start_worker("third")
 
 
@@ -207,25 +196,25 @@ def test_what_is_stored_looks_unfinished_until_all_is_here(tmp_path: Path, monke
     train_here([plan])
     task, metadata = Task.of(plan.config, plan.directory, force=True), plan.directory.metadata()
     files = {name: (plan.directory.path / name).read_bytes() for name in ("metrics.csv", "steps.csv")}
-    before, seen = contents(tmp_path), []
+    before, seen = kept(tmp_path), []
     write = cluster.write_atomically
     monkeypatch.setattr(cluster, "write_atomically", lambda *given: (seen.append(plan.directory.status()), write(*given)))
     cluster._store(task, Ending("complete"), metadata, files)
     assert seen == ["running", "running"]
     assert plan.directory.metadata() == metadata
-    assert contents(tmp_path) == before
+    assert kept(tmp_path) == before
 
 
 def test_what_was_trained_here_meanwhile_stays(tmp_path: Path) -> None:
     plan = planned(tmp_path, [0])[0]
     train_here([plan])
-    before, metadata = contents(tmp_path), plan.directory.metadata()
+    before, metadata = kept(tmp_path), plan.directory.metadata()
     other = plan.config.model_copy(update={"optimizer": plan.config.optimizer.model_copy(update={"learning_rate": 0.5})})
     ending = cluster._store(Task.of(plan.config, plan.directory), Ending("complete"), {"status": "complete"}, {})
     assert (ending.status, ending.was_there) == ("complete", True)
     with pytest.raises(ConflictError, match="holds another config"):
         cluster._store(Task.of(other, plan.directory), Ending("complete"), {"status": "complete"}, {})
-    assert contents(tmp_path) == before
+    assert kept(tmp_path) == before
     assert plan.directory.metadata() == metadata
 
 
@@ -244,7 +233,7 @@ def test_where_no_scheduler_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         unused.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
         arguments = ["run", "none", "--set", SMALL[0], "--results", str(tmp_path), "--cluster", address]
-        ended = CliRunner().invoke(main, arguments)
+        ended = call(*arguments)
     assert ended.exit_code == 1
     assert f"{address}: no Dask scheduler answers there" in ended.stderr
     assert "dask scheduler" in ended.stderr
@@ -260,7 +249,7 @@ def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     arguments = ["run", "none", "--set", SMALL[0], "--results", str(tmp_path), "--cluster", "tcp://127.0.0.1:8786"]
-    ended = CliRunner().invoke(main, arguments)
+    ended = call(*arguments)
     assert ended.exit_code == 1
     assert "pip install 'gradclip-cli[cluster]'" in ended.stderr
 
@@ -287,7 +276,7 @@ def test_a_worker_of_another_version_that_joined_later(
     "arguments", [("-j", "2", "--cluster", "tcp://127.0.0.1:1"), ("--cluster", "tcp://127.0.0.1:1", "-j", "2")]
 )
 def test_jobs_and_a_cluster_exclude_each_other(arguments: tuple[str, ...]) -> None:
-    ended = CliRunner().invoke(main, ["run", "none", *arguments])
+    ended = call("run", "none", *arguments)
     assert ended.exit_code == 2
     assert "--jobs counts worker processes here" in ended.stderr
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import engine_for, schedule_for, start_weights
-from trained import AMPLIFYING, OVERFLOWING, run, small
+from conftest import UNCOMPILED, engine_for, schedule_for, start_weights
+from trained import AMPLIFYING, LOW, OVERFLOWING, run, small
 
 from gradclip_cli.runs.csv_files import METRIC_COLUMNS
 from gradclip_cli.runs.steps import step_columns
@@ -20,7 +20,7 @@ EXPLOSIVE = ["model={cell: simple_rnn, units: 32, activation: relu, recurrent_ga
 
 
 def test_csvs_hold_what_was_trained(framework: str, tmp_path: Path) -> None:
-    chosen = small("clipping.threshold=0.3", framework=framework)
+    chosen = small(LOW, framework=framework)
     outcome, directory, seen = run(chosen, tmp_path)
     assert outcome == Outcome("complete", 2, 12, largest_applied=outcome.largest_applied, health=outcome.health)
     assert outcome.health is not None
@@ -45,7 +45,7 @@ def test_csvs_hold_what_was_trained(framework: str, tmp_path: Path) -> None:
 
 def test_same_config_and_seed_give_the_same_bytes(framework: str, tmp_path: Path) -> None:
     """Also when steps and evaluation come in the same order on an engine that did something else before."""
-    chosen, contents = small(framework=framework), []
+    chosen, contents = small(LOW, framework=framework), []
     for part in ("one", "two"):
         engine_for(chosen.with_seed(7)).train(schedule_for(chosen).take(3))
         _, directory, _ = run(chosen, tmp_path / part)
@@ -56,7 +56,9 @@ def test_same_config_and_seed_give_the_same_bytes(framework: str, tmp_path: Path
 
 
 def test_divergence_ends_the_run_at_its_step(framework: str, tmp_path: Path) -> None:
-    chosen = small("clipping={mode: none}", "training.epochs=3", "training.steps_per_epoch=300", *EXPLOSIVE, framework=framework)
+    chosen = small(
+        "clipping={mode: none}", "training.epochs=3", "training.steps_per_epoch=300", *EXPLOSIVE, *UNCOMPILED[framework]
+    )
     outcome, directory, _ = run(chosen, tmp_path)
     assert outcome.status == "diverged"
     assert outcome.divergence is not None
@@ -79,7 +81,7 @@ def test_clipping_keeps_the_same_run_alive(framework: str, tmp_path: Path) -> No
         "training.epochs=1",
         "training.steps_per_epoch=300",
         *EXPLOSIVE,
-        framework=framework,
+        *UNCOMPILED[framework],
     )
     outcome, _, _ = run(chosen, tmp_path)
     assert outcome.status == "complete"
@@ -87,7 +89,7 @@ def test_clipping_keeps_the_same_run_alive(framework: str, tmp_path: Path) -> No
 
 def test_overflow_is_recorded_and_the_run_goes_on(framework: str, tmp_path: Path) -> None:
     """A gradient is infinite, but clipvalue turns it into its threshold: the run must not end."""
-    chosen = small(*OVERFLOWING, framework=framework)
+    chosen = small(*OVERFLOWING, *UNCOMPILED[framework])
     outcome, directory, _ = run(chosen, tmp_path, start={**start_weights(chosen), **AMPLIFYING})
     steps = pd.read_csv(directory.steps_path)
     infinite = np.isinf(steps["norm/simple_rnn/kernel"])
@@ -100,7 +102,7 @@ def test_overflow_is_recorded_and_the_run_goes_on(framework: str, tmp_path: Path
 
 @pytest.mark.parametrize("after", [1, 3])
 def test_a_request_to_stop_is_heard_between_chunks(after: int, framework: str, tmp_path: Path) -> None:
-    outcome, directory, _ = run(small("training.steps_per_epoch=300", framework=framework), tmp_path, stop_after=after)
+    outcome, directory, _ = run(small(LOW, "training.steps_per_epoch=300", framework=framework), tmp_path, stop_after=after)
     assert outcome.status == "interrupted"
     assert len(pd.read_csv(directory.steps_path)) == outcome.steps
     assert len(pd.read_csv(directory.metrics_path)) == outcome.epochs < 2

@@ -5,19 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from conftest import store_run
+from click.testing import Result
+from conftest import call, store_run, tree
 
-from gradclip_cli.cli import main
 from gradclip_cli.runs.store import RunDirectory
 
 
 def rm(results: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["rm", *arguments, "--yes", "--results", str(results)])
-
-
-def tree(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return call("rm", *arguments, "--yes", "--results", str(results))
 
 
 @pytest.fixture

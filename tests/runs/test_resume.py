@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FRAMEWORKS, UNCOMPILED, latest, needs_pytorch
+from conftest import FRAMEWORKS, UNCOMPILED, latest, needs_pytorch, options
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
@@ -319,9 +319,8 @@ def start_command(results: Path, how: str) -> subprocess.Popen[bytes]:
         *SETTINGS, f"engine.framework={framework}", f"training.epochs={EPOCHS[how]}", "training.steps_per_epoch=300",
         *(UNCOMPILED[framework] if uncompiled else ()),
     )  # fmt: skip
-    settings = [part for setting in latest(*longer) for part in ("--set", setting)]
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "-q", "run", "none", *settings, "--results", str(results)],
+        [sys.executable, "-c", COMMAND, "-q", "run", "none", *options(*latest(*longer)), "--results", str(results)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
 

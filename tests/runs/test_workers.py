@@ -6,21 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Event as SynchronizedEvent
-from multiprocessing.synchronize import SemLock
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import FRAMEWORKS, SMALL, UNCOMPILED, gradclip, latest
+from conftest import FRAMEWORKS, QUICKEST, SMALL, UNCOMPILED, contents, gradclip, latest, options, wait_until
 
 from gradclip_cli.config import loading
 from gradclip_cli.runs.one import Ending, Event, Task, Workshop
 from gradclip_cli.runs.store import RunDirectory, runs
-from gradclip_cli.runs.workers import WorkerProcesses, available_cores
+from gradclip_cli.runs.workers import WorkerProcesses
 
 pytestmark = pytest.mark.trains
 
@@ -39,10 +36,6 @@ def follow(
     return [future.result() for future in futures]
 
 
-def contents(results: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(results)): path.read_bytes() for path in sorted(results.rglob("*.csv"))}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_two_workers_write_the_bytes_of_one_process(framework: str, tmp_path: Path) -> None:
@@ -57,13 +50,13 @@ def test_two_workers_write_the_bytes_of_one_process(framework: str, tmp_path: Pa
         futures = [workers.submit(task) for task in planned(tmp_path / "two")]
         endings = follow(workers, futures, lambda event: kinds.append(event.kind))
     assert {ending.status for ending in endings} == {"complete"}
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert contents(tmp_path / "one", "*.csv") == contents(tmp_path / "two", "*.csv")
     assert kinds.count("progress") == 6 * 4  # two epochs, each with a chunk and an evaluation
 
 
 def long(results: Path, seeds: Iterable[int]) -> list[Task]:
     return tasks(
-        results, "none", seeds=seeds, settings=(*UNCOMPILED["tensorflow"], "training.epochs=400", "training.steps_per_epoch=250")
+        results, "none", seeds=seeds, settings=(*UNCOMPILED[QUICKEST], "training.epochs=400", "training.steps_per_epoch=250")
     )
 
 
@@ -102,12 +95,25 @@ def test_a_killed_worker_costs_its_run_one_retry_and_nothing_else(tmp_path: Path
     assert endings[1].status == "interrupted"
 
 
-def test_workers_share_nothing_with_a_lock() -> None:
+def locks_of(process: int) -> set[str]:
+    """The semaphores that a process has open, which is what a lock, a queue and an event between processes are made of."""
+    maps = Path(f"/proc/{process}/maps").read_text().splitlines()
+    return {line.split()[4] for line in maps if "/dev/shm/sem." in line}  # the inode: two processes may know one by two names
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_workers_share_nothing_with_a_lock(tmp_path: Path) -> None:
     """A worker that is killed while it holds one would stop all the others: for good, and seldom."""
-    with WorkerProcesses(1) as workers:
-        shared = [each for each in vars(workers).values() if type(each).__module__.startswith("multiprocessing.")]
-        assert not [each for each in shared if isinstance(each, (Queue, SynchronizedEvent, SemLock))]
-        assert [each for each in vars(workers).values() if type(each).__name__ == "c_bool"]  # how they are asked to stop
+    nowhere = {"data_directory": tmp_path / "nowhere", "config": loading.load("none").model_dump_json()}
+    failing = [replace(task, **nowhere) for task in tasks(tmp_path, "none", seeds=range(4), settings=())]
+    with WorkerProcesses(2) as workers:
+        endings = follow(workers, [workers.submit(task) for task in failing])
+        assert [ending.status for ending in endings] == ["failed"] * 4
+        wait_until(lambda: len(workers.pids) == 2)
+        one, other = map(locks_of, workers.pids)
+    assert one
+    assert other
+    assert not one & other
 
 
 @pytest.mark.slow
@@ -125,23 +131,12 @@ def test_workers_stop_at_a_chunk_and_the_rest_is_cancelled(tmp_path: Path) -> No
 
 
 def command(results: Path) -> subprocess.Popen[str]:
-    settings = [
-        part
-        for setting in latest(*SMALL, *UNCOMPILED["tensorflow"], "training.epochs=2000", "training.steps_per_epoch=250")
-        for part in ("--set", setting)
-    ]
+    settings = options(*latest(*SMALL, *UNCOMPILED["tensorflow"], "training.epochs=2000", "training.steps_per_epoch=250"))
     arguments = ["run", "none", *settings, "--seeds", "3", "--jobs", "2", "--results", str(results)]
     return subprocess.Popen(
         [sys.executable, "-m", "gradclip_cli", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def steps_written(results: Path) -> int:
@@ -185,5 +180,14 @@ def test_workers_end_with_their_killed_parent(tmp_path: Path) -> None:
     wait_until(lambda: not alive(), 20)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that lets a process choose its cores")
 def test_cores_are_those_of_this_process() -> None:
-    assert 1 <= available_cores() <= (os.cpu_count() or 1)
+    code = (
+        "import os\n"
+        "from gradclip_cli.runs.workers import available_cores\n"
+        "print(available_cores())\n"
+        "os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])\n"
+        "print(available_cores())\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert told == [str(len(os.sched_getaffinity(0))), "1"]

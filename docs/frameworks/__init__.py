@@ -1,0 +1,1 @@
+"""What stands in the tables of docs/frameworks.md, found by running the calls that they name."""

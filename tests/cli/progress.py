@@ -1,0 +1,93 @@
+"""Drives the displays of progress with made-up progress: no training, no framework.
+
+`python progress.py WHAT RESULTS DESCRIPTOR`, in a terminal. After each thing it shows, it waits for a byte on the descriptor.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+
+from gradclip_cli.cli.console import note
+from gradclip_cli.cli.displays import DownloadDisplay, Grid, RunDisplay, StepDisplay
+from gradclip_cli.gradients.health import Spike
+from gradclip_cli.runs.loop import Evaluation, Progress
+from gradclip_cli.runs.many import PlannedRun, Result
+from gradclip_cli.runs.store import runs
+
+SPIKE = Spike(5, 300.0, 135.0, "lstm/recurrent_kernel")
+STEPS = 12
+
+
+def progress(epoch: int, warnings: tuple[Spike, ...] = ()) -> Progress:
+    """Where a run of three epochs of four steps stands after one of them."""
+    return Progress(epoch, 4 * epoch, STEPS, 1.2345, 0.5, 1.0, 0.25, Evaluation(1.0, 0.0, 0.5), warnings)
+
+
+def show_runs(planned: list[PlannedRun], wait: Callable[[], None], grid: Grid | None = None) -> None:
+    """A run is skipped, two go at once, one of them spikes; the third one fails."""
+    done, first, second, third = planned
+    with RunDisplay(planned, grid=grid) as display:
+        display.ended(Result(done, "complete"))
+        display.preparing(first, "importing TensorFlow")
+        wait()
+        display.progressed(first, progress(1))
+        display.progressed(second, progress(2, (SPIKE,)))
+        wait()
+        display.ended(Result(first, "complete", 1.5, health="healthy"))
+        display.remarked(second, "its worker process died: tried once more")
+        wait()
+        display.ended(Result(second, "complete", 2.5, health="spiking, a spike at step 5 (lstm/recurrent_kernel)"))
+        display.ended(Result(third, "failed", told="OSError: No space left on device"))
+
+
+def show_steps(wait: Callable[[], None]) -> None:
+    """The pilot of `suggest`."""
+    with StepDisplay("none", 60) as display:
+        display.doing("compiling")
+        wait()
+        display.update(30)
+        wait()
+    note("done")
+
+
+def show_download(wait: Callable[[], None]) -> None:
+    """A file that comes in two halves, as pooch tells of it."""
+    display = DownloadDisplay()
+    display.start("train-images from https://a.mirror")
+    display.total = 2_000_000
+    display.update(1_000_000)
+    wait()
+    display.update(1_000_000)
+    display.reset()
+    display.close()
+
+
+def main(what: str, results: str, descriptor: str) -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # a shell gives its commands the terminal, and so their Ctrl-C
+
+    def wait() -> None:
+        os.read(int(descriptor), 1)
+
+    stored = runs(Path(results))
+    planned = [PlannedRun(run.config(), run, "train" if index else "skip", "") for index, run in enumerate(stored)]
+    names = [run.config.name for run in planned]
+    shown: dict[str, Callable[[], None]] = {
+        "runs": lambda: show_runs(planned, wait),
+        "grid": lambda: show_runs(planned, wait, Grid(["0.1", "1"], [("clipnorm 1", names[:2]), ("none", names[2:])])),
+        "steps": lambda: show_steps(wait),
+        "download": lambda: show_download(wait),
+    }
+    try:
+        shown[what]()
+    except KeyboardInterrupt:
+        note("Interrupted.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

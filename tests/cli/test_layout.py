@@ -1,0 +1,114 @@
+"""Tables fit: whole where there is room, and what is missing is said."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ARTICLE, PRIMARY, gradclip, store_run
+from rich.cells import cell_len
+from terminal import in_terminal, plain
+
+from gradclip_cli.cli import layout as tables
+from gradclip_cli.evidence import comparison, report
+
+WIDTHS = [60, 80, 100, 120, 200]
+
+
+def verdicts() -> tuple[list[str], list[list[str]]]:
+    compared = comparison.compare(ARTICLE, ["none", "clipnorm", "clipvalue"])
+    return report.verdict_columns(compared.metric), report.verdict_rows(compared)
+
+
+@pytest.mark.parametrize("width", [*WIDTHS, None])
+def test_a_table_fits_and_keeps_its_primary_columns(width: int | None) -> None:
+    headings, rows = verdicts()
+    primary = ["arm", "difference", "p", "verdict", headings[2]]
+    layout = tables.laid_out(headings, rows, width, primary=primary, texts=["verdict"], names="arm", whole=["difference"])
+    lines = [*layout.headings, *layout.rows]
+    assert width is None or all(cell_len(line) <= width for line in lines)
+    assert not re.search(r"…|\.\.\.", "\n".join(lines))
+    words = " ".join(lines).split()
+    for arm, accuracy, difference, p, verdict in (
+        ("none", "66.8", None, None, "baseline"),
+        ("clipnorm", "68.2", "+1.4", "0.088", "no difference shown"),
+        ("clipvalue", "68.9", "+2.1", "0.0016", "helps"),
+    ):
+        assert {arm, accuracy, *verdict.split(), *([difference, p] if difference and p else [])} <= set(words)
+    missing = [heading for heading in headings if heading not in primary and heading not in words]
+    assert missing == [heading for heading in layout.left_out if heading in headings]
+    assert ("[67.1," in words) == (not any(headings[2] in told for told in layout.left_out))
+
+
+def test_a_pipe_gets_all_and_the_widest_terminal_too() -> None:
+    headings, rows = verdicts()
+    for width in (200, None):
+        layout = tables.laid_out(headings, rows, width, primary=["arm"], names="arm")
+        assert layout.left_out == []
+        assert all(cell in "\n".join(layout.rows) for row in rows for cell in row)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_long_names_of_many_arms_are_wrapped_and_not_cut(width: int) -> None:
+    names = [f"{'abcdefghij' * 19}k{number:02}xyzabcd" for number in range(40)]
+    rows = [[name, "30", "68.2 [67.1, 69.3]", "+1.4 [0.1, 3.0]", "0.088", "no difference shown"] for name in names]
+    headings = ["arm", "seeds", "accuracy (%)", "difference", "p", "verdict"]
+    layout = tables.laid_out(headings, rows, width, primary=["arm", "difference", "p", "verdict"], texts=["verdict"], names="arm")
+    assert all(cell_len(line) <= width for line in layout.rows)
+    shown = "".join(line[: line.find("  ")] if "  " in line else line for line in layout.rows)
+    assert all(name in shown.replace(" ", "") for name in names)
+    assert "…" not in shown
+
+
+def test_what_names_share_is_said_once() -> None:
+    assert tables.shared_once(["explode-none", "explode-clipnorm"]) == ("explode-*", ["none", "clipnorm"])
+    rates = ["none+optimizer.learning_rate=1", "agc-0.1+optimizer.learning_rate=3"]
+    assert tables.shared_once(rates) == ("*+optimizer.learning_rate=*", ["none, 1", "agc-0.1, 3"])
+    assert tables.shared_once(["none+a=1+b=2", "agc+a=1+b=2"]) == ("*+a=1+b=2", ["none", "agc"])
+    for names in (["none", "clipnorm"], ["none", "none+a=1"], ["none"], ["none", "none"], ["a-1", "a-2"], []):
+        assert tables.shared_once(names) == ("", names)
+
+
+def test_wrapping_loses_no_letter() -> None:
+    for text in ("no difference shown", "global_clipnorm-0.5+optimizer.learning_rate=1", "a" * 50, "漢字" * 9, "", "a +b", "++"):
+        for width in (4, 8, 20):
+            lines = tables.wrapped(text, width)
+            assert all(cell_len(line) <= width for line in lines)
+            assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_compare_shows_every_primary_figure_in_a_terminal(width: int, tmp_path: Path) -> None:
+    code, shown = in_terminal("compare", *PRIMARY, "--results", str(ARTICLE), "--out", str(tmp_path), width=width)
+    assert code == 0
+    words = plain(shown).split()
+    assert {*PRIMARY, *PRIMARY.values(), "0.088", "0.0016", "helps", "baseline", "0.944", "0.666", "30"} <= set(words)
+    assert "…" not in shown
+    table = plain(shown).partition("\n\n")[0].splitlines()
+    assert all(len(line) <= width for line in table)
+    assert ("Not shown" in shown) == (width < 120)
+
+
+def test_compare_in_a_pipe_is_whole(tmp_path: Path) -> None:
+    ended = gradclip("compare", "--results", str(ARTICLE), "--out", str(tmp_path))
+    assert "68.2 [67.1, 69.3]" in ended.stdout
+    assert "0.944 ±0.111" in ended.stdout
+    assert "explode-unscaled-inputs" in ended.stdout
+    assert not re.search(r"…|\.\.\.|Not shown", ended.stdout)
+
+
+@pytest.mark.parametrize("command", ["list", "show"])
+@pytest.mark.parametrize("width", [60, 80])
+def test_other_tables_fit_too(command: str, width: int, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    name = f"explode-none+{'x' * 60}=1"
+    store_run(results, name, 3, [2.0, 1.5, 1.0])
+    arguments = ["show", name, "--out", str(tmp_path)] if command == "show" else ["list"]
+    _, shown = in_terminal(*arguments, "--results", str(results), width=width)
+    assert "…" not in shown
+    assert "complete" in plain(shown)
+    if command == "show":
+        assert {"2", "1.5", "1", "1.1"} <= set(plain(shown).split())
+    else:
+        assert all(len(line) <= width for line in plain(shown).splitlines())

@@ -1,0 +1,30 @@
+"""Made-up arms, whose figures are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import store_run
+
+from gradclip_cli.evidence import comparison
+from gradclip_cli.evidence.comparison import Comparison
+
+
+def store_arm(
+    results: Path, name: str, finals: list[float], *, first_seed: int = 0, base: str = "none", **changes: object
+) -> None:
+    """An arm whose runs end at these training losses; its accuracy is 0.9 minus a third of them."""
+    for seed, final in enumerate(finals, first_seed):
+        store_run(results, name, seed, [2.0, 1.5, final], base=base, **changes)
+
+
+BASE = [1.00, 1.05, 1.10, 0.95, 0.90, 1.20, 1.02, 0.98]
+
+
+BETTER = [loss - 0.03 * seed for seed, loss in enumerate(BASE, 1)]
+
+
+def against(compared: Comparison, arm: str) -> comparison.AgainstBaseline:
+    found = next(part.against for part in compared.others if part.arm.name == arm)
+    assert found is not None
+    return found

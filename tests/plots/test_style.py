@@ -1,0 +1,33 @@
+"""What all figures share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from gradclip_cli.plots import (
+    save,
+)
+from gradclip_cli.plots.style import ink, luminance, percent
+
+
+def test_a_picture_of_any_size_has_a_number_of_pixels_that_can_be_drawn(tmp_path: Path) -> None:
+    save(Figure(figsize=(900, 2)), [tmp_path / "wide.png"])
+    assert matplotlib.image.imread(tmp_path / "wide.png").shape[1] < 2**16
+
+
+def test_percentages_say_none_and_all_only_where_that_is_so() -> None:
+    assert [percent(share) for share in (0, 1e-9, 0.5, 0.999, 1)] == ["0%", "<1%", "50%", ">99%", "100%"]
+
+
+def test_pale_colours_are_darkened_for_text() -> None:
+    contrasts: npt.NDArray[Any] = np.array(
+        [1.05 / (luminance(ink(colour)) + 0.05) for colour in ("#E69F00", "#56B4E9", "#CC79A7")]
+    )
+    assert (contrasts > 3).all()
+    assert ink("#0072B2") == "#0072b2"
