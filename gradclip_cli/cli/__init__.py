@@ -15,6 +15,7 @@ from gradclip_cli.cli import streams
 from gradclip_cli.cli.hints import hint
 from gradclip_cli.cli.inputs import data, schema
 from gradclip_cli.cli.options import BROKEN_PIPE, INTERRUPTED, general_options, print_json
+from gradclip_cli.cli.packs import pack, unpack
 from gradclip_cli.cli.stored import compare, list_runs, rm, show
 from gradclip_cli.cli.train import reproduce, run, suggest, sweep
 from gradclip_cli.errors import ConfigError, GradclipError
@@ -122,5 +123,5 @@ def main(quiet: bool, verbose: bool, debug: bool) -> None:
 
 
 main.params += general_options()
-for command in (run, suggest, sweep, reproduce, compare, show, list_runs, rm, data, schema):
+for command in (run, suggest, sweep, reproduce, compare, show, list_runs, rm, pack, unpack, data, schema):
     main.add_command(command)

@@ -31,7 +31,8 @@ from gradclip_cli.arrays import Array
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import MOST_EPOCHS, MOST_SEED, MOST_STEPS, Config
 from gradclip_cli.errors import BusyError, ConfigError, StoreError
-from gradclip_cli.files import opened, read_bounded, read_json, replacing, unwritable, write_atomically
+from gradclip_cli.files import Packed, Readable, opened, read_bounded, read_json, replacing, unwritable, write_atomically
+from gradclip_cli.runs import packs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,13 +155,23 @@ class RunDirectory:
     """One run's folder. Nothing is created before `locked`."""
 
     path: Path
+    packed: Mapping[str, Packed] = field(default_factory=dict, repr=False, compare=False)
+    """Its files in the pack of its results folder, by name."""
     _digests: dict[Path, _Digest] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Of the CSVs that are being written, so that a checkpoint need not read them again."""
 
     @classmethod
     def of(cls, results: Path, arm: str, seed: int) -> RunDirectory:
-        """The directory of an arm's run with this seed."""
-        return cls(results / arm / f"seed-{seed}")
+        """The directory of an arm's run with this seed. Raises StoreError as `at` does."""
+        return cls.at(results / arm / f"seed-{seed}")
+
+    @classmethod
+    def at(cls, path: Path) -> RunDirectory:
+        """The run in this folder, or in the pack of its results folder.
+
+        Raises StoreError where the pack is damaged, or where a file of the run differs from the packed one.
+        """
+        return cls(path, packs.files_of(path))
 
     @property
     def arm(self) -> str:
@@ -190,6 +201,15 @@ class RunDirectory:
     def checkpoint_path(self) -> Path:
         return self.path / "checkpoint.npz"
 
+    def file(self, name: str) -> Readable:
+        """Where one of the run's files is read: in its folder, else in the pack."""
+        path = self.path / name
+        return path if name not in self.packed or os.path.lexists(path) else self.packed[name]
+
+    def has(self, name: str) -> bool:
+        """Whether the run has a file of this name, be it a broken one."""
+        return name in self.packed or os.path.lexists(self.path / name)
+
     def model_path(self, framework: str) -> Path:
         """Where the trained model is saved, in the framework's own format."""
         return self.path / MODEL_FILES[framework]
@@ -197,13 +217,13 @@ class RunDirectory:
     def config(self) -> Config:
         """The config that was trained. Raises StoreError where it can't be read."""
         try:
-            return loading.load_stored(self.config_path)
+            return loading.load_stored(self.file("config.yaml"))
         except ConfigError as error:
             raise StoreError(f"{self.path}: its config can't be read: {error}") from None
 
     def metadata(self) -> dict[str, Any]:
         """What `run.json` says. Raises StoreError where it can't be read or is not what a run leaves."""
-        path = self.path / "run.json"
+        path = self.file("run.json")
         content = read_json(path, SCHEMA)
         try:
             _Metadata.model_validate(content)
@@ -232,7 +252,7 @@ class RunDirectory:
 
     def status(self) -> str:
         """The run's status; `none` where there is no run, `unreadable` where its `run.json` is broken or gone."""
-        if not _is_run(self.path):
+        if not self.packed and not _is_run(self.path):
             return "none"
         try:
             return str(self.metadata()["status"])
@@ -245,7 +265,7 @@ class RunDirectory:
 
         metadata = self.metadata()
         epochs = metadata.get("epochs") or 0
-        content = read_bounded(self.metrics_path, MOST_BYTES_A_METRICS_ROW * (epochs + 1))
+        content = read_bounded(self.file("metrics.csv"), MOST_BYTES_A_METRICS_ROW * (epochs + 1))
         try:
             frame = pd.read_csv(io.BytesIO(content))
         except (ValueError, OverflowError) as error:
@@ -267,7 +287,7 @@ class RunDirectory:
         Raises StoreError where a finished run's file is cut short, edited or missing.
         """
         metadata = self.metadata()
-        rows, sha256 = rows_and_sha256(self.steps_path)
+        rows, sha256 = rows_and_sha256(self.file("steps.csv"))
         trained = metadata.get("steps")
         if trained and rows != trained:
             raise StoreError(f"{self.steps_path}: holds {rows:,} whole steps where {trained:,} were trained: cut short?")
@@ -281,7 +301,7 @@ class RunDirectory:
 
         rows = self.count_steps()
         try:
-            with opened(self.steps_path) as file:
+            with opened(self.file("steps.csv")) as file:
                 frame = pd.read_csv(file, usecols=list({"step", *columns}), nrows=rows).astype(float)
         except (ValueError, OverflowError) as error:
             raise StoreError(f"{self.steps_path}: can't be read: {str(error).splitlines()[0]}") from None
@@ -297,7 +317,7 @@ class RunDirectory:
         import pandas as pd
 
         try:
-            with opened(self.steps_path) as file, pd.read_csv(file, chunksize=rows) as pieces:
+            with opened(self.file("steps.csv")) as file, pd.read_csv(file, chunksize=rows) as pieces:
                 yield from pieces
         except (ValueError, OverflowError) as error:
             raise StoreError(f"{self.steps_path}: can't be read: {str(error).splitlines()[0]}") from None
@@ -456,7 +476,7 @@ class RunDirectory:
 
     def config_sha256(self) -> str:
         """SHA-256 of `config.yaml` as it is. Raises StoreError where it can't be read."""
-        return hashlib.sha256(read_bounded(self.config_path, loading.MOST_BYTES)).hexdigest()
+        return hashlib.sha256(read_bounded(self.file("config.yaml"), loading.MOST_BYTES)).hexdigest()
 
     def metrics_sha256(self) -> str:
         """SHA-256 of `metrics.csv` as it is."""
@@ -482,14 +502,16 @@ class RunDirectory:
 
 
 def runs(results: Path) -> list[RunDirectory]:
-    """All runs under a results folder, by arm and seed."""
-    return [run for arm in sorted(results.glob("*/")) for run in runs_of(arm)]
+    """All runs under a results folder, its pack's too, by arm and seed. Raises StoreError as `RunDirectory.at` does."""
+    arms = {*results.glob("*/"), *packs.run_folders(results)}
+    return [run for arm in sorted(arms) for run in runs_of(arm)]
 
 
 def runs_of(arm: Path) -> list[RunDirectory]:
-    """All runs in an arm's folder, by seed."""
-    found = [RunDirectory(path) for path in arm.glob("seed-*") if _SEED_FOLDER.fullmatch(path.name) and _is_run(path)]
-    return sorted(found, key=lambda run: run.seed)
+    """All runs in an arm's folder, and of this arm in its results folder's pack, by seed. Raises StoreError as `runs`."""
+    found = {path for path in arm.glob("seed-*") if _SEED_FOLDER.fullmatch(path.name) and _is_run(path)}
+    found.update(packs.run_folders(arm.parent).get(arm, ()))
+    return sorted(map(RunDirectory.at, found), key=lambda run: run.seed)
 
 
 def _is_run(folder: Path) -> bool:
@@ -514,7 +536,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
     return iter(lambda: file.read(1 << 20), b"")
 
 
-def rows_and_sha256(path: Path) -> tuple[int, str]:
+def rows_and_sha256(path: Readable) -> tuple[int, str]:
     """How many whole lines follow a CSV's header, and the SHA-256 of all of it. Raises StoreError where it can't be read."""
     digest, lines = hashlib.sha256(), 0
     with opened(path) as file:
