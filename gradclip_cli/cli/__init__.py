@@ -15,7 +15,7 @@ from gradclip_cli.cli import streams
 from gradclip_cli.cli.hints import hint
 from gradclip_cli.cli.inputs import data, schema
 from gradclip_cli.cli.options import BROKEN_PIPE, INTERRUPTED, general_options, print_json
-from gradclip_cli.cli.packs import pack, unpack
+from gradclip_cli.cli.packed import pack, unpack
 from gradclip_cli.cli.stored import compare, list_runs, rm, show
 from gradclip_cli.cli.train import reproduce, run, suggest, sweep
 from gradclip_cli.errors import ConfigError, GradclipError

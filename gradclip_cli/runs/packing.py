@@ -20,7 +20,6 @@ from gradclip_cli.errors import ConflictError, StoreError
 from gradclip_cli.files import Packed, Readable, opened, replacing, same_bytes, write_atomically
 from gradclip_cli.runs import packs
 from gradclip_cli.runs.packs import ARCHIVE, MANIFEST, MOST_BYTES, STEPS
-from gradclip_cli.runs.removal import is_busy
 from gradclip_cli.runs.store import FINISHED, RunDirectory, runs
 
 SMALL, QUICK = 6, 1  # of xz's presets: steps take seven times as long with the first, for a fifth less
@@ -83,11 +82,12 @@ def _trouble(run: RunDirectory, steps: bool) -> str:
         run.metrics()
         if steps and run.has(STEPS):
             run.count_steps()
+        if run.path.exists():
+            with run.locked():  # Raises BusyError where it is being trained again.
+                pass
     except StoreError as error:
         return str(error)
-    if metadata["status"] not in FINISHED:
-        return f"{run.path}: {metadata['status']}, not finished"
-    return f"{run.path}: another gradclip process is training this run" if run.path.exists() and is_busy(run) else ""
+    return "" if metadata["status"] in FINISHED else f"{run.path}: {metadata['status']}, not finished"
 
 
 def _sha256(place: Readable) -> str:

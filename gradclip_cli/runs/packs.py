@@ -29,7 +29,7 @@ from gradclip_cli.files import MOST_JSON_BYTES, Packed, opened, read_bounded, sa
 ARCHIVE = "runs.tar.xz"
 MANIFEST = "runs.sha256"
 STEPS = "steps.csv"
-MOST_MANIFEST_BYTES = 50_000_000
+MOST_MANIFEST_BYTES = 16_000_000
 MOST_BYTES_IN_MEMORY = 256_000_000
 MOST_BYTES_WITH_STEPS = 16_000_000_000
 MOST_BYTES = {

@@ -52,7 +52,7 @@ def carry_out(removals: Sequence[Removal]) -> list[str]:
 
     Raises BusyError, before anything is removed, where one of the runs is being trained.
     """
-    busy = [each for each in removals if each.run and not each.path.is_symlink() and is_busy(each.run)]
+    busy = [each for each in removals if each.run and not each.path.is_symlink() and _is_busy(each.run)]
     if busy:
         told = ", ".join(str(each.path) for each in busy)
         raise BusyError(f"{told}: another gradclip process is training this run; nothing was removed. Wait for it or stop it")
@@ -65,8 +65,7 @@ def carry_out(removals: Sequence[Removal]) -> list[str]:
     return kept
 
 
-def is_busy(run: RunDirectory) -> bool:
-    """Whether another process is training this run."""
+def _is_busy(run: RunDirectory) -> bool:
     try:
         with run.locked():
             return False

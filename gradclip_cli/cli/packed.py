@@ -49,8 +49,12 @@ def _with_best(folder: Path) -> list[Path]:
 
 
 def _packed_sentence(packed: Packing) -> str:
-    held = f"{counted(packed.runs, 'run')} ({counted(packed.files, 'file')}) in {packed.archive}, {packed.bytes / 1e6:.1f} MB"
+    held = f"{counted(packed.runs, 'run')} ({counted(packed.files, 'file')}) in {packed.archive}, {_size(packed.bytes)}"
     return f"packed {held}" if packed.written else f"already packed: {held}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def _left(packed: Packing) -> str:
