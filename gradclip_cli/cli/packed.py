@@ -49,7 +49,7 @@ def _with_best(folder: Path) -> list[Path]:
 
 
 def _packed_sentence(packed: Packing) -> str:
-    held = f"{counted(packed.runs, 'run')} ({counted(packed.files, 'file')}) in {packed.archive}, {_size(packed.bytes)}"
+    held = f"{counted(packed.runs, 'run')} ({counted(packed.files, 'file')}) in {packed.archive}, {_size(packed.size)}"
     return f"packed {held}" if packed.written else f"already packed: {held}"
 
 

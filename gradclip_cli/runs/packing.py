@@ -33,7 +33,8 @@ class Packing:
     archive: Path
     runs: int
     files: int
-    bytes: int
+    size: int
+    """Of the compressed file, in bytes."""
     written: bool
     """Whether the pack is new; else it held the same before."""
     left: Mapping[str, int]

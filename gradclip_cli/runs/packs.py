@@ -40,6 +40,7 @@ MOST_BYTES = {
 }
 """What a pack holds of a run, and how large each may be."""
 _LONGEST_HEADER = 4096
+_ADVICE = "Nothing of it is used: get both files anew from where they came"
 _ARM = re.compile(r"(?!\.{1,2}/)([^/\\]+)/seed-(?:0|[1-9][0-9]{0,19})")
 _MEMBER = re.compile(rf"{_ARM.pattern}/(?:{'|'.join(map(re.escape, MOST_BYTES))})")
 
@@ -193,9 +194,6 @@ def _read(folder: Path, *stamps: tuple[int, ...]) -> Pack:
     if missing:
         raise StoreError(f"{folder / ARCHIVE}: lacks {missing[0]}, which {MANIFEST} lists. {_ADVICE}")
     return Pack(folder, sha256, contents)
-
-
-_ADVICE = "Nothing of it is used: get both files anew from where they came"
 
 
 def _read_manifest(path: Path) -> dict[str, str]:

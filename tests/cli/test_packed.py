@@ -11,7 +11,6 @@ from click.testing import CliRunner, Result
 from conftest import store_run
 
 from gradclip_cli.cli import main
-from gradclip_cli.runs import packing
 
 SEEDS = range(6)
 
@@ -174,4 +173,3 @@ def test_a_run_in_a_packed_folder_is_told_as_json(packed: Path) -> None:
 def test_a_folder_without_runs_or_without_being_there_is_told(tmp_path: Path) -> None:
     assert "holds no runs" in call("pack", tmp_path).output
     assert call("pack", tmp_path / "nowhere").exit_code == 2
-    assert packing.TOLD == 10
