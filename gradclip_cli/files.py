@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,12 +16,32 @@ from gradclip_cli.errors import NewerSchemaError, StoreError
 MOST_JSON_BYTES = 4_000_000
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """A regular file, opened for reading, links followed. Raises StoreError where it is missing or not a regular file.
+@dataclass(frozen=True)
+class Packed:
+    """A file in a pack: the path that it has where it is unpacked, and what opens it."""
 
-    A named pipe in a file's place would otherwise keep the reader waiting for ever.
-    """
+    path: Path
+    open: Callable[[], BinaryIO]
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+Readable = Path | Packed
+
+
+@contextmanager
+def opened(path: Readable) -> Iterator[BinaryIO]:
+    """A regular file, opened for reading, links followed. Raises StoreError where it is missing or not a regular file."""
+    with path.open() if isinstance(path, Packed) else _open_regular(path) as file:
+        try:
+            yield file
+        except OSError as error:
+            raise StoreError(f"{path}: can't be read: {error.strerror}") from None
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """A named pipe in a file's place would otherwise keep the reader waiting for ever."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
@@ -28,14 +49,19 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise StoreError(f"{path}: can't be read: not a regular file")
-    with open(descriptor, "rb") as file:
-        try:
-            yield file
-        except OSError as error:
-            raise StoreError(f"{path}: can't be read: {error.strerror}") from None
+    return open(descriptor, "rb")
 
 
-def read_bounded(path: Path, most: int) -> bytes:
+def same_bytes(one: Readable, other: Readable) -> bool:
+    """Whether two files hold the same, however large they are. Raises StoreError where one can't be read."""
+    with opened(one) as first, opened(other) as second:
+        while block := first.read(1 << 20):
+            if block != second.read(1 << 20):
+                return False
+        return not second.read(1)
+
+
+def read_bounded(path: Readable, most: int) -> bytes:
     """A regular file's content. Raises StoreError where it is missing, not a regular file, or over `most` bytes."""
     with opened(path) as file:
         content = file.read(most + 1)
@@ -44,7 +70,7 @@ def read_bounded(path: Path, most: int) -> bytes:
     return content
 
 
-def read_json(path: Path, schema: int, most: int = MOST_JSON_BYTES) -> dict[str, Any]:
+def read_json(path: Readable, schema: int, most: int = MOST_JSON_BYTES) -> dict[str, Any]:
     """A JSON file of ours with a schema number up to `schema`, which is the newest known here; older ones are read as well.
 
     Raises StoreError, with the reason, for anything else: damage, other content; NewerSchemaError for a newer schema.

@@ -17,6 +17,7 @@ from gradclip_cli.cli.experiments import reproduce, sweep
 from gradclip_cli.cli.hints import hint
 from gradclip_cli.cli.inputs import data, schema
 from gradclip_cli.cli.options import BROKEN_PIPE, INTERRUPTED, general_options, print_json
+from gradclip_cli.cli.packed import pack, unpack
 from gradclip_cli.cli.pilot import suggest
 from gradclip_cli.cli.stored import list_runs, rm, show
 from gradclip_cli.cli.train import run
@@ -125,5 +126,5 @@ def main(quiet: bool, verbose: bool, debug: bool) -> None:
 
 
 main.params += general_options()
-for command in (run, suggest, sweep, reproduce, compare, show, list_runs, rm, data, schema):
+for command in (run, suggest, sweep, reproduce, compare, show, list_runs, rm, pack, unpack, data, schema):
     main.add_command(command)

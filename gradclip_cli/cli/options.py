@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
+
+from gradclip_cli.errors import StoreError
 
 if TYPE_CHECKING:
     from gradclip_cli.runs.store import RunDirectory
@@ -205,7 +208,9 @@ def complete_runs(context: click.Context, parameter: click.Parameter, incomplete
 def _stored_runs(context: click.Context) -> list[RunDirectory]:
     from gradclip_cli.runs import store
 
-    return store.runs(context.params.get("results") or RESULTS)
+    with contextlib.suppress(StoreError):  # A shell has no place for an error while somebody types.
+        return store.runs(context.params.get("results") or RESULTS)
+    return []
 
 
 def run_facts(run: RunDirectory) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -51,7 +50,9 @@ def show(name: str, results: Path, out: Path | None, as_json: bool) -> None:
         print_json(_facts(run, metadata, inspected))
     else:
         _print_run(run, metadata, inspected)
-    if inspected:
+    if inspected and run.packed and not out and not run.path.exists():
+        remark(f"{run.path} is packed, so its picture has no place there; --out DIR draws it.")
+    elif inspected:
         from gradclip_cli.evidence import inspection
 
         remark(f"wrote {inspection.draw(inspected, out or run.path)}")
@@ -62,7 +63,7 @@ def _inspected(run: RunDirectory) -> Inspection | None:
     from gradclip_cli.cli.console import note
     from gradclip_cli.evidence import inspection
 
-    if not os.path.lexists(run.steps_path):
+    if not run.has("steps.csv"):
         note(f"{run.steps_path} is not there, so there is no diagnosis; gradclip run --force writes it again.")
         return None
     try:
@@ -169,8 +170,9 @@ def _row(run: RunDirectory) -> list[str]:
 def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, yes: bool) -> None:
     """Remove runs: whole arms (ARM) or single runs (ARM/seed-N)."""
     from gradclip_cli.cli.console import note, tell
-    from gradclip_cli.runs import names, removal
+    from gradclip_cli.runs import names, packs, removal
 
+    packs.require_unpacked(results)
     runs = _select(results, arms, status)
     removals = removal.plan(runs, names.whole_arms(arms, results) if status is None else ())
     for each in removals:

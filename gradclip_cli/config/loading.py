@@ -23,7 +23,7 @@ from gradclip_cli.config.overrides import CHOICES, laid_over, read_settings, res
 from gradclip_cli.config.schema import KINDS, LONGEST_NAME, Config
 from gradclip_cli.config.yaml_tree import Place, Tree, leaves, merge, parse, shortened, without
 from gradclip_cli.errors import ConfigError, StoreError
-from gradclip_cli.files import read_bounded
+from gradclip_cli.files import Readable, read_bounded
 
 SWEEPS = "sweeps"  # the folder of the shipped sweeps, beside the configs
 MOST_BYTES = 1_000_000
@@ -144,7 +144,7 @@ def read_all(names: Sequence[str], settings: Sequence[str] = ()) -> list[Loaded]
     return list(found.values())
 
 
-def load_stored(path: Path) -> Config:
+def load_stored(path: Readable) -> Config:
     """Load a run's `config.yaml`, filling in the defaults of keys that are newer than the run."""
     tree, problems = read_tree(path)
     if problems:
@@ -217,7 +217,7 @@ def _valid(tree: Tree) -> Config | None:
         return None
 
 
-def read_tree(path: Path) -> tuple[Tree, list[str]]:
+def read_tree(path: Readable) -> tuple[Tree, list[str]]:
     """A YAML file as a tree, with the mistakes found; an empty one where it can't be read."""
     try:
         return parse(read_bounded(path, MOST_BYTES).decode("utf-8"), str(path))

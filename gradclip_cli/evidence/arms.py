@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -211,7 +210,7 @@ def step_bins(arm: Arm) -> StepBins:
     median, largest, clipped = np.full((3, len(arm.runs), bins), np.nan)
     warnings = []
     for index, run in enumerate(arm.runs):
-        if os.path.lexists(run.directory.steps_path):
+        if run.directory.has("steps.csv"):
             try:
                 steps = run.directory.steps(["step", "grad_norm", "clipped"])
             except StoreError as error:

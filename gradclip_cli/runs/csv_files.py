@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gradclip_cli.errors import StoreError
-from gradclip_cli.files import opened, read_bounded, writing
+from gradclip_cli.files import Readable, opened, read_bounded, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +81,7 @@ class GrowingCsv:
         self._digest.update(content)
 
 
-def read_metrics(path: Path, metadata: Mapping[str, Any]) -> pd.DataFrame:
+def read_metrics(path: Readable, metadata: Mapping[str, Any]) -> pd.DataFrame:
     """Read a run's `metrics.csv`. Raises StoreError where it is cut short, edited or missing, by what `run.json` says."""
     import pandas as pd
 
@@ -100,7 +100,7 @@ def read_metrics(path: Path, metadata: Mapping[str, Any]) -> pd.DataFrame:
     return frame
 
 
-def read_steps(path: Path, columns: Sequence[str], rows: int) -> pd.DataFrame:
+def read_steps(path: Readable, columns: Sequence[str], rows: int) -> pd.DataFrame:
     """Read columns of so many rows of a `steps.csv`, as numbers. Raises StoreError where it is broken or not in order."""
     import pandas as pd
 
@@ -114,7 +114,7 @@ def read_steps(path: Path, columns: Sequence[str], rows: int) -> pd.DataFrame:
     return frame
 
 
-def read_in_pieces(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+def read_in_pieces(path: Readable, rows: int) -> Iterator[pd.DataFrame]:
     """Read a CSV some rows at a time, however long it is. Raises StoreError where it is missing or broken."""
     import pandas as pd
 
@@ -122,7 +122,7 @@ def read_in_pieces(path: Path, rows: int) -> Iterator[pd.DataFrame]:
         yield from pieces
 
 
-def rows_and_sha256(path: Path) -> tuple[int, str]:
+def rows_and_sha256(path: Readable) -> tuple[int, str]:
     """How many whole lines follow a CSV's header, and the SHA-256 of all of it. Raises StoreError where it can't be read."""
     digest, lines = hashlib.sha256(), 0
     with opened(path) as file:
@@ -152,7 +152,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
 
 
 @contextmanager
-def _parsing(path: Path) -> Iterator[None]:
+def _parsing(path: Readable) -> Iterator[None]:
     """Turn what pandas raises on a broken file into StoreError that names the file."""
     try:
         yield

@@ -21,6 +21,7 @@ from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.cluster import Cluster
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.one import Ending, Event, EventKind, Task, Workshop, already_there
+from gradclip_cli.runs.packs import require_unpacked
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Progress
 from gradclip_cli.runs.workers import WorkerProcesses
@@ -79,7 +80,8 @@ class Trainers(AbstractContextManager[Any], Protocol):
 def plan(given: Sequence[Config], seeds: Sequence[int] | None, results: Path, *, force: bool = False) -> list[PlannedRun]:
     """Decide for each config and seed (the config's own without `seeds`) what is to be done, writing nothing.
 
-    Runs that one compilation can serve stand together. Raises ConflictsError where directories hold another config.
+    Runs that one compilation can serve stand together. Raises ConflictsError where directories hold another config, StoreError
+    where something is to be trained into a packed folder.
     """
     chosen = [config.with_seed(seed) for config in given for seed in (seeds if seeds is not None else [config.training.seed])]
     keys = list(dict.fromkeys(engines.compile_key(config) for config in chosen))
@@ -96,6 +98,8 @@ def plan(given: Sequence[Config], seeds: Sequence[int] | None, results: Path, *,
             planned.append(PlannedRun(config, directory, decision.action, decision.reason, force))
     if conflicts:
         raise ConflictsError(conflicts)
+    if any(run.action != Action.SKIP for run in planned):
+        require_unpacked(results)
     return planned
 
 

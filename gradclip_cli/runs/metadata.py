@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gradclip_cli.config.schema import MOST_EPOCHS, MOST_SEED, MOST_STEPS
 from gradclip_cli.errors import StoreError
-from gradclip_cli.files import read_json
+from gradclip_cli.files import Readable, read_json
 
 RUN_SCHEMA = 1
 
@@ -106,7 +105,7 @@ class _Metadata(_Stored):
         return self
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
+def read_metadata(path: Readable) -> dict[str, Any]:
     """What a `run.json` says. Raises StoreError where it can't be read or is not what a run leaves."""
     content = read_json(path, RUN_SCHEMA)
     try:

@@ -44,8 +44,9 @@ def whole_arms(given: Sequence[str], results: Path) -> list[str]:
 
 def find_run(name: str, results: Path) -> RunDirectory:
     """The one run that is meant: an arm's first one, a single one, or that in any run's folder. Raises ReportError."""
-    if (Path(name) / "run.json").is_file():
-        return RunDirectory(Path(name).resolve())
+    run = RunDirectory.at(Path(name).resolve())
+    if run.packed or (run.path / "run.json").is_file():
+        return run
     return _runs(name, store.runs(results), results)[0]
 
 

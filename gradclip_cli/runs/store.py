@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,8 @@ from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ConfigError, StoreError
-from gradclip_cli.files import read_bounded, replaced_by, write_atomically, writing
-from gradclip_cli.runs import checkpoints, csv_files, locks
+from gradclip_cli.files import Packed, Readable, read_bounded, replaced_by, write_atomically, writing
+from gradclip_cli.runs import checkpoints, csv_files, locks, packs
 from gradclip_cli.runs.checkpoints import Checkpoint
 from gradclip_cli.runs.csv_files import METRIC_COLUMNS, GrowingCsv
 from gradclip_cli.runs.metadata import FINISHED, Status, metadata_json, read_metadata
@@ -52,11 +52,21 @@ class RunDirectory:
     """One run's folder. Nothing is created before `locked`."""
 
     path: Path
+    packed: Mapping[str, Packed] = field(default_factory=dict, repr=False, compare=False)
+    """Its files in the pack of its results folder, by name."""
 
     @classmethod
     def of(cls, results: Path, arm: str, seed: int) -> RunDirectory:
-        """The directory of an arm's run with this seed."""
-        return cls(results / arm / f"seed-{seed}")
+        """The directory of an arm's run with this seed. Raises StoreError as `at` does."""
+        return cls.at(results / arm / f"seed-{seed}")
+
+    @classmethod
+    def at(cls, path: Path) -> RunDirectory:
+        """The run in this folder, or in the pack of its results folder.
+
+        Raises StoreError where the pack is damaged, or where a file of the run differs from the packed one.
+        """
+        return cls(path, packs.files_of(path))
 
     @property
     def arm(self) -> str:
@@ -90,6 +100,15 @@ class RunDirectory:
     def checkpoint_path(self) -> Path:
         return self.path / "checkpoint.npz"
 
+    def file(self, name: str) -> Readable:
+        """Where one of the run's files is read: in its folder, else in the pack."""
+        path = self.path / name
+        return path if name not in self.packed or os.path.lexists(path) else self.packed[name]
+
+    def has(self, name: str) -> bool:
+        """Whether the run has a file of this name, be it a broken one."""
+        return name in self.packed or os.path.lexists(self.path / name)
+
     def model_path(self, framework: str) -> Path:
         """Where the trained model is saved, in the framework's own format."""
         return self.path / MODEL_FILES[framework]
@@ -103,13 +122,13 @@ class RunDirectory:
     def config(self) -> Config:
         """The config that was trained. Raises StoreError where it can't be read."""
         try:
-            return loading.load_stored(self.config_path)
+            return loading.load_stored(self.file("config.yaml"))
         except ConfigError as error:
             raise StoreError(f"{self.path}: its config can't be read: {error}") from None
 
     def metadata(self) -> dict[str, Any]:
         """What `run.json` says. Raises StoreError where it can't be read or is not what a run leaves."""
-        return read_metadata(self.metadata_path)
+        return read_metadata(self.file("run.json"))
 
     def stored(self) -> tuple[dict[str, Any], Config]:
         """What `run.json` says, and the config. Raises StoreError where either can't be read, or they name different seeds."""
@@ -128,7 +147,7 @@ class RunDirectory:
 
     def status(self) -> Status:
         """How the run stands; NONE where there is no run, UNREADABLE where its `run.json` is broken or gone."""
-        if not _is_run(self.path):
+        if not self.packed and not _is_run(self.path):
             return Status.NONE
         try:
             return Status(self.metadata()["status"])
@@ -137,7 +156,7 @@ class RunDirectory:
 
     def metrics(self) -> pd.DataFrame:
         """Read `metrics.csv`. Raises StoreError where it is cut short, edited or missing."""
-        return csv_files.read_metrics(self.metrics_path, self.metadata())
+        return csv_files.read_metrics(self.file("metrics.csv"), self.metadata())
 
     def count_steps(self) -> int:
         """Rows of `steps.csv`; a line that a running or killed process has begun is none yet.
@@ -145,7 +164,7 @@ class RunDirectory:
         Raises StoreError where a finished run's file is cut short, edited or missing.
         """
         metadata = self.metadata()
-        rows, sha256 = csv_files.rows_and_sha256(self.steps_path)
+        rows, sha256 = csv_files.rows_and_sha256(self.file("steps.csv"))
         trained = metadata.get("steps")
         if trained and rows != trained:
             raise StoreError(f"{self.steps_path}: holds {rows:,} whole steps where {trained:,} were trained: cut short?")
@@ -155,11 +174,11 @@ class RunDirectory:
 
     def steps(self, columns: Sequence[str] = STEP_COLUMNS) -> pd.DataFrame:
         """Read columns of `steps.csv`, as numbers. Raises StoreError where it is missing, broken or not in order."""
-        return csv_files.read_steps(self.steps_path, columns, self.count_steps())
+        return csv_files.read_steps(self.file("steps.csv"), columns, self.count_steps())
 
     def steps_in_pieces(self, rows: int) -> Iterator[pd.DataFrame]:
         """Read `steps.csv` some rows at a time, however long it is. Raises StoreError where it is missing or broken."""
-        return csv_files.read_in_pieces(self.steps_path, rows)
+        return csv_files.read_in_pieces(self.file("steps.csv"), rows)
 
     def read_checkpoint(self, config: Config) -> Checkpoint | None:
         """The last checkpoint of this config's run; None where there is none.
@@ -170,7 +189,7 @@ class RunDirectory:
 
     def config_sha256(self) -> str:
         """SHA-256 of `config.yaml` as it is. Raises StoreError where it can't be read."""
-        return hashlib.sha256(read_bounded(self.config_path, loading.MOST_BYTES)).hexdigest()
+        return hashlib.sha256(read_bounded(self.file("config.yaml"), loading.MOST_BYTES)).hexdigest()
 
     def metrics_sha256(self) -> str:
         """SHA-256 of `metrics.csv` as it is."""
@@ -271,14 +290,16 @@ class RunDirectory:
 
 
 def runs(results: Path) -> list[RunDirectory]:
-    """All runs under a results folder, by arm and seed."""
-    return [run for arm in sorted(results.glob("*/")) for run in runs_of(arm)]
+    """All runs under a results folder, its pack's too, by arm and seed. Raises StoreError as `RunDirectory.at` does."""
+    arms = {*results.glob("*/"), *packs.run_folders(results)}
+    return [run for arm in sorted(arms) for run in runs_of(arm)]
 
 
 def runs_of(arm: Path) -> list[RunDirectory]:
-    """All runs in an arm's folder, by seed."""
-    found = [RunDirectory(path) for path in arm.glob("seed-*") if _SEED_FOLDER.fullmatch(path.name) and _is_run(path)]
-    return sorted(found, key=lambda run: run.seed)
+    """All runs in an arm's folder, and of this arm in its results folder's pack, by seed. Raises StoreError as `runs`."""
+    found = {path for path in arm.glob("seed-*") if _SEED_FOLDER.fullmatch(path.name) and _is_run(path)}
+    found.update(packs.run_folders(arm.parent).get(arm, ()))
+    return sorted(map(RunDirectory.at, found), key=lambda run: run.seed)
 
 
 def _seed_of(folder: Path) -> int | None:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from gradclip_cli.cli.console import note
 from gradclip_cli.cli.displays import DownloadDisplay, Grid, RunDisplay, StepDisplay
+from gradclip_cli.engines.contract import Evaluation
 from gradclip_cli.gradients.health import Spike
-from gradclip_cli.runs.loop import Evaluation, Progress
 from gradclip_cli.runs.many import PlannedRun, Result
 from gradclip_cli.runs.store import runs
+from gradclip_cli.runs.tally import Progress
 
 SPIKE = Spike(5, 300.0, 135.0, "lstm/recurrent_kernel")
 STEPS = 12

@@ -13,10 +13,11 @@ from conftest import store_run
 from terminal import Terminal, plain
 
 from gradclip_cli.cli import displays
+from gradclip_cli.engines.contract import Evaluation
 from gradclip_cli.runs import many
-from gradclip_cli.runs.loop import Evaluation, Progress
 from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.tally import Progress
 
 SCRIPT = Path(__file__).with_name("progress.py")
 LONG = f"clipvalue+{'optimizer.parameter=0.1,' * 5}z"
