@@ -24,9 +24,9 @@ from gradclip_cli import engines
 from gradclip_cli.cli import displays, main
 from gradclip_cli.cli import layout as tables
 from gradclip_cli.config import loading
+from gradclip_cli.engines.contract import Evaluation
 from gradclip_cli.evidence import comparison, report
 from gradclip_cli.runs import many
-from gradclip_cli.runs.loop import Evaluation
 from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Progress
