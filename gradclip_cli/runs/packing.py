@@ -81,6 +81,8 @@ def _trouble(run: RunDirectory, steps: bool) -> str:
     """Why a run can't be packed; empty where it can."""
     try:
         metadata, _ = run.stored()
+        if metadata["status"] not in FINISHED:
+            return f"{run.path}: {metadata['status']}, not finished"
         run.metrics()
         if steps and run.has(STEPS):
             run.count_steps()
@@ -89,7 +91,7 @@ def _trouble(run: RunDirectory, steps: bool) -> str:
                 pass
     except StoreError as error:
         return str(error)
-    return "" if metadata["status"] in FINISHED else f"{run.path}: {metadata['status']}, not finished"
+    return ""
 
 
 def _sha256(place: Readable) -> str:
