@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
-from gradclip_cli.engines.contract import Evaluation, StepRecords
+from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
 from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.scopes import EACH_VARIABLE
@@ -306,3 +306,6 @@ def place_epsilon(optimizer: torch.optim.Optimizer, name: str, parameters: Mappi
         correction = math.sqrt(1 - parameters["beta_2"] ** step)
         for group in optimizer.param_groups:
             group["eps"] = parameters["epsilon"] / correction
+
+
+ENGINE: type[Engine] = PyTorchEngine

@@ -49,7 +49,7 @@ class Divergence:
 
     @property
     def told(self) -> str:
-        """The divergence in words, such as `loss and lstm/kernel at step 312`."""
+        """The divergence in words, such as `loss, dense not finite at step 312 (epoch 1)`."""
         things = [self.quantity, *self.variables] if self.quantity != "weights" else list(self.variables)
         return f"{', '.join(things)} not finite at step {self.step} (epoch {self.epoch})"
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gradclip_cli.cli.console import note
-from gradclip_cli.cli.displays import DownloadDisplay, Grid, RunDisplay, StepDisplay
+from gradclip_cli.cli.displays import DownloadDisplay, RunDisplay, StepDisplay
+from gradclip_cli.cli.grid import Grid
 from gradclip_cli.engines.contract import Evaluation
 from gradclip_cli.gradients.health import Spike
 from gradclip_cli.runs.many import PlannedRun, Result
@@ -43,7 +44,7 @@ def show_runs(planned: list[PlannedRun], wait: Callable[[], None], grid: Grid | 
         display.remarked(second, "its worker process died: tried once more")
         wait()
         display.ended(Result(second, "complete", 2.5, health="spiking, a spike at step 5 (lstm/recurrent_kernel)"))
-        display.ended(Result(third, "failed", told="OSError: No space left on device"))
+        display.ended(Result(third, "failed", message="OSError: No space left on device"))
 
 
 def show_steps(wait: Callable[[], None]) -> None:

@@ -13,6 +13,7 @@ from conftest import store_run
 from terminal import Terminal, plain
 
 from gradclip_cli.cli import displays
+from gradclip_cli.cli.grid import Grid
 from gradclip_cli.engines.contract import Evaluation
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
@@ -223,7 +224,7 @@ def test_in_a_terminal_a_sweep_s_grid_fills(
     store_run(results, "broken", 0, [2.0], status="diverged")
     broken = RunDirectory.of(results, "broken", 0)
     planned.append(PlannedRun(broken.config(), broken, "train", "new"))
-    grid = displays.Grid(["0.1", "1"], [("first row", ["none", "agc"]), ("second row", ["broken", "later"])])
+    grid = Grid(["0.1", "1"], [("first row", ["none", "agc"]), ("second row", ["broken", "later"])])
     display = displays.RunDisplay(planned, grid=grid)
     with display:
         for run in planned:

@@ -25,7 +25,7 @@ def verdicts() -> tuple[list[str], list[list[str]]]:
 def test_a_table_fits_and_keeps_its_primary_columns(width: int | None) -> None:
     headings, rows = verdicts()
     primary = ["arm", "difference", "p", "verdict", headings[2]]
-    layout = tables.laid_out(headings, rows, width, primary=primary, texts=["verdict"], names="arm", whole=["difference"])
+    layout = tables.laid_out(tables.Table(headings, rows, primary, ["difference"], ["verdict"], "arm"), width)
     lines = [*layout.headings, *layout.rows]
     assert width is None or all(cell_len(line) <= width for line in lines)
     assert not re.search(r"…|\.\.\.", "\n".join(lines))
@@ -44,7 +44,7 @@ def test_a_table_fits_and_keeps_its_primary_columns(width: int | None) -> None:
 def test_a_pipe_gets_all_and_the_widest_terminal_too() -> None:
     headings, rows = verdicts()
     for width in (200, None):
-        layout = tables.laid_out(headings, rows, width, primary=["arm"], names="arm")
+        layout = tables.laid_out(tables.Table(headings, rows, primary=["arm"], names="arm"), width)
         assert layout.left_out == []
         assert all(cell in "\n".join(layout.rows) for row in rows for cell in row)
 
@@ -54,20 +54,13 @@ def test_long_names_of_many_arms_are_wrapped_and_not_cut(width: int) -> None:
     names = [f"{'abcdefghij' * 19}k{number:02}xyzabcd" for number in range(40)]
     rows = [[name, "30", "68.2 [67.1, 69.3]", "+1.4 [0.1, 3.0]", "0.088", "no difference shown"] for name in names]
     headings = ["arm", "seeds", "accuracy (%)", "difference", "p", "verdict"]
-    layout = tables.laid_out(headings, rows, width, primary=["arm", "difference", "p", "verdict"], texts=["verdict"], names="arm")
+    layout = tables.laid_out(
+        tables.Table(headings, rows, ["arm", "difference", "p", "verdict"], texts=["verdict"], names="arm"), width
+    )
     assert all(cell_len(line) <= width for line in layout.rows)
     shown = "".join(line[: line.find("  ")] if "  " in line else line for line in layout.rows)
     assert all(name in shown.replace(" ", "") for name in names)
     assert "…" not in shown
-
-
-def test_what_names_share_is_said_once() -> None:
-    assert tables.shared_once(["explode-none", "explode-clipnorm"]) == ("explode-*", ["none", "clipnorm"])
-    rates = ["none+optimizer.learning_rate=1", "agc-0.1+optimizer.learning_rate=3"]
-    assert tables.shared_once(rates) == ("*+optimizer.learning_rate=*", ["none, 1", "agc-0.1, 3"])
-    assert tables.shared_once(["none+a=1+b=2", "agc+a=1+b=2"]) == ("*+a=1+b=2", ["none", "agc"])
-    for names in (["none", "clipnorm"], ["none", "none+a=1"], ["none"], ["none", "none"], ["a-1", "a-2"], []):
-        assert tables.shared_once(names) == ("", names)
 
 
 def test_wrapping_loses_no_letter() -> None:

@@ -100,7 +100,7 @@ def test_what_was_done_before_an_error_stands_in_the_same_json(
     ending: str, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def execute(planned: list[PlannedRun], *others: object, **named: object) -> list[many.Result]:
-        ended = [many.Result(planned[0], ending, told="no memory")]
+        ended = [many.Result(planned[0], ending, message="no memory")]
         if ending == "interrupted":
             raise many.Interrupted(15, ended)
         return ended
