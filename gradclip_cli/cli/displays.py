@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from gradclip_cli.runs.many import PlannedRun, Result
     from gradclip_cli.runs.tally import Progress as RunProgress
 
+REDRAWN_EVERY = 0.1  # seconds
 BESIDE = 32
 """Columns that spinner, bar and time take in a progress line."""
 MOST_SKIPS_SHOWN = 10
@@ -79,9 +81,42 @@ def _spinner(console: Console) -> SpinnerColumn:
 
 
 class _RunProgress(Progress):
-    """Bars of the runs at work, beneath a grid where there is one."""
+    """Bars of the runs at work, beneath a grid where there is one; lines are printed above them.
+
+    Rich moves the cursor up by as many lines as the bars had when a line began to be printed: were they drawn with fewer in
+    between, by its own thread, lines above would be lost. So only one of the two is done at a time, which Rich doesn't see to.
+    """
 
     grid: FillingGrid | None = None
+
+    def __init__(self, *columns: ProgressColumn, console: Console, disable: bool) -> None:
+        self._one_at_a_time, self._stopped = threading.RLock(), threading.Event()
+        super().__init__(*columns, console=console, transient=True, disable=disable, auto_refresh=False)
+
+    def start(self) -> None:
+        super().start()
+        if not self.disable:
+            threading.Thread(target=self._draw, daemon=True).start()
+
+    def stop(self) -> None:
+        with self._one_at_a_time:
+            self._stopped.set()
+            super().stop()
+
+    def refresh(self) -> None:
+        with self._one_at_a_time:
+            super().refresh()
+
+    def print_above(self, text: RenderableType) -> None:
+        """Print above the bars."""
+        with self._one_at_a_time:
+            self.console.print(text, soft_wrap=True)
+
+    def _draw(self) -> None:
+        while not self._stopped.wait(REDRAWN_EVERY):
+            with self._one_at_a_time:
+                if not self._stopped.is_set():
+                    self.refresh()
 
     def get_renderables(self) -> Iterable[RenderableType]:
         table = self.make_tasks_table(self.tasks)
@@ -102,7 +137,7 @@ class RunDisplay:
         self._live = self._console.is_interactive and not quiet
         self._done, self._total = 0, len(runs)
         columns = (_spinner(self._console), _Description(), BarColumn(bar_width=16), _Clock())
-        self._progress = _RunProgress(*columns, console=self._console, transient=True, disable=not self._live)
+        self._progress = _RunProgress(*columns, console=self._console, disable=not self._live)
         self._bars: dict[Path, TaskID] = {}
         self._warned: dict[Path, int] = {}
         self._steps = {run.directory.path: 0 for run in runs if run.action != Action.SKIP}
@@ -129,7 +164,7 @@ class RunDisplay:
 
     def _say(self, text: str, style: str = "") -> None:
         if not self._quiet:
-            self._console.print(Text(safe(text, self._console.file), style), soft_wrap=True)
+            self._progress.print_above(Text(safe(text, self._console.file), style))
 
     def preparing(self, run: PlannedRun, what: str) -> None:
         """What is done before a run's first step."""
@@ -201,7 +236,7 @@ class RunDisplay:
                 self._say(f"{label}: complete in {result.seconds:.1f} s{scored}, gradients {result.health}", "green")
         elif not (self._grid and result.status == Status.DIVERGED):  # Said even when quiet: it is not what was asked for.
             line = f"{label}: {result.status}{_reason(result)}"
-            self._console.print(Text(safe(line, self._console.file), "red"), soft_wrap=True)
+            self._progress.print_above(Text(safe(line, self._console.file), "red"))
 
     def _accuracy(self, result: Result) -> float | None:
         """A finished run's accuracy, where it will be shown."""

@@ -9,6 +9,7 @@ import fcntl
 import os
 import sys
 import termios
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from gradclip_cli.runs.tally import Progress
 
 SPIKE = Spike(5, 300.0, 135.0, "lstm/recurrent_kernel")
 STEPS = 12
+MANY = 100
 
 
 def progress(epoch: int, warnings: tuple[Spike, ...] = ()) -> Progress:
@@ -45,6 +47,25 @@ def show_runs(planned: list[PlannedRun], wait: Callable[[], None], grid: Grid | 
         wait()
         display.ended(Result(second, "complete", 2.5, health="spiking, a spike at step 5 (lstm/recurrent_kernel)"))
         display.ended(Result(third, "failed", message="OSError: No space left on device"))
+
+
+def show_many(planned: list[PlannedRun], wait: Callable[[], None]) -> None:
+    """Runs end one after another while the bars are drawn anew all the time: more often than they ever are."""
+    drawn_to_the_end = threading.Event()
+
+    def draw() -> None:
+        while not drawn_to_the_end.is_set():
+            display._progress.refresh()
+
+    sys.setswitchinterval(1e-6)
+    with RunDisplay(planned) as display:
+        thread = threading.Thread(target=draw)
+        thread.start()
+        for seconds in range(MANY):
+            display.progressed(planned[1], progress(1, (SPIKE,) * (seconds % 2)))
+            display.ended(Result(planned[1], "complete", float(seconds), health="healthy"))
+        drawn_to_the_end.set()
+        thread.join()
 
 
 def show_steps(wait: Callable[[], None]) -> None:
@@ -80,6 +101,7 @@ def main(what: str, results: str, descriptor: str) -> None:
     names = [run.config.name for run in planned]
     shown: dict[str, Callable[[], None]] = {
         "runs": lambda: show_runs(planned, wait),
+        "many": lambda: show_many(planned, wait),
         "grid": lambda: show_runs(planned, wait, Grid(["0.1", "1"], [("clipnorm 1", names[:2]), ("none", names[2:])])),
         "steps": lambda: show_steps(wait),
         "download": lambda: show_download(wait),

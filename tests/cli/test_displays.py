@@ -20,6 +20,7 @@ from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Progress
 
+MANY = 100
 SCRIPT = Path(__file__).with_name("progress.py")
 LONG = f"clipvalue+{'optimizer.parameter=0.1,' * 5}z"
 LEFT = "[1/4] agc seed 0: already complete, left as it is"
@@ -78,6 +79,14 @@ def start(stored: Path) -> Iterator[Callable[..., Paced]]:
     yield begin
     for terminal in started:
         terminal.close()
+
+
+def test_no_line_is_lost_that_is_said_while_the_bars_are_drawn(start: Callable[..., Paced]) -> None:
+    terminal = start("many", width=120, height=MANY + 20)
+    assert terminal.wait() == 0
+    assert [int(found[1]) for line in terminal.lines if (found := re.search(r"complete in (\d+)\.0 s", line))] == list(
+        range(MANY)
+    )
 
 
 def colours(sent: bytes) -> list[str]:

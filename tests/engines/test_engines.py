@@ -231,7 +231,7 @@ def test_what_the_model_sees_of_an_image(sequence: str, pool: int, framework: st
     """Squares of pixels averaged, then rows or single pixels in reading order: the loss is that of these inputs."""
     data = f"data={{subset: sample, sequence: {sequence}, pool: {pool}}}"
     chosen = small(framework, data, "model={cell: simple_rnn, units: 2}", *UNCOMPILED[framework])
-    few = replace(sample(), evaluation_images=sample().evaluation_inputs[:3], evaluation_labels=sample().evaluation_targets[:3])
+    few = replace(sample(), evaluation_inputs=sample().evaluation_inputs[:3], evaluation_targets=sample().evaluation_targets[:3])
     engine, weights = engines.build(chosen, few), random_weights(chosen)
     engine.reset(weights, learning_rate=0.01)
     logits = logits_by_hand(chosen, weights, seen_of(chosen, few.evaluation_inputs))

@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_written_is_read(packed: Path) -> None:
     for path in (packed, *packed.iterdir()):
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
-        assert len(arms.read(packed)[0]) == 2
+        assert len(arms.read_arms(packed)[0]) == 2
     finally:
         packed.chmod(0o755)
 
@@ -103,7 +103,7 @@ def test_steps_that_are_not_packed_are_missed_as_always(results: Path) -> None:
     assert not run.has("steps.csv")
     with pytest.raises(StoreError, match=r"steps\.csv: can't be read: No such file"):
         run.steps()
-    assert arms.step_bins(arms.read(results)[0][0]).warnings == ()
+    assert arms.step_bins(arms.read_arms(results)[0][0]).warnings == ()
 
 
 def test_steps_that_stayed_beside_the_pack_are_read_there(results: Path) -> None:
