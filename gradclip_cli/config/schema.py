@@ -1,4 +1,6 @@
-"""The schema: what a config may say, with the defaults (the article's), units and meanings, and nothing else."""
+"""The schema: every key that a config may have, where a new option begins: defaults (the article's), units, meanings,
+and nothing else.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of an engine: what it is asked for, and the records that it gives."""
+"""The contract of an engine: what it is asked for, what a step is, and what it records of each step and each variable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Many runs: plans them, skips finished ones, has the others trained and counts the outcomes."""
+"""Many runs: plans them, skips finished ones, counts outcomes; and `Trainers`, the contract of what trains
+the others (workers, a cluster).
+"""
 
 from __future__ import annotations
 

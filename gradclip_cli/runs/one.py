@@ -1,4 +1,5 @@
-"""One run in this process: loads the dataset, builds or reuses an engine, trains, and leaves the run's directory complete.
+"""One run in this process: dataset, engine (built or reused), training, a complete directory; and the words for what is
+being prepared.
 
 A run goes on from its checkpoint where there is one that can be used; else it starts over, and says why.
 """
