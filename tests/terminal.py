@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -44,6 +45,7 @@ class Terminal:
             env={**variables, "TERM": "xterm-256color", **environment},
             start_new_session=True,
             pass_fds=() if descriptor is None else (descriptor,),
+            preexec_fn=_hear_ctrl_c,
         )
         os.close(theirs)
         self.sent = b""
@@ -93,6 +95,11 @@ class Terminal:
         for stream in self._streams:
             stream.feed(piece)
         return bool(piece)
+
+
+def _hear_ctrl_c() -> None:
+    """As a shell has its commands do; who runs the tests in the background ignores it, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def in_terminal(*arguments: str, width: int = 80, cwd: Path | None = None, **environment: str) -> tuple[int, str]:
