@@ -310,6 +310,8 @@ COMMAND = (
 
 
 EPOCHS = {"tensorflow": 8, "uncompiled tensorflow": 3, "pytorch": 3}
+HANGS = 900
+"""Seconds that no command of these takes, on however busy a machine."""
 
 
 def start_command(results: Path, how: str) -> subprocess.Popen[bytes]:
@@ -337,11 +339,18 @@ def kill_at_random(results: Path, how: str, seed: int) -> Iterator[int]:
             time.sleep(moments.uniform(0, EPOCHS[how] / 2))  # Keras compiles the evaluation, then the epochs
         if running.poll() is None:
             running.send_signal(signal.SIGKILL)
-        running.communicate()
+        _, said = running.communicate(timeout=HANGS)
         if running.returncode == 0:
             return
-        assert running.returncode == -signal.SIGKILL
+        assert running.returncode == -signal.SIGKILL, said.decode()
         yield number
+
+
+def let_it_end(results: Path, how: str) -> None:
+    """Start the command and leave it alone until it ends well."""
+    running = start_command(results, how)
+    _, said = running.communicate(timeout=HANGS)
+    assert running.returncode == 0, said.decode()
 
 
 def wait_for_rows(running: subprocess.Popen[bytes], path: Path) -> None:
@@ -370,14 +379,14 @@ MANY = [pytest.mark.slow, pytest.mark.endurance]
 )
 def test_killed_at_random_moments(how: str, kills: int, tmp_path: Path) -> None:
     """Rounds of kills until the run is done, as many rounds as it takes; every round's bytes are compared."""
-    assert start_command(tmp_path / "whole", how).wait(timeout=120) == 0
+    let_it_end(tmp_path / "whole", how)
     count = 0
     for number in itertools.count():
         for _ in kill_at_random(tmp_path / str(number), how, seed=number):
             count += 1
             if count % 4 == 0 or count >= kills:  # let it end now and then
                 break
-        assert start_command(tmp_path / str(number), how).wait(timeout=120) == 0
+        let_it_end(tmp_path / str(number), how)
         assert content(tmp_path / str(number)) == content(tmp_path / "whole")
         assert json.loads((tmp_path / str(number) / "resumed" / "seed-0" / "run.json").read_text())["status"] == "complete"
         if count >= kills:
