@@ -1,0 +1,180 @@
+"""Paired differences over seeds: the typical difference with its exact test and interval, and the mean beside it. Pure functions.
+
+A verdict rests on the typical difference, the pseudomedian: the middle of the averages of all pairs of seeds' differences. Its test
+(Wilcoxon's signed-rank) and its interval (Tukey's, of the same averages) invert each other, so they never disagree. The mean says
+what is gained or lost on average; with so few and so skewed differences no test of it keeps its level (docs/statistics.md).
+
+Sources: Wilcoxon 1945, "Individual comparisons by ranking methods"; Hodges and Lehmann 1963, "Estimates of location based on rank
+tests" (the estimate); Hollander, Wolfe and Chicken 2014, "Nonparametric statistical methods", section 3 (test, interval, ties).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.evidence.stats import LEVEL
+
+ROUNDING = 1e-12
+"""Share of the differences' size below which an average of two is rounding."""
+EXACT_SEEDS = 500
+"""Up to so many seeds the null distribution is exact; beyond it is the normal one with a correction for continuity."""
+CARRIED_BY_FEW = 0.1
+"""Share of the seeds that counts as few, where these alone give half of the mean."""
+
+
+@dataclass(frozen=True)
+class PairedDifferences:
+    """Differences over seeds (n,), arm minus baseline, and what follows from them, in their unit."""
+
+    differences: FloatArray
+    averages: FloatArray
+    """Of all pairs, each seed with itself among them, in ascending order, (n (n + 1) / 2,)."""
+
+    @classmethod
+    def of(cls, differences: FloatArray) -> PairedDifferences:
+        """Raises ValueError for no or non-finite differences."""
+        differences = np.asarray(differences, dtype=float)
+        if not differences.size or not np.isfinite(differences).all():
+            raise ValueError("paired differences must be finite, and at least one")
+        first, second = np.triu_indices(len(differences))
+        averages = (differences[first] + differences[second]) / 2
+        averages[np.abs(averages) <= ROUNDING * np.abs(differences).max()] = 0.0
+        averages.sort()
+        return cls(differences, averages)
+
+    @property
+    def seeds(self) -> int:
+        return len(self.differences)
+
+    @property
+    def typical(self) -> float:
+        """The pseudomedian (Hodges and Lehmann's estimate)."""
+        return float(np.median(self.averages))
+
+    @property
+    def mean(self) -> float:
+        """Zero where the differences cancel but for rounding."""
+        mean = float(self.differences.mean())
+        return mean if abs(mean) > ROUNDING * float(np.abs(self.differences).mean()) else 0.0
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.differences))
+
+    @property
+    def positive(self) -> int:
+        """How many differences are above zero."""
+        return int((self.differences > 0).sum())
+
+    @property
+    def negative(self) -> int:
+        """How many differences are below zero."""
+        return int((self.differences < 0).sum())
+
+    @property
+    def zero(self) -> int:
+        """How many differences are zero."""
+        return self.seeds - self.positive - self.negative
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of Wilcoxon's signed-rank test that the differences are spread about zero evenly.
+
+        The statistic is the number of averages above (or below) zero; those at zero speak for neither side, which makes ties
+        count against a verdict, never for one.
+        """
+        one_side = max(int((self.averages > 0).sum()), int((self.averages < 0).sum()))
+        return min(1.0, 2 * self._tail(len(self.averages) - one_side))
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """The shifts that the test at this level does not reject; infinite where so few seeds can reject none."""
+        outside = self._outside(level / 2)
+        if not outside:
+            return -math.inf, math.inf
+        return float(self.averages[outside - 1]), float(self.averages[-outside])
+
+    def mean_interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Student's interval of the mean, as description; infinite for one seed."""
+        if self.seeds < 2:
+            return -math.inf, math.inf
+        half = special.stdtrit(self.seeds - 1, 1 - level / 2) * self.differences.std(ddof=1) / math.sqrt(self.seeds)
+        return float(self.mean - half), float(self.mean + half)
+
+    @property
+    def carriers(self) -> int:
+        """The fewest seeds that together give at least half of the mean; 0 where it is zero."""
+        towards = np.sort(self.differences * np.sign(self.mean))[::-1]
+        if not self.mean:
+            return 0
+        return 1 + int(np.searchsorted(np.cumsum(towards), abs(self.mean) * self.seeds / 2 * (1 - ROUNDING)))
+
+    @property
+    def carried_by_few(self) -> bool:
+        """Whether few seeds give half of the mean, so that it is no typical difference."""
+        return 0 < self.carriers <= CARRIED_BY_FEW * self.seeds
+
+    @property
+    def opposed(self) -> bool:
+        """Whether the typical difference and the mean point in opposite directions."""
+        return self.typical * self.mean < 0
+
+    def _tail(self, count: int) -> float:
+        """Chance, under the null, of at most so many averages on one side."""
+        return rank_sum_below(self.seeds, count)
+
+    def _outside(self, chance: float) -> int:
+        """How many averages lie outside the interval at each end: the most whose tail is at most `chance`."""
+        low, high = 0, (len(self.averages) + 1) // 2
+        while low < high:  # the tail grows with the count
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self._tail(middle - 1) <= chance else (low, middle - 1)
+        return low
+
+
+def rank_sum_below(seeds: int, count: int) -> float:
+    """Chance that the signed-rank statistic of so many seeds is at most `count` where no seed prefers a side."""
+    if seeds <= EXACT_SEEDS:
+        return float(_null_distribution(seeds)[count])
+    pairs = seeds * (seeds + 1) / 2
+    deviation = math.sqrt(pairs * (2 * seeds + 1) / 12)
+    return float(special.ndtr((count + 0.5 - pairs / 2) / deviation))
+
+
+@functools.cache
+def _null_distribution(seeds: int) -> FloatArray:
+    """Cumulative chances of the signed-rank statistic, exact, (n (n + 1) / 2 + 1,): each rank counts or not, evenly."""
+    chances = np.ones(1)
+    for rank in range(1, seeds + 1):
+        counted, left_out = np.zeros((2, len(chances) + rank))
+        counted[rank:], left_out[: len(chances)] = chances / 2, chances / 2
+        chances = counted + left_out
+    return np.minimum(np.cumsum(chances), 1.0)
+
+
+def smallest_p(seeds: int, tests: int) -> float:
+    """The smallest adjusted p that so many seeds can give to the best of so many tests."""
+    return min(1.0, 2 * tests * rank_sum_below(seeds, 0))
+
+
+def seeds_for_a_verdict(tests: int) -> int:
+    """The fewest seeds with which a test among so many can fall below 5%."""
+    return next(seeds for seeds in range(1, EXACT_SEEDS) if smallest_p(seeds, tests) < LEVEL)
+
+
+def is_equivalent(compared: PairedDifferences, margin: float, level: float = LEVEL) -> bool:
+    """Whether the whole interval lies inside plus or minus `margin`, and the mean too: rare large losses are no equivalence."""
+    low, high = compared.interval(level)
+    return -margin < low and high < margin and abs(compared.mean) < margin
+
+
+def is_not_inferior(compared: PairedDifferences, margin: float, *, higher_is_better: bool, level: float = LEVEL) -> bool:
+    """Whether the interval's worse end, and the mean, are no worse than zero by `margin` or more."""
+    low, high = compared.interval(level)
+    sign = 1 if higher_is_better else -1
+    return min(sign * low, sign * high, sign * compared.mean) > -margin

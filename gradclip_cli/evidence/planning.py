@@ -1,0 +1,87 @@
+"""Planning: what so many seeds can detect, and how many a difference takes, from the spread of differences seen. Pure functions.
+
+Power is the paired t-test's, with the signed-rank test's efficiency against it (3/pi where differences are normal, at least 0.864
+wherever they are evenly spread: Hodges and Lehmann 1956, "The efficiency of some nonparametric competitors of the t-test").
+The spread is itself known from few seeds only: its chi-squared interval goes along.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.evidence.paired import ROUNDING, seeds_for_a_verdict
+from gradclip_cli.evidence.stats import LEVEL
+
+POWER = 0.8
+EFFICIENCY = 3 / math.pi
+MOST_SEEDS = 100_000
+
+
+@dataclass(frozen=True)
+class SeedsNeeded:
+    """How many seeds an effect takes, and the range that the uncertainty of the spread leaves."""
+
+    seeds: int
+    low: int
+    high: int
+
+
+def deviation(differences: FloatArray) -> float:
+    """Standard deviation (n - 1) of differences (seeds,); infinite for one seed, 0 where they agree but for rounding."""
+    if len(differences) < 2:
+        return math.inf
+    spread = float(np.std(differences, ddof=1))
+    return spread if spread > 1e3 * ROUNDING * float(np.abs(differences).max()) else 0.0
+
+
+def deviation_interval(deviation: float, seeds: int) -> tuple[float, float]:
+    """The 95% interval of a standard deviation that so many (normal) differences gave."""
+    freedom = seeds - 1
+    low, high = special.chdtri(freedom, LEVEL / 2), special.chdtri(freedom, 1 - LEVEL / 2)
+    return deviation * math.sqrt(freedom / low), deviation * math.sqrt(freedom / high)
+
+
+def power(effect: float, deviation: float, seeds: int, *, tests: int = 1) -> float:
+    """Power of the test at 5% over `tests` to see an effect, given the differences' deviation."""
+    freedom = seeds - 1
+    shift = abs(effect) / deviation * math.sqrt(EFFICIENCY * seeds)
+    missed = float(special.nctdtr(freedom, shift, _critical(freedom, tests)))
+    return 1.0 if math.isnan(missed) else 1 - missed  # SciPy has no figure where the shift is huge
+
+
+def _critical(freedom: int, tests: int) -> float:
+    return float(special.stdtrit(freedom, 1 - LEVEL / tests / 2))
+
+
+def detectable_effect(deviation: float, seeds: int, *, tests: int = 1) -> float:
+    """The smallest difference that so many seeds detect with 80% power; infinite below two seeds, 0 without spread."""
+    if seeds < 2:
+        return math.inf
+    shift = float(special.nctdtrinc(seeds - 1, 1 - POWER, _critical(seeds - 1, tests)))
+    return deviation * shift / math.sqrt(EFFICIENCY * seeds)
+
+
+def seeds_needed(effect: float, deviation: float, seeds: int, *, tests: int = 1) -> SeedsNeeded:
+    """The seeds that detect `effect` with 80% power, from the deviation that so many seeds gave."""
+    low, high = deviation_interval(deviation, seeds) if deviation else (0.0, 0.0)
+    fewest, middle, most = (_fewest(effect, spread, tests) for spread in (low, deviation, high))
+    return SeedsNeeded(middle, fewest, most)
+
+
+def _fewest(effect: float, deviation: float, tests: int) -> int:
+    """The fewest seeds with enough power, and with which a verdict is possible; `MOST_SEEDS` at the most."""
+    fewest = seeds_for_a_verdict(tests)
+    if not deviation or power(effect, deviation, fewest, tests=tests) >= POWER:
+        return fewest
+    low, high = fewest, fewest
+    while high < MOST_SEEDS and power(effect, deviation, high, tests=tests) < POWER:
+        low, high = high, min(2 * high, MOST_SEEDS)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(effect, deviation, middle, tests=tests) >= POWER else (middle, high)
+    return high
