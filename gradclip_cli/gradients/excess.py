@@ -16,7 +16,12 @@ def measured_excess(scope: Scope, norm: FloatArray, max_abs: FloatArray, thresho
     From the norms and largest absolute elements of V variables, both (S, V), and their thresholds, (V,). Not to be asked of
     a scope without a measure. NaN where nothing but NaN was measured.
     """
+    return np.asarray(np.fmax.reduce(excess_of_variables(scope, norm, max_abs, thresholds), axis=-1))
+
+
+def excess_of_variables(scope: Scope, norm: FloatArray, max_abs: FloatArray, thresholds: Sequence[float]) -> FloatArray:
+    """The same for each variable, (S, V), or for all together where they share one bound, (S, 1)."""
     assert scope.measure is not None
     measured = scope.measure(norm, max_abs)
     with np.errstate(invalid="ignore"):  # an infinite norm without a bound
-        return np.asarray(np.fmax.reduce(measured / np.asarray(thresholds)[: measured.shape[-1]], axis=-1))
+        return np.asarray(measured / np.asarray(thresholds)[: measured.shape[-1]])

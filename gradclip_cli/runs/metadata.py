@@ -89,6 +89,7 @@ class _Metadata(_Stored):
     diverged: _Divergence | None = None
     overflows: _Overflows | None = None
     largest_applied: float | None = None
+    clipped_steps: dict[str, Annotated[int, Field(ge=0, le=MOST_STEPS)]] | None = None
     health: _Health | None = None
     config_sha256: str | None = None
     metrics_sha256: str | None = None

@@ -257,6 +257,7 @@ def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[s
         "diverged": {**asdict(divergence), "told": divergence.told} if divergence else None,
         "overflows": {"steps": outcome.overflow_steps, "first": outcome.first_overflow},
         "largest_applied": outcome.largest_applied,
+        "clipped_steps": dict(outcome.clipped_steps),
         "health": _health(outcome.health) if outcome.health else None,
         "finished": _now(),
         "seconds": round(seconds, 3),

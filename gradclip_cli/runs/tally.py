@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from gradclip_cli.arrays import Array, BoolArray, FloatArray, IntArray
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Evaluation, StepRecords
-from gradclip_cli.gradients.excess import measured_excess
+from gradclip_cli.gradients.excess import excess_of_variables, measured_excess
 from gradclip_cli.gradients.health import Detector, Diagnosis, Spike
 from gradclip_cli.runs.metadata import Status
 
@@ -67,6 +67,8 @@ class Outcome:
     first_overflow: int | None = None
     largest_applied: float | None = None
     """Largest applied gradient in the measure that the rule bounds, over its threshold; None without a fixed threshold."""
+    clipped_steps: Mapping[str, int] = field(default_factory=dict)
+    """By variable: the steps on which clipping changed its gradient."""
     health: Diagnosis | None = None
     """What the gradients say; None before the first step."""
 
@@ -89,11 +91,13 @@ class RunTally:
 
     def __init__(self, config: Config, variables: Sequence[str]) -> None:
         self._rule, self._thresholds = config.clipping, config.thresholds(variables)
+        self._variables = variables
         self._detector = Detector(variables)
         self.steps = 0
         self.warnings: tuple[Spike, ...] = ()
         self._overflow_steps, self._first_overflow = 0, 0
         self._largest_applied = 0.0
+        self._clipped_steps = np.zeros(len(variables), dtype=np.int64)
 
     def add(self, records: StepRecords) -> None:
         # Where the update was not finite either, the run ends: that is no overflow.
@@ -103,19 +107,31 @@ class RunTally:
             self._first_overflow = self._first_overflow or self.steps + int(broken[0]) + 1
             self._overflow_steps += len(broken)
         self.steps += len(records)
+        self._clipped_steps += self._clipped(records).sum(axis=0)
         self._warn_of(self._detector.update(records.loss, records.norm, records.applied_global_norm, records.clipped))
         if self._rule.measured:
             applied = measured_excess(self._rule.scope, records.applied_norm, records.applied_max_abs, self._thresholds)
             self._largest_applied = float(np.max(applied, initial=self._largest_applied, where=np.isfinite(applied)))
 
+    def _clipped(self, records: StepRecords) -> BoolArray:
+        """Whether each variable's gradient was clipped on each step, (S, V) or, of all alike, (S, 1)."""
+        if not self._rule.measured:
+            return records.clipped[:, np.newaxis]
+        return excess_of_variables(self._rule.scope, records.norm, records.max_abs, self._thresholds) > 1
+
     def state(self) -> dict[str, Array]:
         """What `steps.csv` doesn't tell to the last digit."""
         counts = (self.steps, self._overflow_steps, self._first_overflow)
-        return {"run/counts": np.array(counts), "run/largest_applied": np.array(self._largest_applied)}
+        return {
+            "run/counts": np.array(counts),
+            "run/largest_applied": np.array(self._largest_applied),
+            "run/clipped_steps": self._clipped_steps.copy(),
+        }
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
         self.steps, self._overflow_steps, self._first_overflow = arrays["run/counts"].tolist()
         self._largest_applied = float(arrays["run/largest_applied"])
+        self._clipped_steps[:] = arrays["run/clipped_steps"]
 
     def read(self, rows: pd.DataFrame) -> None:
         """Let the detector read rows of `steps.csv`."""
@@ -129,9 +145,9 @@ class RunTally:
     def outcome(self, status: Status, epochs: int, divergence: Divergence | None = None) -> Outcome:
         largest = self._largest_applied if self._rule.measured else None
         health = self._detector.diagnosis(diverged=status == Status.DIVERGED) if self.steps else None
-        return Outcome(
-            status, epochs, self.steps, divergence, self._overflow_steps, self._first_overflow or None, largest, health
-        )
+        clipped = dict(zip(self._variables, self._clipped_steps.tolist(), strict=True))
+        first = self._first_overflow or None
+        return Outcome(status, epochs, self.steps, divergence, self._overflow_steps, first, largest, clipped, health)
 
 
 class EpochSummary:

@@ -22,7 +22,8 @@ EXPLOSIVE = ["model={cell: simple_rnn, units: 32, activation: relu, recurrent_ga
 def test_csvs_hold_what_was_trained(framework: str, tmp_path: Path) -> None:
     chosen = small(LOW, framework=framework)
     outcome, directory, seen = run(chosen, tmp_path)
-    assert outcome == Outcome("complete", 2, 12, largest_applied=outcome.largest_applied, health=outcome.health)
+    also = {name: getattr(outcome, name) for name in ("largest_applied", "clipped_steps", "health")}
+    assert outcome == Outcome("complete", 2, 12, **also)
     assert outcome.health is not None
     assert outcome.health.word == "healthy"
     assert outcome.largest_applied == pytest.approx(1, abs=1e-5)  # PyTorch divides by the norm plus 1e-6.
@@ -41,6 +42,29 @@ def test_csvs_hold_what_was_trained(framework: str, tmp_path: Path) -> None:
     assert seen[-1].evaluation is not None
     assert seen[-1].evaluation.accuracy == metrics["val_accuracy"].iloc[-1]
     assert seen[-1].step == seen[-1].steps == 12
+
+
+@pytest.mark.parametrize(
+    "clipping",
+    [
+        "clipping={mode: clipnorm, threshold: 0.05, layers: {dense: 0.2}}",
+        "clipping={mode: clipvalue, threshold: 0.02}",
+        "clipping={mode: global_clipnorm, threshold: 0.3}",
+        "clipping={mode: agc, threshold: 0.2}",
+        "clipping={mode: none}",
+    ],
+)
+def test_clipped_steps_are_counted_for_each_variable(clipping: str, tmp_path: Path) -> None:
+    chosen = small(clipping)
+    outcome, directory, _ = run(chosen, tmp_path)
+    steps, rule = pd.read_csv(directory.steps_path), chosen.clipping
+    variables = engine_for(chosen).variables
+    thresholds = dict(zip(variables, chosen.thresholds(variables), strict=True))
+    by = {"clipnorm": "norm", "clipvalue": "max_abs"}.get(rule.mode)
+    for name in variables:
+        expected = (steps[f"{by}/{name}"] > thresholds[name]).sum() if by else steps["clipped"].sum()
+        assert outcome.clipped_steps[name] == expected
+    assert (sum(outcome.clipped_steps.values()) > 0) == (rule.mode != "none")
 
 
 def test_same_config_and_seed_give_the_same_bytes(framework: str, tmp_path: Path) -> None:

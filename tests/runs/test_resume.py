@@ -112,7 +112,7 @@ def test_stopped_after_any_chunk_it_goes_on_to_the_byte(after: int, workshop: On
     assert content(tmp_path) == content(whole)
     assert not run.checkpoint_path.exists()
     metadata, uninterrupted = run.metadata(), RunDirectory(whole / "resumed" / "seed-0").metadata()
-    for key in ("status", "epochs", "steps", "largest_applied", "overflows", "metrics_sha256"):
+    for key in ("status", "epochs", "steps", "largest_applied", "clipped_steps", "overflows", "metrics_sha256"):
         assert metadata[key] == uninterrupted[key]
     assert metadata["health"]["spikes"] == uninterrupted["health"]["spikes"]
     assert len(metadata["resumed"]) == 1
