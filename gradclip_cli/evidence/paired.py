@@ -90,11 +90,11 @@ class PairedDifferences:
         count against a verdict, never for one.
         """
         one_side = max(int((self.averages > 0).sum()), int((self.averages < 0).sum()))
-        return min(1.0, 2 * self._tail(len(self.averages) - one_side))
+        return min(1.0, 2 * rank_sum_below(self.seeds, len(self.averages) - one_side))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """The shifts that the test at this level does not reject; infinite where so few seeds can reject none."""
-        outside = self._outside(level / 2)
+        outside = averages_outside(self.seeds, level)
         if not outside:
             return -math.inf, math.inf
         return float(self.averages[outside - 1]), float(self.averages[-outside])
@@ -124,18 +124,6 @@ class PairedDifferences:
         """Whether the typical difference and the mean point in opposite directions."""
         return self.typical * self.mean < 0
 
-    def _tail(self, count: int) -> float:
-        """Chance, under the null, of at most so many averages on one side."""
-        return rank_sum_below(self.seeds, count)
-
-    def _outside(self, chance: float) -> int:
-        """How many averages lie outside the interval at each end: the most whose tail is at most `chance`."""
-        low, high = 0, (len(self.averages) + 1) // 2
-        while low < high:  # the tail grows with the count
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if self._tail(middle - 1) <= chance else (low, middle - 1)
-        return low
-
 
 def rank_sum_below(seeds: int, count: int) -> float:
     """Chance that the signed-rank statistic of so many seeds is at most `count` where no seed prefers a side."""
@@ -155,6 +143,15 @@ def _null_distribution(seeds: int) -> FloatArray:
         counted[rank:], left_out[: len(chances)] = chances / 2, chances / 2
         chances = counted + left_out
     return np.minimum(np.cumsum(chances), 1.0)
+
+
+def averages_outside(seeds: int, level: float) -> int:
+    """How many averages lie outside the interval at each end, for so many seeds; none where so few can reject nothing."""
+    low, high = 0, seeds * (seeds + 1) // 2
+    while low < high:  # the chance grows with the count
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if rank_sum_below(seeds, middle - 1) <= level / 2 else (low, middle - 1)
+    return low
 
 
 def smallest_p(seeds: int, tests: int) -> float:
