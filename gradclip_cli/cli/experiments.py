@@ -74,8 +74,9 @@ class ReproduceOptions(TrainingOptions):
 def reproduce(options: ReproduceOptions) -> None:
     """Answer the article's claims: train its arms over many seeds, compare them, write report.md and claims.json.
 
-    Trains none, clipnorm and clipvalue; a control that shows what rounding alone does; clipnorm with a wider threshold for
-    the output layer; an explosive setting, unclipped, clipped and with other remedies; and the three arms under Adam.
+    Trains what the claims need, such as none, clipnorm and clipvalue; clipnorm with a wider threshold for the output layer; an
+    explosive setting, unclipped, clipped and with other remedies. Beside it a control that shows what rounding alone does, and
+    the three arms under Adam.
     Interrupted, the same command goes on with the runs that are missing.
     """
     from gradclip_cli.config.seeds import parse_seeds
@@ -106,10 +107,11 @@ def reproduce(options: ReproduceOptions) -> None:
 
 
 def _print_claims(reproduction: Reproduction) -> None:
+    from gradclip_cli.article.claims import CLAIMS
     from gradclip_cli.cli.console import print_table, tell
     from gradclip_cli.cli.layout import Table
 
-    rows = [[claim.id, claim.claim, claim.verdict] for claim in reproduction.claims]
+    rows = [[claim, CLAIMS[claim].statement, answer.verdict] for claim, answer in reproduction.answers.items()]
     headings = ["", "claim", "verdict"]
     print_table(Table(headings, rows, primary=headings, texts=["claim"]))
     if reproduction.agreement:
