@@ -19,10 +19,9 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm, StoredRun
 from gradclip_cli.evidence.comparison import Comparison
-from gradclip_cli.evidence.metrics import amount, shown, shown_p
 from gradclip_cli.gradients.health import EXPLOSION, SPIKE
 from gradclip_cli.problems import problem_of
-from gradclip_cli.texts import counted, percent
+from gradclip_cli.texts import counted, percent, shown_p
 
 PART_IN_A_MILLION = 1e-6
 FLOAT32_ROUNDING = 2.0**-24
@@ -341,13 +340,13 @@ def _against(comparison: Comparison, arm: str) -> Any:
 
 
 def _difference(comparison: Comparison, arm: str) -> str:
-    against, metric = _against(comparison, arm), comparison.metric
+    against, unit = _against(comparison, arm), comparison.metric.unit
     facts = (
-        f"95% interval {shown(against.low, metric)} to {shown(against.high, metric)}; "
+        f"95% interval {unit.shown(against.low)} to {unit.shown(against.high)}; "
         f"better on {against.won} of {counted(len(against.seeds), 'seed')}"
     )
-    mean = amount(against.mean, metric, sign=True)
-    return f"{arm} minus {comparison.baseline.arm.name} in {metric.title}: {mean} ({facts})."
+    mean = unit.amount(against.mean, sign=True)
+    return f"{arm} minus {comparison.baseline.arm.name} in {comparison.metric.title}: {mean} ({facts})."
 
 
 def _figures(comparison: Comparison, arm: str) -> dict[str, Any]:

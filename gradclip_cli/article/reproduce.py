@@ -18,8 +18,8 @@ from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import plans, report, stats
 from gradclip_cli.evidence.arms import Arm, read_arms
 from gradclip_cli.evidence.comparison import Comparison, compare, compare_arms
-from gradclip_cli.evidence.metrics import Question
 from gradclip_cli.evidence.plans import Looks
+from gradclip_cli.evidence.questions import Question
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 
