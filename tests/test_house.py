@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS
+from gradclip_cli.evidence.metrics import METRICS
+from gradclip_cli.runs.csv_files import METRIC_COLUMNS
 
 PACKAGE = Path(__file__).parent.parent / "gradclip_cli"
 # Rooms (folders) and the ground's single files, by floor: a room imports only what is on a floor below its own.
@@ -144,6 +146,16 @@ def test_a_framework_is_named_in_its_own_files_only() -> None:
         default = {DEFAULT_FRAMEWORK} if module == "config.frameworks" else set()
         named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & set(FRAMEWORKS)
         assert named <= own | default, f"{module} names {named}"
+
+
+def test_a_metric_is_named_in_its_own_file_only() -> None:
+    """But by the article, whose claims are about some; where a column has the same name, that is meant elsewhere."""
+    names = set(METRICS) - set(METRIC_COLUMNS)
+    assert names
+    for module, tree in modules().items():
+        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        named = {name for name in names if any(name in text for text in texts)}
+        assert not named or module == "evidence.metrics" or room_of(module) == "article", f"{module} names {named}"
 
 
 def test_statistics_import_nothing_of_ours() -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
-from gradclip_cli.evidence.metrics import shown_p
+from gradclip_cli.texts import shown_p
 
 Arms = Mapping[str, Arm]
 """All arms of a reproduction by name, each with all of its seeds: those of a claim, and what others have trained."""

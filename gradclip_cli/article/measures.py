@@ -12,7 +12,7 @@ from gradclip_cli.article.claim import PrimaryTest
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.comparison import compare_arms
-from gradclip_cli.evidence.metrics import Question, Yardstick, amount, shown
+from gradclip_cli.evidence.questions import Question, Yardstick
 from gradclip_cli.evidence.verdicts import AgainstBaseline
 from gradclip_cli.texts import counted, percent
 
@@ -109,11 +109,12 @@ class Difference:
     def sentence(self) -> str:
         """The mean difference, its interval, and on how many seeds the arm was better."""
         against, metric = self.against, self.yardstick.metric
+        unit = metric.unit
         facts = (
-            f"95% interval {shown(against.low, metric)} to {shown(against.high, metric)}; "
+            f"95% interval {unit.shown(against.low)} to {unit.shown(against.high)}; "
             f"better on {against.won} of {counted(len(against.seeds), 'seed')}"
         )
-        mean = amount(against.mean, metric, sign=True)
+        mean = unit.amount(against.mean, sign=True)
         return f"{self.arm.name} minus {self.base.name} in {metric.title}: {mean} ({facts})."
 
     @property

@@ -25,7 +25,6 @@ from gradclip_cli.cli.options import (
     training_options,
 )
 from gradclip_cli.cli.planning import estimate, print_plan
-from gradclip_cli.cli.tables import print_verdicts
 from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS
 
 if TYPE_CHECKING:
@@ -232,6 +231,7 @@ def _print_sweep(result: SweepResult) -> None:
     rows = sweep_report.best_rows(result)
     print_table(Table(headings, rows, primary=headings[:3], texts=["best at"]), elsewhere="report.md")
     if result.best:
+        from gradclip_cli.cli.tables import print_verdicts
         from gradclip_cli.evidence import report
 
         tell()
