@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS
+from gradclip_cli.errors import ExitCode
 from gradclip_cli.evidence.metrics import METRICS
 from gradclip_cli.runs.csv_files import METRIC_COLUMNS
 
@@ -40,21 +41,11 @@ FLOORS = {
 }
 GROUND = {room for room, floor in FLOORS.items() if not floor}
 PROBLEMS = {"problems.article", "problems.fashion_mnist", "problems.batches"}
-TRAINING = {"runs.loop", "runs.many", "runs.one", "runs.workers", "runs.cluster", "runs.pace"}
+WAYS = {"runs.workers", "runs.cluster"}
+TRAINING = {"runs.loop", "runs.many", "runs.one", "runs.trainers", "runs.pace"} | WAYS
 # What a room knows nothing of, though it stands below.
 UNKNOWN = {
-    "evidence": {
-        "engines",
-        "problems.article",
-        "problems.fashion_mnist",
-        "problems.batches",
-        "runs.loop",
-        "runs.many",
-        "runs.one",
-        "runs.workers",
-        "runs.cluster",
-        "runs.pace",
-    },
+    "evidence": {"engines"} | PROBLEMS | TRAINING,
     "runs": {"plots"},
     "engines": {"plots", "files"},
     "problems": {"plots", "gradients"},
@@ -156,6 +147,40 @@ def test_a_metric_is_named_in_its_own_file_only() -> None:
         texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
         named = {name for name in names if any(name in text for text in texts)}
         assert not named or module == "evidence.metrics" or room_of(module) == "article", f"{module} names {named}"
+
+
+def test_only_options_import_a_way_to_train() -> None:
+    """All else knows their contract, `runs.trainers`."""
+    importers = {module for module, tree in modules().items() if own_imports(tree) & WAYS}
+    assert importers == {"cli.options"}
+
+
+def numbers(tree: ast.AST) -> list[int]:
+    return [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and type(node.value) is int]
+
+
+def test_exit_codes_stand_in_one_list() -> None:
+    """`ExitCode` in errors.py: nothing else gives a number to what is called as a code is, nor ends a command with one."""
+    names = {"code", "exit_code", *ExitCode.__members__}
+    for module, tree in modules().items():
+        listed = {each for node in ast.walk(tree) if getattr(node, "name", "") == "ExitCode" for each in ast.walk(node)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and node not in listed:
+                named = {ast.unparse(target).rpartition(".")[2] for target in node.targets}
+                assert not named & names or not numbers(node.value), f"{module}: {ast.unparse(node)}"
+            elif isinstance(node, ast.Return) and module == "cli":
+                assert not numbers(node), f"{module}: {ast.unparse(node)}"
+
+
+PREPARING = re.compile(r"(loading the dataset|building the model|importing|compiling)\b ?$")
+
+
+def test_what_is_being_prepared_is_worded_in_one_file() -> None:
+    constants = {
+        module: [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        for module, tree in modules().items()
+    }
+    assert [module for module, texts in constants.items() if any(map(PREPARING.match, texts))] == ["runs.one"]
 
 
 def test_statistics_import_nothing_of_ours() -> None:
