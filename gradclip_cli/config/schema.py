@@ -353,12 +353,6 @@ class Config(Section):
         given = [layers.get(variable.split("/")[0], self.threshold) for variable in variables]
         return [math.inf if threshold is None else threshold for threshold in given]
 
-    def with_framework(self, framework: str) -> Config:
-        """The same config trained by a framework; another one's engine settings are at their defaults."""
-        if framework == self.engine.framework:
-            return self
-        return self.model_copy(update={"engine": Engine.model_validate({"framework": framework})})
-
     def with_seed(self, seed: int) -> Config:
         """The same config with another seed."""
         return self.model_copy(update={"training": self.training.model_copy(update={"seed": seed})})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from click.testing import CliRunner
-from conftest import import_pytorch, store_run
+from conftest import import_pytorch, mistakes, store_run
 
 from gradclip_cli import plots
 from gradclip_cli.article import claims, reproduce
@@ -28,9 +30,11 @@ from gradclip_cli.article.reproduce import (
     answer_claims,
     config_name,
     held_against,
+    plan_reproduction,
 )
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading
+from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import stats
 from gradclip_cli.runs.one import Workshop
@@ -239,6 +243,26 @@ def test_two_frameworks_are_held_together(results: Path, tmp_path: Path) -> None
     alike = held_against(answer_claims(SEEDS, results), other).agreement
     assert alike
     assert alike.sentence == "TensorFlow (Keras) and PyTorch agree on all 8 claims."
+
+
+def test_a_framework_that_lacks_what_an_arm_needs_is_refused(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the runs are planned, with file, line and column, in the words that a config gets that asks for it itself."""
+    without_adam = dataclasses.replace(
+        FRAMEWORKS["pytorch"],
+        lacking=lambda config: {"optimizer.name": "adam is not there"} if config.optimizer.name == "adam" else {},
+    )
+    monkeypatch.setattr(loading, "FRAMEWORKS", {**FRAMEWORKS, "pytorch": without_adam})
+    ended = CliRunner().invoke(main, ["reproduce", "--framework", "pytorch", "--results", str(results), "--dry-run"])
+    assert ended.exit_code == 2
+    (mistake,) = mistakes("adam/none", "engine.framework=pytorch")
+    assert re.fullmatch(r".*adam/none\.yaml:\d+:\d+: optimizer\.name: adam is not there", mistake)
+    assert mistake in ended.stderr
+
+
+def test_each_arm_is_trained_by_the_framework_and_keeps_its_name(results: Path) -> None:
+    planned = plan_reproduction(SEEDS, results, "pytorch")
+    assert {run.config.engine.framework for run in planned} == {"pytorch"}
+    assert {run.config.name for run in planned} == set(ARMS)
 
 
 def test_one_framework_is_not_held_against_itself(results: Path) -> None:

@@ -339,6 +339,6 @@ def test_what_takes_the_time_before_the_first_step_is_named(monkeypatch: pytest.
     chosen = loading.load("none")
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     assert engines.preparation(chosen) == "importing TensorFlow"
-    assert engines.preparation(chosen.with_framework("pytorch")) in ("importing PyTorch", "building the model")
+    assert engines.preparation(loading.load("none", ["engine.framework=pytorch"])) in ("importing PyTorch", "building the model")
     monkeypatch.setitem(sys.modules, "tensorflow", sys)
     assert engines.preparation(chosen) == "building the model"
