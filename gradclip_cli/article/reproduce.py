@@ -107,12 +107,15 @@ class Reproduction:
 
 
 def plan_reproduction(seeds: Sequence[int], results: Path, framework: str = DEFAULT_FRAMEWORK) -> list[PlannedRun]:
-    """Plan all runs of the reproduction in a framework, writing nothing. Raises ReportError for fewer than two seeds."""
+    """Plan all runs of the reproduction in a framework, writing nothing.
+
+    Raises ReportError for fewer than two seeds, and ConfigError where the framework lacks what an arm needs.
+    """
     if len(seeds) < 2:
         raise ReportError("reproduce compares runs over seeds: give at least 2, better 10 (--seeds 10)")
     shipped = loading.shipped_directory()  # by path, so that no file of the same name here is taken for it
-    chosen = loading.load_all([str(shipped / f"{config_name(arm)}.yaml") for arm in ARMS])
-    return many.plan([each.with_framework(framework) for each in chosen], seeds, results)
+    chosen = loading.load_all([str(shipped / f"{config_name(arm)}.yaml") for arm in ARMS], framework=framework)
+    return many.plan(chosen, seeds, results)
 
 
 def verdict_sentence(seeds: Sequence[int]) -> str:

@@ -93,7 +93,7 @@ data_directory_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder with Fashion-MNIST's four files (or GRADCLIP_DATA); else it is looked for and fetched.",
+    help="Folder with the dataset's four files (or GRADCLIP_DATA); else they are looked for and fetched.",
 )
 
 

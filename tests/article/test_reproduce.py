@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import import_pytorch
+from conftest import import_pytorch, mistakes
 from reproduced import SEEDS, SUPPORTING, store_all
 
 from gradclip_cli.article import reproduce
 from gradclip_cli.article.claims import CLAIMS
-from gradclip_cli.article.reproduce import ADAM, ARMS, ARTICLE, CONTROL, EXPLOSIVE, answer_claims, config_name
+from gradclip_cli.article.reproduce import ADAM, ARMS, ARTICLE, CONTROL, EXPLOSIVE, answer_claims, config_name, plan_reproduction
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading
+from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.errors import ReportError
 from gradclip_cli.runs.one import Workshop
 
@@ -111,3 +114,23 @@ def test_reproduce_from_end_to_end_and_interrupted(results: Path, monkeypatch: p
     assert third.exit_code == 0, third.output
     assert "PyTorch and TensorFlow (Keras) agree on" in third.stdout
     assert json.loads((other / "none" / "seed-0" / "run.json").read_text())["versions"].keys() >= {"torch"}
+
+
+def test_a_framework_that_lacks_what_an_arm_needs_is_refused(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the runs are planned, with file, line and column, in the words that a config gets that asks for it itself."""
+    without_adam = dataclasses.replace(
+        FRAMEWORKS["pytorch"],
+        lacking=lambda config: {"optimizer.name": "adam is not there"} if config.optimizer.name == "adam" else {},
+    )
+    monkeypatch.setattr(loading, "FRAMEWORKS", {**FRAMEWORKS, "pytorch": without_adam})
+    ended = CliRunner().invoke(main, ["reproduce", "--framework", "pytorch", "--results", str(results), "--dry-run"])
+    assert ended.exit_code == 2
+    (mistake,) = mistakes("adam/none", "engine.framework=pytorch")
+    assert re.fullmatch(r".*adam/none\.yaml:\d+:\d+: optimizer\.name: adam is not there", mistake)
+    assert mistake in ended.stderr
+
+
+def test_each_arm_is_trained_by_the_framework_and_keeps_its_name(results: Path) -> None:
+    planned = plan_reproduction(SEEDS, results, "pytorch")
+    assert {run.config.engine.framework for run in planned} == {"pytorch"}
+    assert {run.config.name for run in planned} == set(ARMS)
