@@ -237,8 +237,8 @@ def _arrays() -> tuple[Any, Any]:
 def jobs() -> Figures:
     """Steps a second of warm runs with one worker process and with two, a worker's memory, and a checkpoint's time."""
     from gradclip_cli.config import loading
-    from gradclip_cli.runs.one import Task
     from gradclip_cli.runs.store import RunDirectory
+    from gradclip_cli.runs.trainers import Task
     from gradclip_cli.runs.workers import WorkerProcesses
 
     figures = {}

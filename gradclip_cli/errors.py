@@ -1,17 +1,39 @@
-"""The error family: what gradclip raises on purpose, and the exit code of each."""
+"""The error family: what gradclip raises on purpose, the exit code of each, and the list of all exit codes."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from typing import Any
 
 from gradclip_cli.texts import for_terminal
 
 
+class ExitCode(IntEnum):
+    """How a command ended, for whoever called it; what a signal ended has the code that a shell gives it."""
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> ExitCode:
+        """A code with what it means."""
+        member = int.__new__(cls, code)
+        member._value_, member.meaning = code, meaning
+        return member
+
+    DONE = 0, "done"
+    FAILED = 1, "failed"
+    MISTAKEN = 2, "a mistake in the command or a config"
+    DIVERGED = 3, "`run` finished, but a run diverged"
+    INTERRUPTED = 128 + signal.SIGINT, "interrupted with Ctrl-C"
+    TERMINATED = 128 + signal.SIGTERM, "interrupted with SIGTERM"
+    DESERTED = 141, "whoever read stdout has gone, as `head` does"  # SIGPIPE's, which not every system has
+
+
 class GradclipError(Exception):
     """A failure that gradclip can explain. The message says what was wrong, where, and what to do next."""
 
-    exit_code = 1
+    exit_code = ExitCode.FAILED
     kind = "failed"
     """What a program that reads the JSON of an error can tell it by."""
     facts: Mapping[str, Any] = {}
@@ -21,7 +43,7 @@ class GradclipError(Exception):
 class ConfigError(GradclipError):
     """One or more mistakes in a config, an override or a seed list; `problems` holds one line each, whatever it quotes."""
 
-    exit_code = 2
+    exit_code = ExitCode.MISTAKEN
     kind = "config"
 
     def __init__(self, problems: Sequence[str]) -> None:

@@ -36,6 +36,16 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{decimals(100 * share, digits)}%"
 
 
+def shown_p(p: float) -> str:
+    """A p-value for a table's cell: two significant digits, not below a thousandth."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def p_relation(p: float) -> str:
+    """A p-value for a sentence, such as p = 0.016 or p < 0.001."""
+    return f"p {shown_p(p)}" if p < 0.001 else f"p = {shown_p(p)}"
+
+
 def for_terminal(text: str) -> str:
     """The text on one line; what can't be seen is written out as in Python: the escape character becomes `\\x1b`."""
     return "".join(letter if letter.isprintable() else _written_out(letter) for letter in text)

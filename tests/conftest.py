@@ -26,7 +26,7 @@ from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules import RULES
-from gradclip_cli.problems import article_weights, fashion_mnist
+from gradclip_cli.problems import article_weights, idx_files
 from gradclip_cli.problems.batches import BatchSchedule
 from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs.csv_files import METRIC_COLUMNS
@@ -130,7 +130,7 @@ def import_pytorch() -> Any:
 
 @functools.cache
 def sample() -> Dataset:
-    return fashion_mnist.load(loading.load("none", SMALL).data)
+    return idx_files.load(loading.load("none", SMALL).data)
 
 
 _ENGINES: dict[str, Engine] = {}
@@ -155,14 +155,14 @@ def engines_built_once() -> Iterator[None]:
 
 def engine_for(chosen: Config) -> Engine:
     """An engine that was reset for a config."""
-    engine = build_once(chosen, fashion_mnist.load(chosen.data))
+    engine = build_once(chosen, idx_files.load(chosen.data))
     engine.reset(start_weights(chosen), learning_rate=chosen.optimizer.learning_rate)
     return engine
 
 
 def start_weights(chosen: Config) -> dict[str, FloatArray]:
     return article_weights.initial_weights(
-        chosen.model, features=chosen.data.sequence_shape[1], classes=fashion_mnist.CLASSES, seed=chosen.training.seed
+        chosen.model, features=chosen.data.sequence_shape[1], classes=chosen.data.published.classes, seed=chosen.training.seed
     )
 
 
@@ -174,7 +174,7 @@ def seen_of(chosen: Config, images: ByteArray) -> FloatArray:
 
 
 def schedule_for(chosen: Config) -> BatchSchedule:
-    samples = len(fashion_mnist.load(chosen.data).train_inputs) if chosen.data.subset == "sample" else 60_000
+    samples = len(idx_files.load(chosen.data).train_inputs) if chosen.data.subset == "sample" else 60_000
     return BatchSchedule(
         chosen.training.seed,
         samples=samples,

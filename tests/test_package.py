@@ -21,7 +21,12 @@ def test_shipped_configs_run_by_name_from_a_wheel(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
         names = archive.namelist()
-    for needed in ("configs/none.yaml", "configs/adam/clipnorm.yaml", "configs/schema.json", "problems/sample/LICENSE"):
+    for needed in (
+        "configs/none.yaml",
+        "configs/adam/clipnorm.yaml",
+        "configs/schema.json",
+        "problems/samples/fashion_mnist/LICENSE",
+    ):
         assert f"gradclip_cli/{needed}" in names
     command = [sys.executable, "-m", "gradclip_cli", "run", "clipvalue", "adam/clipnorm", "--dry-run"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}

@@ -11,6 +11,7 @@ from test_house import FLOORS, GROUND, modules
 
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading, sweeps
+from gradclip_cli.errors import ExitCode
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -32,6 +33,13 @@ def test_every_typed_command_exists() -> None:
 def test_every_file_it_links_to_exists() -> None:
     for link in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (Path(__file__).parent.parent / link).exists(), link
+
+
+def test_it_lists_every_exit_code() -> None:
+    table = README.split("| exit code | meaning |\n|---:|---|\n")[1].split("\n<!--")[0]
+    assert table.splitlines() == [f"| {code:d} | {code.meaning} |" for code in ExitCode]
+    assert len({code.meaning for code in ExitCode}) == len(ExitCode)
+    assert f"Exit {ExitCode.DIVERGED:d} tells that a run diverged." in main.commands["run"].help
 
 
 def test_the_config_that_it_explains_is_valid(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from gradclip_cli.texts import MINUS, counted, decimals, for_markdown, for_picture, for_terminal, percent
+from gradclip_cli.texts import MINUS, counted, decimals, for_markdown, for_picture, for_terminal, p_relation, percent, shown_p
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 3))
@@ -125,3 +125,11 @@ def test_any_text_stays_in_its_cell_and_its_sentence(text: str) -> None:
 )
 def test_our_own_figures_need_no_escape(text: str) -> None:
     assert for_markdown(text) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "in_a_cell", "in_a_sentence"),
+    [(0.0156, "0.016", "p = 0.016"), (1.0, "1", "p = 1"), (0.001, "0.001", "p = 0.001"), (0.0009, "< 0.001", "p < 0.001")],
+)
+def test_a_p_value_is_told(p: float, in_a_cell: str, in_a_sentence: str) -> None:
+    assert (shown_p(p), p_relation(p)) == (in_a_cell, in_a_sentence)

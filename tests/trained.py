@@ -10,7 +10,7 @@ from conftest import SMALL, engine_for, latest
 from gradclip_cli.arrays import Weights
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
-from gradclip_cli.problems import fashion_mnist
+from gradclip_cli.problems import idx_files
 from gradclip_cli.runs import many
 from gradclip_cli.runs.loop import Setup, beginning, train
 from gradclip_cli.runs.many import PlannedRun, Result
@@ -38,7 +38,7 @@ def run(
 ) -> tuple[Outcome, RunDirectory, list[Progress]]:
     directory = RunDirectory(path / chosen.name / f"seed-{chosen.training.seed}")
     engine = engine_for(chosen)
-    setup = Setup(chosen, engine, fashion_mnist.load(chosen.data), directory)
+    setup = Setup(chosen, engine, idx_files.load(chosen.data), directory)
     moment = beginning(setup)
     if start:
         engine.reset(start, learning_rate=chosen.optimizer.learning_rate)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gradclip_cli.article import claims
-from gradclip_cli.article.claims import Answer, ClaimVerdict
+from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict
+from gradclip_cli.article.claims import CLAIMS
 from gradclip_cli.article.noise import Spread, spread_of_pairs
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.errors import ReportError
@@ -80,7 +80,7 @@ class Agreement:
     def to_markdown(self) -> list[str]:
         """Parts of a report."""
         ours, theirs = (FRAMEWORKS[framework].title for framework in self.frameworks)
-        verdicts = [[claim, claims.CLAIMS[claim], *both] for claim, both in self.verdicts.items()]
+        verdicts = [[claim, CLAIMS[claim].statement, *both] for claim, both in self.verdicts.items()]
         gaps = [[each.arm, _points(each.against), *_deviations(each.spread)] for each in self.twins]
         rounding = [report.Markup("*rounding alone*"), "", *_deviations(self.rounding)]
         headings = ["arm", "difference (points)", "sd of pairs, epoch 1", "at the end"]
@@ -96,10 +96,8 @@ class Agreement:
         ]
 
 
-def hold_against(
-    ours: Sequence[Answer], our_arms: Mapping[str, Arm], theirs: Sequence[Answer], their_arms: Mapping[str, Arm]
-) -> Agreement:
-    """Hold one reproduction's answers and arms (the article's and the control) against another's, with the same seeds.
+def hold_against(ours: Mapping[str, Answer], our_arms: Arms, theirs: Mapping[str, Answer], their_arms: Arms) -> Agreement:
+    """Hold one reproduction's answers by claim and arms (the article's and the control) against another's, with the same seeds.
 
     Raises ReportError where one framework trained both.
     """
@@ -122,7 +120,7 @@ def hold_against(
     ]
     return Agreement(
         (ours_in, theirs_in),
-        {our.id: (our.verdict, their.verdict) for our, their in zip(ours, theirs, strict=True)},
+        {claim: (answer.verdict, theirs[claim].verdict) for claim, answer in ours.items()},
         twins,
         spread_of_pairs("rounding", our_arms["none"], our_arms["control"]),
         compare_arms(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from gradclip_cli.article import claims, noise
-from gradclip_cli.article.claims import Answer
-from gradclip_cli.article.reproduce import Reproduction
+from gradclip_cli.article import noise
+from gradclip_cli.article.answers import PRIMARY
+from gradclip_cli.article.claim import Answer, Claim
+from gradclip_cli.article.claims import CLAIMS
+from gradclip_cli.article.reproduce import ASSUMED, Reproduction
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.evidence import figures, plans, report
 from gradclip_cli.evidence.comparison import Comparison, with_gradients
@@ -42,7 +45,7 @@ def to_markdown(reproduction: Reproduction) -> str:
     parts = [
         *_beginning(reproduction),
         *(reproduction.agreement.to_markdown() if reproduction.agreement else []),
-        *[part for answer in reproduction.claims for part in _claim(answer)],
+        *[part for claim, answer in reproduction.answers.items() for part in _claim(CLAIMS[claim], answer)],
         *_accuracy(reproduction.accuracy),
         "## The noise floor",
         *noise.to_markdown(reproduction.spreads),
@@ -62,21 +65,30 @@ def _beginning(reproduction: Reproduction) -> list[str]:
     facts = reproduction.accuracy.baseline.arm.runs[0].metadata
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     machine = f"{facts['machine']['system']}, {facts['machine']['processor']}"
-    verdicts = [[answer.id, answer.claim, report.Markup(f"**{answer.verdict}**")] for answer in reproduction.claims]
+    verdicts = [
+        [claim, CLAIMS[claim].statement, report.Markup(f"**{answer.verdict}**")] for claim, answer in reproduction.answers.items()
+    ]
     return [
         "# Does clipping help here? The article's claims, over many seeds",
         f"{len(reproduction.seeds)} seeds ({seed_list(reproduction.seeds)}), paired: runs of one seed start from the "
         f"same weights and see the same batches. {for_markdown(f'{versions}; {machine}')}.",
         report.markdown_table(["", "claim", "verdict"], verdicts, left=3),
-        "C2 to C5 are the primary tests, one Holm family at 5%. *Not shown* means that the test did not decide, not that there "
-        "is no effect. Verdicts speak of these seeds, this model and this test set.",
-        f"**Assumed**, because the article's own setting is lost: {'; '.join(claims.ASSUMED)}.",
+        f"{in_short(PRIMARY)} are the primary tests, one Holm family at 5%. *Not shown* means that the test did not decide, not "
+        "that there is no effect. Verdicts speak of these seeds, this model and this test set.",
+        f"**Assumed**, because the article's own setting is lost: {'; '.join(ASSUMED)}.",
         *[f"Note: {for_markdown(note)}" for note in reproduction.notes],
     ]
 
 
-def _claim(answer: Answer) -> list[str]:
-    return [f"## {answer.id}: {answer.claim} **{answer.verdict.capitalize()}**", claims.RULES[answer.id], answer.measured]
+def in_short(claims: Iterable[str]) -> str:
+    """Claims by their ids, such as C2 to C5 and C9."""
+    parts = seed_list([int(claim.removeprefix("C")) for claim in claims]).split(", ")
+    *others, last = [f"C{part.replace('-', ' to C')}" for part in parts]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _claim(claim: Claim, answer: Answer) -> list[str]:
+    return [f"## {claim.id}: {claim.statement} **{answer.verdict.capitalize()}**", claim.rule, answer.measured]
 
 
 def _accuracy(compared: Comparison) -> list[str]:

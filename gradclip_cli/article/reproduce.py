@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from gradclip_cli.article import claims, noise
+from gradclip_cli.article import noise
 from gradclip_cli.article.agreement import Agreement, hold_against
-from gradclip_cli.article.claims import Answer
+from gradclip_cli.article.answers import PRIMARY, answer_all
+from gradclip_cli.article.claim import Answer, Arms
+from gradclip_cli.article.claims import CLAIMS
 from gradclip_cli.article.noise import Spread
 from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK
@@ -18,24 +20,35 @@ from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import plans, report, stats
 from gradclip_cli.evidence.arms import Arm, read_arms
 from gradclip_cli.evidence.comparison import Comparison, compare, compare_arms
-from gradclip_cli.evidence.metrics import Question
 from gradclip_cli.evidence.plans import Looks
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 
 CLAIMS_SCHEMA = 1
 ARTICLE = ("none", "clipnorm", "clipvalue")
-ADAM = ("adam-none", "adam-clipnorm", "adam-clipvalue")
-LAYERS = ("clipnorm", "wide-output")
+CONTROL = "control"
 EXPLODE = ("explode-none", "explode-clipnorm")
-REMEDIES = (*claims.REMEDIES, *claims.COUNTERPARTS)
-ARMS = (*ARTICLE, "control", "wide-output", *EXPLODE, *REMEDIES, *ADAM)
+ADAM = ("adam-none", "adam-clipnorm", "adam-clipvalue")
+ARMS = tuple(dict.fromkeys((*ARTICLE, CONTROL, *(arm for claim in CLAIMS.values() for arm in claim.arms), *EXPLODE, *ADAM)))
+"""What is trained: the arms that the claims need, and those that stand beside them."""
+EXPLOSIVE = tuple(arm for arm in ARMS if arm.startswith("explode-"))
+"""The explosive setting with all that was tried in it, the unclipped arm first."""
+ASSUMED = (
+    "the loss (cross-entropy on logits)",
+    "the optimizer and its rate (SGD at 0.01, Keras's default)",
+    "the LSTM's activation (tanh)",
+    "the thresholds (0.5 for clipvalue, 1.0 for clipnorm: the article's examples)",
+)
+"""Of the article's own setting, which is lost."""
 
 
 def config_name(arm: str) -> str:
-    """The shipped config that trains an arm, such as explode/strong_l2 for explode-strong-l2."""
-    folder, _, name = arm.partition("-")
-    return f"{folder}/{name.replace('-', '_')}" if folder in ("explode", "adam") else arm.replace("-", "_")
+    """The shipped config that trains an arm, such as explode/strong_l2 for explode-strong-l2; the arm's name if there is none."""
+    return next((name for name in loading.shipped_names() if _as_arm(name) == _as_arm(arm)), arm)
+
+
+def _as_arm(name: str) -> str:
+    return name.replace("/", "-").replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -43,10 +56,11 @@ class Reproduction:
     """The answers to the article's claims, with what stands beside them."""
 
     seeds: list[int]
-    claims: list[Answer]
+    arms: Arms
+    answers: Mapping[str, Answer]
+    """By the claims' ids."""
     spreads: list[Spread]
     accuracy: Comparison
-    layers: Comparison
     noise: Comparison
     explosion: Comparison
     remedies: Comparison
@@ -55,15 +69,14 @@ class Reproduction:
     """With another framework's reproduction, where it was held against one."""
 
     @property
-    def arms(self) -> dict[str, Arm]:
+    def article(self) -> dict[str, Arm]:
         """The arms whose accuracies are compared, and the control, by name."""
         return {part.arm.name: part.arm for part in self.noise.arms}
 
     @property
     def looks(self) -> Looks:
         """The seeds of each arm that this reproduction looks at, or an earlier comparison did."""
-        seen = (self.noise, self.layers, self.remedies, self.adam)
-        return {part.arm.name: part.arm.seeds for compared in seen for part in compared.arms} | self.accuracy.first_compared
+        return {name: arm.seeds for name, arm in self.arms.items()} | self.accuracy.first_compared
 
     @property
     def notes(self) -> list[str]:
@@ -72,12 +85,15 @@ class Reproduction:
 
     def to_json(self) -> str:
         """Claims, noise floor and sensitivity analysis, with a schema number; what is not finite is null."""
-        answers = [{**asdict(answer), "claim": answer.claim, "rule": claims.RULES[answer.id]} for answer in self.claims]
+        answers = [
+            {"id": name, **asdict(answer), "claim": CLAIMS[name].statement, "rule": CLAIMS[name].rule}
+            for name, answer in self.answers.items()
+        ]
         content = {
             "schema": CLAIMS_SCHEMA,
             "seeds": self.seeds,
-            "primary_tests": ["C2", "C3", "C4", "C5"],
-            "assumed": claims.ASSUMED,
+            "primary_tests": list(PRIMARY),
+            "assumed": ASSUMED,
             "claims": answers,
             "noise_floor": [asdict(spread) for spread in self.spreads],
             "sensitivity": [
@@ -91,17 +107,20 @@ class Reproduction:
 
 
 def plan_reproduction(seeds: Sequence[int], results: Path, framework: str = DEFAULT_FRAMEWORK) -> list[PlannedRun]:
-    """Plan all runs of the reproduction in a framework, writing nothing. Raises ReportError for fewer than two seeds."""
+    """Plan all runs of the reproduction in a framework, writing nothing.
+
+    Raises ReportError for fewer than two seeds, and ConfigError where the framework lacks what an arm needs.
+    """
     if len(seeds) < 2:
         raise ReportError("reproduce compares runs over seeds: give at least 2, better 10 (--seeds 10)")
     shipped = loading.shipped_directory()  # by path, so that no file of the same name here is taken for it
-    chosen = loading.load_all([str(shipped / f"{config_name(arm)}.yaml") for arm in ARMS])
-    return many.plan([each.with_framework(framework) for each in chosen], seeds, results)
+    chosen = loading.load_all([str(shipped / f"{config_name(arm)}.yaml") for arm in ARMS], framework=framework)
+    return many.plan(chosen, seeds, results)
 
 
 def verdict_sentence(seeds: Sequence[int]) -> str:
     """Whether so many seeds can answer the claims that rest on primary tests."""
-    tests = len(claims.PRIMARY)
+    tests = len(PRIMARY)
     needed = stats.seeds_for_a_verdict(tests)
     enough = f"there are {len(seeds)}" if len(seeds) >= needed else f"{len(seeds)} can show nothing"
     return f"A verdict on the {tests} primary tests takes at least {needed} seeds; {enough}."
@@ -118,19 +137,15 @@ def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
     arms = {arm.name: arm.only(seeds) for arm in read}
     _require_all(arms, seeds, warnings)
     article = [arms[name] for name in ARTICLE]
-    loss, loss_area, steps = (
-        compare_arms(article, question=Question(metric)) for metric in ("loss", "loss_area", "steps_to_target")
-    )
-    layers = compare_arms([arms[name] for name in LAYERS], LAYERS[0], Question("loss"))
     return Reproduction(
         seeds=list(seeds),
-        claims=claims.answer(arms, loss, loss_area, steps, layers),
-        spreads=noise.noise_floor(arms["none"], arms["control"], [arms["clipnorm"], arms["clipvalue"]]),
+        arms=arms,
+        answers=answer_all(arms),
+        spreads=noise.noise_floor(arms["none"], arms[CONTROL], [arms["clipnorm"], arms["clipvalue"]]),
         accuracy=compare(results, ARTICLE, seeds=seeds),
-        layers=layers,
-        noise=compare_arms([*article, arms["control"]]),
+        noise=compare_arms([*article, arms[CONTROL]]),
         explosion=compare_arms([arms[name] for name in EXPLODE], EXPLODE[0]),
-        remedies=compare_arms([arms[name] for name in (*EXPLODE, *REMEDIES)], EXPLODE[0]),
+        remedies=compare_arms([arms[name] for name in EXPLOSIVE], EXPLODE[0]),
         adam=compare_arms([arms[name] for name in ADAM], ADAM[0]),
     )
 
@@ -141,7 +156,8 @@ def held_against(reproduction: Reproduction, results: Path) -> Reproduction:
     Raises ReportError where that one lacks a run, or was trained by the same framework.
     """
     other = answer_claims(reproduction.seeds, results)
-    return replace(reproduction, agreement=hold_against(reproduction.claims, reproduction.arms, other.claims, other.arms))
+    agreement = hold_against(reproduction.answers, reproduction.article, other.answers, other.article)
+    return replace(reproduction, agreement=agreement)
 
 
 def _require_all(arms: Mapping[str, Arm], seeds: Sequence[int], warnings: Sequence[str]) -> None:

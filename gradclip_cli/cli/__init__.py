@@ -16,12 +16,12 @@ from gradclip_cli.cli.comparisons import compare
 from gradclip_cli.cli.experiments import reproduce, sweep
 from gradclip_cli.cli.hints import hint
 from gradclip_cli.cli.inputs import data, schema
-from gradclip_cli.cli.options import BROKEN_PIPE, INTERRUPTED, general_options, print_json
+from gradclip_cli.cli.options import general_options, print_json
 from gradclip_cli.cli.packed import pack, unpack
 from gradclip_cli.cli.pilot import suggest
 from gradclip_cli.cli.stored import list_runs, rm, show
 from gradclip_cli.cli.train import run
-from gradclip_cli.errors import ConfigError, GradclipError
+from gradclip_cli.errors import ConfigError, ExitCode, GradclipError
 
 
 class _Group(click.Group):
@@ -45,14 +45,14 @@ class _Group(click.Group):
         lost: OSError | None = None
         try:
             code = super().main(args, prog_name, standalone_mode=False, **named)
-            code = code if isinstance(code, int) else 0
+            code = code if isinstance(code, int) else ExitCode.DONE
         except SystemExit as ended:  # click's own: a completion was printed; or a reader has gone, and it replaced the stream
-            code = ended.code if isinstance(ended.code, int) else 1
+            code = ended.code if isinstance(ended.code, int) else ExitCode.FAILED
             lost = None if sys.stdout is stdout else BrokenPipeError(errno.EPIPE, "")
             sys.stdout = stdout
         except OSError as error:
             lost = error if streams.may_be_standard(error) else None
-            code = 0 if lost else _say_error(error, given)
+            code = ExitCode.DONE if lost else _say_error(error, given)
         except BaseException as error:
             code = _say_error(error, given)
         lost = streams.trouble(stdout) or lost
@@ -75,19 +75,22 @@ def _say_error(error: BaseException, given: Sequence[str]) -> int:
     return code
 
 
+_INTERRUPTED = "interrupted", "Interrupted.", ExitCode.INTERRUPTED
+
+
 def _explained(error: BaseException, given: Sequence[str]) -> tuple[str, str, int]:
     """The kind of an error, its message and the exit code."""
     if isinstance(error, GradclipError):
         return error.kind, str(error), error.exit_code
     if isinstance(error, click.Abort):
         interrupted = isinstance(error.__cause__, KeyboardInterrupt)
-        return ("interrupted", "Interrupted.", INTERRUPTED) if interrupted else ("refused", "Nothing was changed.", 1)
+        return _INTERRUPTED if interrupted else ("refused", "Nothing was changed.", ExitCode.FAILED)
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted", "Interrupted.", INTERRUPTED
+        return _INTERRUPTED
     if isinstance(error, click.ClickException):
         meant = hint(error, given) if isinstance(error, click.NoSuchOption) else ""
         return "usage", f"{error.format_message()}{meant}", error.exit_code
-    return "fault", f"{type(error).__name__}: {error}", 1
+    return "fault", f"{type(error).__name__}: {error}", ExitCode.FAILED
 
 
 def _print_error(error: BaseException, kind: str, message: str) -> None:
@@ -107,11 +110,11 @@ def _print_error(error: BaseException, kind: str, message: str) -> None:
 def _code_of(lost: OSError, code: int) -> int:
     """The exit code where results did not arrive, which is said unless it is the reader that has gone."""
     if isinstance(lost, BrokenPipeError):
-        return BROKEN_PIPE
+        return ExitCode.DESERTED
     from gradclip_cli.cli.console import tell_error
 
     tell_error(f"stdout: can't be written ({lost.strerror}); what was stored is kept, and can be shown again")
-    return code or 1
+    return code or ExitCode.FAILED
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gradclip_cli.cli.options import FiniteFloat, complete_arms, json_option, remark, results_option, seeds_option, takes
-from gradclip_cli.cli.tables import print_runs, print_verdicts
 from gradclip_cli.errors import StoreError
+from gradclip_cli.evidence.metrics import DEFAULT_METRIC, METRICS
 
 if TYPE_CHECKING:
     from gradclip_cli.evidence.comparison import Comparison
 
-# The names of `gradclip_cli.evidence.metrics`, whose import would bring SciPy to every start-up.
-METRIC_NAMES = ["val_accuracy", "accuracy", "val_loss", "loss", "loss_area", "steps_to_target"]
+_WITH_TARGET = ", ".join(name for name, metric in METRICS.items() if metric.takes_target)
+_DEFAULT_EFFECT = DEFAULT_METRIC.unit.asked(DEFAULT_METRIC.effect)
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,24 @@ class CompareOptions:
     help="What the others are held against.  [default: the unclipped one, of several the one called none]",
 )
 @click.option(
-    "--metric", type=click.Choice(METRIC_NAMES), default="val_accuracy", show_default=True, help="What verdicts are about."
+    "--metric",
+    type=click.Choice([*METRICS]),
+    default=DEFAULT_METRIC.name,
+    show_default=True,
+    help="What verdicts are about.",
 )
 @seeds_option(otherwise=", or all; else those that an experiment planned there, else all")
 @click.option(
-    "--target-loss", type=FiniteFloat(), metavar="LOSS", help="Target of steps_to_target.  [default: half a uniform guess's]"
+    "--target-loss",
+    type=FiniteFloat(),
+    metavar="LOSS",
+    help=f"Target of {_WITH_TARGET}.  [default: half a uniform guess's]",
 )
-@click.option("--effect", type=FiniteFloat(), help="Difference to plan seeds for, in the metric's unit.  [default: 1 point]")
+@click.option(
+    "--effect",
+    type=FiniteFloat(),
+    help=f"Difference to plan seeds for, in the metric's unit.  [default: {_DEFAULT_EFFECT}]",
+)
 @click.option("--margin", type=FiniteFloat(), help="Say where arms are equivalent within this, in the metric's unit.")
 @click.option(
     "--out",
@@ -65,8 +76,8 @@ class CompareOptions:
 def compare(options: CompareOptions) -> None:
     """Compare arms with a baseline, paired by seed: tables and verdicts here; comparison.* and differences.* in a folder.
 
-    A verdict is about each run's last epoch, or its whole training-loss curve: losses are capped at a uniform guess's,
-    and a diverged run scores as one throughout. p-values are of sign-flip tests, Holm-adjusted over the arms.
+    Each run is scored by its last epoch, unless the metric says otherwise: losses are capped at a uniform guess's, and a
+    diverged run scores as one throughout. p-values are of sign-flip tests, Holm-adjusted over the arms.
     """
     from gradclip_cli.cli.console import note
     from gradclip_cli.evidence import report
@@ -87,7 +98,7 @@ def _compared(options: CompareOptions) -> tuple[Comparison, Path]:
     """The comparison, and the folder of its files."""
     from gradclip_cli.config.seeds import parse_seeds
     from gradclip_cli.evidence import comparison, looks
-    from gradclip_cli.evidence.metrics import Question
+    from gradclip_cli.evidence.questions import Question
     from gradclip_cli.runs import names
 
     results, seeds = options.results, options.seeds
@@ -123,6 +134,7 @@ def _written(compared: Comparison, folder: Path, options: CompareOptions) -> tup
 
 def _print_comparison(compared: Comparison) -> None:
     from gradclip_cli.cli.console import tell
+    from gradclip_cli.cli.tables import print_runs, print_verdicts
     from gradclip_cli.evidence import report
 
     print_runs(compared)

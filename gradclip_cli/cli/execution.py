@@ -31,15 +31,9 @@ class RunsFailed(GradclipError):
 def train(planned: Sequence[PlannedRun], options: TrainingOptions, grid: Grid | None = None, **kept: bool) -> list[Result]:
     """Train what is planned and show it; `kept` are fields of `many.Execution`."""
     from gradclip_cli.cli.displays import DownloadDisplay, RunDisplay
-    from gradclip_cli.runs import many, workers
+    from gradclip_cli.runs import many
 
-    execution = many.Execution(
-        jobs=options.jobs or workers.available_cores(),
-        cluster=options.cluster,
-        data_directory=options.data_dir,
-        download_progress=DownloadDisplay(),
-        **kept,
-    )
+    execution = many.Execution(way=options.way, data_directory=options.data_dir, download_progress=DownloadDisplay(), **kept)
     with RunDisplay(planned, quiet=is_set("quiet"), verbose=is_set("verbose"), grid=grid) as display:
         return many.execute(planned, display, execution)
 

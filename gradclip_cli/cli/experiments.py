@@ -25,7 +25,6 @@ from gradclip_cli.cli.options import (
     training_options,
 )
 from gradclip_cli.cli.planning import estimate, print_plan
-from gradclip_cli.cli.tables import print_verdicts
 from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from gradclip_cli.experiments.sweep import Result as SweepResult
     from gradclip_cli.runs.many import PlannedRun
     from gradclip_cli.runs.pace import Pace
+    from gradclip_cli.runs.trainers import Way
 
 MOST_RUNS = 10_000
 
@@ -74,8 +74,9 @@ class ReproduceOptions(TrainingOptions):
 def reproduce(options: ReproduceOptions) -> None:
     """Answer the article's claims: train its arms over many seeds, compare them, write report.md and claims.json.
 
-    Trains none, clipnorm and clipvalue; a control that shows what rounding alone does; clipnorm with a wider threshold for
-    the output layer; an explosive setting, unclipped, clipped and with other remedies; and the three arms under Adam.
+    Trains what the claims need, such as none, clipnorm and clipvalue; clipnorm with a wider threshold for the output layer; an
+    explosive setting, unclipped, clipped and with other remedies. Beside it a control that shows what rounding alone does, and
+    the three arms under Adam.
     Interrupted, the same command goes on with the runs that are missing.
     """
     from gradclip_cli.config.seeds import parse_seeds
@@ -87,7 +88,7 @@ def reproduce(options: ReproduceOptions) -> None:
     from gradclip_cli.article.report import write_reproduction
 
     planned = experiment.plan_reproduction(seeds, folder, framework)
-    remark(estimate(planned, options.jobs), sentence=True, even_if_quiet=options.dry_run)
+    remark(estimate(planned, options.way), sentence=True, even_if_quiet=options.dry_run)
     remark(experiment.verdict_sentence(seeds), sentence=True, even_if_quiet=options.dry_run)
     if options.dry_run:
         print_plan(planned, options.as_json)
@@ -106,10 +107,11 @@ def reproduce(options: ReproduceOptions) -> None:
 
 
 def _print_claims(reproduction: Reproduction) -> None:
+    from gradclip_cli.article.claims import CLAIMS
     from gradclip_cli.cli.console import print_table, tell
     from gradclip_cli.cli.layout import Table
 
-    rows = [[claim.id, claim.claim, claim.verdict] for claim in reproduction.claims]
+    rows = [[claim, CLAIMS[claim].statement, answer.verdict] for claim, answer in reproduction.answers.items()]
     headings = ["", "claim", "verdict"]
     print_table(Table(headings, rows, primary=headings, texts=["claim"]))
     if reproduction.agreement:
@@ -156,7 +158,7 @@ def sweep(options: SweepOptions) -> None:
     from gradclip_cli.experiments import sweep_report
 
     planned = experiment.plan(chosen, folder, force=options.force)
-    paces = _say_plan(chosen, planned, options.jobs) if options.dry_run or not is_set("quiet") else {}
+    paces = _say_plan(chosen, planned, options.way) if options.dry_run or not is_set("quiet") else {}
     if options.dry_run:
         print_plan(planned, options.as_json, resets=list(chosen.resets))
         return
@@ -164,7 +166,7 @@ def sweep(options: SweepOptions) -> None:
     result = experiment.read(chosen, folder)
     best = experiment.plan_best(result, folder, force=options.force)
     if best:
-        remark(f"At the best of each row, with fresh seeds: {estimate(best, options.jobs, paces)}", sentence=True)
+        remark(f"At the best of each row, with fresh seeds: {estimate(best, options.way, paces)}", sentence=True)
         _train_and_tally(best, options)
     result = experiment.compare_best(result, folder)
     sweep_report.write(result, folder)
@@ -182,7 +184,7 @@ def _train_and_tally(planned: Sequence[PlannedRun], options: SweepOptions, grid:
     require_none_failed(ended, then=", then reports")
 
 
-def _say_plan(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) -> dict[str, Pace]:
+def _say_plan(chosen: Sweep, planned: Sequence[PlannedRun], way: Way) -> dict[str, Pace]:
     """Say what the sweep is; then, once a step's time was measured here, how long it takes. Returns what was measured."""
     from gradclip_cli.cli.console import note
     from gradclip_cli.cli.displays import StepDisplay
@@ -198,9 +200,9 @@ def _say_plan(chosen: Sweep, planned: Sequence[PlannedRun], jobs: int | None) ->
     with StepDisplay("measuring how long a step takes here", None, quiet=is_set("quiet")) as display:
         paces = pace.measure_paces(planned, display.doing)
     steps = f" A step takes {', '.join(f'{each.step * 1e3:.2f}' for each in paces.values())} ms here." if paces else ""
-    note(f"{estimate(planned, jobs, paces)}{steps}", sentence=True)
+    note(f"{estimate(planned, way, paces)}{steps}", sentence=True)
     if paces and (later := _with_fresh_seeds(chosen, planned)):
-        note(f"Then, with fresh seeds: {estimate(later, jobs, paces)}", sentence=True)
+        note(f"Then, with fresh seeds: {estimate(later, way, paces)}", sentence=True)
     return paces
 
 
@@ -230,6 +232,7 @@ def _print_sweep(result: SweepResult) -> None:
     rows = sweep_report.best_rows(result)
     print_table(Table(headings, rows, primary=headings[:3], texts=["best at"]), elsewhere="report.md")
     if result.best:
+        from gradclip_cli.cli.tables import print_verdicts
         from gradclip_cli.evidence import report
 
         tell()

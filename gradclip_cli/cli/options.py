@@ -1,4 +1,4 @@
-"""What commands share: options, completions in the shell, JSON and exit codes."""
+"""What commands share: options, completions in the shell, JSON; here an option becomes the way in which runs are trained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,11 +19,9 @@ from gradclip_cli.errors import StoreError
 
 if TYPE_CHECKING:
     from gradclip_cli.runs.store import RunDirectory
+    from gradclip_cli.runs.trainers import Way
 
 JSON_SCHEMA = 1
-DIVERGED = 3
-INTERRUPTED = 130
-BROKEN_PIPE = 141  # as a shell sees what SIGPIPE ended
 RESULTS = Path("results")
 
 
@@ -95,34 +93,70 @@ data_directory_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder with Fashion-MNIST's four files (or GRADCLIP_DATA); else it is looked for and fetched.",
+    help="Folder with the dataset's four files (or GRADCLIP_DATA); else they are looked for and fetched.",
 )
 
 
-def _jobs_or_cluster(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """Refuse both on the command line; they are parsed in the order in which they are given."""
-    given = [name for name in ("jobs", "cluster") if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    if len(given) == 2:
-        raise click.UsageError("--jobs counts worker processes here; with --cluster those of the cluster train.", context)
-    return value
+class WayOption(click.Option):
+    """An option that says what trains: its value makes a way to train, with `trains` for whose work it is, in words."""
+
+    def __init__(self, names: Sequence[str], *, way: Callable[[Any], Way], trains: str, **others: Any) -> None:
+        super().__init__(names, expose_value=False, callback=self._choose, **others)
+        self.way, self.trains = way, trains
+
+    def is_given(self, context: click.Context) -> bool:
+        """Whether the command line has it, as far as it has been processed: first what it has, in its order."""
+        return context.get_parameter_source(self.name or "") is ParameterSource.COMMANDLINE
+
+    def _choose(self, context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        given = [each for each in context.command.params if isinstance(each, WayOption) and each.is_given(context)]
+        if len(given) > 1:
+            raise click.UsageError(_give_one(*given), context)
+        if value:
+            context.params.setdefault("choose_way", functools.partial(self.way, value))
 
 
-_jobs_option = click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    envvar="GRADCLIP_JOBS",
-    callback=_jobs_or_cluster,
-    help="Worker processes (or GRADCLIP_JOBS).  [default: the cores this process may use]",
+def _give_one(first: WayOption, second: WayOption) -> str:
+    """Why two of them are refused."""
+    if first.name == "jobs":
+        return f"--jobs counts {first.trains}; with {second.opts[-1]} {second.trains} train."
+    return f"With {first.opts[-1]} {first.trains} train, with {second.opts[-1]} {second.trains}: give one of the two."
+
+
+def _in_worker_processes(jobs: int | None = None) -> Way:
+    from gradclip_cli.runs.workers import in_worker_processes
+
+    return in_worker_processes(jobs)
+
+
+def _on_cluster(address: str) -> Way:
+    from gradclip_cli.runs.cluster import on_cluster
+
+    return on_cluster(address)
+
+
+WAY_OPTIONS = (
+    click.option(
+        "-j",
+        "--jobs",
+        cls=WayOption,
+        way=_in_worker_processes,
+        trains="worker processes here",
+        type=click.IntRange(min=1),
+        metavar="N",
+        envvar="GRADCLIP_JOBS",
+        help="Worker processes (or GRADCLIP_JOBS).  [default: the cores this process may use]",
+    ),
+    click.option(
+        "--cluster",
+        cls=WayOption,
+        way=_on_cluster,
+        trains="those of the cluster",
+        metavar="ADDRESS",
+        help="Have the workers of the Dask scheduler at tcp://host:port train; --data-dir is then a folder of theirs.",
+    ),
 )
-
-_cluster_option = click.option(
-    "--cluster",
-    metavar="ADDRESS",
-    callback=_jobs_or_cluster,
-    help="Have the workers of the Dask scheduler at tcp://host:port train; --data-dir is then a folder of theirs.",
-)
+"""What may train, by the option that says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,13 +164,19 @@ class TrainingOptions:
     """What every command takes that trains planned runs."""
 
     data_dir: Path | None
-    jobs: int | None
-    cluster: str | None
+    choose_way: Callable[[], Way] = _in_worker_processes
+
+    @property
+    def way(self) -> Way:
+        """What trains: as one of `WAY_OPTIONS` says, else a worker process a core."""
+        return self.choose_way()
 
 
 def training_options(command: Command) -> Command:
-    """`--data-dir`, `--jobs` and `--cluster`, the fields of `TrainingOptions`."""
-    return data_directory_option(_jobs_option(_cluster_option(command)))
+    """`--data-dir` and `WAY_OPTIONS`: the fields of `TrainingOptions`."""
+    for option in reversed(WAY_OPTIONS):
+        command = option(command)
+    return data_directory_option(command)
 
 
 def results_option(default: Path | None = RESULTS, text: str = "Folder of the runs.") -> Callable[[Command], Command]:

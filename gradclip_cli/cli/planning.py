@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gradclip_cli.config.loading import Loaded
     from gradclip_cli.runs.many import PlannedRun
     from gradclip_cli.runs.pace import Pace
+    from gradclip_cli.runs.trainers import Way
 
 
 def say_resets(loaded: Loaded) -> None:
@@ -47,13 +48,12 @@ def _seeds(planned: Sequence[PlannedRun]) -> list[set[int]]:
     return list(seeds.values())
 
 
-def estimate(planned: Sequence[PlannedRun], jobs: int | None, paces: Mapping[str, Pace] | None = None) -> str:
+def estimate(planned: Sequence[PlannedRun], way: Way, paces: Mapping[str, Pace] | None = None) -> str:
     """How many runs are to train, and the time and room that they take, by what was measured here where it was."""
-    from gradclip_cli.runs import pace, workers
+    from gradclip_cli.runs import pace
     from gradclip_cli.runs.actions import Action
 
-    cores = workers.available_cores()
-    expected = pace.estimate(planned, paces, jobs=jobs or cores, cores=cores)
+    expected = pace.estimate(planned, paces, jobs=way.at_once, cores=way.cores)
     todo = sum(run.action != Action.SKIP for run in planned)
     if not todo:
         return "The run is finished." if len(planned) == 1 else f"All {len(planned)} runs are finished."

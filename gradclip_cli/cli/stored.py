@@ -115,7 +115,7 @@ def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
         f"  model      {model.cell}({model.units}), {optimizer.name} at {optimizer.learning_rate:g}, clipping {clipping}",
         f"  trained    by {config.engine.framework}, {metadata.get('steps', '?')} steps, started {metadata.get('started')}, "
         f"{metadata.get('seconds', '?')} s",
-        f"  evaluated  on the {metadata.get('evaluation_split')} split of Fashion-MNIST ({config.data.subset})",
+        f"  evaluated  on the {metadata.get('evaluation_split')} split of {config.data.published.title} ({config.data.subset})",
     ]
     if metadata.get("diverged"):
         lines.append(f"  diverged   {metadata['diverged']['told']}")

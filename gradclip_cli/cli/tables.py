@@ -27,7 +27,6 @@ def print_verdicts(compared: Comparison) -> None:
     from gradclip_cli.evidence import report
 
     headings = report.verdict_columns(compared.metric)
-    metric = next(heading for heading in headings if heading.startswith(compared.metric.title))
-    primary = ["arm", "difference", "p", "verdict", metric]
+    primary = ["arm", "difference", "p", "verdict", compared.metric.heading]
     rows = report.verdict_rows(compared)
     print_table(Table(headings, rows, primary, ["difference"], ["verdict"], names="arm"), elsewhere="comparison.md")

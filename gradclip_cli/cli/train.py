@@ -11,7 +11,6 @@ import click
 
 from gradclip_cli.cli.execution import RunsFailed, count, print_results, require_none_failed, results_as_json, train
 from gradclip_cli.cli.options import (
-    DIVERGED,
     TrainingOptions,
     complete_configs,
     json_option,
@@ -23,6 +22,7 @@ from gradclip_cli.cli.options import (
     training_options,
 )
 from gradclip_cli.cli.planning import print_plan, say_resets, say_too_few_seeds
+from gradclip_cli.errors import ExitCode
 from gradclip_cli.texts import counted
 
 if TYPE_CHECKING:
@@ -108,4 +108,4 @@ def _exit_where_diverged(ended: Sequence[Result]) -> None:
 
     if diverged := count(ended, Status.DIVERGED):
         note(f"{diverged} of {counted(len(ended), 'run')} diverged.")
-        click.get_current_context().exit(DIVERGED)
+        click.get_current_context().exit(ExitCode.DIVERGED)

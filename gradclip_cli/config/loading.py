@@ -102,13 +102,16 @@ def load(name: str, settings: Sequence[str] = ()) -> Config:
     return read(name, settings).config
 
 
-def load_all(names: Sequence[str], settings: Sequence[str] = ()) -> list[Config]:
+def load_all(names: Sequence[str], settings: Sequence[str] = (), framework: str | None = None) -> list[Config]:
     """Load several configs as `load` does; raises ConfigError as `read_all` does."""
-    return [loaded.config for loaded in read_all(names, settings)]
+    return [loaded.config for loaded in read_all(names, settings, framework)]
 
 
-def read(name: str, settings: Sequence[str] = ()) -> Loaded:
-    """Load a config as `load` does, and say what its overrides reset. Raises ConfigError."""
+def read(name: str, settings: Sequence[str] = (), framework: str | None = None) -> Loaded:
+    """Load a config as `load` does, and say what its overrides reset. Raises ConfigError.
+
+    A `framework` trains it whatever it says, and leaves its name alone; another one's engine settings are at their defaults.
+    """
     path = find(name)
     if path is None:
         raise ConfigError([_missing_config(name)])
@@ -117,8 +120,11 @@ def read(name: str, settings: Sequence[str] = ()) -> Loaded:
     if problems or mistakes:
         raise ConfigError([*problems, *mistakes])
     overrides = together(given)
-    config = validated(laid_over(base, overrides))
+    whole = laid_over(base, overrides)
+    config = validated(whole)
     base_name = config.name
+    if framework and framework != config.engine.framework:
+        config = validated(_trained_by(framework, whole))
     if "name" not in overrides.value:
         config = config.model_copy(update={"name": name_with(config.name, base, overrides)})
     if len(config.name) > LONGEST_NAME:
@@ -126,13 +132,20 @@ def read(name: str, settings: Sequence[str] = ()) -> Loaded:
     return Loaded(config, tuple(resets(base, overrides, config)))
 
 
-def read_all(names: Sequence[str], settings: Sequence[str] = ()) -> list[Loaded]:
+def _trained_by(framework: str, tree: Tree) -> Tree:
+    """A config's tree with another framework, and nothing else in its section."""
+    place = Place("--framework")
+    engine = Tree({"framework": Tree(framework, place, place)}, place, place)
+    return Tree({**tree.value, "engine": engine}, tree.place, tree.key_place)
+
+
+def read_all(names: Sequence[str], settings: Sequence[str] = (), framework: str | None = None) -> list[Loaded]:
     """Load several configs; raises one ConfigError with the mistakes of all, and where two differ but share a name."""
     found: dict[str, Loaded] = {}
     problems: list[str] = []
     for name in names:
         try:
-            loaded = read(name, settings)
+            loaded = read(name, settings, framework)
         except ConfigError as error:
             problems += [problem for problem in error.problems if problem not in problems]
             continue

@@ -7,11 +7,13 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, create_model, model_validator
 
+from gradclip_cli.config.dataset import Part, PublishedDataset
+from gradclip_cli.config.datasets import DATASETS, DEFAULT_DATASET
 from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS, owners
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules import RULES
@@ -20,8 +22,6 @@ from gradclip_cli.sections import NotNegative, Positive, Section, Share
 
 ARM_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=,-]*$"
 LONGEST_NAME = 200
-SAMPLES = {"full": 60_000, "sample": 5_000}
-SIDE = 28  # pixels of an image
 
 # The most of everything: far beyond any use, and small enough that counts times sizes stay within memory and 64 bits.
 MOST_SEED = 2**32 - 1
@@ -33,6 +33,7 @@ MOST_UNITS = 4096
 MOST_LAYERS = 100
 MOST_ITERATIONS = 1000
 MOST_BUFFERED = 1_000_000
+MOST_SAMPLES = max(dataset.full.training for dataset in DATASETS.values())
 
 
 Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
@@ -40,8 +41,10 @@ Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 
 # A type checker can't know which files are there.
 if TYPE_CHECKING:
+    DatasetName = str
     FrameworkName = str
 else:
+    DatasetName = Literal[*DATASETS]
     FrameworkName = Literal[*FRAMEWORKS]
 
 
@@ -72,20 +75,34 @@ class Engine(Section):
         return self
 
 
+def _of_datasets(said: Callable[[PublishedDataset], object]) -> str:
+    """What is said of a dataset, of all that there are; once where it is the same."""
+    return ", or ".join(dict.fromkeys(str(said(dataset)) for dataset in DATASETS.values()))
+
+
+def _pooled(pool: int) -> str:
+    """The images that pooling leaves, in words."""
+    return _of_datasets(lambda dataset: f"{dataset.side // pool}x{dataset.side // pool}")
+
+
 class Data(Section):
     """What is trained and evaluated on."""
 
-    dataset: Literal["fashion_mnist"] = Field(
-        default="fashion_mnist", description="Dataset: 28x28 grey images of clothes in 10 classes."
+    dataset: DatasetName = Field(
+        default=DEFAULT_DATASET, description=f"Dataset: {_of_datasets(lambda dataset: dataset.content)}."
     )
     sequence: Literal["rows", "pixels"] = Field(
-        default="rows", description="How an image becomes a sequence: rows (28 time steps of 28 pixels), or pixels (784 of one)."
+        default="rows",
+        description="How an image becomes a sequence: "
+        f"rows ({_of_datasets(lambda dataset: f'{dataset.side} time steps of {dataset.side} pixels')}), "
+        f"or pixels ({_of_datasets(lambda dataset: dataset.side**2)} of one).",
     )
     pool: Literal[1, 2, 4] = Field(
-        default=1, description="Side of the squares of pixels that are averaged: 2 gives 14x14 images, 4 gives 7x7."
+        default=1,
+        description=f"Side of the squares of pixels that are averaged: 2 gives {_pooled(2)} images, 4 gives {_pooled(4)}.",
     )
     scale: Positive = Field(default=255.0, description="Pixels (0 to 255) are divided by this.")
-    batch_size: Annotated[int, Field(ge=1, le=SAMPLES["full"])] = Field(
+    batch_size: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = Field(
         default=32, description="Samples in a batch, one batch a step."
     )
     shuffle_buffer: Annotated[int, Field(ge=1, le=MOST_BUFFERED)] = Field(
@@ -97,19 +114,38 @@ class Data(Section):
     )
     subset: Literal["full", "sample"] = Field(
         default="full",
-        description="full: 60,000 training and 10,000 test images; sample: the first 5,000 and 1,000, shipped.",
+        description=" ".join(
+            f"{'' if name == DEFAULT_DATASET else f'With {name}, '}{dataset.sizes}." for name, dataset in DATASETS.items()
+        ),
     )
 
     @model_validator(mode="after")
-    def _leave_training_images(self) -> Data:
-        if self.holdout >= SAMPLES[self.subset]:
-            raise ValueError(f"holdout must leave training images: below {SAMPLES[self.subset]} for subset {self.subset}")
+    def _fit_the_dataset(self) -> Data:
+        whole = self.published.full.training
+        if self.subset not in self.published.parts:
+            raise ValueError(f"{self.dataset} has no sample; it is trained on with subset full")
+        if self.published.side % self.pool:
+            raise ValueError(f"pool must divide the side of {self.dataset}'s images, {self.published.side}")
+        if self.batch_size > whole:
+            raise ValueError(f"batch_size must be at most {whole}, the training images of {self.dataset}")
+        if self.holdout >= self.part.training:
+            raise ValueError(f"holdout must leave training images: below {self.part.training} for subset {self.subset}")
         return self
+
+    @property
+    def published(self) -> PublishedDataset:
+        """What the dataset is known by."""
+        return DATASETS[self.dataset]
+
+    @property
+    def part(self) -> Part:
+        """What is read of it."""
+        return self.published.parts[self.subset]
 
     @property
     def sequence_shape(self) -> tuple[int, int]:
         """Time steps and features a time step."""
-        side = SIDE // self.pool
+        side = self.published.side // self.pool
         return (side, side) if self.sequence == "rows" else (side * side, 1)
 
 
@@ -124,7 +160,8 @@ class Model(Section):
     """The network: recurrent layers and a dense output layer."""
 
     cell: Literal["lstm", "gru", "simple_rnn"] = Field(
-        default="lstm", description="Recurrent layers, before the output layer of 10 classes."
+        default="lstm",
+        description=f"Recurrent layers, before the output layer of {_of_datasets(lambda dataset: dataset.classes)} classes.",
     )
     units: Annotated[
         Annotated[Units, Tag("one")] | Annotated[list[Units], Field(min_length=1, max_length=MOST_LAYERS), Tag("stack")],
@@ -352,12 +389,6 @@ class Config(Section):
         layers = self.clipping.layer_thresholds
         given = [layers.get(variable.split("/")[0], self.threshold) for variable in variables]
         return [math.inf if threshold is None else threshold for threshold in given]
-
-    def with_framework(self, framework: str) -> Config:
-        """The same config trained by a framework; another one's engine settings are at their defaults."""
-        if framework == self.engine.framework:
-            return self
-        return self.model_copy(update={"engine": Engine.model_validate({"framework": framework})})
 
     def with_seed(self, seed: int) -> Config:
         """The same config with another seed."""

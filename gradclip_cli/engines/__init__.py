@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
 
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.schema import Config
@@ -19,12 +18,6 @@ def compile_key(config: Config) -> str:
     others = {"optimizer": {"learning_rate"}}
     settings = config.model_dump_json(include={"engine", "loss", "optimizer", "clipping"}, exclude=others)
     return settings + problem_of(config).compiled_for
-
-
-def preparation(config: Config) -> str:
-    """What takes the time until a config's engine is built, in words: the framework's import, in a fresh process."""
-    framework = FRAMEWORKS[config.engine.framework]
-    return "building the model" if framework.package in sys.modules else f"importing {framework.short_title}"
 
 
 def build(config: Config, dataset: Dataset) -> Engine:

@@ -15,7 +15,6 @@ from gradclip_cli.arrays import BoolArray, FloatArray
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.evidence import stats
 from gradclip_cli.problems import problem_of
 from gradclip_cli.runs.metadata import FINISHED
 from gradclip_cli.runs.store import RunDirectory, runs
@@ -94,9 +93,27 @@ class Arm:
         return float(stored["accuracy" if column.endswith("accuracy") else "loss"])
 
     def scored(self, column: str) -> FloatArray:
-        """A loss or accuracy column as it is scored, (seeds, epochs): see `stats.scored`."""
+        """A loss or accuracy column as it is scored, (seeds, epochs): chance is the worst, and a diverged run ends there."""
         accuracy = column.endswith("accuracy")
-        return stats.scored(self.curves(column), self.diverged, worst=self.chance(column), higher_is_better=accuracy)
+        return scored(self.curves(column), self.diverged, worst=self.chance(column), higher_is_better=accuracy)
+
+    def scored_throughout(self, column: str) -> FloatArray:
+        """The same for scores of whole curves: a diverged run is at chance on all its epochs, whatever came before."""
+        return np.where(self.diverged[:, None], self.chance(column), self.scored(column))
+
+
+def scored(curves: FloatArray, diverged: BoolArray, *, worst: float, higher_is_better: bool) -> FloatArray:
+    """Curves (seeds, epochs) as they are scored: nothing is worse than `worst`, and a diverged run is no better.
+
+    `worst` is what a uniform guess gets. A diverged run (`diverged`, (seeds,)) has it from the epoch that it didn't
+    finish on, and at its last epoch in any case: a score from the last epoch then never rewards divergence. Losses are
+    capped at it; accuracies that really were lower stay.
+    """
+    values = np.where(np.isnan(curves), worst, curves)
+    if not higher_is_better:
+        values = np.minimum(values, worst)
+    values[diverged, -1] = worst
+    return values
 
 
 def read_arms(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list[str]]:

@@ -14,8 +14,9 @@ from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence import plans, stats
 from gradclip_cli.evidence.arms import Arm, StepBins, differences, mixtures, read_arms, step_bins
-from gradclip_cli.evidence.metrics import USUAL_QUESTION, Metric, Question, Yardstick, amount, largest, unit
+from gradclip_cli.evidence.metrics import DEFAULT_METRIC, Metric
 from gradclip_cli.evidence.plans import Looks, Plan
+from gradclip_cli.evidence.questions import USUAL_QUESTION, Question, Yardstick
 from gradclip_cli.evidence.verdicts import AgainstBaseline, Pair, Verdict, judge, some_of
 from gradclip_cli.texts import counted
 
@@ -136,9 +137,9 @@ def compare_arms(arms: Sequence[Arm], baseline: str | None = None, question: Que
     metric can't be compared between them.
     """
     arms = _baseline_first(arms, baseline)
-    if not question.metric.endswith("accuracy"):
-        _require_one_loss(arms)
     yardstick = question.put_to(arms[0])
+    if yardstick.metric.of_loss:
+        _require_one_loss(arms)
     return Comparison(
         yardstick=yardstick,
         arms=tuple(_reports(arms, yardstick)),
@@ -176,7 +177,8 @@ def _require_one_loss(arms: Sequence[Arm]) -> None:
     for arm in arms[1:]:
         if arm.config.loss != arms[0].config.loss:
             losses = ", ".join(f"{arm.name}: {arm.config.loss.name} x {arm.config.loss.target_scale:g}" for arm in arms)
-            raise ReportError(f"Losses of different kinds can't be compared ({losses}). Compare by --metric val_accuracy.")
+            instead = f"Compare by --metric {DEFAULT_METRIC.name}."
+            raise ReportError(f"Losses of different kinds can't be compared ({losses}). {instead}")
 
 
 def _reports(arms: Sequence[Arm], yardstick: Yardstick) -> list[ArmReport]:
@@ -188,11 +190,11 @@ def _reports(arms: Sequence[Arm], yardstick: Yardstick) -> list[ArmReport]:
 
 
 def _report(arm: Arm, yardstick: Yardstick, against: AgainstBaseline | None) -> ArmReport:
-    values = yardstick.scores(arm) * yardstick.metric.scale
+    values = yardstick.scores(arm) * yardstick.metric.unit.scale
     low, high = stats.mean_interval(values)
     if math.isfinite(low):  # few seeds may know less than what is possible at all
-        most = largest(yardstick.metric, arm)
-        low, high = (-math.inf, math.inf) if low <= 0 and high >= most else (max(low, 0.0), min(high, most))
+        least, most = yardstick.metric.possible(arm)
+        low, high = (-math.inf, math.inf) if low <= least and high >= most else (max(low, least), min(high, most))
     shares = stats.share_interval(int(arm.diverged.sum()), len(arm.runs))
     return ArmReport(arm, values.tolist(), float(values.mean()), low, high, shares, against)
 
@@ -249,13 +251,13 @@ def planning_sentence(comparison: Comparison) -> str | None:
     planned = [against for against in tested if math.isfinite(against.detectable_effect)]
     if not planned:
         return None
-    metric, effect = comparison.metric, comparison.yardstick.effect
+    unit = comparison.metric.unit
     widest = max(planned, key=lambda against: against.detectable_effect)
     if not widest.detectable_effect:
         return "The differences are the same on every seed, so there is no spread to plan further seeds from."
     return (
-        f"With this spread, {len(widest.seeds)} seeds detect a difference of {amount(widest.detectable_effect, metric)} "
-        f"with 80% power; one of {effect:g} {unit(effect, metric)} needs {widest.seeds_needed} seeds."
+        f"With this spread, {len(widest.seeds)} seeds detect a difference of {unit.amount(widest.detectable_effect)} "
+        f"with 80% power; one of {unit.asked(comparison.yardstick.effect)} needs {widest.seeds_needed} seeds."
     )
 
 

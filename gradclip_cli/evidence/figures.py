@@ -24,15 +24,15 @@ def pairs_figure(comparison: Comparison) -> Figure:
     """The figure of the paired differences."""
     from gradclip_cli import plots
 
-    whole = 100.0 if comparison.metric.scale == 100 else math.inf  # points
-    return plots.differences_figure(difference_axis(comparison), difference_rows(comparison), (-whole, whole))
+    most = comparison.metric.unit.most
+    return plots.differences_figure(difference_axis(comparison), difference_rows(comparison), (-most, most))
 
 
 def difference_axis(comparison: Comparison) -> str:
     """The x axis of the differences' figure."""
     metric = comparison.metric
     better = "right" if metric.higher_is_better else "left"
-    return f"difference in {metric.title} from {comparison.baseline.arm.name} ({metric.unit}; better to the {better})"
+    return f"difference in {metric.title} from {comparison.baseline.arm.name} ({metric.unit.name}; better to the {better})"
 
 
 def difference_rows(comparison: Comparison) -> list[DifferenceRow]:

@@ -12,7 +12,7 @@ from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import plans
 from gradclip_cli.evidence.comparison import Comparison, Seeds
-from gradclip_cli.evidence.metrics import USUAL_QUESTION
+from gradclip_cli.evidence.questions import USUAL_QUESTION
 
 LOOKS = "compare"
 """Folder of the looks that were taken at a folder's runs, in folders of their own."""

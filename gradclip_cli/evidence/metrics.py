@@ -1,155 +1,183 @@
-"""What arms are compared by: metrics, a run's score in each, and how values are written."""
+"""What arms are compared by: each metric with its words, its unit and how a seed is scored. Read without NumPy."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradclip_cli.arrays import FloatArray
-from gradclip_cli.evidence import stats
-from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.texts import decimals
 
-NAT_EPOCHS = "nats \N{MULTIPLICATION SIGN} epochs"
+if TYPE_CHECKING:
+    from gradclip_cli.arrays import FloatArray
+    from gradclip_cli.evidence.arms import Arm
 
 
-@dataclass(frozen=True)
-class Metric:
-    """What arms are compared by: one score a run. Shown values are scores times `scale`, in `unit`."""
+class Unit(NamedTuple):
+    """What scores are told in: the files' numbers times `scale`, with so many `digits`."""
+
+    name: str
+    digits: int
+    scale: float = 1.0
+    one: str | None = None
+    """The name of exactly one, where that is another."""
+    of_values: str | None = None
+    """What a value is told in, where only differences are told in this."""
+    most: float = math.inf
+    """The largest value that there is in this unit."""
+
+    def shown(self, value: float, *, sign: bool = False) -> str:
+        """A value in the unit's digits, or more where it would read as zero; a real minus; a dash where it is not finite."""
+        return decimals(value, self.digits, sign=sign) if math.isfinite(value) else "-"
+
+    def amount(self, value: float, *, sign: bool = False) -> str:
+        """A value with its unit."""
+        return f"{self.shown(value, sign=sign)} {self.name}"
+
+    def asked(self, value: float) -> str:
+        """A value that somebody chose, with its unit: as it was given, such as 1 point or 0.05 nats."""
+        return f"{value:g} {self.one if self.one and value == 1 else self.name}"
+
+
+class Metric(NamedTuple):
+    """What arms are compared by: a score for each of an arm's seeds, and how it is told.
+
+    Whatever the metric, a diverged run scores as one that was at chance throughout. A subclass is a kind of metric: it says how
+    it scores.
+    """
 
     name: str
     title: str
     """The metric in words; `{split}` and `{target}` stand for the runs' split and the loss to reach."""
-    unit: str
-    higher_is_better: bool
-    scale: float = 1.0
-    digits: int = 3
-    effect: float = 0.05
+    column: str
+    """The column of `metrics.csv` that it looks at."""
+    unit: Unit
+    effect: float
     """The difference, in `unit`, that planning asks about unless another is given."""
+    higher_is_better: bool = False
+    of_loss: bool = False
+    """Whether it means the same only in arms that are trained by one loss."""
+
+    def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
+        """Each seed's score, (seeds,), in the files' unit."""
+        raise NotImplementedError
+
+    def possible(self, arm: Arm) -> tuple[float, float]:
+        """The least and the largest score that there can be, as shown."""
+        raise NotImplementedError
+
+    def scoring(self, arm: Arm) -> str:
+        """How a run is scored, in short: what counts, and what a diverged run counts as."""
+        raise NotImplementedError
+
+    @property
+    def takes_target(self) -> bool:
+        """Whether scores depend on the loss to reach."""
+        return False
+
+    def chance(self, arm: Arm) -> float:
+        """What a model that looks at nothing has in the column, as shown."""
+        return arm.chance(self.column) * self.unit.scale
+
+    @property
+    def heading(self) -> str:
+        """The heading of a column of values."""
+        return f"{self.title} ({self.unit.of_values or self.unit.name})"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, where the title is called `told`."""
-        facts = asdict(self)
-        del facts["effect"]
-        return {"told" if name == "title" else name: value for name, value in facts.items()}
+        return {
+            "name": self.name,
+            "told": self.title,
+            "unit": self.unit.name,
+            "higher_is_better": self.higher_is_better,
+            "scale": self.unit.scale,
+            "digits": self.unit.digits,
+        }
 
 
-COMPARED_METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("val_accuracy", "{split} accuracy", "points", True, 100, 1, 1.0),
-        Metric("accuracy", "training accuracy", "points", True, 100, 1, 1.0),
-        Metric("val_loss", "{split} loss", "nats", False),
-        Metric("loss", "training loss", "nats", False),
-        Metric("loss_area", "area under the training-loss curve", NAT_EPOCHS, False, digits=2, effect=0.5),
-        Metric("steps_to_target", "steps to a training loss of {target:.3g}", "steps", False, digits=0, effect=250),
-    )
-}
+class LastEpoch(Metric):
+    """A column's value at the last epoch."""
+
+    def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
+        last: FloatArray = arm.scored(self.column)[:, -1]
+        return last
+
+    def possible(self, arm: Arm) -> tuple[float, float]:
+        return 0.0, self.unit.most if self.higher_is_better else self.chance(arm)
+
+    def scoring(self, arm: Arm) -> str:
+        chance = self.unit.shown(self.chance(arm))
+        if self.higher_is_better:
+            return f"the last epoch; a diverged run counts as chance ({chance})"
+        return f"the last epoch, at most chance ({chance}); a diverged run counts as chance"
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked of arms. `effect` and `margin` are in the metric's unit; what is None follows from metric and arms."""
+class LossArea(Metric):
+    """The area under a curve of epochs' mean losses.
 
-    metric: str = "val_accuracy"
-    target_loss: float | None = None
-    """What `steps_to_target` counts up to."""
-    effect: float | None = None
-    """The difference to plan seeds for."""
-    margin: float | None = None
-    """Within this arms are equivalent; without one nothing is said of that."""
-
-    def put_to(self, arm: Arm) -> Yardstick:
-        """The question with all that it leaves open, taken from the baseline."""
-        metric = COMPARED_METRICS[self.metric]
-        target = default_target_loss(arm) if self.target_loss is None else self.target_loss
-        title = metric.title.format(split=arm.evaluation_split, target=target)
-        effect = metric.effect if self.effect is None else self.effect
-        return Yardstick(replace(metric, title=title), target, effect, self.margin)
-
-
-USUAL_QUESTION = Question()
-"""What is asked unless something else is."""
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """What arms are measured by: a metric with its title filled in, and the rest of the question with nothing left open."""
-
-    metric: Metric
-    target_loss: float
-    effect: float
-    margin: float | None
-
-    def scores(self, arm: Arm) -> FloatArray:
-        """Each run's score, (seeds,), in the files' unit."""
-        return scores(arm, self.metric, self.target_loss)
-
-
-def default_target_loss(arm: Arm) -> float:
-    """Half of what chance scores: known before any run."""
-    return arm.chance("loss") / 2
-
-
-def scores(arm: Arm, metric: Metric, target_loss: float = math.nan) -> FloatArray:
-    """Each run's score, (seeds,): the last epoch's scored value, the area under the scored curve, or steps to a loss.
-
-    Whatever the metric, a diverged run scores as one that was at chance throughout. `target_loss` is `steps_to_target`'s.
+    A mean stands for the whole of its epoch, so the sum is the area under the steps' own curve: nothing is interpolated.
     """
-    if metric.name == "loss_area":
-        return stats.area(arm.scored("loss"), arm.diverged, worst=arm.chance("loss"))
-    if metric.name == "steps_to_target":
-        per_epoch = arm.config.training.steps_per_epoch
-        return stats.steps_to_target(arm.scored("loss"), arm.diverged, target_loss, steps_per_epoch=per_epoch)
-    last: FloatArray = arm.scored(metric.name)[:, -1]
-    return last
 
+    def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
+        area: FloatArray = arm.scored_throughout(self.column).sum(axis=1)
+        return area
 
-def shown(value: float, metric: Metric, *, sign: bool = False) -> str:
-    """A value in the metric's digits, or more where it would read as zero; a real minus; a dash where it is not finite."""
-    if not math.isfinite(value):
-        return "-"
-    return decimals(value, metric.digits, sign=sign)
+    def possible(self, arm: Arm) -> tuple[float, float]:
+        return 0.0, arm.config.training.epochs * self.chance(arm)
 
-
-def unit(value: float, metric: Metric) -> str:
-    """The metric's unit, in the singular for exactly one."""
-    return metric.unit.removesuffix("s") if value == 1 and metric.unit in ("points", "steps") else metric.unit
-
-
-def amount(value: float, metric: Metric, *, sign: bool = False) -> str:
-    """A value with its unit."""
-    return f"{shown(value, metric, sign=sign)} {metric.unit}"
-
-
-def shown_p(p: float) -> str:
-    """A p-value for a table's cell: two significant digits, not below a thousandth."""
-    return "< 0.001" if p < 0.001 else f"{p:.2g}"
-
-
-def p_relation(p: float) -> str:
-    """A p-value for a sentence, such as p = 0.016 or p < 0.001."""
-    return f"p {shown_p(p)}" if p < 0.001 else f"p = {shown_p(p)}"
-
-
-def largest(metric: Metric, arm: Arm) -> float:
-    """The largest score that is possible, as shown; the least is 0."""
-    training = arm.config.training
-    if metric.name == "steps_to_target":
-        return training.epochs * training.steps_per_epoch
-    if metric.name == "loss_area":
-        return training.epochs * arm.chance("loss")
-    return metric.scale if metric.higher_is_better else arm.chance(metric.name)
-
-
-def scoring(metric: Metric, arm: Arm) -> str:
-    """How a run is scored by a metric, in short: what counts, and what a diverged run counts as."""
-    if metric.name == "steps_to_target":
-        return "the end of the epoch that gets to the target; a run that diverged or never gets there counts its whole length"
-    chance = shown(arm.chance("loss" if metric.name == "loss_area" else metric.name) * metric.scale, metric)
-    if metric.name == "loss_area":
+    def scoring(self, arm: Arm) -> str:
+        chance = self.unit.shown(self.chance(arm))
         return f"the epochs' mean losses, each at most chance ({chance}), summed; a diverged run counts as chance on all of them"
-    if metric.higher_is_better:
-        return f"the last epoch; a diverged run counts as chance ({chance})"
-    return f"the last epoch, at most chance ({chance}); a diverged run counts as chance"
+
+
+class StepsToTarget(Metric):
+    """Steps until a loss curve reaches the target, interpolated between epochs' ends.
+
+    An epoch's mean is known at its end, and counts from there. A run that never reaches the target, or that diverged, counts
+    its whole length.
+    """
+
+    takes_target = True
+
+    def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
+        import numpy as np
+
+        steps, diverged = np.full(len(arm.runs), float(self._length(arm))), arm.diverged
+        for run, curve in enumerate(arm.scored(self.column)):
+            reached = np.flatnonzero(curve <= target_loss)
+            if diverged[run] or not len(reached):
+                continue
+            epoch = int(reached[0])
+            share = (curve[epoch - 1] - target_loss) / (curve[epoch - 1] - curve[epoch]) if epoch else 1.0
+            steps[run] = (epoch + share) * arm.config.training.steps_per_epoch
+        return steps
+
+    def possible(self, arm: Arm) -> tuple[float, float]:
+        return 0.0, self._length(arm)
+
+    def scoring(self, arm: Arm) -> str:
+        return "the end of the epoch that gets to the target; a run that diverged or never gets there counts its whole length"
+
+    def _length(self, arm: Arm) -> int:
+        return arm.config.training.epochs * arm.config.training.steps_per_epoch
+
+
+POINTS = Unit("points", 1, 100, one="point", of_values="%", most=100)
+NATS = Unit("nats", 3)
+NAT_EPOCHS = Unit("nats \N{MULTIPLICATION SIGN} epochs", 2)
+STEPS = Unit("steps", 0, one="step")
+
+VAL_ACCURACY = LastEpoch("val_accuracy", "{split} accuracy", "val_accuracy", POINTS, 1.0, higher_is_better=True)
+ACCURACY = LastEpoch("accuracy", "training accuracy", "accuracy", POINTS, 1.0, higher_is_better=True)
+VAL_LOSS = LastEpoch("val_loss", "{split} loss", "val_loss", NATS, 0.05, of_loss=True)
+LOSS = LastEpoch("loss", "training loss", "loss", NATS, 0.05, of_loss=True)
+LOSS_AREA = LossArea("loss_area", "area under the training-loss curve", "loss", NAT_EPOCHS, 0.5, of_loss=True)
+STEPS_TO_TARGET = StepsToTarget("steps_to_target", "steps to a training loss of {target:.3g}", "loss", STEPS, 250, of_loss=True)
+
+METRICS: Mapping[str, Metric] = MappingProxyType({each.name: each for each in [*vars().values()] if isinstance(each, Metric)})
+"""All that stand above, by name: each is found by being there."""
+
+DEFAULT_METRIC = VAL_ACCURACY
+"""What arms are compared by unless another is asked for."""

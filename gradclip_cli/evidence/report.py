@@ -18,11 +18,11 @@ from gradclip_cli.evidence.comparison import (
     scope_sentence,
     with_gradients,
 )
-from gradclip_cli.evidence.metrics import Metric, scoring, shown, shown_p
+from gradclip_cli.evidence.metrics import Metric, Unit
 from gradclip_cli.evidence.plans import COMPARISON_SCHEMA
 from gradclip_cli.evidence.verdicts import AgainstBaseline
 from gradclip_cli.files import unwritable, write_atomically
-from gradclip_cli.texts import decimals, for_markdown, percent
+from gradclip_cli.texts import decimals, for_markdown, percent, shown_p
 
 NORM_COLUMNS = ("grad_norm_median", "grad_norm_max")
 FIGURES = ("comparison.png", "comparison.svg", "differences.png", "differences.svg")
@@ -81,27 +81,18 @@ def finite(value: Any) -> Any:
 
 def verdict_columns(metric: Metric) -> list[str]:
     """Headings of the verdict table."""
-    return [
-        "arm",
-        "seeds",
-        f"{metric.title} ({'%' if metric.scale == 100 else metric.unit})",
-        "difference",
-        "p",
-        "won",
-        "diverged",
-        "verdict",
-    ]
+    return ["arm", "seeds", metric.heading, "difference", "p", "won", "diverged", "verdict"]
 
 
 def verdict_rows(comparison: Comparison) -> list[list[str]]:
     """The verdict table as texts, a row an arm."""
-    metric = comparison.metric
+    unit = comparison.metric.unit
     rows = []
     for report in comparison.arms:
         against = report.against
-        row = [report.arm.name, str(len(report.arm.runs)), _with_interval(report.mean, report.low, report.high, metric)]
+        row = [report.arm.name, str(len(report.arm.runs)), _with_interval(report.mean, report.low, report.high, unit)]
         if against:
-            difference = _with_interval(against.mean, against.low, against.high, metric, sign=True)
+            difference = _with_interval(against.mean, against.low, against.high, unit, sign=True)
             row += [difference, shown_p(against.p_adjusted), f"{against.won}/{len(against.seeds)}"]
         else:
             row += ["", "", ""]
@@ -121,14 +112,14 @@ def _verdict(against: AgainstBaseline) -> str:
 
 def verdict_caption(comparison: Comparison) -> str:
     """What stands under the verdict table: its figures are scores."""
-    scored = scoring(comparison.metric, comparison.baseline.arm)
+    scored = comparison.metric.scoring(comparison.baseline.arm)
     return f"As scored: {scored}. 95% intervals: Student's of a mean, the sign-flip test's of a paired difference."
 
 
-def _with_interval(value: float, low: float, high: float, metric: Metric, *, sign: bool = False) -> str:
+def _with_interval(value: float, low: float, high: float, unit: Unit, *, sign: bool = False) -> str:
     if not math.isfinite(low):
-        return shown(value, metric, sign=sign)
-    return f"{shown(value, metric, sign=sign)} [{shown(low, metric)}, {shown(high, metric)}]"
+        return unit.shown(value, sign=sign)
+    return f"{unit.shown(value, sign=sign)} [{unit.shown(low)}, {unit.shown(high)}]"
 
 
 def run_columns(comparison: Comparison) -> list[str]:

@@ -1,4 +1,4 @@
-"""Paired comparisons over seeds: estimates, intervals, tests, scores, planning. Pure functions; imports nothing of ours.
+"""Paired comparisons over seeds: estimates, intervals, tests, planning. Pure functions; imports nothing of ours.
 
 Shapes: a curve array is (seeds, epochs), a row a run; a score array is (seeds,); differences are (seeds,), arm minus
 baseline on the same seeds. Where a run has no value, a curve holds NaN.
@@ -43,47 +43,6 @@ def holm_levels(p_values: Sequence[float]) -> list[float]:
     for rank, index in enumerate(np.argsort(p_values, kind="stable")):
         levels[index] = LEVEL / (tests - min(rank, rejected))
     return [float(level) for level in levels]
-
-
-def scored(curves: FloatArray, diverged: BoolArray, *, worst: float, higher_is_better: bool) -> FloatArray:
-    """Curves (seeds, epochs) as they are scored: nothing is worse than `worst`, and a diverged run is no better.
-
-    `worst` is what a uniform guess gets. A diverged run (`diverged`, (seeds,)) has it from the epoch that it didn't
-    finish on, and at its last epoch in any case: a score from the last epoch then never rewards divergence (`area` and
-    `steps_to_target` see to the whole curve). Losses are capped at it; accuracies that really were lower stay.
-    """
-    values = np.where(np.isnan(curves), worst, curves)
-    if not higher_is_better:
-        values = np.minimum(values, worst)
-    values[diverged, -1] = worst
-    return values
-
-
-def area(curves: FloatArray, diverged: BoolArray, *, worst: float) -> FloatArray:
-    """Area under each scored curve (seeds, epochs) of epochs' means, (seeds,), in the curve's unit times epochs.
-
-    A mean stands for the whole of its epoch, so the sum is the area under the steps' own curve: nothing is interpolated.
-    A diverged run has `worst` on all its epochs, whatever came before.
-    """
-    total: FloatArray = np.where(diverged[:, None], worst, curves).sum(axis=1)
-    return total
-
-
-def steps_to_target(curves: FloatArray, diverged: BoolArray, target: float, *, steps_per_epoch: int) -> FloatArray:
-    """Steps until each scored loss curve (seeds, epochs) reaches `target`, (seeds,), interpolated between epochs' ends.
-
-    An epoch's mean is known at its end, and counts from there. A run that never reaches the target, or that diverged,
-    counts its whole length.
-    """
-    steps = np.full(len(curves), float(curves.shape[1] * steps_per_epoch))
-    for run, curve in enumerate(curves):
-        reached = np.flatnonzero(curve <= target)
-        if diverged[run] or not len(reached):
-            continue
-        epoch = int(reached[0])
-        share = (curve[epoch - 1] - target) / (curve[epoch - 1] - curve[epoch]) if epoch else 1.0
-        steps[run] = (epoch + share) * steps_per_epoch
-    return steps
 
 
 def mean_interval(values: FloatArray) -> tuple[float, float]:

@@ -10,8 +10,8 @@ from enum import StrEnum
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm, other_differences
-from gradclip_cli.evidence.metrics import Yardstick, amount, p_relation, shown
-from gradclip_cli.texts import counted
+from gradclip_cli.evidence.questions import Yardstick
+from gradclip_cli.texts import counted, p_relation
 
 MOST_NAMED = 10
 """So many arms are named in a sentence."""
@@ -77,7 +77,7 @@ class Pair:
         if not shared:
             return None
         base, arm = base.only(shared), arm.only(shared)
-        differences = (yardstick.scores(arm) - yardstick.scores(base)) * yardstick.metric.scale
+        differences = (yardstick.scores(arm) - yardstick.scores(base)) * yardstick.metric.unit.scale
         differs_in = [key for key, *_ in other_differences(base, arm)]
         return cls(base, arm, yardstick, differences, stats.compare_pairs(differences), differs_in)
 
@@ -164,12 +164,12 @@ def _sentence(pair: Pair, verdict: Verdict, p: float, tests: int) -> str:
     if verdict == Verdict.EXPLORATORY:
         return _exploratory(pair, tests)
     metric, result = pair.yardstick.metric, pair.result
-    interval = f"95% interval {shown(result.low, metric)} to {shown(result.high, metric)}"
+    interval = f"95% interval {metric.unit.shown(result.low)} to {metric.unit.shown(result.high)}"
     facts = f"{interval}; better on {pair.won} of {counted(result.seeds, 'seed')}; {p_relation(p)}"
     if verdict in (Verdict.HELPS, Verdict.HURTS):
         sentence = f"{pair.arm.name} {_change(pair)} against {pair.base.name} ({facts})."
     else:
-        seen = amount(result.mean, metric, sign=True)
+        seen = metric.unit.amount(result.mean, sign=True)
         sentence = f"No difference in {metric.title} shown between {pair.arm.name} and {pair.base.name} ({seen}; {facts})."
     return f"{sentence}{_within_margin(pair)}"
 
@@ -193,13 +193,13 @@ def _exploratory(pair: Pair, tests: int) -> str:
 
 def _change(pair: Pair) -> str:
     metric, mean = pair.yardstick.metric, pair.result.mean
-    return f"{'raised' if mean > 0 else 'lowered'} {metric.title} by {amount(abs(mean), metric)}"
+    return f"{'raised' if mean > 0 else 'lowered'} {metric.title} by {metric.unit.amount(abs(mean))}"
 
 
 def _within_margin(pair: Pair) -> str:
     if not pair.equivalent:
         return ""
-    margin = f"±{pair.yardstick.margin:g} {pair.yardstick.metric.unit}"
+    margin = f"±{pair.yardstick.margin:g} {pair.yardstick.metric.unit.name}"
     return f" The interval lies inside {margin}: equivalent within that margin."
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from gradclip_cli import engines
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.gradients.clipping_rule import ClippingRule
@@ -17,9 +16,9 @@ from gradclip_cli.gradients.health import Detector, Diagnosis
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.gradients.rules.agc import AdaptiveClip
 from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
-from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import DownloadProgress
 from gradclip_cli.runs.loop import CHUNK, start
+from gradclip_cli.runs.one import Workshop
 from gradclip_cli.runs.tally import Divergence, find_divergence
 from gradclip_cli.texts import counted
 
@@ -88,12 +87,7 @@ def pilot(
     `preparing` is told what is done before the first step, `report` how many steps are done.
     """
     unclipped = config.model_copy(update={"clipping": AdaptiveClip(threshold=UNREACHABLE)})
-    preparing("loading the dataset")
-    dataset = problem_of(config).load(data_directory, download_progress)
-    preparing(engines.preparation(unclipped))
-    engine = engines.build(unclipped, dataset)
-    if engine.compiles:
-        preparing("compiling")
+    dataset, engine = Workshop(download_progress).prepare(unclipped, data_directory, preparing)
     schedule = start(unclipped, engine, dataset)
     detector, pieces, done = Detector(engine.variables), [], 0
     divergence = None

@@ -21,13 +21,13 @@ from gradclip_cli.errors import ConflictError, ConflictsError, ReportError
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm, read_arms
 from gradclip_cli.evidence.comparison import Comparison, compare
-from gradclip_cli.evidence.metrics import COMPARED_METRICS, scores
+from gradclip_cli.evidence.metrics import VAL_ACCURACY
 from gradclip_cli.evidence.plans import BEST
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.texts import counted
 
-METRIC = COMPARED_METRICS["val_accuracy"]
+METRIC = VAL_ACCURACY
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,11 @@ def _read_all(configs: Sequence[Config], seeds: Sequence[int], results: Path) ->
 
 
 def _score(arm: Arm) -> float:
-    return float(np.mean(scores(arm, METRIC))) * METRIC.scale
+    return float(np.mean(METRIC.scores(arm))) * METRIC.unit.scale
 
 
 def _best(arms: Sequence[Arm]) -> int | None:
-    means, chance = [_score(arm) for arm in arms], METRIC.scale * arms[0].chance(METRIC.name)
+    means, chance = [_score(arm) for arm in arms], METRIC.chance(arms[0])
     best = int(np.argmax(means))
     # A mean of runs at chance may be above it by rounding.
     return best if means[best] > chance and not math.isclose(means[best], chance) else None

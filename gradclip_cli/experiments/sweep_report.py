@@ -20,7 +20,6 @@ from gradclip_cli.config.sweeps import Sweep
 from gradclip_cli.evidence import plans, report
 from gradclip_cli.evidence.arms import mixtures
 from gradclip_cli.evidence.comparison import Comparison, scope_sentence
-from gradclip_cli.evidence.metrics import scores
 from gradclip_cli.evidence.plans import BEST
 from gradclip_cli.experiments.sweep import METRIC, Result, Row
 from gradclip_cli.files import unwritable, write_atomically
@@ -101,7 +100,7 @@ def table(result: Result) -> pd.DataFrame:
 
 def _cell(result: Result, row: Row, index: int) -> dict[str, Any]:
     columns, arm, accuracy = result.sweep.columns, row.arms[index], f"{result.split}_accuracy"
-    accuracies = scores(arm, METRIC)
+    accuracies = METRIC.scores(arm)
     return {
         "row": row.label,
         columns.key: columns.labels[row.cells[index].places[result.sweep.column_axis]],

@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config.schema import Config, Model
-from gradclip_cli.problems.fashion_mnist import CLASSES
 
 RECURRENT_LAYERS: dict[str, type[torch.nn.RNNBase]] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "simple_rnn": torch.nn.RNN}
 
@@ -24,10 +23,11 @@ class Network:
 
     def __init__(self, config: Config) -> None:
         self._data, self._loss, self._regularizer = config.data, config.loss, config.model.regularizer
-        self.module = RecurrentNetwork(config.model, config.data.sequence_shape[1], CLASSES)
+        classes = config.data.published.classes
+        self.module = RecurrentNetwork(config.model, config.data.sequence_shape[1], classes)
         self.variables = keras_variables(self.module, config.model)
         self._kernels = [variable.parameters[0] for variable in self.variables if variable.is_kernel]
-        self.input_values, self.output_shape = math.prod(config.data.sequence_shape), (CLASSES,)
+        self.input_values, self.output_shape = math.prod(config.data.sequence_shape), (classes,)
 
     def inputs(self, samples: Tensor) -> Tensor:
         pixels = samples.float()

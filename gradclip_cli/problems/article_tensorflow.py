@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from gradclip_cli.config.schema import Config, Loss, Model
-from gradclip_cli.problems.fashion_mnist import CLASSES
 
 RECURRENT_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
 
@@ -19,7 +18,7 @@ class Network:
     def __init__(self, config: Config) -> None:
         self._data = config.data
         self._losses = sample_losses(config.loss)
-        self.model = build_model(config.model, *config.data.sequence_shape, CLASSES)
+        self.model = build_model(config.model, *config.data.sequence_shape, config.data.published.classes)
 
     @property
     def variables(self) -> Mapping[str, keras.Variable]:

@@ -25,10 +25,17 @@ from gradclip_cli.errors import ClusterError
 from gradclip_cli.files import write_atomically
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.metadata import FINISHED, Status
-from gradclip_cli.runs.one import Ending, Event, EventKind, Task, Workshop, already_there, cancel, drained
+from gradclip_cli.runs.one import Workshop, already_there
 from gradclip_cli.runs.store import MODEL_FILES, RunDirectory
+from gradclip_cli.runs.trainers import Ending, Event, EventKind, Task, Way, available_cores, cancel, drained
 
 CONNECT_SECONDS = 10
+
+
+def on_cluster(address: str) -> Way:
+    """The workers of the Dask scheduler at an address train; a `data_directory` is then a folder of theirs."""
+    left_behind = "what had not come back is trained again"
+    return Way(trainers=lambda tasks: Cluster(address), at_once=available_cores(), data_found_here=False, left_behind=left_behind)
 
 
 class Cluster(AbstractContextManager["Cluster"]):

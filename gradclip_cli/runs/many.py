@@ -1,34 +1,33 @@
-"""Many runs: plans them, skips finished ones, counts outcomes; and `Trainers`, the contract of what trains
-the others (workers, a cluster).
-"""
+"""Many runs: plans them, skips finished ones, has the others trained and counts the outcomes."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 from gradclip_cli import engines
 from gradclip_cli.config.schema import Config
-from gradclip_cli.errors import ConflictsError, GradclipError, StoreError
+from gradclip_cli.errors import ConflictsError, ExitCode, GradclipError, StoreError
 from gradclip_cli.files import require_writable
 from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import DownloadProgress
 from gradclip_cli.runs.actions import Action, decide
-from gradclip_cli.runs.cluster import Cluster
 from gradclip_cli.runs.metadata import Status
-from gradclip_cli.runs.one import Ending, Event, EventKind, Task, Workshop, already_there
+from gradclip_cli.runs.one import Workshop, already_there
 from gradclip_cli.runs.packs import require_unpacked
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Progress
-from gradclip_cli.runs.workers import WorkerProcesses
+from gradclip_cli.runs.trainers import THIS_PROCESS, Ending, Event, EventKind, Task, Trainers, Way
 
 HEARTBEAT = 0.1  # seconds between two looks at what the trainers tell
+STOPS: Mapping[int, ExitCode] = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+"""Signals that ask to stop, each with the exit code that then tells of it."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +67,6 @@ class Observer(Protocol):
     def ended(self, result: Result) -> None: ...
 
 
-class Trainers(AbstractContextManager[Any], Protocol):
-    """What trains tasks elsewhere: worker processes of this machine, or a cluster's.
-
-    Left as a context, it ends what it has begun, and what is not done is dropped where an error leaves it.
-    """
-
-    def submit(self, task: Task) -> Future[Ending]: ...
-    def events(self, seconds: float) -> Iterable[Event]: ...
-    def ask_to_stop(self) -> None: ...
-
-
 def plan(given: Sequence[Config], seeds: Sequence[int] | None, results: Path, *, force: bool = False) -> list[PlannedRun]:
     """Decide for each config and seed (the config's own without `seeds`) what is to be done, writing nothing.
 
@@ -106,14 +94,13 @@ def plan(given: Sequence[Config], seeds: Sequence[int] | None, results: Path, *,
 
 
 class Interrupted(GradclipError):
-    """A signal asked to stop; what was trained so far is kept in checkpoints."""
+    """A signal asked to stop; `left_behind` is what the same command does with what is not done."""
 
     kind = "interrupted"
 
-    def __init__(self, signal_number: int, results: list[Result], *, on_cluster: bool = False) -> None:
-        others = "what had not come back is trained again" if on_cluster else "interrupted ones go on"
-        super().__init__(f"Interrupted. Give the same command again: finished runs are kept, {others}.")
-        self.exit_code = 128 + signal_number
+    def __init__(self, signal_number: int, results: list[Result], left_behind: str = THIS_PROCESS.left_behind) -> None:
+        super().__init__(f"Interrupted. Give the same command again: finished runs are kept, {left_behind}.")
+        self.exit_code = STOPS[signal_number]
         self.results = results
 
 
@@ -121,10 +108,7 @@ class Interrupted(GradclipError):
 class Execution:
     """How planned runs are trained: by whom, on what data, and what is kept of them."""
 
-    jobs: int = 1
-    """Worker processes, at most; one job is done in this process."""
-    cluster: str | None = None
-    """The address of a Dask scheduler whose workers train instead; `data_directory` is then a folder of theirs."""
+    way: Way = THIS_PROCESS
     data_directory: Path | None = None
     download_progress: DownloadProgress | None = None
     save_model: bool = False
@@ -135,14 +119,14 @@ def execute(planned: Sequence[PlannedRun], observer: Observer, execution: Execut
     """Train the planned runs and return how each ended, in order.
 
     A run that fails is marked so and the others go on. Raises Interrupted on SIGINT or SIGTERM, with the results so far,
-    and DatasetError, StoreError or ClusterError before anything is trained.
+    and DatasetError, StoreError or what the way raises before anything is trained.
     """
     results = {run.directory.path: _result(run, already_there(run.directory)) for run in planned if run.action == Action.SKIP}
     for result in results.values():
         observer.ended(result)
     todo = [run for run in planned if run.action != Action.SKIP]
     if todo:
-        if not execution.cluster:
+        if execution.way.data_found_here:
             execution = replace(execution, data_directory=_find_dataset(todo, execution))
         require_writable(planned[0].directory.path.parent.parent)
         results |= _train_all(todo, observer, execution)
@@ -170,17 +154,15 @@ def _task(run: PlannedRun, execution: Execution) -> Task:
 
 def _train_all(todo: Sequence[PlannedRun], observer: Observer, execution: Execution) -> dict[Path, Result]:
     tasks = [_task(run, execution) for run in todo]
-    jobs = min(execution.jobs, len(tasks))
     with _stop_requests() as stop:
         training = _Training({run.directory.path: run for run in todo}, observer, stop)
-        if execution.cluster:
-            training.elsewhere(Cluster(execution.cluster), tasks)
-        elif jobs > 1:
-            training.elsewhere(WorkerProcesses(jobs), tasks)
-        else:
+        trainers = execution.way.trainers(len(tasks))
+        if trainers is None:
             training.here(tasks)
+        else:
+            training.elsewhere(trainers, tasks)
     if stop.signal_number:
-        raise Interrupted(stop.signal_number, list(training.results.values()), on_cluster=bool(execution.cluster))
+        raise Interrupted(stop.signal_number, list(training.results.values()), execution.way.left_behind)
     return training.results
 
 
@@ -277,7 +259,7 @@ def _stop_requests() -> Iterator[_Stop]:
         for listener in stop.listeners:
             listener()
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in STOPS}
     try:
         yield stop
     finally:

@@ -6,20 +6,18 @@ A run goes on from its checkpoint where there is one that can be used; else it s
 
 from __future__ import annotations
 
-import contextlib
 import math
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from gradclip_cli import engines
+from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import BusyError, StoreError
@@ -32,77 +30,7 @@ from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.provenance import provenance
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Outcome, Progress
-
-
-@dataclass(frozen=True)
-class Task:
-    """One run to train, as plain data that travels between processes."""
-
-    config: str
-    """The config as JSON."""
-    directory: Path
-    force: bool = False
-    """Whether a run that is there is to be replaced, whatever it is."""
-    wait: bool = False
-    """Whether to wait for another process that is training this run."""
-    data_directory: Path | None = None
-    save_model: bool = False
-    keep_checkpoint: bool = False
-
-    @classmethod
-    def of(cls, config: Config, directory: RunDirectory, **others: Any) -> Task:
-        """The task of training a config into a directory."""
-        return cls(config.model_dump_json(), directory.path, **others)
-
-    def load_config(self) -> Config:
-        """The config to train."""
-        return Config.model_validate_json(self.config)
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a run ended, or that another process is training it."""
-
-    status: Status
-    seconds: float = 0.0
-    message: str = ""
-    """Where it diverged, or why it failed."""
-    health: str = ""
-    """What its gradients say, in a few words."""
-    was_there: bool = False
-    """Whether another command had trained the run meanwhile."""
-
-
-class EventKind(StrEnum):
-    """What there is to show about a run that is being trained."""
-
-    PREPARING = "preparing"
-    REMARK = "remark"
-    PROGRESS = "progress"
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something to show about a run that is being trained: what is being prepared, a remark, or how far it is."""
-
-    directory: Path
-    kind: EventKind
-    message: str = ""
-    progress: Progress | None = None
-
-
-def drained(queue: SimpleQueue[Event], seconds: float) -> Iterator[Event]:
-    """All that a queue holds, waiting for the first up to `seconds`."""
-    with contextlib.suppress(Empty):
-        yield queue.get(timeout=seconds)
-        while True:
-            yield queue.get_nowait()
-
-
-def cancel(future: Future[Ending]) -> None:
-    """Cancel what has not begun, and let those that wait for it know."""
-    future.cancel()
-    future.set_running_or_notify_cancel()  # `concurrent.futures.wait` would wait on without it.
+from gradclip_cli.runs.trainers import Ending, Event, EventKind, Task
 
 
 class Workshop:
@@ -135,13 +63,9 @@ class Workshop:
             decision = decide(config, directory, force=task.force)
             if decision.action == Action.SKIP:
                 return already_there(directory)
-            report(Event(task.directory, EventKind.PREPARING, "loading the dataset"))
-            dataset = self._dataset(config, task.data_directory)
-            built = engines.compile_key(config) in self._engines
-            report(Event(task.directory, EventKind.PREPARING, "building the model" if built else engines.preparation(config)))
-            engine = self._engine(config, dataset)
-            if engine.compiles and not built:
-                report(Event(task.directory, EventKind.PREPARING, "compiling"))
+            dataset, engine = self.prepare(
+                config, task.data_directory, lambda what: report(Event(task.directory, EventKind.PREPARING, what))
+            )
             setup = Setup(config, engine, dataset, directory)
             moment, remark = _checkpointed(setup) if decision.action == Action.RESUME else (None, "")
             if remark:
@@ -157,6 +81,20 @@ class Workshop:
 
             return _train_and_keep(task, setup, begin, facts, report, should_stop)
 
+    def prepare(self, config: Config, data_directory: Path | None, preparing: Callable[[str], None]) -> tuple[Dataset, Engine]:
+        """The dataset and the engine of a config, loaded and built unless they are kept; `preparing` is told what is done.
+
+        Raises DatasetError and EngineError.
+        """
+        preparing("loading the dataset")
+        dataset = self._dataset(config, data_directory)
+        kept = engines.compile_key(config) in self._engines
+        preparing(_building(config))
+        engine = self._engine(config, dataset)
+        if engine.compiles and not kept:
+            preparing("compiling")
+        return dataset, engine
+
     def _dataset(self, config: Config, data_directory: Path | None) -> Dataset:
         problem = problem_of(config)
         if problem.loaded_from not in self._datasets:
@@ -169,6 +107,12 @@ class Workshop:
             self._engines = {}  # Let go of the last one first.
             self._engines = {key: engines.build(config, dataset)}
         return self._engines[key]
+
+
+def _building(config: Config) -> str:
+    """What takes the time until a config's engine is built: the framework's import, in a fresh process."""
+    framework = FRAMEWORKS[config.engine.framework]
+    return "building the model" if framework.package in sys.modules else f"importing {framework.short_title}"
 
 
 def already_there(directory: RunDirectory) -> Ending:

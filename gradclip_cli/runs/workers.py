@@ -27,14 +27,33 @@ from typing import Any
 
 from gradclip_cli import engines
 from gradclip_cli.runs.metadata import Status
-from gradclip_cli.runs.one import Ending, Event, EventKind, Task, Workshop, cancel, drained
+from gradclip_cli.runs.one import Workshop
+from gradclip_cli.runs.trainers import (
+    GO_ON,
+    Ending,
+    Event,
+    EventKind,
+    Task,
+    Trainers,
+    Way,
+    available_cores,
+    cancel,
+    drained,
+)
 
 ATTEMPTS = 2
 
 
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def in_worker_processes(jobs: int | None = None) -> Way:
+    """So many worker processes at most (None: a core each) train; one job is done in this process."""
+    cores = available_cores()
+    most = jobs or cores
+
+    def trainers(tasks: int) -> Trainers | None:
+        count = min(most, tasks)
+        return WorkerProcesses(count) if count > 1 else None
+
+    return Way(trainers=trainers, at_once=most, cores=cores, data_found_here=True, left_behind=GO_ON)
 
 
 class WorkerProcesses(AbstractContextManager["WorkerProcesses"]):

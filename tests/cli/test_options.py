@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import Result
 from conftest import call, gradclip, options, store_run
 
 from gradclip_cli.cli import main
+from gradclip_cli.cli.options import WayOption
+from gradclip_cli.errors import ExitCode
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
+from gradclip_cli.runs.trainers import THIS_PROCESS, Way, available_cores
 
 
 @pytest.mark.parametrize("arguments", [["-q", "list"], ["list", "-q"], ["list", "--quiet"], ["list", "-v"], ["list", "--debug"]])
@@ -45,6 +50,10 @@ def test_run_takes_one_seed_by_its_number(results: Path) -> None:
     both = planned("--seed", "3", "--seeds", "3")
     assert both.exit_code == 2
     assert "--seeds" in both.stderr
+
+
+def test_a_mistake_in_the_command_has_the_code_of_one_in_a_config() -> None:
+    assert click.UsageError.exit_code == ExitCode.MISTAKEN == 2
 
 
 # JSON.
@@ -111,3 +120,43 @@ def test_what_was_done_before_an_error_stands_in_the_same_json(
     assert [run["status"] for run in content["runs"]] == [ending]
     assert content["error"]["exit_code"] == ended.exit_code == {"failed": 1, "interrupted": 143}[ending]
     assert content["error"]["kind"] == {"failed": "runs failed", "interrupted": "interrupted"}[ending]
+
+
+# What trains.
+
+
+def chosen(monkeypatch: pytest.MonkeyPatch, results: Path, *arguments: str) -> Way:
+    """The way that a command hands to `execute`."""
+    ways: list[Way] = []
+    monkeypatch.setattr(many, "execute", lambda planned, display, execution: ways.append(execution.way) or [])
+    ended = call("run", "none", *arguments, "--results", str(results))
+    assert ended.exit_code == 0, ended.output
+    return ways[0]
+
+
+def test_options_choose_the_way(monkeypatch: pytest.MonkeyPatch, results: Path) -> None:
+    """Without connecting to anything; the environment's count of worker processes gives way to a cluster."""
+    monkeypatch.setenv("GRADCLIP_JOBS", "7")
+    assert chosen(monkeypatch, results).at_once == 7
+    assert chosen(monkeypatch, results, "--jobs", "3").at_once == 3
+    cluster = chosen(monkeypatch, results, "--cluster", "tcp://127.0.0.1:1")
+    assert not cluster.data_found_here
+    assert cluster.left_behind == "what had not come back is trained again"
+    assert chosen(monkeypatch, results, "--cluster", "").at_once == 7
+    monkeypatch.delenv("GRADCLIP_JOBS")
+    assert chosen(monkeypatch, results).at_once == available_cores()
+
+
+def test_an_option_of_a_third_way_is_all_that_a_command_needs(monkeypatch: pytest.MonkeyPatch, results: Path) -> None:
+    in_threads = replace(THIS_PROCESS, at_once=9, left_behind="threads are forgotten")
+    third = WayOption(["--threads"], way=lambda name: in_threads, trains="threads", help="Threads train.")
+    monkeypatch.setattr(main.commands["run"], "params", [*main.commands["run"].params, third])
+    assert chosen(monkeypatch, results, "--threads", "few") is in_threads
+    assert chosen(monkeypatch, results).at_once == 1  # the tests' GRADCLIP_JOBS
+    for other, told in {
+        "--jobs=2": "--jobs counts worker processes here; with --threads threads train.",
+        "--cluster=there": "With --cluster those of the cluster train, with --threads threads: give one of the two.",
+    }.items():
+        refused = call("run", "none", "--threads", "few", other)
+        assert refused.exit_code == 2
+        assert told in " ".join(refused.stderr.split())

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
+from extended import files_of, told, with_files
 from pydantic import ValidationError
 
 from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS
 from gradclip_cli.config.schema import Engine
-
-CHECKOUT = Path(__file__).parents[2]
 
 
 def test_the_default_stands_first() -> None:
@@ -56,29 +52,11 @@ def test_each_can_be_read_first(name: str) -> None:
 @pytest.fixture(scope="module")
 def with_a_third(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with the files that docs/extending.md writes for a framework, and no other change."""
-    checkout = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(CHECKOUT / "gradclip_cli", checkout / "gradclip_cli", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(CHECKOUT / "configs", checkout / "configs")
-    section = (CHECKOUT / "docs" / "extending.md").read_text().partition("## A framework\n")[2].partition("\n## ")[0]
-    files = re.findall(r"^   `(\S+)`:\n\n   ```python\n(.*?)^   ```$", section, flags=re.MULTILINE | re.DOTALL)
-    assert [path for path, _ in files] == ["gradclip_cli/config/frameworks/jax.py", "gradclip_cli/engines/jax.py"]
-    for path, text in files:
-        (checkout / path).write_text(textwrap.dedent(text))
+    files = files_of("A framework")
+    assert list(files) == ["gradclip_cli/config/frameworks/jax.py", "gradclip_cli/engines/jax.py"]
+    checkout = with_files(tmp_path_factory.mktemp("checkout"), files)
     (checkout / "jax.py").touch()  # so that it counts as installed
     return checkout
-
-
-def told(checkout: Path, *command: str) -> str:
-    """What a command prints, its output and its errors."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "gradclip_cli", *command],
-        cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(checkout), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return " ".join((ended.stdout + ended.stderr).split())
 
 
 REPRODUCE = ("reproduce", "--seeds", "10", "--jobs", "2", "--dry-run", "--framework")

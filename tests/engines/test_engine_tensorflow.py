@@ -184,9 +184,9 @@ def test_a_process_with_many_threads_is_told_to_start_anew() -> None:
         "import tensorflow as tf; tf.constant(1) + 1\n"
         "from gradclip_cli import engines\n"
         "from gradclip_cli.config import loading\n"
-        "from gradclip_cli.problems import fashion_mnist\n"
+        "from gradclip_cli.problems import idx_files\n"
         "chosen = loading.load('none', ['data.subset=sample'])\n"
-        "engines.build(chosen, fashion_mnist.load(chosen.data))\n"
+        "engines.build(chosen, idx_files.load(chosen.data))\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "EngineError: TensorFlow already runs with several threads" in ended.stderr

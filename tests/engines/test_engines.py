@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -333,12 +332,3 @@ def test_a_framework_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EngineError, match=r"pip install 'gradclip-cli\[pytorch\]'"):
         engines.build(small("pytorch"), sample())
-
-
-def test_what_takes_the_time_before_the_first_step_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = loading.load("none")
-    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    assert engines.preparation(chosen) == "importing TensorFlow"
-    assert engines.preparation(chosen.with_framework("pytorch")) in ("importing PyTorch", "building the model")
-    monkeypatch.setitem(sys.modules, "tensorflow", sys)
-    assert engines.preparation(chosen) == "building the model"

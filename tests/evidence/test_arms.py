@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,23 @@ def test_step_bins_and_their_stand_in(results: Path) -> None:
     np.testing.assert_allclose(bins.median_norm[0], np.repeat([2.0, 1.0, 0.5], 4))
     np.testing.assert_allclose(bins.largest_norm, np.repeat([20.0, 10.0, 5.0], 4))
     np.testing.assert_allclose(bins.clipped[0], 0.25)
+
+
+def test_scores_never_reward_divergence() -> None:
+    loss = np.array([[2.0, 1.0, 0.5], [9.0, 1.0, np.nan], [2.0, 1.0, 0.1]])
+    diverged = np.array([False, True, True])
+    np.testing.assert_allclose(
+        arms.scored(loss, diverged, worst=2.3, higher_is_better=False), [[2, 1, 0.5], [2.3, 1, 2.3], [2, 1, 2.3]]
+    )
+    accuracy = np.array([[0.05, 0.8], [0.7, np.nan]])
+    scored = arms.scored(accuracy, np.array([False, True]), worst=0.1, higher_is_better=True)
+    np.testing.assert_allclose(scored, [[0.05, 0.8], [0.7, 0.1]])
+
+
+def test_a_diverged_run_is_at_chance_throughout_where_whole_curves_are_scored(results: Path) -> None:
+    store_run(results, "none", 0, [2.0, 9.0, 0.5])
+    store_run(results, "none", 1, [0.2, 0.1], status="diverged")
+    (arm,), _ = arms.read_arms(results)
+    np.testing.assert_allclose(arm.scored("loss"), [[2, math.log(10), 0.5], [0.2, 0.1, math.log(10)]])
+    np.testing.assert_allclose(arm.scored_throughout("loss"), [[2, math.log(10), 0.5], [math.log(10)] * 3])
+    np.testing.assert_allclose(arm.scored_throughout("accuracy")[1], [0.1] * 3)

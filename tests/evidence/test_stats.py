@@ -119,25 +119,6 @@ def test_equivalence() -> None:
     assert not stats.is_equivalent(stats.compare_pairs(np.zeros(3)), 1.0)  # too few seeds for any interval
 
 
-def test_scores_never_reward_divergence() -> None:
-    loss = np.array([[2.0, 1.0, 0.5], [9.0, 1.0, np.nan], [2.0, 1.0, 0.1]])
-    diverged = np.array([False, True, True])
-    np.testing.assert_allclose(
-        stats.scored(loss, diverged, worst=2.3, higher_is_better=False), [[2, 1, 0.5], [2.3, 1, 2.3], [2, 1, 2.3]]
-    )
-    accuracy = np.array([[0.05, 0.8], [0.7, np.nan]])
-    scored = stats.scored(accuracy, np.array([False, True]), worst=0.1, higher_is_better=True)
-    np.testing.assert_allclose(scored, [[0.05, 0.8], [0.7, 0.1]])
-
-
-def test_area_and_steps_to_target() -> None:
-    curves = np.array([[2.0, 1.0, 0.5], [2.0, 1.8, 1.6], [0.9, 0.8, 0.7], [2.0, 1.0, 2.3]])
-    diverged = np.array([False, False, False, True])
-    np.testing.assert_allclose(stats.area(curves, diverged, worst=2.3), [3.5, 5.4, 2.4, 3 * 2.3])
-    steps = stats.steps_to_target(curves, diverged, 1.25, steps_per_epoch=100)
-    np.testing.assert_allclose(steps, [175, 300, 100, 300])
-
-
 def test_mean_interval_is_students() -> None:
     values = np.array([1.0, 2.0, 4.0, 7.0])
     theirs = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
+import scipy.optimize
 from conftest import SMALL, latest
 
 from gradclip_cli import engines
-from gradclip_cli.config import loading
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.config import loading, schema
+from gradclip_cli.config.datasets import DATASETS, DEFAULT_DATASET
 from gradclip_cli.config.schema import Config
-from gradclip_cli.problems import problem_of
+from gradclip_cli.problems import idx_files, problem_of
 
 
 def configured(*settings: str) -> Config:
@@ -25,12 +30,28 @@ def test_variables_are_those_of_the_initial_weights(cell: str, units: str) -> No
     assert problem.variables[-2:] == ("dense/kernel", "dense/bias")
 
 
-def test_chance_favours_no_class() -> None:
+def test_chance_favours_no_class_where_all_are_as_frequent() -> None:
     assert problem_of(configured()).chance.loss == pytest.approx(-math.log(0.1))
     assert problem_of(configured()).chance.accuracy == 0.1
     squared = problem_of(configured("loss={name: mse, target_scale: 2}")).chance
     best = sum((guess - target) ** 2 for guess, target in zip([0.2] * 10, [2] + [0] * 9, strict=True)) / 10
     assert squared.loss == pytest.approx(best)
+
+
+@pytest.mark.parametrize("loss", ["{name: crossentropy}", "{name: mse, target_scale: 2}"])
+def test_chance_is_the_best_constant_prediction(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = (70, 20, 10)
+    monkeypatch.setattr(schema, "DATASETS", {DEFAULT_DATASET: dataclasses.replace(DATASETS[DEFAULT_DATASET], class_sizes=sizes)})
+    chance = problem_of(configured(f"loss={loss}")).chance
+    labels = np.repeat([0, 1, 2], sizes)
+
+    def score(outputs: FloatArray) -> float:
+        if "mse" in loss:
+            return float(np.square(outputs - 2 * np.eye(3)[labels]).mean())
+        return float(np.log(np.exp(outputs).sum()) - outputs[labels].mean())
+
+    assert chance.loss == pytest.approx(scipy.optimize.minimize(score, np.zeros(3)).fun)
+    assert chance.accuracy == 0.7
 
 
 @pytest.mark.parametrize(
@@ -69,3 +90,17 @@ def test_the_sample_is_the_same_problem_on_few_data() -> None:
     assert len(sample.load().train_targets) == 5_000
     assert sample.evaluation_samples == 1_000 == len(sample.load().evaluation_targets)
     assert problem.evaluation_samples == 10_000
+
+
+def test_a_step_is_timed_on_noise_where_a_dataset_has_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = dataclasses.replace(DATASETS[DEFAULT_DATASET], sample=None, side=16, class_sizes=(7, 7, 7))
+    monkeypatch.setattr(schema, "DATASETS", {DEFAULT_DATASET: without})
+    monkeypatch.setattr(idx_files, "locate", None)  # nothing is looked for
+    problem = problem_of(loading.load("none", ["data.holdout=10000", "data.pool=2"]))
+    few = problem.on_a_sample()
+    assert (few.timed_as, few.variables, few.config.data.sequence_shape) == (problem.timed_as, problem.variables, (8, 8))
+    dataset = few.load()
+    assert dataset.train_inputs.shape == (5_000, 16, 16)
+    assert set(dataset.train_targets) == {0, 1, 2}
+    assert few.evaluation_samples == len(dataset.evaluation_targets)
+    assert few.find(None, None) is None

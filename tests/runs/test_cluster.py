@@ -17,8 +17,9 @@ from gradclip_cli.config import loading
 from gradclip_cli.errors import ClusterError, ConflictError
 from gradclip_cli.runs import cluster, many
 from gradclip_cli.runs.many import Execution
-from gradclip_cli.runs.one import Ending, Event, Task, Workshop
+from gradclip_cli.runs.one import Workshop
 from gradclip_cli.runs.store import MODEL_FILES, RunDirectory, runs
+from gradclip_cli.runs.trainers import Ending, Event, Task
 
 pytestmark = pytest.mark.trains
 
@@ -119,7 +120,7 @@ def test_a_cluster_leaves_the_files_of_a_local_run(framework: str, loopback: Loo
     here, there = (planned(tmp_path / where, range(4), framework=framework) for where in ("here", "there"))
     seen = Seen()
     assert {ending.status for ending in train_here(here)} == {"complete"}
-    ended = many.execute(there, seen, Execution(cluster=loopback.address, save_model=True))
+    ended = many.execute(there, seen, Execution(way=cluster.on_cluster(loopback.address), save_model=True))
     assert {result.status for result in ended} == {"complete"}
     assert ended[0].health
     assert kept(tmp_path / "here") == kept(tmp_path / "there")
@@ -135,7 +136,7 @@ def test_a_cluster_leaves_the_files_of_a_local_run(framework: str, loopback: Loo
 def test_a_run_that_fails_there_is_told_and_the_others_finish(loopback: Loopback, tmp_path: Path) -> None:
     """Its dataset is named in a folder that the worker has not; so the coordinator needs none."""
     plans = [*planned(tmp_path, [0], "data.subset=full", "name=full"), *planned(tmp_path, [0])]
-    ended = many.execute(plans, Seen(), Execution(cluster=loopback.address, data_directory=tmp_path / "nowhere"))
+    ended = many.execute(plans, Seen(), Execution(way=cluster.on_cluster(loopback.address), data_directory=tmp_path / "nowhere"))
     assert [result.status for result in ended] == ["failed", "complete"]
     assert "the folder that you named" in ended[0].message
     assert [run.arm for run in runs(tmp_path)] == ["clipnorm"]
@@ -266,7 +267,7 @@ def test_a_worker_of_another_version_that_joined_later(
     monkeypatch.setattr(cluster, "__version__", "77.0")
     monkeypatch.setattr(cluster, "_require_same_version", lambda client, address: {})
     seen = Seen()
-    ended = many.execute(planned(tmp_path, [0]), seen, Execution(cluster=loopback.address))
+    ended = many.execute(planned(tmp_path, [0]), seen, Execution(way=cluster.on_cluster(loopback.address)))
     assert ended[0].status == "failed"
     assert "the command was given to 77.0" in ended[0].message
     assert "has no workers yet" in seen.told[0]

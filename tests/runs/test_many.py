@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from gradclip_cli.runs import many
 from gradclip_cli.runs import one as trainer
 from gradclip_cli.runs.loop import Outcome, Setup
 from gradclip_cli.runs.many import Execution, PlannedRun, Result
+from gradclip_cli.runs.one import Workshop
+from gradclip_cli.runs.workers import in_worker_processes
 
 pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("engines_built_once")]
 
@@ -37,6 +40,27 @@ def test_one_engine_serves_all_runs_of_its_kind(results: Path, monkeypatch: pyte
     assert [result.status for result in ended] == ["complete"] * 6
     assert built == ["none", "clipvalue"]  # the faster arm shares none's compilation
     assert ended[0].run.directory.metadata()["chance"] == {"loss": math.log(10), "accuracy": 0.1}
+
+
+def test_what_takes_the_time_before_the_first_step_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Compiling:
+        compiles = True
+
+    monkeypatch.setattr(engines, "build", lambda chosen, dataset: Compiling())
+    chosen = loading.load("none", SMALL)
+
+    def told(workshop: Workshop, chosen: Config) -> list[str]:
+        heard: list[str] = []
+        workshop.prepare(chosen, None, heard.append)
+        return heard
+
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    assert told(Workshop(), chosen) == ["loading the dataset", "importing TensorFlow", "compiling"]
+    assert told(Workshop(), chosen.with_framework("pytorch"))[1] in ("importing PyTorch", "building the model")
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    workshop = Workshop()
+    assert told(workshop, chosen) == ["loading the dataset", "building the model", "compiling"]
+    assert told(workshop, chosen) == ["loading the dataset", "building the model"]
 
 
 def test_a_run_that_fails_is_marked_and_the_others_go_on(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +159,7 @@ def test_a_busy_run_comes_last_and_is_looked_at_again(results: Path, jobs: int) 
                 lock.close()
 
     observer = FinishesTheOther()
-    ended = many.execute(runs, observer, Execution(jobs=jobs))
+    ended = many.execute(runs, observer, Execution(way=in_worker_processes(jobs)))
     assert [result.status for result in ended] == ["complete", "complete"]
     assert [result.run.action for result in ended] == ["skip", "train"]
     assert [result.run.directory for result in observer.ended_runs] == [other.directory, busy.directory]

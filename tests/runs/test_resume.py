@@ -22,8 +22,9 @@ from conftest import FRAMEWORKS, UNCOMPILED, latest, needs_pytorch, options
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.runs import loop, store
-from gradclip_cli.runs.one import Ending, Event, Task, Workshop
+from gradclip_cli.runs.one import Workshop
 from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.trainers import Ending, Event, Task
 
 pytestmark = pytest.mark.trains
 

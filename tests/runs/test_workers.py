@@ -15,8 +15,9 @@ import pytest
 from conftest import FRAMEWORKS, QUICKEST, SMALL, UNCOMPILED, contents, gradclip, latest, options, wait_until
 
 from gradclip_cli.config import loading
-from gradclip_cli.runs.one import Ending, Event, Task, Workshop
+from gradclip_cli.runs.one import Workshop
 from gradclip_cli.runs.store import RunDirectory, runs
+from gradclip_cli.runs.trainers import Ending, Event, Task
 from gradclip_cli.runs.workers import WorkerProcesses
 
 pytestmark = pytest.mark.trains
@@ -178,16 +179,3 @@ def test_workers_end_with_their_killed_parent(tmp_path: Path) -> None:
         return False
 
     wait_until(lambda: not alive(), 20)
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that lets a process choose its cores")
-def test_cores_are_those_of_this_process() -> None:
-    code = (
-        "import os\n"
-        "from gradclip_cli.runs.workers import available_cores\n"
-        "print(available_cores())\n"
-        "os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])\n"
-        "print(available_cores())\n"
-    )
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert told == [str(len(os.sched_getaffinity(0))), "1"]

@@ -1,0 +1,71 @@
+"""Reproductions with made-up figures: every arm stored as if it had been trained, so that each claim's answer is known."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from conftest import store_run
+
+from gradclip_cli.article.claims.remedies import COUNTERPARTS, REMEDIES
+from gradclip_cli.article.reproduce import config_name
+
+SEEDS = list(range(9))
+
+
+# All arms of the reproduction with figures that support every claim.
+SUPPORTING: dict[str, dict[str, Any]] = {
+    "none": {"loss": 1.0},
+    "clipnorm": {"loss": 0.95, "largest_applied": 1.0},
+    "clipvalue": {"loss": 0.9, "largest_applied": 1.0},
+    "control": {"loss": 1.0},
+    "wide-output": {"loss": 0.96, "largest_applied": 1.0},
+    "explode-none": {"loss": 1.0, "status": "diverged"},
+    "explode-clipnorm": {"loss": 0.5, "largest_applied": 1.0 + 5e-7},
+    **{arm: {"loss": 1.0} for arm in REMEDIES},
+    **{arm: {"loss": 1.0, "status": "diverged"} for arm in COUNTERPARTS},
+    "adam-none": {"loss": 0.5},
+    "adam-clipnorm": {"loss": 0.5, "largest_applied": 1.0},
+    "adam-clipvalue": {"loss": 0.5, "largest_applied": 1.0},
+}
+
+
+def figures_of(arm: str, changes: dict[str, Any]) -> dict[str, Any]:
+    figures = {"health": {"first_spike": None, "first_explosion": None}, "status": "complete"}
+    figures |= SUPPORTING[arm] | changes.get(arm.replace("-", "_"), {})
+    if figures["status"] == "diverged":  # a run of one epoch of four steps, warned of at its second
+        figures["health"] = {"first_spike": {"step": 2}, "first_explosion": None, **changes.get("warnings", {})}
+    return figures
+
+
+def store_arm(results: Path, arm: str, figures: dict[str, Any]) -> None:
+    others = {key: value for key, value in figures.items() if key != "loss"}
+    for seed in SEEDS:
+        losses, diverged = [2.0, 1.5 * figures["loss"], figures["loss"] + 0.01 * np.sin(seed + len(arm))], None
+        if figures["status"] == "diverged":
+            losses, diverged = [2.0], {"step": 40 + seed, "told": "x"}
+        store_run(results, arm, seed, losses, base=config_name(arm), diverged=diverged, **others)
+
+
+@functools.cache
+def supporting() -> tempfile.TemporaryDirectory[str]:
+    """The arms that support every claim, stored once to be copied."""
+    folder = tempfile.TemporaryDirectory()
+    for arm in SUPPORTING:
+        store_arm(Path(folder.name), arm, figures_of(arm, {}))
+    return folder
+
+
+def store_all(results: Path, settings: Sequence[str] = (), **changes: Any) -> None:
+    """All arms with figures that support every claim, but for what `changes` says of an arm."""
+    for arm in SUPPORTING:
+        figures = figures_of(arm, changes)
+        if settings or figures != figures_of(arm, {}):
+            store_arm(results, arm, {**figures, "settings": settings})
+        else:
+            shutil.copytree(Path(supporting().name) / arm, results / arm)
