@@ -1,4 +1,4 @@
-"""Writes docs/statistics.md: how often each candidate for a verdict is wrong where there is nothing to find, and how often it finds.
+"""Writes the tables of docs/statistics.md: how often each candidate for a verdict is wrong, and how often it finds what is there.
 
 Every figure comes from drawing samples: `python docs/make_statistics.py` draws them anew, from a fixed seed, in some minutes.
 """
@@ -16,8 +16,8 @@ from scipy import special
 
 from gradclip_cli.arrays import BoolArray, FloatArray
 from gradclip_cli.evidence.comparison import compare
-from gradclip_cli.evidence.paired import averages_outside
 from gradclip_cli.evidence.questions import Question
+from gradclip_cli.evidence.samples import averages_outside
 
 DOCS = Path(__file__).parent
 ARTICLE = DOCS.parent / "results" / "article"
@@ -33,7 +33,7 @@ Verdicts = tuple[BoolArray, BoolArray]
 
 
 def signed_rank(samples: FloatArray) -> Verdicts:
-    """Wilcoxon's test of the typical difference (pseudomedian), as `gradclip_cli.evidence.paired` decides it."""
+    """Wilcoxon's test of the typical difference (pseudomedian), as `gradclip_cli.evidence.samples` decides it."""
     seeds = samples.shape[1]
     first, second = np.triu_indices(seeds)
     sums = samples[:, first] + samples[:, second]

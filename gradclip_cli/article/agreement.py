@@ -13,8 +13,7 @@ from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import figures, report
 from gradclip_cli.evidence.arms import Arm
-from gradclip_cli.evidence.comparison import Comparison, compare_arms
-from gradclip_cli.evidence.verdicts import AgainstBaseline
+from gradclip_cli.evidence.comparison import AgainstBaseline, Comparison, compare_arms
 from gradclip_cli.texts import decimals
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from gradclip_cli.arrays import BoolArray
 from gradclip_cli.article.claim import PrimaryTest
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
-from gradclip_cli.evidence.comparison import compare_arms
+from gradclip_cli.evidence.comparison import AgainstBaseline, compare_arms
 from gradclip_cli.evidence.questions import Question, Yardstick
-from gradclip_cli.evidence.verdicts import AgainstBaseline
 from gradclip_cli.texts import counted, percent
 
 NOTHING_LEARNT = 0.2
@@ -47,7 +46,7 @@ class Share:
     def of(cls, happened: BoolArray) -> Share:
         """The share of runs, (runs,), to which it happened."""
         count, total = int(happened.sum()), len(happened)
-        return cls(count, total, *stats.share_interval(count, total), stats.share_p(count, total, MAJORITY))
+        return cls(count, total, *stats.share_interval(count, total), stats.half_p(count, total))
 
     @property
     def is_most(self) -> bool:

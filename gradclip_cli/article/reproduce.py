@@ -17,7 +17,7 @@ from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError
-from gradclip_cli.evidence import plans, report, stats
+from gradclip_cli.evidence import plans, report, samples
 from gradclip_cli.evidence.arms import Arm, read_arms
 from gradclip_cli.evidence.comparison import Comparison, compare, compare_arms
 from gradclip_cli.evidence.plans import Looks
@@ -121,7 +121,7 @@ def plan_reproduction(seeds: Sequence[int], results: Path, framework: str = DEFA
 def verdict_sentence(seeds: Sequence[int]) -> str:
     """Whether so many seeds can answer the claims that rest on primary tests."""
     tests = len(PRIMARY)
-    needed = stats.seeds_for_a_verdict(tests)
+    needed = samples.seeds_for_a_verdict(tests)
     enough = f"there are {len(seeds)}" if len(seeds) >= needed else f"{len(seeds)} can show nothing"
     return f"A verdict on the {tests} primary tests takes at least {needed} seeds; {enough}."
 

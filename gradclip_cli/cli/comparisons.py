@@ -153,6 +153,6 @@ def _sentences(compared: Comparison) -> list[str]:
 
     if not compared.others:
         return [*compared.notes, *compared.differences]
-    planning = comparison.planning_sentence(compared)
-    verdicts = [*compared.sentences, *compared.notes, *([planning] if planning else [])]
+    beside = (comparison.collapse_sentence(compared), comparison.planning_sentence(compared))
+    verdicts = [*compared.sentences, *compared.notes, *(said for said in beside if said)]
     return [*verdicts, *compared.differences, comparison.scope_sentence(compared)]

@@ -28,10 +28,10 @@ def say_too_few_seeds(planned: Sequence[PlannedRun]) -> None:
     if len(seeds) < 2:
         return
 
-    from gradclip_cli.evidence import stats
+    from gradclip_cli.evidence import samples
 
     tests, shared = len(seeds) - 1, len(set.intersection(*seeds))
-    needed = stats.seeds_for_a_verdict(tests)
+    needed = samples.seeds_for_a_verdict(tests)
     if shared < needed:
         enough = f"{counted(tests, 'comparison')} at least {needed} (--seeds {needed})"
         remark(f"Verdicts need more seeds: {enough}, and these arms share {shared}.", sentence=True)

@@ -241,6 +241,14 @@ class Optimizer(Section):
     name: str
     learning_rate: Positive = 0.01
 
+    @property
+    def label(self) -> str:
+        """The optimizer in short, with its rate and what is not as usual, such as `SGD 0.01` or `SGD 0.01 (momentum 0.9)`."""
+        usual = OPTIMIZERS[self.name]
+        unusual = [f"{key} {value}" for key, value in self.parameters().items() if value != usual[key]]
+        others = f" ({', '.join(unusual)})" if unusual else ""
+        return f"{TITLES.get(self.name, self.name.capitalize())} {self.learning_rate:g}{others}"
+
     def parameters(self) -> dict[str, Any]:
         """All parameters but the learning rate, by their Keras names."""
         return self.model_dump(exclude={"name", "learning_rate"})
@@ -280,6 +288,8 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     "warmup_steps": (Annotated[int, Field(ge=0, le=MOST_STEPS)], "Steps over which the learning rate rises."),
 }
 
+TITLES = {"sgd": "SGD", "rmsprop": "RMSprop", "adamw": "AdamW", "schedulefreeadamw": "ScheduleFreeAdamW"}
+"""Optimizers that are not written as their names are, with a capital letter."""
 _ADAM = {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 
 # Keras's optimizers with Keras's defaults. Its clipping, moving-average, loss-scale and accumulation arguments are left

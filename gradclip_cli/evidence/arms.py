@@ -21,6 +21,8 @@ from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import counted
 
 BINS = 50
+COLLAPSE = 0.05
+"""Fall of the evaluated accuracy within an epoch, beyond which a run collapsed."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,10 @@ class Arm:
         return str(self.runs[0].metadata["evaluation_split"])
 
     @property
-    def clipping_acted(self) -> bool:
-        """Whether clipping changed any gradient; a run that ended in its first epoch has no record, and counts as if it did."""
-        if self.config.clipping.mode == "none":
-            return False
-        return any(not len(run.metrics) or bool((run.metrics["clipped_fraction"] > 0).any()) for run in self.runs)
+    def collapsed(self) -> BoolArray:
+        """Which runs' evaluated accuracy fell by more than 5 points from one epoch to the next, (seeds,)."""
+        falls = -np.diff(self.curves("val_accuracy"), axis=1, prepend=np.nan)
+        return np.asarray((falls > COLLAPSE).any(axis=1))  # what is not known is no fall
 
     def only(self, seeds: Iterable[int]) -> Arm:
         """The same arm with these of its seeds."""

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradclip_cli.arrays import FloatArray
-from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.comparison import Comparison, with_gradients
+from gradclip_cli.evidence.samples import typical_curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,9 +39,9 @@ def difference_rows(comparison: Comparison) -> list[DifferenceRow]:
     from gradclip_cli.plots import DifferenceRow
 
     return [
-        DifferenceRow(report.arm.name, report.against.differences, report.against.mean, report.against.low, report.against.high)
+        DifferenceRow(report.arm.name, against.differences, against.typical, against.low, against.high, against.mean)
         for report in comparison.others
-        if report.against
+        if (against := report.against)
     ]
 
 
@@ -92,15 +91,9 @@ def _scored(arm: Arm, column: str) -> Curve:
 
     ends = np.arange(1.0, arm.config.training.epochs + 1)
     values = arm.scored(column)
-    most = 1.0 if column.endswith("accuracy") else arm.chance(column)
-    band = _band(values, most)
-    return Curve(arm.name, ends if column.startswith("val_") else ends - 0.5, values, _ends(arm), band=band)
-
-
-def _band(values: FloatArray, most: float) -> tuple[FloatArray, FloatArray]:
-    """The mean's interval at each epoch, within what is possible: few seeds know less than that."""
-    low, high = stats.mean_band(values)
-    return np.clip(low, 0, most), np.clip(high, 0, most)
+    typical, low, high = typical_curve(values)
+    places = ends if column.startswith("val_") else ends - 0.5
+    return Curve(arm.name, places, values, _ends(arm), middle=typical, band=(low, high))
 
 
 def _ends(arm: Arm) -> list[float | None]:

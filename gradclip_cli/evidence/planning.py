@@ -1,8 +1,8 @@
 """Planning: what so many seeds can detect, and how many a difference takes, from the spread of differences seen. Pure functions.
 
-Power is the paired t-test's, with the signed-rank test's efficiency against it (3/pi where differences are normal, at least 0.864
-wherever they are evenly spread: Hodges and Lehmann 1956, "The efficiency of some nonparametric competitors of the t-test").
-The spread is itself known from few seeds only: its chi-squared interval goes along.
+Power is the paired t-test's, with the signed-rank test's efficiency against it (3/pi where differences are normal: Hodges and Lehmann
+1956, "The efficiency of some nonparametric competitors of the t-test"). The spread is read off the typical difference's interval,
+which a collapsed run does not widen without bound, and is itself known from few seeds only: its chi-squared interval goes along.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from gradclip_cli.arrays import FloatArray
-from gradclip_cli.evidence.paired import ROUNDING, seeds_for_a_verdict
+from gradclip_cli.evidence.samples import ROUNDING, Sample, averages_outside, rank_sum_below, seeds_for_a_verdict
 from gradclip_cli.evidence.stats import LEVEL
 
 POWER = 0.8
 EFFICIENCY = 3 / math.pi
 MOST_SEEDS = 100_000
+SEEDS_FOR_A_WIDTH = 10
+"""So many seeds' interval is about as wide as it should be; that of fewer is up to 1.4 times as wide."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,21 @@ class SeedsNeeded:
     high: int
 
 
-def deviation(differences: FloatArray) -> float:
-    """Standard deviation (n - 1) of differences (seeds,); infinite for one seed, 0 where they agree but for rounding."""
-    if len(differences) < 2:
+def spread(differences: Sample) -> float:
+    """The standard deviation of normal differences whose typical one has an interval as wide as this; infinite for one seed.
+
+    Of fewer than `SEEDS_FOR_A_WIDTH` seeds it is the plain standard deviation. 0 where differences agree but for rounding.
+    """
+    if differences.seeds < 2:
         return math.inf
-    spread = float(np.std(differences, ddof=1))
-    return spread if spread > 1e3 * ROUNDING * float(np.abs(differences).max()) else 0.0
+    wide = _from_width(differences) if differences.seeds >= SEEDS_FOR_A_WIDTH else float(differences.values.std(ddof=1))
+    return wide if wide > 1e3 * ROUNDING * float(np.abs(differences.values).max()) else 0.0
+
+
+def _from_width(differences: Sample) -> float:
+    low, high = differences.interval()
+    level = 2 * rank_sum_below(differences.seeds, averages_outside(differences.seeds, LEVEL) - 1)
+    return (high - low) / 2 / float(-special.ndtri(level / 2)) * math.sqrt(EFFICIENCY * differences.seeds)
 
 
 def deviation_interval(deviation: float, seeds: int) -> tuple[float, float]:

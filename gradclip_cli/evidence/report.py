@@ -12,15 +12,16 @@ from typing import Any
 from gradclip_cli.evidence import figures, stats
 from gradclip_cli.evidence.comparison import (
     RESULT_COLUMNS,
+    AgainstBaseline,
     ArmReport,
     Comparison,
+    collapse_sentence,
     planning_sentence,
     scope_sentence,
     with_gradients,
 )
 from gradclip_cli.evidence.metrics import Metric, Unit
 from gradclip_cli.evidence.plans import COMPARISON_SCHEMA
-from gradclip_cli.evidence.verdicts import AgainstBaseline
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.texts import decimals, for_markdown, percent, shown_p
 
@@ -39,11 +40,12 @@ def to_json(comparison: Comparison) -> str:
         "target_loss": yardstick.target_loss,
         "effect": yardstick.effect,
         "margin": yardstick.margin,
-        "confidence": stats.CONFIDENCE,
+        "confidence": 1 - stats.LEVEL,
         "baseline": comparison.baseline.arm.name,
         "evaluation_split": comparison.baseline.arm.evaluation_split,
         "arms": [_arm_json(report, row) for report, row in zip(comparison.arms, rows, strict=True)],
         "planning": planning_sentence(comparison),
+        "collapses": collapse_sentence(comparison),
         "scope": scope_sentence(comparison),
         "notes": comparison.notes,
         "differences": comparison.differences,
@@ -61,10 +63,12 @@ def _arm_json(report: ArmReport, row: dict[Any, Any]) -> dict[str, Any]:
         "diverged_share": float(report.arm.diverged.mean()),
         "diverged_low": low,
         "diverged_high": high,
+        "collapsed": int(report.arm.collapsed.sum()),
         "scores": report.scores,
-        "mean": report.mean,
+        "typical": report.typical,
         "low": report.low,
         "high": report.high,
+        "mean": report.mean,
         "against_baseline": asdict(report.against) if report.against else None,
         "config": report.arm.config.model_dump(mode="json", exclude={"training": {"seed"}}),
     }
@@ -81,7 +85,7 @@ def finite(value: Any) -> Any:
 
 def verdict_columns(metric: Metric) -> list[str]:
     """Headings of the verdict table."""
-    return ["arm", "seeds", metric.heading, "difference", "p", "won", "diverged", "verdict"]
+    return ["arm", "seeds", metric.heading, "difference", "on average", "p", "won", "diverged", "collapsed", "verdict"]
 
 
 def verdict_rows(comparison: Comparison) -> list[list[str]]:
@@ -90,14 +94,16 @@ def verdict_rows(comparison: Comparison) -> list[list[str]]:
     rows = []
     for report in comparison.arms:
         against = report.against
-        row = [report.arm.name, str(len(report.arm.runs)), _with_interval(report.mean, report.low, report.high, unit)]
+        row = [report.arm.name, str(len(report.arm.runs)), _with_interval(report.typical, report.low, report.high, unit)]
         if against:
-            difference = _with_interval(against.mean, against.low, against.high, unit, sign=True)
-            row += [difference, shown_p(against.p_adjusted), f"{against.won}/{len(against.seeds)}"]
+            difference = _with_interval(against.typical, against.low, against.high, unit, sign=True)
+            average = unit.shown(against.mean, sign=True)
+            row += [difference, average, shown_p(against.p_adjusted), f"{against.won}/{len(against.seeds)}"]
         else:
-            row += ["", "", ""]
+            row += ["", "", "", ""]
         verdict = _verdict(against) if against else "baseline" if report is comparison.baseline else "no shared seed"
-        rows.append([*row, percent(float(report.arm.diverged.mean()), 0), verdict])
+        shares = [percent(float(happened.mean()), 0) for happened in (report.arm.diverged, report.arm.collapsed)]
+        rows.append([*row, *shares, verdict])
     return rows
 
 
@@ -113,7 +119,11 @@ def _verdict(against: AgainstBaseline) -> str:
 def verdict_caption(comparison: Comparison) -> str:
     """What stands under the verdict table: its figures are scores."""
     scored = comparison.metric.scoring(comparison.baseline.arm)
-    return f"As scored: {scored}. 95% intervals: Student's of a mean, the sign-flip test's of a paired difference."
+    adjusted = ", those of differences adjusted as p is" if len(comparison.others) > 1 else ""
+    return (
+        f"As scored: {scored}. Typical values (pseudomedians over seeds, docs/statistics.md) with 95% intervals{adjusted}; "
+        "the average difference stands beside."
+    )
 
 
 def _with_interval(value: float, low: float, high: float, unit: Unit, *, sign: bool = False) -> str:
@@ -191,7 +201,11 @@ def to_markdown(comparison: Comparison) -> str:
         markdown_table(verdict_columns(metric), verdict_rows(comparison)),
         for_markdown(verdict_caption(comparison)),
         *[f"- {for_markdown(sentence)}" for sentence in comparison.sentences],
-        *[for_markdown(sentence) for sentence in (planning_sentence(comparison), scope_sentence(comparison)) if sentence],
+        *[
+            for_markdown(sentence)
+            for sentence in (collapse_sentence(comparison), planning_sentence(comparison), scope_sentence(comparison))
+            if sentence
+        ],
         *[f"Note: {for_markdown(note)}" for note in (*comparison.notes, *comparison.differences)],
         *[f"Warning: {for_markdown(warning)}" for warning in comparison.warnings],
         "## What the runs did",

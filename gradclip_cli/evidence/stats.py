@@ -1,25 +1,19 @@
-"""Paired comparisons over seeds: estimates, intervals, tests, planning. Pure functions; imports nothing of ours.
+"""Several tests at once, and shares of runs. Pure functions; imports nothing of ours.
 
-Shapes: a curve array is (seeds, epochs), a row a run; a score array is (seeds,); differences are (seeds,), arm minus
-baseline on the same seeds. Where a run has no value, a curve holds NaN.
-
-Sources: Hartigan 1969, "Using subsample values as typical values" (the interval); Holm 1979 (several tests); Clopper and
-Pearson 1934 and McNemar 1947 (shares); Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks"
-(pair by seed); Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice" (intervals).
+Sources: Holm 1979, "A simple sequentially rejective multiple test procedure"; Clopper and Pearson 1934 and McNemar 1947 (shares).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import special
 
-from gradclip_cli.arrays import BoolArray, FloatArray, IntArray
+from gradclip_cli.arrays import BoolArray
 
-CONFIDENCE = 0.95
 LEVEL = 0.05
+"""Of all tests and intervals, unless another is given."""
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -43,27 +37,6 @@ def holm_levels(p_values: Sequence[float]) -> list[float]:
     for rank, index in enumerate(np.argsort(p_values, kind="stable")):
         levels[index] = LEVEL / (tests - min(rank, rejected))
     return [float(level) for level in levels]
-
-
-def mean_interval(values: FloatArray) -> tuple[float, float]:
-    """Student's 95% interval of a mean over seeds (seeds,); infinite for one seed, a point where all agree."""
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return -math.inf, math.inf
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    half = special.stdtrit(len(values) - 1, 1 - LEVEL / 2) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def mean_band(curves: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Student's 95% interval of the mean at each epoch, two (epochs,), for curves (seeds, epochs); NaN for one seed."""
-    seeds = len(curves)
-    if seeds < 2:
-        return np.full(curves.shape[1], np.nan), np.full(curves.shape[1], np.nan)
-    half = special.stdtrit(seeds - 1, 1 - LEVEL / 2) * curves.std(axis=0, ddof=1) / math.sqrt(seeds)
-    middle = curves.mean(axis=0)
-    return middle - half, middle + half
 
 
 def share_interval(count: int, total: int) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What a treatment did: on what share of steps an arm clipped otherwise than its baseline. One that did nothing can't be tested."""
+"""What a treatment did: on what share of steps an arm clipped otherwise than its baseline. What never acts can't be tested."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ BOUNDS = {"threshold", "layers"}
 
 
 def acted(base: Arm, arm: Arm) -> float | None:
-    """The share of their steps on which two arms' clipping did something else, at least; None where stored runs don't tell.
+    """The share of their steps on which two arms' clipping did something else, at least.
+
+    None where they are clipped alike, or where stored runs don't tell.
 
     Against an unclipped arm these are the clipped steps. Between two clipped arms they are the steps on which one of them clipped
     a variable that they treat differently: of these variables the one with the most counts.
     """
     clipped = [each for each in (base, arm) if each.config.clipping.mode != "none"]
-    if base.config.clipping == arm.config.clipping or not any(map(_ever_clipped, clipped)):
+    if base.config.clipping == arm.config.clipping:
+        return None
+    if not any(map(_ever_clipped, clipped)):
         return 0.0
     if len(clipped) == 1:
         return _clipped_share(clipped[0].runs)

@@ -1,22 +1,18 @@
-"""One pair of arms judged: paired differences over shared seeds, a verdict, and the sentence that says it."""
+"""One pair of arms judged: paired differences over shared seeds, what clipping did there, and a verdict."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gradclip_cli.arrays import FloatArray
-from gradclip_cli.evidence import stats
+from gradclip_cli.evidence import planning, stats
 from gradclip_cli.evidence.arms import Arm, other_differences
+from gradclip_cli.evidence.planning import SeedsNeeded
 from gradclip_cli.evidence.questions import Yardstick
-from gradclip_cli.texts import counted, p_relation
-
-MOST_NAMED = 10
-"""So many arms are named in a sentence."""
-MOST_KEYS = 3
-"""So many keys in which arms differ are named in a verdict."""
+from gradclip_cli.evidence.samples import Sample, smallest_p
+from gradclip_cli.evidence.stats import LEVEL
+from gradclip_cli.evidence.treatment import HARDLY, acted
 
 
 class Verdict(StrEnum):
@@ -26,49 +22,48 @@ class Verdict(StrEnum):
     HURTS = "hurts"
     NO_DIFFERENCE = "no difference shown"
     EQUIVALENT = "equivalent"
+    NOT_WORSE = "not worse"
+    """By the margin or more: not inferior, as the field says."""
     EXPLORATORY = "exploratory"
     NOT_TESTABLE = "not testable"
 
 
 @dataclass(frozen=True)
-class AgainstBaseline:
-    """An arm's paired differences from the baseline on shared seeds, as shown (points, nats, steps), and what follows."""
+class Collapses:
+    """Runs whose accuracy fell by more than 5 points from one epoch to the next, in both arms, with McNemar's exact p."""
 
-    seeds: list[int]
-    differences: list[float]
-    mean: float
-    low: float
-    high: float
+    arm: int
+    baseline: int
     p: float
-    won: int
-    lost: int
-    tied: int
-    divergence_p: float
-    smallest_p: float
-    seeds_for_a_verdict: int
-    detectable_effect: float
-    seeds_needed: int
-    differs_in: list[str]
-    """Keys of the config in which the arms differ, those of clipping apart."""
-    clipping_acted: bool
-    """Whether clipping changed any gradient in the runs compared."""
+
+    @classmethod
+    def of(cls, base: Arm, arm: Arm) -> Collapses:
+        """Of two arms with the same seeds."""
+        ours, theirs = arm.collapsed, base.collapsed
+        return cls(int(ours.sum()), int(theirs.sum()), stats.mcnemar_p(theirs, ours))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a pair is judged as one of several: its p as adjusted for them, and the level of the interval that agrees with it."""
+
     p_adjusted: float
-    equivalent: bool | None
-    verdict: Verdict
-    sentence: str
+    level: float
+    tests: int
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two arms on the seeds that both have, their differences (seeds,) in the metric's unit, and the test of these."""
+    """Two arms on the seeds that both have, and their differences in the metric's unit."""
 
     base: Arm
     arm: Arm
     yardstick: Yardstick
-    differences: FloatArray
-    result: stats.PairedComparison
+    differences: Sample
     differs_in: list[str]
     """Keys of the config in which the arms differ, those of clipping apart."""
+    acted: float | None
+    """The share of steps on which their clipping did something else; None where they are clipped alike, or it isn't known."""
 
     @classmethod
     def of(cls, base: Arm, arm: Arm, yardstick: Yardstick) -> Pair | None:
@@ -79,17 +74,17 @@ class Pair:
         base, arm = base.only(shared), arm.only(shared)
         differences = (yardstick.scores(arm) - yardstick.scores(base)) * yardstick.metric.unit.scale
         differs_in = [key for key, *_ in other_differences(base, arm)]
-        return cls(base, arm, yardstick, differences, stats.compare_pairs(differences), differs_in)
+        return cls(base, arm, yardstick, Sample.of(differences), differs_in, acted(base, arm))
 
     @property
     def won(self) -> int:
         """On how many seeds the arm was better."""
-        return self.result.positive if self.yardstick.metric.higher_is_better else self.result.negative
+        return self.differences.positive if self.yardstick.metric.higher_is_better else self.differences.negative
 
     @property
-    def clipping_acted(self) -> bool:
-        """Whether clipping changed any gradient in these runs."""
-        return self.base.clipping_acted or self.arm.clipping_acted
+    def better(self) -> bool:
+        """Whether the typical difference is to the better."""
+        return (self.differences.typical > 0) == self.yardstick.metric.higher_is_better
 
     @property
     def differ_in_clipping(self) -> bool:
@@ -97,123 +92,58 @@ class Pair:
         return self.arm.config.clipping != self.base.config.clipping
 
     @property
-    def testable(self) -> bool:
-        """False where arms that differ in clipping alone trained alike because it never acted: more such seeds show no more."""
-        clipping_alone = self.differ_in_clipping and not self.differs_in
-        return not clipping_alone or self.clipping_acted or self.result.zero < self.result.seeds
+    def is_of_clipping_alone(self) -> bool:
+        """Whether the arms differ in nothing but how they are clipped."""
+        return self.differ_in_clipping and not self.differs_in
 
-    @property
-    def equivalent(self) -> bool | None:
-        """Whether the interval lies inside the margin; None without one."""
-        margin = self.yardstick.margin
-        return None if margin is None else stats.is_equivalent(self.result, margin)
+    def never_acted(self) -> bool:
+        """Whether clipping alone was to make the difference, and did nothing at all."""
+        return self.is_of_clipping_alone and self.acted == 0
 
+    def hardly_acted(self) -> bool:
+        """Whether clipping alone was to make the difference, and did hardly anything."""
+        return self.is_of_clipping_alone and self.acted is not None and self.acted < HARDLY
 
-def judge(pair: Pair, p_adjusted: float, tests: int) -> AgainstBaseline:
-    """Say what a pair shows as one of so many tests, with its p as adjusted for them."""
-    result, verdict = pair.result, _verdict(pair, p_adjusted, tests)
-    detectable, needed = _planned(pair, tests)
-    return AgainstBaseline(
-        seeds=pair.arm.seeds,
-        differences=pair.differences.tolist(),
-        mean=result.mean,
-        low=result.low,
-        high=result.high,
-        p=result.p,
-        won=pair.won,
-        lost=result.seeds - result.zero - pair.won,
-        tied=result.zero,
-        divergence_p=stats.mcnemar_p(pair.base.diverged, pair.arm.diverged),
-        smallest_p=stats.smallest_p(result.seeds, tests),
-        seeds_for_a_verdict=stats.seeds_for_a_verdict(tests),
-        detectable_effect=detectable,
-        seeds_needed=needed,
-        differs_in=pair.differs_in,
-        clipping_acted=pair.clipping_acted,
-        p_adjusted=p_adjusted,
-        equivalent=pair.equivalent,
-        verdict=verdict,
-        sentence=" ".join([_sentence(pair, verdict, p_adjusted, tests), *_confounded(pair)]),
-    )
+    def equivalent(self, level: float) -> bool | None:
+        """Whether interval and mean lie inside the margin; None without one. Rare large losses are no equivalence."""
+        if (margin := self.yardstick.margin) is None:
+            return None
+        low, high = self.differences.interval(level)
+        return -margin < low and high < margin and abs(self.differences.mean) < margin
 
+    def not_worse(self, level: float) -> bool | None:
+        """Whether interval and mean are nowhere worse by the margin or more; None without one."""
+        if (margin := self.yardstick.margin) is None:
+            return None
+        sign = 1 if self.yardstick.metric.higher_is_better else -1
+        return min(sign * end for end in (*self.differences.interval(level), self.differences.mean)) > -margin
 
-def _planned(pair: Pair, tests: int) -> tuple[float, int]:
-    """The effect that so many seeds detect, and the seeds that the wanted effect needs; infinite and 0 where none can be told."""
-    deviation = stats.deviation(pair.differences)
-    if not math.isfinite(deviation):
-        return math.inf, 0
-    detectable = stats.detectable_effect(deviation, pair.result.seeds, tests=tests)
-    return detectable, stats.seeds_needed(pair.yardstick.effect, deviation, tests=tests)
+    def verdict(self, judgement: Judgement) -> Verdict:
+        """What the pair shows, judged as one of several."""
+        if self.never_acted():
+            return Verdict.NOT_TESTABLE
+        if smallest_p(self.differences.seeds, judgement.tests) >= LEVEL:
+            return Verdict.EXPLORATORY
+        if judgement.p_adjusted < LEVEL:
+            return Verdict.HELPS if self.better else Verdict.HURTS
+        if self.hardly_acted():
+            return Verdict.NOT_TESTABLE
+        if self.equivalent(judgement.level):
+            return Verdict.EQUIVALENT
+        return Verdict.NOT_WORSE if self.not_worse(judgement.level) else Verdict.NO_DIFFERENCE
 
-
-def _verdict(pair: Pair, p: float, tests: int) -> Verdict:
-    if not pair.testable:
-        return Verdict.NOT_TESTABLE
-    if stats.smallest_p(pair.result.seeds, tests) >= stats.LEVEL:
-        return Verdict.EXPLORATORY
-    if p < stats.LEVEL:
-        better = (pair.result.mean > 0) == pair.yardstick.metric.higher_is_better
-        return Verdict.HELPS if better else Verdict.HURTS
-    return Verdict.EQUIVALENT if pair.equivalent else Verdict.NO_DIFFERENCE
+    def planned(self, tests: int) -> tuple[float, SeedsNeeded | None]:
+        """The difference that so many seeds detect, and the seeds that the wanted effect takes: infinite and None for one."""
+        deviation = planning.spread(self.differences)
+        if not math.isfinite(deviation):
+            return math.inf, None
+        seeds = self.differences.seeds
+        detectable = planning.detectable_effect(deviation, seeds, tests=tests)
+        return detectable, planning.seeds_needed(self.yardstick.effect, deviation, seeds, tests=tests)
 
 
-def _sentence(pair: Pair, verdict: Verdict, p: float, tests: int) -> str:
-    """One comparison in plain words, claiming no more than its test."""
-    if verdict == Verdict.NOT_TESTABLE:
-        return _not_testable(pair)
-    if verdict == Verdict.EXPLORATORY:
-        return _exploratory(pair, tests)
-    metric, result = pair.yardstick.metric, pair.result
-    interval = f"95% interval {metric.unit.shown(result.low)} to {metric.unit.shown(result.high)}"
-    facts = f"{interval}; better on {pair.won} of {counted(result.seeds, 'seed')}; {p_relation(p)}"
-    if verdict in (Verdict.HELPS, Verdict.HURTS):
-        sentence = f"{pair.arm.name} {_change(pair)} against {pair.base.name} ({facts})."
-    else:
-        seen = metric.unit.amount(result.mean, sign=True)
-        sentence = f"No difference in {metric.title} shown between {pair.arm.name} and {pair.base.name} ({seen}; {facts})."
-    return f"{sentence}{_within_margin(pair)}"
-
-
-def _not_testable(pair: Pair) -> str:
-    return (
-        f"Clipping never acted in these runs, so {pair.arm.name} trained exactly as {pair.base.name} did on "
-        f"{counted(pair.result.seeds, 'shared seed')}: whether it helps can't be tested here."
-    )
-
-
-def _exploratory(pair: Pair, tests: int) -> str:
-    seeds = pair.result.seeds
-    change = f"{_change(pair)}{' on average' if seeds > 1 else ''}"
-    seen = change if pair.result.mean else f"left {pair.yardstick.metric.title} as it was"
-    return (
-        f"{pair.arm.name} against {pair.base.name} is exploratory: on {counted(seeds, 'shared seed')} it {seen}, but so few "
-        f"can't give p below {stats.smallest_p(seeds, tests):.2g}; {stats.seeds_for_a_verdict(tests)} seeds could."
-    )
-
-
-def _change(pair: Pair) -> str:
-    metric, mean = pair.yardstick.metric, pair.result.mean
-    return f"{'raised' if mean > 0 else 'lowered'} {metric.title} by {metric.unit.amount(abs(mean))}"
-
-
-def _within_margin(pair: Pair) -> str:
-    if not pair.equivalent:
-        return ""
-    margin = f"±{pair.yardstick.margin:g} {pair.yardstick.metric.unit.name}"
-    return f" The interval lies inside {margin}: equivalent within that margin."
-
-
-def _confounded(pair: Pair) -> list[str]:
-    """A sentence where a verdict need not be clipping's."""
-    if not pair.differs_in:
-        return []
-    keys = some_of(pair.differs_in, MOST_KEYS)
-    return [
-        f"They differ in more than clipping: {keys}." if pair.differ_in_clipping else f"They differ in {keys}, not in clipping."
-    ]
-
-
-def some_of(names: Sequence[str], most: int = MOST_NAMED) -> str:
-    """Names in a row, not too many."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
+def judged_together(pairs: list[Pair]) -> list[Judgement]:
+    """How each of several pairs is judged, adjusted by Holm over all of them."""
+    p_values = [pair.differences.p for pair in pairs]
+    adjusted, levels = stats.holm(p_values), stats.holm_levels(p_values)
+    return [Judgement(p, level, len(pairs)) for p, level in zip(adjusted, levels, strict=True)]

@@ -18,7 +18,7 @@ from gradclip_cli.config.grids import Axis
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.sweeps import Cell, Sweep
 from gradclip_cli.errors import ConflictError, ConflictsError, ReportError
-from gradclip_cli.evidence import stats
+from gradclip_cli.evidence import samples
 from gradclip_cli.evidence.arms import Arm, read_arms
 from gradclip_cli.evidence.comparison import Comparison, compare
 from gradclip_cli.evidence.metrics import VAL_ACCURACY
@@ -152,6 +152,6 @@ def verdict_sentence(sweep: Sweep) -> str:
     if not sweep.fresh_seeds:
         return ""
     tests, there = len(sweep.rows()) - 1, len(sweep.fresh_seeds)
-    needed = stats.seeds_for_a_verdict(tests)
+    needed = samples.seeds_for_a_verdict(tests)
     enough = f"there are {there}" if there >= needed else f"with {there} it will be exploratory"
     return f"A verdict on {counted(tests, 'comparison')} takes at least {needed} fresh seeds; {enough}."

@@ -87,7 +87,7 @@ def comparison_figure(panels: Sequence[Panel]) -> Figure:
 
 def _crowd_sentence(arms: int) -> str:
     repeated = f"; after {LINE_STYLES} of them colours, dashes and markers repeat" if arms > LINE_STYLES else ""
-    return f"{arms} arms: means over seeds, without single seeds and intervals{repeated}"
+    return f"{arms} arms, each as one line, without single seeds and intervals{repeated}"
 
 
 def _place(
@@ -129,15 +129,15 @@ def _draw_legend(figure: Figure, looks: Sequence[_Look]) -> Legend:
 
 def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[LineEnd]:
     """Draw each curve and the thresholds; return the lines' ends, at the bottom and with the reason for arms without a line."""
-    means = panel.means()
+    middles = panel.middles()
     missing = panel.without_line()
     few = len(looks) <= FEW
-    _limit_values(axes, panel, list(means.values()))
+    _limit_values(axes, panel, list(middles.values()))
     for curve in panel.curves:
         line = looks[curve.name].line
         if few:
             _draw_runs(axes, panel, curve, line["color"])
-        _draw_mean(axes, panel, curve, means[curve.name], line, band=few)
+        _draw_middle(axes, panel, curve, middles[curve.name], line, band=few)
         _draw_crosses(axes, panel, curve, line["color"], 9 if few else 6)
     for (threshold, _), names in panel.curves_by_threshold().items():
         if _is_within(axes, threshold):
@@ -149,17 +149,17 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[Li
     axes.set_xlabel("epoch")
     axes.xaxis.set_tick_params(labelbottom=True)
     ends: list[LineEnd] = []
-    for name, mean in means.items():
+    for name, middle in middles.items():
         label, reason = fitted(looks[name].label, SHORT), f": {missing[name]}" if name in missing else ""
-        last = axes.get_ylim()[0] if reason else float(known(mean)[-1])
+        last = axes.get_ylim()[0] if reason else float(known(middle)[-1])
         ends.append((last, f"{label}{reason}", ink(looks[name].line["color"])))
     return ends
 
 
-def _limit_values(axes: Axes, panel: Panel, means: Sequence[FloatArray]) -> None:
-    """Make the y axis hold runs and means, bands and thresholds as far as these leave the curves room; nothing impossible."""
+def _limit_values(axes: Axes, panel: Panel, middles: Sequence[FloatArray]) -> None:
+    """Make the y axis hold runs and middles, bands and thresholds as far as these leave the curves room; nothing impossible."""
     runs = [curve.values.ravel() for curve in panel.curves] + [curve.peaks for curve in panel.curves if curve.peaks is not None]
-    values = np.clip(known(np.concatenate([*means, *(panel.shown(each) for each in runs)])), *panel.bounds)
+    values = np.clip(known(np.concatenate([*middles, *(panel.shown(each) for each in runs)])), *panel.bounds)
     thresholds = known(np.array([threshold for threshold, _ in panel.curves_by_threshold()], dtype=float))
     if panel.log:
         low, high = (values.min(), values.max()) if len(values) else (1.0, 10.0)
@@ -192,8 +192,8 @@ def _draw_runs(axes: Axes, panel: Panel, curve: Curve, colour: str) -> None:
         axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=min(0.35, 3 / len(lines))), autolim=False)
 
 
-def _draw_mean(axes: Axes, panel: Panel, curve: Curve, mean: FloatArray, line: dict[str, Any], *, band: bool) -> None:
-    """Draw the mean over runs, (E,), with its peaks and its band."""
+def _draw_middle(axes: Axes, panel: Panel, curve: Curve, middle: FloatArray, line: dict[str, Any], *, band: bool) -> None:
+    """Draw what stands for all runs, (E,), with its peaks and its band."""
     if curve.peaks is not None:
         axes.plot(curve.x, panel.shown(curve.peaks), color=line["color"], linewidth=0.9, alpha=0.6)
     if band and curve.band is not None and np.isfinite(curve.band[0]).any():
@@ -201,7 +201,7 @@ def _draw_mean(axes: Axes, panel: Panel, curve: Curve, mean: FloatArray, line: d
         alpha = 0.2 if len(curve.values) > 2 else 0.07  # A band of two runs covers nearly everything.
         axes.fill_between(curve.x, low, high, color=line["color"], alpha=alpha, linewidth=0)
     style = line if len(curve.x) > 1 else {**line, "marker": line.get("marker", "o")}
-    draw_line(axes, curve.x, mean, linewidth=2, clip_on=panel.may_reach_beyond(mean), **style)
+    draw_line(axes, curve.x, middle, linewidth=2, clip_on=panel.may_reach_beyond(middle), **style)
 
 
 def _draw_crosses(axes: Axes, panel: Panel, curve: Curve, colour: str, size: float) -> None:

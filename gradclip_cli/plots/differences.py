@@ -1,4 +1,4 @@
-"""Arms compared: how far each seed of an arm is from its twin in the baseline, with the mean and its interval."""
+"""Arms compared: how far each seed of an arm is from its twin in the baseline, what is typical of them, and their mean."""
 
 from __future__ import annotations
 
@@ -32,17 +32,20 @@ ROW_WIDTH, LINE_HEIGHT = 6.6, 0.2
 
 @dataclass(frozen=True)
 class DifferenceRow:
-    """One arm's paired differences, a value a seed, their mean and its interval (infinite where there is none)."""
+    """One arm's paired differences, a value a seed: the typical one with its interval (infinite where there is none), the mean."""
 
     name: str
     differences: Sequence[float]
-    mean: float
+    typical: float
     low: float
     high: float
+    mean: float = math.nan
 
 
 def differences_figure(axis: str, rows: Sequence[DifferenceRow], possible: tuple[float, float] = (-math.inf, math.inf)) -> Figure:
-    """Draw every seed's paired difference as a dot, mean and interval beneath it, and zero; nothing beyond what is possible.
+    """Draw every seed's paired difference as a dot, the typical one with its interval and the mean beneath, and zero.
+
+    Nothing is drawn beyond what is possible.
 
     Of more than `MOST_ROWS` arms the first are drawn, and this is said.
     """
@@ -85,8 +88,8 @@ def _seeds(row: DifferenceRow) -> str:
 def _title(rows: Sequence[DifferenceRow]) -> str:
     counts = {_seeds(row) for row in rows}
     of = f" of {counts.pop()}" if len(counts) == 1 else ""
-    below = "mean and 95% interval" if any(math.isfinite(row.low) for row in rows) else "and the mean"
-    return f"Paired differences{of}: each seed (dots), {below} (below)"
+    interval = " and its 95% interval" if any(math.isfinite(row.low) for row in rows) else ""
+    return f"Paired differences{of}: each seed (dots), typical{interval} (diamond), mean (upright bar)"
 
 
 def _draw_row(axes: Axes, index: int, row: DifferenceRow, possible: tuple[float, float], size: float) -> None:
@@ -102,7 +105,9 @@ def _draw_row(axes: Axes, index: int, row: DifferenceRow, possible: tuple[float,
         interval = np.clip([row.low, row.high], *possible)
         axes.plot(interval, [index + 0.16] * 2, color=colour, linewidth=2.5 * size, solid_capstyle="butt")
     if np.isfinite(row.mean):
-        axes.plot(row.mean, index + 0.16, "D", markersize=8 * size, markeredgecolor="white", **whole)
+        axes.plot(row.mean, index + 0.16, "|", markersize=13 * size, markeredgewidth=2 * size, **whole)
+    if np.isfinite(row.typical):
+        axes.plot(row.typical, index + 0.16, "D", markersize=8 * size, markeredgecolor="white", **whole)
 
 
 def _place_rows(figure: Figure, axes: Axes, left: float, tall: float, axis: str, heading: Sequence[str]) -> None:

@@ -22,8 +22,10 @@ class Curve:
     diverged: Sequence[float | None]
     peaks: FloatArray | None = None
     """(E,) largest value in each bin, drawn as a thin line above."""
+    middle: FloatArray | None = None
+    """(E,) what stands for all runs; their mean where it isn't given."""
     band: tuple[FloatArray, FloatArray] | None = None
-    """95% interval of the mean, two (E,)."""
+    """95% interval of the middle, two (E,)."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,10 @@ class Panel:
         """What the panel's scale can show, NaN elsewhere."""
         return positive(values) if self.log else finite(values)
 
-    def means(self) -> dict[str, FloatArray]:
-        """By curve: the mean over runs that can be shown, (E,)."""
-        return {curve.name: self.shown(_mean(finite(curve.values))) for curve in self.curves}
+    def middles(self) -> dict[str, FloatArray]:
+        """By curve: what stands for all runs, as far as it can be shown, (E,)."""
+        middles = {curve.name: curve.middle if curve.middle is not None else _mean(finite(curve.values)) for curve in self.curves}
+        return {name: self.shown(middle) for name, middle in middles.items()}
 
     def without_line(self) -> dict[str, str]:
         """The curves that have no value to draw, each with the reason."""

@@ -6,7 +6,7 @@ import math
 
 from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict, SeparateClaim
 from gradclip_cli.article.measures import Difference
-from gradclip_cli.evidence.verdicts import AgainstBaseline
+from gradclip_cli.evidence.comparison import AgainstBaseline
 
 TOLERATED_RISE = 0.05
 """Nats of training loss, the effect that `compare` plans for."""

@@ -1,8 +1,9 @@
-"""Paired differences over seeds: the typical difference with its exact test and interval, and the mean beside it. Pure functions.
+"""A sample over seeds, of scores or of paired differences: its typical value with exact interval and test, the mean beside it.
 
-A verdict rests on the typical difference, the pseudomedian: the middle of the averages of all pairs of seeds' differences. Its test
-(Wilcoxon's signed-rank) and its interval (Tukey's, of the same averages) invert each other, so they never disagree. The mean says
-what is gained or lost on average; with so few and so skewed differences no test of it keeps its level (docs/statistics.md).
+A verdict rests on the typical value, the pseudomedian: the middle of the averages of all pairs of values. Its test (Wilcoxon's
+signed-rank) and its interval (Tukey's, of the same averages) invert each other, so they never disagree. The mean says what is
+gained or lost on average; with values so few and so skewed as training runs give no test of it keeps its level
+(docs/statistics.md).
 
 Sources: Wilcoxon 1945, "Individual comparisons by ranking methods"; Hodges and Lehmann 1963, "Estimates of location based on rank
 tests" (the estimate); Hollander, Wolfe and Chicken 2014, "Nonparametric statistical methods", section 3 (test, interval, ties).
@@ -21,36 +22,36 @@ from gradclip_cli.arrays import FloatArray
 from gradclip_cli.evidence.stats import LEVEL
 
 ROUNDING = 1e-12
-"""Share of the differences' size below which an average of two is rounding."""
+"""Share of the values' size below which an average of two is rounding."""
 EXACT_SEEDS = 500
 """Up to so many seeds the null distribution is exact; beyond it is the normal one with a correction for continuity."""
-CARRIED_BY_FEW = 0.1
+FEW = 0.1
 """Share of the seeds that counts as few, where these alone give half of the mean."""
 
 
 @dataclass(frozen=True)
-class PairedDifferences:
-    """Differences over seeds (n,), arm minus baseline, and what follows from them, in their unit."""
+class Sample:
+    """Values over seeds (n,), in any unit, and what follows from them."""
 
-    differences: FloatArray
+    values: FloatArray
     averages: FloatArray
-    """Of all pairs, each seed with itself among them, in ascending order, (n (n + 1) / 2,)."""
+    """Of all pairs, each value with itself among them, in ascending order, (n (n + 1) / 2,)."""
 
     @classmethod
-    def of(cls, differences: FloatArray) -> PairedDifferences:
-        """Raises ValueError for no or non-finite differences."""
-        differences = np.asarray(differences, dtype=float)
-        if not differences.size or not np.isfinite(differences).all():
-            raise ValueError("paired differences must be finite, and at least one")
-        first, second = np.triu_indices(len(differences))
-        averages = (differences[first] + differences[second]) / 2
-        averages[np.abs(averages) <= ROUNDING * np.abs(differences).max()] = 0.0
+    def of(cls, values: FloatArray) -> Sample:
+        """Raises ValueError for no or non-finite values."""
+        values = np.asarray(values, dtype=float)
+        if not values.size or not np.isfinite(values).all():
+            raise ValueError("values must be finite, and at least one")
+        first, second = np.triu_indices(len(values))
+        averages = (values[first] + values[second]) / 2
+        averages[np.abs(averages) <= ROUNDING * np.abs(values).max()] = 0.0
         averages.sort()
-        return cls(differences, averages)
+        return cls(values, averages)
 
     @property
     def seeds(self) -> int:
-        return len(self.differences)
+        return len(self.values)
 
     @property
     def typical(self) -> float:
@@ -59,34 +60,34 @@ class PairedDifferences:
 
     @property
     def mean(self) -> float:
-        """Zero where the differences cancel but for rounding."""
-        mean = float(self.differences.mean())
-        return mean if abs(mean) > ROUNDING * float(np.abs(self.differences).mean()) else 0.0
+        """Zero where the values cancel but for rounding."""
+        mean = float(self.values.mean())
+        return mean if abs(mean) > ROUNDING * float(np.abs(self.values).mean()) else 0.0
 
     @property
     def median(self) -> float:
-        return float(np.median(self.differences))
+        return float(np.median(self.values))
 
     @property
     def positive(self) -> int:
-        """How many differences are above zero."""
-        return int((self.differences > 0).sum())
+        """How many values are above zero."""
+        return int((self.values > 0).sum())
 
     @property
     def negative(self) -> int:
-        """How many differences are below zero."""
-        return int((self.differences < 0).sum())
+        """How many values are below zero."""
+        return int((self.values < 0).sum())
 
     @property
     def zero(self) -> int:
-        """How many differences are zero."""
+        """How many values are zero."""
         return self.seeds - self.positive - self.negative
 
     @property
     def p(self) -> float:
-        """Two-sided p of Wilcoxon's signed-rank test that the differences are spread about zero evenly.
+        """Two-sided p of Wilcoxon's signed-rank test that the values are spread about zero evenly.
 
-        The statistic is the number of averages above (or below) zero; those at zero speak for neither side, which makes ties
+        The statistic is the number of averages above (or below) zero; those at zero speak for neither side, so that ties
         count against a verdict, never for one.
         """
         one_side = max(int((self.averages > 0).sum()), int((self.averages < 0).sum()))
@@ -99,29 +100,22 @@ class PairedDifferences:
             return -math.inf, math.inf
         return float(self.averages[outside - 1]), float(self.averages[-outside])
 
-    def mean_interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Student's interval of the mean, as description; infinite for one seed."""
-        if self.seeds < 2:
-            return -math.inf, math.inf
-        half = special.stdtrit(self.seeds - 1, 1 - level / 2) * self.differences.std(ddof=1) / math.sqrt(self.seeds)
-        return float(self.mean - half), float(self.mean + half)
-
     @property
     def carriers(self) -> int:
         """The fewest seeds that together give at least half of the mean; 0 where it is zero."""
-        towards = np.sort(self.differences * np.sign(self.mean))[::-1]
         if not self.mean:
             return 0
+        towards = np.sort(self.values * np.sign(self.mean))[::-1]
         return 1 + int(np.searchsorted(np.cumsum(towards), abs(self.mean) * self.seeds / 2 * (1 - ROUNDING)))
 
     @property
     def carried_by_few(self) -> bool:
-        """Whether few seeds give half of the mean, so that it is no typical difference."""
-        return 0 < self.carriers <= CARRIED_BY_FEW * self.seeds
+        """Whether few seeds give half of the mean, so that it is typical of none."""
+        return 0 < self.carriers <= FEW * self.seeds
 
     @property
     def opposed(self) -> bool:
-        """Whether the typical difference and the mean point in opposite directions."""
+        """Whether the typical value and the mean point in opposite directions."""
         return self.typical * self.mean < 0
 
 
@@ -164,14 +158,13 @@ def seeds_for_a_verdict(tests: int) -> int:
     return next(seeds for seeds in range(1, EXACT_SEEDS) if smallest_p(seeds, tests) < LEVEL)
 
 
-def is_equivalent(compared: PairedDifferences, margin: float, level: float = LEVEL) -> bool:
-    """Whether the whole interval lies inside plus or minus `margin`, and the mean too: rare large losses are no equivalence."""
-    low, high = compared.interval(level)
-    return -margin < low and high < margin and abs(compared.mean) < margin
+def typical_curve(curves: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The typical value at each epoch with its 95% interval's ends, three (epochs,), for curves (seeds, epochs).
 
-
-def is_not_inferior(compared: PairedDifferences, margin: float, *, higher_is_better: bool, level: float = LEVEL) -> bool:
-    """Whether the interval's worse end, and the mean, are no worse than zero by `margin` or more."""
-    low, high = compared.interval(level)
-    sign = 1 if higher_is_better else -1
-    return min(sign * low, sign * high, sign * compared.mean) > -margin
+    Both ends are NaN where so few seeds allow no interval.
+    """
+    samples = [Sample.of(values) for values in curves.T]
+    low, high = np.array([sample.interval() for sample in samples]).T
+    unknown = ~np.isfinite(low)
+    low[unknown], high[unknown] = np.nan, np.nan
+    return np.array([sample.typical for sample in samples]), low, high
