@@ -32,7 +32,7 @@ ROW_WIDTH, LINE_HEIGHT = 6.6, 0.2
 
 @dataclass(frozen=True)
 class DifferenceRow:
-    """One arm's paired differences, a value a seed: the typical one with its interval (infinite where there is none), the mean."""
+    """One arm's paired differences, a value a seed: the typical one, its interval (infinite where there is none), the mean."""
 
     name: str
     differences: Sequence[float]
