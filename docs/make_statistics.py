@@ -128,7 +128,7 @@ def false_verdicts(law: Law, candidate: str, seeds: int, draws: int = DRAWS) -> 
     """Shares of samples in which a difference below, and above, is claimed where the law has none of what is tested."""
     decide, centre = CANDIDATES[candidate]
     generator = np.random.default_rng(seeds)
-    shift = centre(law(generator, (4_000_000,)))
+    shift = centre(law(generator, (100 * draws,)))
     return _shares(decide, lambda shape: law(generator, shape) - shift, seeds, draws)
 
 
