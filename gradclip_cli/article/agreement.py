@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict
+from gradclip_cli.article.claim import Answer, Arms
 from gradclip_cli.article.claims import CLAIMS
 from gradclip_cli.article.noise import Spread, spread_of_pairs
 from gradclip_cli.config.frameworks import FRAMEWORKS
@@ -37,7 +37,7 @@ class Agreement:
     """What two frameworks say to each claim, as (ours, theirs), and how far their runs of one seed are apart."""
 
     frameworks: tuple[str, str]
-    verdicts: Mapping[str, tuple[ClaimVerdict, ClaimVerdict]]
+    verdicts: Mapping[str, tuple[str, str]]
     twins: Sequence[Twins]
     rounding: Spread
     """Of `none` against itself with other rounding, in ours."""

@@ -22,13 +22,13 @@ def test_two_frameworks_are_held_together(results: Path, tmp_path: Path) -> None
     assert both.agreement
     assert both.agreement.frameworks == ("pytorch", "tensorflow")
     assert both.agreement.differing == ["C2", "C3"]
-    assert both.agreement.verdicts["C2"] == ("contradicted", "supported")
+    assert both.agreement.verdicts["C2"] == ("contradicted at SGD 0.01", "supported at SGD 0.01")
     assert {each.arm: each.against.mean for each in both.agreement.twins} == {
         "none": 0, "clipnorm": 0, "control": 0, "clipvalue": pytest.approx(-100 * 0.2 / 3)
     }  # fmt: skip
     write_reproduction(both, other)
     report = (other / "report.md").read_text()
-    assert "PyTorch and TensorFlow (Keras) agree on 6 of 8 claims. They differ on C2: contradicted and supported; C3" in report
+    assert "PyTorch and TensorFlow (Keras) agree on 6 of 8 claims. They differ on C2: contradicted at SGD 0.01 and" in report
     assert json.loads((other / "claims.json").read_text())["agreement"]["differing"] == ["C2", "C3"]
     assert (other / "frameworks.png").stat().st_size > 10_000
     shutil.rmtree(other)
