@@ -93,7 +93,7 @@ def reproduce(options: ReproduceOptions) -> None:
     if options.dry_run:
         print_plan(planned, options.as_json)
         return
-    experiment.record_plan(seeds, folder)
+    experiment.record_plan(seeds, folder, framework)
     require_none_failed(train(planned, options), then=", then reports")
     reproduction = experiment.answer_claims(seeds, folder)
     if options.against:
@@ -162,6 +162,7 @@ def sweep(options: SweepOptions) -> None:
     if options.dry_run:
         print_plan(planned, options.as_json, resets=list(chosen.resets))
         return
+    experiment.record_plan(chosen, folder)
     _train_and_tally(planned, options, _grid(chosen))
     result = experiment.read(chosen, folder)
     best = experiment.plan_best(result, folder, force=options.force)

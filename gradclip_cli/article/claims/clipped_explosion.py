@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
 from gradclip_cli.article.measures import LEARNT, learnt, share_test
+from gradclip_cli.evidence.plans import BINOMIAL, PlannedTest
 
 
 class ClippedExplosion(PrimaryClaim):
@@ -16,6 +17,7 @@ class ClippedExplosion(PrimaryClaim):
         f"{LEARNT:g}; bounds as for C4."
     )
     arms = ("explode-clipnorm",)
+    planned = PlannedTest(arm="explode-clipnorm", metric="share of runs that learnt", test=BINOMIAL)
 
     def test(self, arms: Arms) -> PrimaryTest:
         arm = arms["explode-clipnorm"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
 from gradclip_cli.article.measures import Difference
+from gradclip_cli.evidence.plans import PlannedTest
 
 
 class Convergence(PrimaryClaim):
@@ -16,6 +17,7 @@ class Convergence(PrimaryClaim):
         "loss and clipnorm stand beside it as description."
     )
     arms = ("none", "clipnorm", "clipvalue")
+    planned = PlannedTest(arm="clipvalue", baseline="none", metric="loss_area")
 
     def test(self, arms: Arms) -> PrimaryTest:
         area = Difference.of(arms["clipvalue"], arms["none"], "loss_area")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
 from gradclip_cli.article.measures import MAJORITY, NOTHING_LEARNT, exploded, share_test
+from gradclip_cli.evidence.plans import BINOMIAL, PlannedTest
 
 
 class Explosion(PrimaryClaim):
@@ -17,6 +18,7 @@ class Explosion(PrimaryClaim):
         f"{MAJORITY:.0%}, contradicted where it lies below."
     )
     arms = ("explode-none",)
+    planned = PlannedTest(arm="explode-none", metric="share of runs that diverged or learnt nothing", test=BINOMIAL)
 
     def test(self, arms: Arms) -> PrimaryTest:
         arm = arms["explode-none"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
 from gradclip_cli.article.measures import Difference
+from gradclip_cli.evidence.plans import PlannedTest
 
 
 class Training(PrimaryClaim):
@@ -13,6 +14,7 @@ class Training(PrimaryClaim):
     statement = "Clipping by value improves training."
     rule = "Primary test: the last epoch's training loss, clipvalue against none, paired by seed. Accuracy is description."
     arms = ("none", "clipvalue")
+    planned = PlannedTest(arm="clipvalue", baseline="none", metric="loss")
 
     def test(self, arms: Arms) -> PrimaryTest:
         loss = Difference.of(arms["clipvalue"], arms["none"], "loss")
