@@ -21,6 +21,8 @@ from gradclip_cli.runs.provenance import provenance
 from gradclip_cli.texts import counted, for_markdown
 
 AS_PLANNED = "As planned."
+MOST_LOOKS = 3
+"""So many looks are described."""
 SHORT = 12
 """Letters of a commit or a SHA-256 in a sentence."""
 
@@ -91,9 +93,9 @@ def _planned(plan: PlanRecord, file: str) -> str:
 def _seen(seen: Seen) -> str:
     runs = [f"{arm} with {named_seeds(seeds)}" for arm, seeds in seen.runs.items()]
     looks = [told(look) for look in seen.looks]
-    finished, looked = f"finished runs of {some_of(runs)}", f"{counted(len(looks), 'look')} ({'; '.join(looks)})"
+    finished, looked = f"finished runs of {some_of(runs)}", f"{counted(len(looks), 'look')} ({some_of(looks, MOST_LOOKS)})"
     parts = [part for part, there in ((finished, runs), (looked, looks)) if there]
-    unknown = " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in seen.unknown)
+    unknown = " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in seen.unknown)
     before = (
         f"Before it was written, these had been there: {'; '.join(parts)}." if parts else "Nothing of it had been seen before."
     )
