@@ -16,6 +16,18 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+
+
+def ordinal(place: int) -> str:
+    """A place in a row, such as third or, beyond the tenth, 23rd."""
+    if place <= len(ORDINALS):
+        return ORDINALS[place - 1]
+    teens = 10 < place % 100 < 20
+    return f"{place}{'th' if teens else ENDINGS.get(place % 10, 'th')}"
+
+
 def decimals(value: float, digits: int, *, sign: bool = False) -> str:
     """A finite value with so many decimals and a real minus; two significant digits where it would read as zero otherwise."""
     rounded = round(value, digits) + 0.0  # never minus zero

@@ -9,7 +9,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from gradclip_cli.texts import MINUS, counted, decimals, for_markdown, for_picture, for_terminal, p_relation, percent, shown_p
+from gradclip_cli.texts import (
+    MINUS,
+    counted,
+    decimals,
+    for_markdown,
+    for_picture,
+    for_terminal,
+    ordinal,
+    p_relation,
+    percent,
+    shown_p,
+)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 3))
@@ -40,6 +51,11 @@ def test_shares_are_none_and_all_only_where_meant() -> None:
     shares = [0, 1e-6, 0.383, 0.99999, 1, math.nan]
     assert [percent(share) for share in shares] == ["0.0%", "0.0001%", "38.3%", ">99.9%", "100.0%", "-"]
     assert [percent(share, 0) for share in (0, 0.0033, 0.97, 0.998, 1)] == ["0%", "0.33%", "97%", ">99%", "100%"]
+
+
+def test_ordinals() -> None:
+    assert [ordinal(place) for place in (1, 3, 10)] == ["first", "third", "tenth"]
+    assert [ordinal(place) for place in (11, 12, 21, 22, 103, 111)] == ["11th", "12th", "21st", "22nd", "103rd", "111th"]
 
 
 def test_plurals() -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.plans import PlannedTest
 from gradclip_cli.evidence.treatment import HARDLY
 from gradclip_cli.evidence.verdicts import Judgement
 
@@ -86,6 +87,9 @@ class Claim:
 
 class PrimaryClaim(Claim):
     """A claim that a test decides, one of the primary family's: what it compares was fixed before its runs."""
+
+    planned: ClassVar[PlannedTest]
+    """What its test holds against what, and by what, as a plan says it."""
 
     def test(self, arms: Arms) -> PrimaryTest:
         """Its test, from the stored runs."""

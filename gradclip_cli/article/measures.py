@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradclip_cli.arrays import BoolArray
-from gradclip_cli.article.claim import Answer, PrimaryTest, decided
+from gradclip_cli.article.claim import Answer, ClaimVerdict, PrimaryTest, decided
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.evidence import stats
@@ -218,6 +218,8 @@ class DifferenceTest(PrimaryTest):
     """Sentences on where a difference comes from: this one, or the same at other rates."""
     at_best_rates: str = ""
     """What is left of the difference at each arm's own best rate, in sentences."""
+    kind: str = ""
+    """What kind of difference it is, where the verdict alone would say too much."""
 
     @property
     def p(self) -> float:
@@ -226,7 +228,10 @@ class DifferenceTest(PrimaryTest):
     def answer(self, judgement: Judgement) -> Answer:
         pair = self.difference.pair
         against, alone = judged(pair, judgement), self.difference.on_unseen
-        verdict = decided(judgement, supports=pair.better, acted=pair.acted).under(_condition(pair))
+        decision = decided(judgement, supports=pair.better, acted=pair.acted)
+        verdict = decision.under(_condition(pair))
+        if self.kind and decision == ClaimVerdict.SUPPORTED:
+            verdict = f"{verdict}: {self.kind}"
         measured = f"{setting(pair.arm.config)}: {against.sentence} {self.at_best_rates}".strip()
         figures = {**figures_of(against), "on_unseen_seeds": alone.figures if alone else None, **self.figures}
         beside = [

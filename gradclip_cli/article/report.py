@@ -12,7 +12,7 @@ from gradclip_cli.article.claim import Answer, Claim
 from gradclip_cli.article.claims import CLAIMS
 from gradclip_cli.article.reproduce import ASSUMED, Reproduction
 from gradclip_cli.config.seeds import seed_list
-from gradclip_cli.evidence import figures, plans, report
+from gradclip_cli.evidence import figures, ledger, report
 from gradclip_cli.evidence.comparison import Comparison, with_gradients
 from gradclip_cli.files import write_atomically
 from gradclip_cli.texts import for_markdown
@@ -30,8 +30,8 @@ def write_reproduction(reproduction: Reproduction, results: Path) -> Reproductio
 
     accuracy, explosion = (with_gradients(each) for each in (reproduction.accuracy, reproduction.explosion))
     reproduction = replace(reproduction, accuracy=accuracy, explosion=explosion)
+    ledger.record(results, reproduction.first_compared, reproduction.looks)  # before its own comparison.json is there
     report.write(reproduction.accuracy, results)
-    plans.record_look(results, reproduction.looks)
     exploding = plots.comparison_figure(figures.panels(reproduction.explosion))
     plots.save(exploding, [results / "explosion.png", results / "explosion.svg"])
     plots.save(figures.pairs_figure(reproduction.noise), [results / "noise.png", results / "noise.svg"])
@@ -47,6 +47,7 @@ def to_markdown(reproduction: Reproduction) -> str:
     """The report as a page. Every figure in it comes from the stored runs."""
     parts = [
         *_beginning(reproduction),
+        *reproduction.adherence.to_markdown(),
         *(reproduction.agreement.to_markdown() if reproduction.agreement else []),
         *[part for claim, answer in reproduction.answers.items() for part in _claim(CLAIMS[claim], answer)],
         *_accuracy(reproduction.accuracy),

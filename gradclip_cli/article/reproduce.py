@@ -16,12 +16,17 @@ from gradclip_cli.article.claims import CLAIMS
 from gradclip_cli.article.noise import Spread
 from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK
+from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError
-from gradclip_cli.evidence import plans, report, samples
+from gradclip_cli.evidence import intentions, report, samples
+from gradclip_cli.evidence.adherence import Adherence
 from gradclip_cli.evidence.arms import Arm, read_arms
 from gradclip_cli.evidence.comparison import Comparison, compare, compare_arms
-from gradclip_cli.evidence.plans import Looks
+from gradclip_cli.evidence.intentions import Intention
+from gradclip_cli.evidence.ledger import FirstCompared
+from gradclip_cli.evidence.metrics import DEFAULT_METRIC
+from gradclip_cli.evidence.plans import Look, PlannedTest
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 
@@ -68,6 +73,8 @@ class Reproduction:
     explosion: Comparison
     remedies: Comparison
     adam: Comparison
+    adherence: Adherence
+    """To the plan of its folder."""
     agreement: Agreement | None = None
     """With another framework's reproduction, where it was held against one."""
 
@@ -77,9 +84,21 @@ class Reproduction:
         return {part.arm.name: part.arm for part in self.noise.arms}
 
     @property
-    def looks(self) -> Looks:
+    def first_compared(self) -> FirstCompared:
         """The seeds of each arm that this reproduction looks at, or an earlier comparison did."""
-        return {name: arm.seeds for name, arm in self.arms.items()} | self.accuracy.first_compared
+        return {name: arm.seeds for name, arm in self.arms.items()} | dict(self.accuracy.first_compared)
+
+    @property
+    def looks(self) -> list[Look]:
+        """What this reproduction tests."""
+        tested = [(test.baseline, test.arm, test.metric) for test in primary_tests()]
+        return [
+            self.accuracy.look,
+            *(
+                Look(arms=[base, arm] if base else [arm], baseline=base or arm, metric=metric, seeds=self.seeds)
+                for base, arm, metric in tested
+            ),
+        ]
 
     @property
     def notes(self) -> list[str]:
@@ -109,6 +128,7 @@ class Reproduction:
                 {"arm": part.arm.name, **{name: getattr(part.against, name) for name in SENSITIVITY}} for part in self.adam.others
             ],
             "notes": self.notes,
+            "plan": self.adherence.to_dict(),
             "agreement": self.agreement.to_dict() if self.agreement else None,
         }
         return json.dumps(report.finite(content), indent=2, allow_nan=False) + "\n"
@@ -121,9 +141,12 @@ def plan_reproduction(seeds: Sequence[int], results: Path, framework: str = DEFA
     """
     if len(seeds) < 2:
         raise ReportError("reproduce compares runs over seeds: give at least 2, better 10 (--seeds 10)")
+    return many.plan(_configs(framework), seeds, results)
+
+
+def _configs(framework: str) -> list[Config]:
     shipped = loading.shipped_directory()  # by path, so that no file of the same name here is taken for it
-    chosen = loading.load_all([str(shipped / f"{config_name(arm)}.yaml") for arm in ARMS], framework=framework)
-    return many.plan(chosen, seeds, results)
+    return loading.load_all([str(shipped / f"{config_name(arm)}.yaml") for arm in ARMS], framework=framework)
 
 
 def verdict_sentence(seeds: Sequence[int]) -> str:
@@ -134,9 +157,27 @@ def verdict_sentence(seeds: Sequence[int]) -> str:
     return f"A verdict on the {tests} primary tests takes at least {needed} seeds; {enough}."
 
 
-def record_plan(seeds: Sequence[int], results: Path) -> None:
-    """Write down which seeds are planned before the first run; a plan that is there already stays. Raises StoreError."""
-    plans.record_plan(results, seeds)
+def record_plan(seeds: Sequence[int], results: Path, framework: str = DEFAULT_FRAMEWORK) -> None:
+    """Write down what is planned before the first run; a plan that is there already stays. Raises StoreError."""
+    intentions.record_plan(results, intention(_configs(framework), seeds))
+
+
+def intention(configs: Sequence[Config], seeds: Sequence[int]) -> Intention:
+    """What a reproduction by these configs trains, tests and decides by."""
+    rules = {name: claim.rule for name, claim in CLAIMS.items()}
+    return Intention(kind="reproduce", configs=configs, seeds=seeds, tests=[*primary_tests(), *_accuracy_tests()], rules=rules)
+
+
+def primary_tests() -> list[PlannedTest]:
+    """The tests that decide claims, one family."""
+    family = f"primary tests: {', '.join(PRIMARY)}"
+    return [claim.planned.model_copy(update={"family": family}) for claim in PRIMARY.values()]
+
+
+def _accuracy_tests() -> list[PlannedTest]:
+    """Those of the comparison that stands beside the claims."""
+    base, *others = ARTICLE
+    return [PlannedTest(arm=arm, baseline=base, metric=DEFAULT_METRIC.name, family="accuracy, as description") for arm in others]
 
 
 def answer_claims(seeds: Sequence[int], results: Path, best: BestRates | None = None) -> Reproduction:
@@ -158,6 +199,7 @@ def answer_claims(seeds: Sequence[int], results: Path, best: BestRates | None = 
         explosion=compare_arms([arms[name] for name in EXPLODE], EXPLODE[0]),
         remedies=compare_arms([arms[name] for name in EXPLOSIVE], EXPLODE[0]),
         adam=compare_arms([arms[name] for name in ADAM], ADAM[0]),
+        adherence=Adherence.of(results, intention([arms[name].config for name in ARMS], seeds), list(arms.values())),
     )
 
 

@@ -119,10 +119,10 @@ def _written(compared: Comparison, folder: Path, options: CompareOptions) -> tup
 
     Raises StoreError where that is a folder that was asked for.
     """
-    from gradclip_cli.evidence import plans, report
+    from gradclip_cli.evidence import ledger, report
 
     warnings = [*compared.warnings]
-    if not_recorded := plans.record_look(options.results, compared.first_compared):
+    if not_recorded := ledger.record(options.results, compared.first_compared, [compared.look]):
         warnings.append(not_recorded)
     try:
         return report.write(compared, folder), warnings

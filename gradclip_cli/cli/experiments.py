@@ -102,7 +102,7 @@ def reproduce(options: ReproduceOptions) -> None:
     if options.dry_run:
         print_plan(planned, options.as_json)
         return
-    experiment.record_plan(seeds, folder)
+    experiment.record_plan(seeds, folder, framework)
     require_none_failed(train(planned, options), then=", then reports")
     reproduction = experiment.answer_claims(seeds, folder, best)
     if options.against:
@@ -171,6 +171,7 @@ def sweep(options: SweepOptions) -> None:
     if options.dry_run:
         print_plan(planned, options.as_json, resets=list(chosen.resets))
         return
+    experiment.record_plan(chosen, folder)
     _train_and_tally(planned, options, _grid(chosen))
     result = experiment.read(chosen, folder)
     best = experiment.plan_best(result, folder, force=options.force)

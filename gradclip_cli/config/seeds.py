@@ -62,3 +62,8 @@ def seed_list(seeds: Sequence[int]) -> str:
         else:
             parts.append([seed])
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+
+
+def named_seeds(seeds: Sequence[int]) -> str:
+    """Seeds as they are called in a sentence, such as seed 3 or seeds 3-5."""
+    return f"seed{'' if len(seeds) == 1 else 's'} {seed_list(seeds)}"

@@ -11,11 +11,12 @@ import pandas as pd
 
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.evidence import plans, stats
+from gradclip_cli.evidence import exploratory, plans, stats
 from gradclip_cli.evidence.arms import COLLAPSE, Arm, StepBins, differences, mixtures, read_arms, step_bins
+from gradclip_cli.evidence.ledger import FirstCompared, Ledger, read_ledger
 from gradclip_cli.evidence.metrics import DEFAULT_METRIC, Metric
 from gradclip_cli.evidence.planning import SeedsNeeded
-from gradclip_cli.evidence.plans import Looks, Plan
+from gradclip_cli.evidence.plans import Look, Plan
 from gradclip_cli.evidence.questions import USUAL_QUESTION, Question, Yardstick
 from gradclip_cli.evidence.samples import Sample, seeds_for_a_verdict, smallest_p
 from gradclip_cli.evidence.sentences import sentence, some_of
@@ -60,6 +61,8 @@ class AgainstBaseline:
     not_worse: bool | None
     verdict: Verdict
     sentence: str
+    exploratory: list[str] = field(default_factory=list)
+    """Why this verdict confirms nothing, whatever its p: a few words each."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Comparison:
     notes: tuple[str, ...]
     differences: tuple[str, ...]
     warnings: tuple[str, ...]
-    first_compared: Looks
+    first_compared: FirstCompared
     gradients: Mapping[str, StepBins] = field(default_factory=dict)
     """By arm, where they were read: see `with_gradients`."""
 
@@ -107,6 +110,18 @@ class Comparison:
     def sentences(self) -> list[str]:
         """What the comparison says, in plain words."""
         return [report.against.sentence for report in self.others if report.against]
+
+    @property
+    def exploratory(self) -> list[str]:
+        """Why its verdicts, or some of them, are exploratory; nothing where none is."""
+        return list(dict.fromkeys(reason for report in self.others if report.against for reason in report.against.exploratory))
+
+    @property
+    def look(self) -> Look:
+        """What somebody has seen who saw it."""
+        seeds = sorted({seed for part in self.arms for seed in part.arm.seeds})
+        names = [part.arm.name for part in self.arms]
+        return Look(arms=names, baseline=names[0], metric=self.yardstick.name, seeds=seeds)
 
 
 def compare(
@@ -131,14 +146,29 @@ def compare(
     arms, notes = _chosen(stored, seeds, plan)
     compared = compare_arms(arms, baseline, question)
     ordered = [part.arm for part in compared.arms]
-    earlier, unknown = plans.earlier_looks(results)
-    first = {**{arm.name: arm.seeds for arm in stored}, **earlier}
+    ledger, unknown = read_ledger(results)
+    first = {**{arm.name: arm.seeds for arm in stored}, **ledger.first_compared}
     return replace(
         compared,
+        arms=tuple(_with_reasons(part, compared, plan, replace(ledger, first_compared=first)) for part in compared.arms),
         notes=(*compared.notes, *notes, *_added_seeds(ordered, first, plan)),
         warnings=(*warnings, *unknown, *compared.warnings),
         first_compared=first,
     )
+
+
+def _with_reasons(report: ArmReport, compared: Comparison, plan: Plan | None, ledger: Ledger) -> ArmReport:
+    """The same with the reasons why its verdict is exploratory, if there are any."""
+    against = report.against
+    if against is None:
+        return report
+    firsts = [ledger.first_compared[part.arm.name] for part in (compared.baseline, report)]
+    reasons = [
+        *exploratory.of_metric(compared.yardstick.name, plan, ledger),
+        *exploratory.of_seeds(against.seeds, plan, firsts),
+    ]
+    told = f"{against.sentence} This look is exploratory: {'; '.join(reasons)}." if reasons else against.sentence
+    return replace(report, against=replace(against, exploratory=reasons, sentence=told))
 
 
 def with_gradients(compared: Comparison) -> Comparison:
@@ -296,7 +326,7 @@ def _summary(arm: Arm) -> dict[str, Any]:
     return row
 
 
-def _added_seeds(arms: Sequence[Arm], first: Looks, plan: Plan | None) -> list[str]:
+def _added_seeds(arms: Sequence[Arm], first: FirstCompared, plan: Plan | None) -> list[str]:
     planned = set(plan.seeds) if plan else set()
     notes = []
     for arm in arms:

@@ -1,121 +1,180 @@
-"""What p-values from a results folder are worth: the seeds that were planned there, and the looks that were taken since.
+"""What was planned for the runs of a results folder, as it stands on record, and which seeds and metrics verdicts there rest on.
 
-Seeds that somebody adds because of what a look has shown are no sample of their own. A plan is laid down by `reproduce` in
-`experiment.json`, by `sweep` in `sweep.json`, which plans the fresh seeds of its `best/` too. The ledger of looks, `looks.json`,
-holds each arm's seeds at the first one; a `comparison.json` from before there was a ledger counts as a look.
+`reproduce` and `sweep` write `plan.json` before their first run (`intentions`). Before there was one, `reproduce` laid down its
+seeds in `experiment.json`, and `sweep` named them in the `sweep.json` of its report: both are read as plans of seeds alone.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 
 from gradclip_cli.errors import StoreError
-from gradclip_cli.files import read_json, require_writable, write_atomically
+from gradclip_cli.evidence.stats import LEVEL
+from gradclip_cli.files import read_json
 
+PLAN_SCHEMA = 1
 EXPERIMENT_SCHEMA = 1
 SWEEP_SCHEMA = 1
-LOOKS_SCHEMA = 1
 COMPARISON_SCHEMA = 3
 
+PLAN = "plan.json"
 EXPERIMENT = "experiment.json"
 SWEEP = "sweep.json"
-LOOKS = "looks.json"
 COMPARISON = "comparison.json"
 BEST = "best"
 """Folder of a sweep's runs at each row's best column."""
+MOST_PLAN_BYTES = 100_000_000
+"""Of a plan, which holds the whole config of every arm."""
 
-Looks = dict[str, list[int]]
-"""By arm: its seeds at the first comparison."""
+SIGNED_RANK = "exact signed-rank test of the typical difference, paired by seed, two-sided"
+BINOMIAL = "exact binomial test of the share against one half, two-sided"
 
+_SCHEMAS: Mapping[str, int] = {PLAN: PLAN_SCHEMA, EXPERIMENT: EXPERIMENT_SCHEMA, SWEEP: SWEEP_SCHEMA}
+"""Of the files that may hold a plan, the one that counts first."""
 _SEEDS: TypeAdapter[list[int]] = TypeAdapter(list[NonNegativeInt])
-_LOOKS: TypeAdapter[Looks] = TypeAdapter(dict[str, list[NonNegativeInt]])
+
+
+class OnRecord(BaseModel):
+    """A part of a file that tells what was planned or looked at; what a newer gradclip says besides is passed over."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Record = TypeVar("Record", bound=OnRecord)
+
+
+class PlannedTest(OnRecord):
+    """Which arm is held against which baseline by which metric, and how; without a baseline the arm is judged alone."""
+
+    arm: str
+    baseline: str | None = None
+    metric: str
+    test: str = SIGNED_RANK
+    level: float = LEVEL
+    family: str = ""
+    """The tests that p is adjusted over by Holm."""
+
+
+class Look(OnRecord):
+    """One comparison of stored runs that somebody saw; what an older record doesn't tell is None."""
+
+    when: str | None = None
+    arms: list[str]
+    baseline: str | None = None
+    metric: str | None = None
+    seeds: list[NonNegativeInt]
+
+    def is_same(self, other: Look) -> bool:
+        """Whether two looks show the same: these arms, against this baseline, by this metric, on these seeds."""
+        ours, theirs = ((set(look.arms), look.baseline, look.metric, set(look.seeds)) for look in (self, other))
+        return ours == theirs
+
+
+class Seen(OnRecord):
+    """What was there of a plan's runs already when it was written."""
+
+    runs: dict[str, list[NonNegativeInt]]
+    """By arm: the planned seeds that were finished; `best/` and an arm where these were a sweep's fresh ones."""
+    looks: list[Look]
+    unknown: list[str]
+    """Sentences: records that could not be read."""
+
+
+class PlanRecord(OnRecord):
+    """A whole plan, as it stands in `plan.json`."""
+
+    kind: str
+    written: str
+    arms: dict[str, dict[str, Any]]
+    """By name: the whole config without the seed."""
+    seeds: list[NonNegativeInt]
+    fresh_seeds: list[NonNegativeInt]
+    fresh_arms: str | None
+    """Which arms are trained with the fresh seeds, in words."""
+    metrics: list[str]
+    tests: list[PlannedTest]
+    rules: dict[str, str]
+    rules_sha256: str
+    versions: dict[str, str]
+    git_commit: str | None
+    seen: Seen
+
+
+class SeedsRecord(OnRecord):
+    """A plan of seeds alone, from before there were others; `started` where it was written before the first run."""
+
+    seeds: list[NonNegativeInt]
+    fresh_seeds: list[NonNegativeInt] = []
+    started: str | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The seeds that an experiment planned, and the name of the file that says so."""
+    """What verdicts on a folder's runs rest on, and the name of the file that says so."""
 
     seeds: Sequence[int]
     file: str
+    metrics: Sequence[str] = ()
+    """None where only seeds were planned."""
 
 
 def read_plan(results: Path) -> Plan | None:
     """What was planned for the runs in this folder; None where nothing was. Raises StoreError where the plan can't be read."""
-    places = [(results / EXPERIMENT, "seeds", EXPERIMENT_SCHEMA), (results / SWEEP, "seeds", SWEEP_SCHEMA)]
-    if is_best_of_a_sweep(results):
-        places.append((results.resolve().parent / SWEEP, "fresh_seeds", SWEEP_SCHEMA))
-    for path, key, schema in places:
+    for path, schema, key in _places(results):
         if os.path.lexists(path):
-            seeds = _checked(_SEEDS, path, read_json(path, schema), key)
-            return Plan(seeds, path.name) if seeds else None
+            content = read_json(path, schema, MOST_PLAN_BYTES)
+            seeds = _seeds(path, content, key)
+            metrics = checked(PlanRecord, path, content).metrics if path.name == PLAN else ()
+            return Plan(seeds, path.name, metrics) if seeds else None
     return None
+
+
+def _places(results: Path) -> Iterator[tuple[Path, int, str]]:
+    """Files that may hold a plan for this folder, the one that counts first, each with its schema and the key of the seeds."""
+    yield from ((results / name, schema, "seeds") for name, schema in _SCHEMAS.items())
+    if is_best_of_a_sweep(results):
+        sweep = results.resolve().parent
+        yield from ((sweep / name, _SCHEMAS[name], "fresh_seeds") for name in (PLAN, SWEEP))
 
 
 def is_best_of_a_sweep(folder: Path) -> bool:
     """Whether a folder holds the runs, or the comparison, at the best columns of a sweep one folder up."""
     whole = folder.resolve()
-    return whole.name == BEST and os.path.lexists(whole.parent / SWEEP)
+    return whole.name == BEST and any(os.path.lexists(whole.parent / name) for name in (PLAN, SWEEP))
 
 
-def record_plan(results: Path, seeds: Sequence[int]) -> None:
-    """Lay down an experiment's seeds before its first run; a plan that is there already stays. Raises StoreError."""
-    path = results / EXPERIMENT
-    if not os.path.lexists(path):
-        require_writable(results)
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        content = {"schema": EXPERIMENT_SCHEMA, "seeds": list(seeds), "started": started}
-        write_atomically(path, json.dumps(content, indent=2) + "\n")
-
-
-def earlier_looks(results: Path) -> tuple[Looks, list[str]]:
-    """The looks on record for this folder, and a warning for each record that can't be read."""
-    looks: Looks = {}
-    warnings = []
-    for name, schema in ((COMPARISON, COMPARISON_SCHEMA), (LOOKS, LOOKS_SCHEMA)):  # what the ledger says wins
-        try:
-            looks |= _read_looks(results / name, schema)
-        except StoreError as error:
-            warnings.append(f"earlier looks are not known: {error}")
-    return looks, warnings
-
-
-def record_look(results: Path, looks: Mapping[str, Sequence[int]]) -> str | None:
-    """Add arms with their seeds to the folder's ledger; an arm that is in it stays as it is.
-
-    Returns None, or why the look could not be recorded: that must not keep anybody from looking.
-    """
-    path = results / LOOKS
-    try:
-        known = _read_looks(path, LOOKS_SCHEMA)
-        added = {arm: sorted(seeds) for arm, seeds in looks.items() if arm not in known}
-        if added:
-            write_atomically(path, json.dumps({"schema": LOOKS_SCHEMA, "first_compared": {**known, **added}}) + "\n")
-    except (StoreError, OSError) as error:
-        why = str(error) if isinstance(error, StoreError) else f"{path}: can't be written ({error.strerror})"
-        return f"this look is not on record, so seeds that are added after it won't be told as such: {why}"
+def plan_on_record(results: Path) -> tuple[Path, PlanRecord | SeedsRecord] | None:
+    """The plan that stands in a folder, whole, with its file; None where none does. Raises StoreError where it can't be read."""
+    for name, schema in _SCHEMAS.items():
+        path = results / name
+        if os.path.lexists(path):
+            content = read_json(path, schema, MOST_PLAN_BYTES)
+            return path, checked(PlanRecord, path, content) if name == PLAN else checked(SeedsRecord, path, content)
     return None
 
 
-def _read_looks(path: Path, schema: int) -> Looks:
-    if not os.path.lexists(path):
-        return {}
-    content = read_json(path, schema)
-    if path.name == COMPARISON:
-        content.setdefault("first_compared", {})  # the oldest ones say nothing of looks
-    looks: Looks = _checked(_LOOKS, path, content, "first_compared")
-    return looks
+def is_planned(results: Path) -> bool:
+    """Whether a folder has a plan, be it one that can't be read."""
+    return any(os.path.lexists(results / name) for name in _SCHEMAS)
 
 
-def _checked(adapter: TypeAdapter[Any], path: Path, content: Mapping[str, Any], key: str) -> Any:
+def checked(kind: type[Record], path: Path, content: Mapping[str, Any]) -> Record:
+    """A file's content as the record that it should be. Raises StoreError where it is something else."""
     try:
-        return adapter.validate_python(content.get(key), strict=True)
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise StoreError(f"{path}: can't be read: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _seeds(path: Path, content: Mapping[str, Any], key: str) -> list[int]:
+    try:
+        return _SEEDS.validate_python(content.get(key), strict=True)
     except ValidationError as error:
         raise StoreError(f"{path}: can't be read: its {key} are missing or wrong ({error.errors()[0]['msg']})") from None

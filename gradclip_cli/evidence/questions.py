@@ -43,6 +43,11 @@ class Yardstick:
     effect: float
     margin: float | None
 
+    @property
+    def name(self) -> str:
+        """What tells it from others in plans and records of looks: the metric's name, with the loss to reach if it takes one."""
+        return f"{self.metric.name} {self.target_loss:.6g}" if self.metric.takes_target else self.metric.name
+
     def scores(self, arm: Arm) -> FloatArray:
         """Each seed's score, (seeds,), in the files' unit."""
         return self.metric.scores(arm, self.target_loss)

@@ -22,6 +22,7 @@ from gradclip_cli.evidence.comparison import (
 )
 from gradclip_cli.evidence.metrics import Metric, Unit
 from gradclip_cli.evidence.plans import COMPARISON_SCHEMA
+from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.texts import decimals, for_markdown, percent, shown_p
 
@@ -51,6 +52,7 @@ def to_json(comparison: Comparison) -> str:
         "differences": comparison.differences,
         "warnings": comparison.warnings,
         "first_compared": comparison.first_compared,
+        "exploratory": comparison.exploratory,
     }
     return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
 
@@ -108,12 +110,15 @@ def verdict_rows(comparison: Comparison) -> list[list[str]]:
 
 
 def _verdict(against: AgainstBaseline) -> str:
-    """The verdict, and shortly what else it may be due to."""
-    if not against.differs_in:
-        return against.verdict
-    first, *others = against.differs_in
-    more = f" and {len(others)} more" if others else ""
-    return f"{against.verdict} (other {first}{more})"
+    """The verdict, shortly why it is exploratory, and what else it may be due to."""
+    beside = []
+    if against.exploratory:
+        word = "" if against.verdict == Verdict.EXPLORATORY else "exploratory: "
+        beside.append(f"{word}{', '.join(against.exploratory)}")
+    if against.differs_in:
+        first, *others = against.differs_in
+        beside.append(f"other {first}{f' and {len(others)} more' if others else ''}")
+    return f"{against.verdict} ({'; '.join(beside)})" if beside else against.verdict
 
 
 def verdict_caption(comparison: Comparison) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +18,26 @@ from gradclip_cli.config.grids import Axis
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.sweeps import Cell, Sweep
 from gradclip_cli.errors import ConflictError, ConflictsError, ReportError
-from gradclip_cli.evidence import samples
+from gradclip_cli.evidence import intentions, samples
+from gradclip_cli.evidence.adherence import Adherence
 from gradclip_cli.evidence.arms import Arm, read_arms
 from gradclip_cli.evidence.comparison import Comparison, compare
+from gradclip_cli.evidence.intentions import Intention
 from gradclip_cli.evidence.metrics import VAL_ACCURACY
-from gradclip_cli.evidence.plans import BEST
+from gradclip_cli.evidence.plans import BEST, PlannedTest
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.texts import counted
 
 METRIC = VAL_ACCURACY
+CHOICE = (
+    "Each row's best column is the one with the highest mean score over the grid's seeds, on what is held out, a diverged run "
+    "counting as chance; the first of equals. A row with nothing above chance has none."
+)
+COMPARISON = (
+    "Each row's best is trained with the fresh seeds on all training images, and only these runs are compared, on the test set, "
+    "with the best of the first row that is unclipped there, else of the first row; rows without a best are left out."
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,8 @@ class Result:
     rows: tuple[Row, ...]
     split: str
     best: Comparison | None = None
+    adherence: Adherence = field(default_factory=Adherence)
+    """To the plan of its folder."""
 
 
 def plan(sweep: Sweep, results: Path, *, force: bool = False) -> list[PlannedRun]:
@@ -73,6 +85,34 @@ def plan(sweep: Sweep, results: Path, *, force: bool = False) -> list[PlannedRun
     Raises ConflictError where the folder holds runs of other configs.
     """
     return _plan(sweep.configs, sweep.seeds, results, force)
+
+
+def record_plan(sweep: Sweep, results: Path) -> None:
+    """Write down what is planned before the first run; a plan that is there already stays. Raises StoreError."""
+    intentions.record_plan(results, intention(sweep))
+
+
+def intention(sweep: Sweep) -> Intention:
+    """What a sweep trains, tests and decides by."""
+    fresh = bool(sweep.fresh_seeds)
+    return Intention(
+        kind="sweep",
+        configs=sweep.configs,
+        seeds=sweep.seeds,
+        fresh_seeds=sweep.fresh_seeds,
+        fresh_arms="each row's best" if fresh else None,
+        tests=_tests(sweep) if fresh else [],
+        rules={"choice": CHOICE} | ({"comparison": COMPARISON} if fresh else {}),
+    )
+
+
+def _tests(sweep: Sweep) -> list[PlannedTest]:
+    """Which arms these will be is not known before the grid is."""
+    rows = sweep.rows()
+    base = next((label for label, cells in rows.items() if cells[0].config.clipping.mode == "none"), next(iter(rows)))
+    arm, family = "the best of {}", "the rows at their best"
+    others = [label for label in rows if label != base]
+    return [PlannedTest(arm=arm.format(row), baseline=arm.format(base), metric=METRIC.name, family=family) for row in others]
 
 
 def _plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, force: bool) -> list[PlannedRun]:
@@ -94,7 +134,8 @@ def read(sweep: Sweep, results: Path) -> Result:
     for label, cells in sweep.rows().items():
         row = tuple(arms[cell.config.name] for cell in cells)
         rows.append(Row(label, tuple(cells), row, sweep.columns, _best(row)))
-    return Result(sweep, tuple(rows), rows[0].arms[0].evaluation_split)
+    adherence = Adherence.of(results, intention(sweep), list(arms.values()))
+    return Result(sweep, tuple(rows), rows[0].arms[0].evaluation_split, adherence=adherence)
 
 
 def _read_all(configs: Sequence[Config], seeds: Sequence[int], results: Path) -> dict[str, Arm]:

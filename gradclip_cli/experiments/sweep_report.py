@@ -17,7 +17,7 @@ from gradclip_cli.config.overrides import values, written
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.config.sweeps import Sweep
-from gradclip_cli.evidence import plans, report
+from gradclip_cli.evidence import ledger, plans, report
 from gradclip_cli.evidence.arms import mixtures
 from gradclip_cli.evidence.comparison import Comparison, scope_sentence
 from gradclip_cli.evidence.plans import BEST
@@ -225,8 +225,8 @@ def write(result: Result, results: Path) -> list[Path]:
     except OSError as error:
         raise unwritable(results, error) from None
     if result.best:
+        ledger.record(results / BEST, result.best.first_compared, [result.best.look])  # before its own comparison.json is there
         report.write(result.best, results / BEST)
-        plans.record_look(results / BEST, result.best.first_compared)
     return paths
 
 
@@ -247,6 +247,7 @@ def to_json(result: Result) -> str:
         "sentences": result.best.sentences if result.best else [],
         "scope": scope(result),
         "warnings": warnings(result),
+        "plan": result.adherence.to_dict(),
     }
     return json.dumps(report.finite(content), indent=2, allow_nan=False) + "\n"
 
@@ -265,6 +266,7 @@ def to_markdown(result: Result) -> str:
         for_markdown(scope(result)),
         *[f"Warning: {for_markdown(warning)}" for warning in warnings(result)],
         *(_comparison_parts(result.best) if result.best else []),
+        *result.adherence.to_markdown(),
     ]
     return "\n\n".join(parts) + "\n"
 

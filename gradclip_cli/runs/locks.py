@@ -1,4 +1,4 @@
-"""A run's lock: one process at a time works in a run's folder."""
+"""A folder's lock: one process at a time works in a run's folder, or adds to a results folder's ledger of looks."""
 
 from __future__ import annotations
 

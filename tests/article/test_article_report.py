@@ -22,7 +22,13 @@ def test_all_supported_and_the_files_say_so(results: Path) -> None:
     assert told == SUPPORTED
     content = json.loads((results / "claims.json").read_text(), parse_constant=pytest.fail)
     assert {claim["id"]: claim["verdict"] for claim in content["claims"]} == told
-    assert json.loads((results / "looks.json").read_text())["first_compared"] == dict.fromkeys(ARMS, SEEDS)
+    ledger = json.loads((results / "looks.json").read_text())
+    assert ledger["first_compared"] == dict.fromkeys(ARMS, SEEDS)
+    assert [(look["baseline"], look["metric"]) for look in ledger["looks"][:3]] == [
+        ("none", "val_accuracy"),
+        ("none", "loss"),
+        ("none", "loss_area"),
+    ]
     page = (results / "report.md").read_text()
     for figure in ("comparison.png", "differences.png", "noise.png", "explosion.png"):
         assert f"({figure})" in page
@@ -33,6 +39,17 @@ def test_all_supported_and_the_files_say_so(results: Path) -> None:
     assert all(f"*The rule.* {claim.rule}\n\n*Written:* {claim.written}\n" in page for claim in CLAIMS.values())
     assert all(f"- {sentence}\n" in page for answer in reproduction.answers.values() for sentence in answer.beside)
     assert all(assumed in page for assumed in ASSUMED)
+
+
+def test_the_plan_and_what_came_of_it_stand_in_the_report(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_all(results)
+    (results / "experiment.json").write_text(json.dumps({"schema": 1, "seeds": SEEDS[:-1], "started": "2026-11-22"}))
+    reproduction = answer_claims(SEEDS, results)
+    page, plan = to_markdown(reproduction), json.loads(reproduction.to_json())["plan"]
+    assert "## The plan\n\nOnly the seeds were planned, on 2026-11-22 (experiment.json): 0-7.\n\nDifferent now:" in page
+    assert plan["changes"] == ["Added to those of the plan: seed 8."]
+    assert f"- {plan['changes'][0]}" in page
+    assert reproduction.accuracy.exploratory == ["seed 8 not planned"]
 
 
 def test_the_page_shows_stored_texts_literally_and_its_own_markup_as_such(results: Path) -> None:

@@ -14,12 +14,14 @@ from conftest import import_pytorch, mistakes
 from reproduced import SEEDS, SUPPORTING, store_all
 
 from gradclip_cli.article import reproduce
+from gradclip_cli.article.answers import PRIMARY
 from gradclip_cli.article.claims import CLAIMS
 from gradclip_cli.article.reproduce import ADAM, ARMS, ARTICLE, CONTROL, EXPLOSIVE, answer_claims, config_name, plan_reproduction
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.errors import ReportError
+from gradclip_cli.evidence.metrics import METRICS
 from gradclip_cli.runs.one import Workshop
 
 
@@ -35,7 +37,18 @@ def test_plan_holds_all_arms_and_their_seeds(results: Path) -> None:
 def test_plan_on_record_is_the_first_one(results: Path) -> None:
     reproduce.record_plan([0, 1], results)
     reproduce.record_plan([0, 1, 2], results)
-    assert json.loads((results / "experiment.json").read_text())["seeds"] == [0, 1]
+    plan = json.loads((results / "plan.json").read_text())
+    assert (plan["kind"], plan["seeds"], list(plan["arms"])) == ("reproduce", [0, 1], list(ARMS))
+    assert plan["rules"] == {name: claim.rule for name, claim in CLAIMS.items()}
+
+
+def test_plan_holds_the_test_of_each_primary_claim() -> None:
+    tests = reproduce.primary_tests()
+    assert len(tests) == len(PRIMARY)
+    for claim, test in zip(PRIMARY.values(), tests, strict=True):
+        assert {test.arm, test.baseline or test.arm} <= set(claim.arms)
+        assert test.baseline is None or METRICS[test.metric].title in claim.rule
+    assert {test.family for test in tests} == {"primary tests: C2, C3, C4, C5"}
 
 
 def test_a_run_that_cannot_be_read_is_never_left_out_silently(results: Path) -> None:
@@ -83,9 +96,9 @@ def test_reproduce_from_end_to_end_and_interrupted(results: Path, monkeypatch: p
     load_all = loading.load_all
     short = ("data.subset=sample", "training.epochs=2", "training.steps_per_epoch=5", "engine.jit=false")
 
-    def load_short(names: Any, settings: Any = (), **chosen: Any) -> list[loading.Config]:
+    def load_short(names: Any, **others: Any) -> list[loading.Config]:
         loaded = [loading.load(name) for name in names]
-        return [load_all([name], [*short, f"name={given.name}"], **chosen)[0] for name, given in zip(names, loaded, strict=True)]
+        return [load_all([name], [*short, f"name={given.name}"], **others)[0] for name, given in zip(names, loaded, strict=True)]
 
     monkeypatch.setattr(loading, "load_all", load_short)
     train, trained = Workshop.train, []
@@ -100,10 +113,13 @@ def test_reproduce_from_end_to_end_and_interrupted(results: Path, monkeypatch: p
     first = CliRunner().invoke(main, ["reproduce", "--seeds", "2", "--jobs", "1", "--results", str(results)])
     assert first.exit_code == 130, first.output
     assert not (results / "report.md").exists()
+    plan = (results / "plan.json").read_bytes()
     monkeypatch.setattr(Workshop, "train", train)
     second = CliRunner().invoke(main, ["reproduce", "--seeds", "2", "--results", str(results)])
     assert second.exit_code == 0, second.output
     assert "29 of 34 runs to train" in second.stderr
+    assert (results / "plan.json").read_bytes() == plan
+    assert "Nothing of it had been seen before. As planned." in (results / "report.md").read_text()
     answers = {claim["id"]: claim["verdict"] for claim in json.loads((results / "claims.json").read_text())["claims"]}
     assert answers["C1"] == "supported"
     assert answers["C2"] == "not testable here"  # in ten steps no element of a gradient is above the threshold

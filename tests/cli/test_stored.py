@@ -45,6 +45,19 @@ def test_compare_refuses_a_report_s_folder_with_out(stored: Path, tmp_path: Path
     assert not (stored / "looks.json").exists()
 
 
+def test_a_look_counts_whatever_folder_it_is_written_to(stored: Path, tmp_path: Path) -> None:
+    for metric in ("val_accuracy", "loss", "loss"):
+        ended = call("compare", "--results", str(stored), "--metric", metric, "--out", str(tmp_path / "elsewhere"))
+        assert ended.exit_code == 0, ended.output
+    assert "second metric looked at" in ended.stdout
+    assert not (tmp_path / "elsewhere" / "looks.json").exists()
+    looks = json.loads((stored / "looks.json").read_text())["looks"]
+    assert [(look["arms"], look["metric"]) for look in looks] == [
+        (["none", "clipvalue"], "val_accuracy"),
+        (["none", "clipvalue"], "loss"),
+    ]
+
+
 def test_what_cannot_be_written_stops_no_look_unless_asked_for(stored: Path, tmp_path: Path) -> None:
     (stored / "compare").write_text("a file")
     (stored / "looks.json").mkdir()

@@ -13,7 +13,7 @@ from conftest import Writer, mistakes
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import OPTIMIZERS, Config
-from gradclip_cli.config.seeds import parse_seeds
+from gradclip_cli.config.seeds import named_seeds, parse_seeds
 from gradclip_cli.errors import ConfigError
 
 
@@ -155,6 +155,10 @@ def test_two_configs_of_one_name_are_refused(write_config: Writer) -> None:
 )
 def test_seed_lists(text: str, seeds: list[int]) -> None:
     assert parse_seeds(text) == seeds
+
+
+def test_seeds_are_named_in_short() -> None:
+    assert [named_seeds(seeds) for seeds in ([3], [5, 3, 4], [0, 2])] == ["seed 3", "seeds 3-5", "seeds 0, 2"]
 
 
 @pytest.mark.parametrize(

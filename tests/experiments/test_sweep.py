@@ -183,6 +183,8 @@ def test_its_files_agree(done: tuple[Result, Path]) -> None:
     assert all(arm["seeds"] == [2, 3, 4] for arm in compared["arms"])
     looks = json.loads((folder / "best" / "looks.json").read_text())
     assert looks["first_compared"] == {arm["arm"]: [2, 3, 4] for arm in compared["arms"]}
+    assert [(look["metric"], look["seeds"]) for look in looks["looks"]] == [("val_accuracy", [2, 3, 4])]
+    assert (content["plan"]["file"], content["plan"]["changes"], compared["exploratory"]) == ("plan.json", [], [])
     page = (folder / "report.md").read_text()
     for sentence in [*content["sentences"], content["scope"]]:
         assert sentence in page
@@ -239,12 +241,23 @@ def test_interrupted_it_goes_on_with_what_is_missing(tiny: Path, results: Path, 
     assert first.exit_code == 130
     assert len(statuses(results)) == 3
     assert not (results / "tiny.csv").exists()
+    plan = json.loads((results / "plan.json").read_text())
+    assert (plan["kind"], plan["seeds"], plan["fresh_seeds"], plan["fresh_arms"]) == (
+        "sweep",
+        [0, 1],
+        [2, 3, 4],
+        "each row's best",
+    )
+    assert len(plan["arms"]) == 6
+    assert [(test["arm"], test["baseline"]) for test in plan["tests"]] == [("the best of clipnorm 1", "the best of none")]
     most = 100
     without_pictures(monkeypatch)
     second = sweep_at(tiny, results)
     assert second.exit_code == 0, second.output
     assert "9 of 12 runs to train" in second.stderr
     assert len(trained) == len(set(trained)) == 12 + 6
+    assert json.loads((results / "plan.json").read_text()) == plan
+    assert "Nothing of it had been seen before. As planned." in (results / "report.md").read_text()
 
 
 @pytest.mark.trains

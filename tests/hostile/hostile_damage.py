@@ -31,6 +31,8 @@ from hostile_texts import NEVER_TOLD, TooSlow, mutated, patient, scalar
 
 from gradclip_cli.config.loading import load
 from gradclip_cli.errors import StoreError
+from gradclip_cli.evidence.intentions import Intention, record_plan
+from gradclip_cli.evidence.plans import PlannedTest
 from gradclip_cli.runs.store import RunDirectory
 
 ARMS, SEEDS = ("none", "clipnorm"), (0, 1, 2, 3)
@@ -40,12 +42,15 @@ FILES = (
     "metrics.csv",
     "steps.csv",
     "checkpoint.npz",
+    "plan.json",
     "experiment.json",
     "looks.json",
     "sweep.json",
 )
 OF_THE_FOLDER = FILES[5:]
-READ_BY_COMPARE = ("experiment.json", "looks.json")
+READ_BY_COMPARE = ("plan.json", "experiment.json", "looks.json")
+KNOWN = {"plan.json": (1,), "experiment.json": (1,), "looks.json": (1, 2)}
+"""Schemas by file."""
 DOCUMENTED = (0, 1, 2, 3, 130, 143)
 MEMORY = 6 << 30  # bytes that a process may take for all its cases
 PATIENCE = 120  # seconds for one command: a bound on hangs, on a machine that does other things too
@@ -64,6 +69,9 @@ def store_all(results: Path) -> None:
             store_run(results, arm, seed, losses(arm, seed), base=arm)
     stopped = store_run(results, "stopped", 0, [2.0], status="interrupted")
     stopped.write_checkpoint(stopped.config(), {"step": np.array(4), "weights/lstm/kernel": np.ones((28, 40), np.float32)})
+    configs = [load(arm) for arm in ARMS]
+    tests = [PlannedTest(arm="clipnorm", baseline="none", metric="val_accuracy")]
+    record_plan(results, Intention(kind="mine", configs=configs, seeds=SEEDS, tests=tests, rules={"one": "a rule"}))
     (results / "experiment.json").write_text(json.dumps({"schema": 1, "seeds": [0, 1, 2, 3], "arms": [*ARMS]}))
     (results / "sweep.json").write_text(
         json.dumps({"schema": 1, "name": "mine", "seeds": [0, 1, 2, 3], "fresh_seeds": [], "cells": []})
@@ -276,6 +284,8 @@ def damage(number: int, results: Path) -> Case:
     draw = random.Random(number)
     name = FILES[number % len(FILES)]
     path = results / name
+    if name == "experiment.json":
+        (results / "plan.json").unlink()  # which would be read in its place
     if name == "checkpoint.npz":
         path = results / "stopped" / "seed-0" / name
     elif name not in OF_THE_FOLDER:
@@ -399,7 +409,7 @@ def not_json(path: Path) -> bool:
         content = json.loads(path.read_bytes(), parse_constant=refused)
     except (ValueError, RecursionError):
         return True
-    return not isinstance(content, dict) or type(content.get("schema")) is not int or content["schema"] != 1
+    return not isinstance(content, dict) or type(content.get("schema")) is not int or content["schema"] not in KNOWN[path.name]
 
 
 @contextmanager

@@ -23,5 +23,5 @@ def test_each_kind_of_file_is_damaged_in_each_way(tmp_path: Path) -> None:
     kinds = {name: hostile_damage.EVERY + hostile_damage.ITS_OWN[Path(name).suffix] for name in hostile_damage.FILES}
     assert {"truncated", "flipped", "swapped", "not_a_file", "huge", "removed"} <= {each.__name__ for each in kinds["run.json"]}
     assert {name for name, damages in kinds.items() if hostile_damage.retyped in damages} == {
-        "run.json", "experiment.json", "looks.json", "sweep.json"
+        "run.json", "plan.json", "experiment.json", "looks.json", "sweep.json"
     }  # fmt: skip

@@ -110,7 +110,7 @@ def test_a_comparison_killed_at_any_moment_leaves_the_old_files_or_the_new(resul
         assert json.loads((look / "comparison.json").read_text())["schema"] >= 1
         assert (look / "comparison.md").read_text().endswith("\n")
         assert (look / "comparison.png").read_bytes().endswith(b"IEND\xaeB`\x82")
-        assert json.loads((results / "looks.json").read_text())["schema"] == 1
+        assert json.loads((results / "looks.json").read_text())["schema"] == 2
     again = call("compare", "--results", str(results))
     assert again.exit_code == 0
     assert {path.name for path in results.iterdir() if not path.name.startswith(".")} == {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
 from gradclip_cli.article.measures import LEARNT, MAJORITY, ShareTest, learnt
 from gradclip_cli.evidence import stats
+from gradclip_cli.evidence.plans import BINOMIAL, PlannedTest
 from gradclip_cli.evidence.treatment import acted
 from gradclip_cli.texts import p_relation
 
@@ -24,6 +25,7 @@ class ClippedExplosion(PrimaryClaim):
         "runs, and the condition in the verdict, were added after all runs had been seen."
     )
     arms = ("explode-none", "explode-clipnorm")
+    planned = PlannedTest(arm="explode-clipnorm", metric="share of runs that learnt", test=BINOMIAL)
 
     def test(self, arms: Arms) -> PrimaryTest:
         base, arm = arms["explode-none"], arms["explode-clipnorm"]

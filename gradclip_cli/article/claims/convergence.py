@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
 from gradclip_cli.article.measures import MAJORITY, Difference, DifferenceTest
 from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.plans import PlannedTest
 from gradclip_cli.evidence.samples import Sample
 from gradclip_cli.evidence.stats import LEVEL
 from gradclip_cli.texts import counted, percent
@@ -31,51 +34,90 @@ class Convergence(PrimaryClaim):
         "comes from was added then too."
     )
     arms = ("none", "clipnorm", "clipvalue")
+    planned = PlannedTest(arm="clipvalue", baseline="none", metric="loss_area")
 
     def test(self, arms: Arms) -> PrimaryTest:
+        area = Difference.of(arms["clipvalue"], arms["none"], "loss_area")
         steps = Difference.of(arms["clipvalue"], arms["none"], "steps_to_target")
         by_norm = Difference.of(arms["clipnorm"], arms["none"], "loss_area")
         figures = {"steps_to_target": steps.figures, "target_loss": steps.pair.yardstick.target_loss}
         return DifferenceTest(
-            Difference.of(arms["clipvalue"], arms["none"], "loss_area"),
+            area,
             beside=[steps.sentence, by_norm.sentence],
             figures=figures,
             explained=where_it_comes_from,
+            kind=Course.of(area).meaning,
         )
+
+
+@dataclass(frozen=True)
+class Course:
+    """Where along the curve a difference in area comes from."""
+
+    by_epoch: FloatArray
+    """(seeds, epochs) arm minus baseline."""
+
+    @classmethod
+    def of(cls, area: Difference) -> Course:
+        """Of two arms that are paired by seed."""
+        arm, base = area.pair.arm, area.pair.base
+        return cls(arm.scored_throughout("loss") - base.scored_throughout("loss"))
+
+    @property
+    def epochs(self) -> int:
+        return int(self.by_epoch.shape[1])
+
+    @property
+    def part(self) -> int:
+        """How many epochs the beginning has, and the end."""
+        return self.epochs // PARTS
+
+    @property
+    def total(self) -> float:
+        """The sum over all seeds."""
+        return float(self.by_epoch.sum())
+
+    @property
+    def early(self) -> float:
+        """The beginning's share of the total."""
+        return float(self.by_epoch[:, : self.part].sum()) / self.total
+
+    @property
+    def late(self) -> float:
+        """The end's share of the total."""
+        return float(self.by_epoch[:, self.epochs - self.part :].sum()) / self.total
+
+    @property
+    def meaning(self) -> str:
+        """What a smaller area is; nothing where neither end gives most of it, or the area isn't smaller."""
+        if not self.part or self.total >= 0 or max(self.early, self.late) <= MAJORITY:
+            return ""
+        return "fewer late failures rather than faster convergence" if self.late > self.early else "a faster start"
+
+    @property
+    def start(self) -> str:
+        """From which epoch on a difference is shown, judged by each epoch alone; nothing where that is the first one or none."""
+        shown = [Sample.of(differences).p < LEVEL for differences in self.by_epoch.T]
+        first = shown.index(True) + 1 if any(shown) else 1
+        return f" Before epoch {first} no difference in loss is shown." if first > 1 else ""
 
 
 def where_it_comes_from(area: Difference) -> list[str]:
     """Where along the curve the difference in area comes from, and what collapsed runs of the baseline give of it."""
-    arm, base = area.pair.arm, area.pair.base
-    by_epoch = arm.scored_throughout("loss") - base.scored_throughout("loss")
-    total, part = float(by_epoch.sum()), by_epoch.shape[1] // PARTS
-    if not part or not total:
+    course = Course.of(area)
+    if not course.part or not course.total:
         return []
-    early, late = float(by_epoch[:, :part].sum()) / total, float(by_epoch[:, -part:].sum()) / total
-    told = (
-        f"Of the average difference in area the first {part} of {by_epoch.shape[1]} epochs give {percent(early, 0)}, the last "
-        f"{part} {percent(late, 0)}{_meaning(early, late, total)}.{_start(by_epoch)}"
-    )
-    return [f"{told}{_of_collapsed(by_epoch, base)}"]
+    means = f": {course.meaning}" if course.meaning else ""
+    return [
+        f"Of the average difference in area the first {course.part} of {course.epochs} epochs give {percent(course.early, 0)}, "
+        f"the last {course.part} {percent(course.late, 0)}{means}.{course.start}{_of_collapsed(course, area.pair.base)}"
+    ]
 
 
-def _meaning(early: float, late: float, total: float) -> str:
-    if total > 0 or max(early, late) <= MAJORITY:
-        return ""
-    return ": fewer late failures rather than faster convergence" if late > early else ": a faster start"
-
-
-def _start(by_epoch: FloatArray) -> str:
-    """From which epoch on a difference is shown, judged by each epoch alone; nothing where that is the first one or none."""
-    shown = [Sample.of(differences).p < LEVEL for differences in by_epoch.T]
-    first = shown.index(True) + 1 if any(shown) else 1
-    return f" Before epoch {first} no difference in loss is shown." if first > 1 else ""
-
-
-def _of_collapsed(by_epoch: FloatArray, base: Arm) -> str:
+def _of_collapsed(course: Course, base: Arm) -> str:
     collapsed = base.collapsed
     if not collapsed.any():
         return ""
-    share = float(by_epoch[collapsed].sum() / by_epoch.sum())
+    share = float(course.by_epoch[collapsed].sum()) / course.total
     gives = "gives" if collapsed.sum() == 1 else "give"
     return f" {counted(int(collapsed.sum()), 'seed')} whose run of {base.name} collapsed {gives} {percent(share, 0)} of it."

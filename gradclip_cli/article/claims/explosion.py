@@ -6,6 +6,7 @@ import numpy as np
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
 from gradclip_cli.article.measures import CELLS, MAJORITY, NOTHING_LEARNT, ShareTest, exploded
+from gradclip_cli.evidence.plans import BINOMIAL, PlannedTest
 from gradclip_cli.gradients.health import EXPLOSION
 from gradclip_cli.texts import counted
 
@@ -27,6 +28,7 @@ class Explosion(PrimaryClaim):
         "seen."
     )
     arms = ("explode-none",)
+    planned = PlannedTest(arm="explode-none", metric="share of runs that diverged or learnt nothing", test=BINOMIAL)
 
     def test(self, arms: Arms) -> PrimaryTest:
         arm = arms["explode-none"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
 from gradclip_cli.article.measures import Difference, DifferenceTest
 from gradclip_cli.evidence.comparison import collapse_sentence, compare_arms
+from gradclip_cli.evidence.plans import PlannedTest
 
 
 class Training(PrimaryClaim):
@@ -22,6 +23,7 @@ class Training(PrimaryClaim):
         "typical difference's, because a test of a mean doesn't hold its level on differences as skewed as these."
     )
     arms = ("none", "clipvalue")
+    planned = PlannedTest(arm="clipvalue", baseline="none", metric="loss")
 
     def test(self, arms: Arms) -> PrimaryTest:
         none, clipvalue = arms["none"], arms["clipvalue"]

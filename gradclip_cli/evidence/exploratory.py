@@ -1,0 +1,34 @@
+"""Which verdicts are exploratory, and why: what the plan doesn't name, and what was looked at, or added, after a first look.
+
+Confirmatory are the metrics that the folder's plan names, without such a plan the first one that was looked at there; and the
+seeds that the plan names, without one those that both arms had at their first look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gradclip_cli.config.seeds import named_seeds
+from gradclip_cli.evidence.ledger import Ledger
+from gradclip_cli.evidence.metrics import DEFAULT_METRIC
+from gradclip_cli.evidence.plans import Plan
+from gradclip_cli.texts import ordinal
+
+
+def of_metric(metric: str, plan: Plan | None, ledger: Ledger) -> list[str]:
+    """Why a look by this metric is exploratory, in a few words; nothing where it isn't.
+
+    A look on record that doesn't say its metric counts as one by the usual one.
+    """
+    if plan and plan.metrics:
+        return [] if metric in plan.metrics else ["metric not planned"]
+    seen = dict.fromkeys(look.metric or DEFAULT_METRIC.name for look in ledger.looks)
+    place = [*seen | {metric: None}].index(metric) + 1
+    return [f"{ordinal(place)} metric looked at"] if place > 1 else []
+
+
+def of_seeds(seeds: Iterable[int], plan: Plan | None, firsts: Sequence[Sequence[int]]) -> list[str]:
+    """Why a comparison on these seeds is exploratory; `firsts` are each arm's seeds at its first look."""
+    confirmatory = set(plan.seeds) if plan else set.intersection(*map(set, firsts))
+    others = sorted(set(seeds) - confirmatory)
+    return [f"{named_seeds(others)} {'not planned' if plan else 'added after a look'}"] if others else []
