@@ -1,18 +1,22 @@
-"""The kinds of NumPy arrays that the rooms pass to each other."""
+"""The kinds of NumPy arrays that the rooms pass to each other. For annotations only: to name them costs no import of NumPy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-Array = npt.NDArray[Any]
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.integer[Any]]
-BoolArray = npt.NDArray[np.bool_]
-ByteArray = npt.NDArray[np.uint8]
+    import numpy as np
+    import numpy.typing as npt
 
-Weights = Mapping[str, FloatArray]
-"""Values of variables by their names, each in Keras's layout."""
+    Array = npt.NDArray[Any]
+    FloatArray = npt.NDArray[np.floating[Any]]
+    IntArray = npt.NDArray[np.integer[Any]]
+    BoolArray = npt.NDArray[np.bool_]
+    ByteArray = npt.NDArray[np.uint8]
+
+    Weights = Mapping[str, FloatArray]
+    """Values of variables by their names, each in Keras's layout."""
+else:
+    Array = FloatArray = IntArray = BoolArray = ByteArray = Weights = Any

@@ -213,6 +213,19 @@ def test_start_up_imports_nothing_heavy(arguments: list[str]) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["rm", "none", "--dry-run"], ["schema"], ["show", "--help"]])
+def test_commands_on_files_import_no_arrays(arguments: list[str], three_arms: Path) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['gradclip', *{arguments!r}]\n"
+        "from gradclip_cli.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    code = ended.code\n"
+        "assert 'numpy' not in sys.modules\n"
+        "assert not code, code\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=three_arms.parent, capture_output=True)
+
+
 def test_compare_imports_no_framework(tmp_path: Path) -> None:
     code = (
         "import sys\n"
