@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict
 from gradclip_cli.article.claims import CLAIMS
-from gradclip_cli.article.noise import Spread, spread_of_pairs
+from gradclip_cli.article.noise import Spread, figure, spread_of_pairs
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import figures, report
@@ -19,7 +19,6 @@ from gradclip_cli.texts import decimals
 if TYPE_CHECKING:
     from gradclip_cli.plots import Panel
 
-LEAST = 1e-9  # points
 DRAWN = ("none", "clipvalue")
 
 
@@ -140,5 +139,4 @@ def _points(against: AgainstBaseline) -> str:
 
 def _deviations(spread: Spread) -> list[str]:
     """Of accuracies, in points, after the first epoch and at the end; what is less than one sample is rounding of the mean."""
-    early = f"{spread.accuracy_early:#.2g}" if spread.accuracy_early > LEAST else "0"
-    return [early, f"{spread.accuracy_late:.1f}"]
+    return [figure(spread.accuracy_early), figure(spread.accuracy_late), figure(spread.accuracy_middle_half)]

@@ -12,7 +12,7 @@ from gradclip_cli.article.agreement import Agreement, hold_against
 from gradclip_cli.article.answers import PRIMARY, answer_all
 from gradclip_cli.article.claim import Answer, Arms
 from gradclip_cli.article.claims import CLAIMS
-from gradclip_cli.article.noise import Spread
+from gradclip_cli.article.noise import NoiseFloor
 from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK
 from gradclip_cli.config.seeds import seed_list
@@ -24,7 +24,7 @@ from gradclip_cli.evidence.plans import Looks
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 
-CLAIMS_SCHEMA = 1
+CLAIMS_SCHEMA = 2
 ARTICLE = ("none", "clipnorm", "clipvalue")
 CONTROL = "control"
 EXPLODE = ("explode-none", "explode-clipnorm")
@@ -59,7 +59,7 @@ class Reproduction:
     arms: Arms
     answers: Mapping[str, Answer]
     """By the claims' ids."""
-    spreads: list[Spread]
+    noise_floor: NoiseFloor
     accuracy: Comparison
     noise: Comparison
     explosion: Comparison
@@ -95,7 +95,7 @@ class Reproduction:
             "primary_tests": list(PRIMARY),
             "assumed": ASSUMED,
             "claims": answers,
-            "noise_floor": [asdict(spread) for spread in self.spreads],
+            "noise_floor": self.noise_floor.to_dict(),
             "sensitivity": [
                 {"arm": part.arm.name, **{name: getattr(part.against, name) for name in ("mean", "low", "high", "won", "lost")}}
                 for part in self.adam.others
@@ -141,7 +141,7 @@ def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
         seeds=list(seeds),
         arms=arms,
         answers=answer_all(arms),
-        spreads=noise.noise_floor(arms["none"], arms[CONTROL], [arms["clipnorm"], arms["clipvalue"]]),
+        noise_floor=noise.noise_floor(arms["none"], arms[CONTROL], [arms["clipnorm"], arms["clipvalue"]]),
         accuracy=compare(results, ARTICLE, seeds=seeds),
         noise=compare_arms([*article, arms[CONTROL]]),
         explosion=compare_arms([arms[name] for name in EXPLODE], EXPLODE[0]),
