@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from gradclip_cli.article.effects import Effect
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.texts import shown_p
@@ -64,6 +65,10 @@ class Claim:
     """What decides it, in sentences."""
     arms: ClassVar[tuple[str, ...]]
     """Names of the arms that must have been trained, each by the shipped config of that name."""
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        """What it measures on each seed, for another reproduction to be held against; none where it measures nothing so."""
+        return []
 
 
 class PrimaryClaim(Claim):

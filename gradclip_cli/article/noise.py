@@ -167,22 +167,27 @@ def to_markdown(floor: NoiseFloor) -> list[str]:
         _of_clipping(floor),
         _of_pairing(floor),
         report.markdown_table(_HEADINGS, [[spread.what, *_cells(spread)] for spread in spreads]),
-        "Standard deviations over seeds of the difference between two runs, and the width of the middle half of these differences. "
-        "In brackets 95% intervals (percentiles of a bootstrap over seeds, all runs of a seed drawn together). Where rare wide pairs "
-        "rule a standard deviation, its interval is too narrow, above all upwards, since what is rare is missing from most samples "
-        "of so few seeds. Intervals of middle halves hold.",
+        "Standard deviations over seeds of the difference between two runs, and the width of these differences' middle half, "
+        "with 95% intervals (percentiles of a bootstrap over seeds, all runs of a seed drawn together). Where rare wide pairs "
+        "rule a standard deviation, its interval is too narrow, above all upwards: what is rare is missing from most samples of "
+        "so few seeds. Intervals of middle halves hold.",
     ]
 
 
 def _of_rounding(floor: NoiseFloor) -> str:
     spread = floor.control.same_seed
+    few = "A few pairs that came far apart make up most of it: the" if _has_wild_pairs(spread) else "The"
     return (
         f"The control is `{floor.base}` with its initial weights scaled by 1.000001. All that tells the two apart is rounding, "
         "which training makes grow. After one epoch there was no time for that: their test accuracies differ with a standard "
-        f"deviation of {figure(spread.accuracy_early)} points. At the end it is {figure(spread.accuracy_late)} points. A few "
-        f"pairs that came far apart make up most of it: the middle half of the {counted(floor.seeds, 'difference')} is "
-        f"{figure(spread.accuracy_middle_half)} points wide."
+        f"deviation of {figure(spread.accuracy_early)} points. At the end it is {figure(spread.accuracy_late)} points. "
+        f"{few} middle half of the {counted(floor.seeds, 'difference')} is {figure(spread.accuracy_middle_half)} points wide."
     )
+
+
+def _has_wild_pairs(spread: Spread) -> bool:
+    """Whether the middle half is narrower than one standard deviation: of normal differences it is 1.35 of them."""
+    return spread.accuracy_middle_half.value < spread.accuracy_late.value
 
 
 def _of_clipping(floor: NoiseFloor) -> str:
@@ -196,8 +201,9 @@ def _of_clipping(floor: NoiseFloor) -> str:
     said = [f"For {' and '.join(alike)} an interval holds 1: it is not shown that the spreads differ." if alike else ""]
     said += [f"For {' and '.join(other)} no interval holds 1: the spreads differ." if other else ""]
     return (
-        "Do clipped runs come further apart from unclipped ones than rounding alone carries them? At the end the middle half of the "
-        f"control's differences is {'; '.join(each)}. {' '.join(filter(None, said))} A verdict on an arm already contains this noise."
+        "Do clipped runs end further from unclipped ones than rounding alone carries them? At the end the middle half of the "
+        f"control's differences is {'; '.join(each)}. {' '.join(filter(None, said))} A verdict on an arm already contains this "
+        "noise."
     )
 
 
@@ -210,8 +216,8 @@ def _of_pairing(floor: NoiseFloor) -> str:
     doubt = f" (no gain is shown for {' and '.join(unsure)}: the interval holds 1)" if unsure else ""
     return (
         "What is pairing by seed worth? Without it, in pairs of different seeds, differences in test accuracy have a standard "
-        f"deviation so many times larger after one epoch: {early}. At the end the middle half is wider so many times: {middle}. The "
-        f"standard deviation, which rare wide pairs rule, is larger so many times: {late}{doubt}."
+        f"deviation so many times larger after one epoch: {early}. At the end the middle half is wider so many times: {middle}. "
+        f"The standard deviation, which rare wide pairs rule, is larger so many times: {late}{doubt}."
     )
 
 
@@ -232,7 +238,7 @@ def _times(found: Estimate) -> str:
 
 def _with_interval(found: Estimate, digits: int) -> str:
     value, low, high = (_number(each, digits) for each in (found.value, found.low, found.high))
-    return f"{value} ({low} to {high})" if math.isfinite(found.low) else value
+    return f"{value} ({low} to {high})" if math.isfinite(found.low) and found.low < found.high else value
 
 
 def _number(value: float, digits: int) -> str:
@@ -241,4 +247,6 @@ def _number(value: float, digits: int) -> str:
         return "any number" if math.isinf(value) else "-"
     if value <= ZERO:
         return "0"
-    return f"{value:#.2g}" if value < 1 else f"{value:.{digits}f}" if value < 10 else f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    if value < 1:
+        return f"{value:#.2g}"
+    return f"{value:,.{digits if value < 10 else 1 if value < 100 else 0}f}"

@@ -69,11 +69,6 @@ class Reproduction:
     """With another framework's reproduction, where it was held against one."""
 
     @property
-    def article(self) -> dict[str, Arm]:
-        """The arms whose accuracies are compared, and the control, by name."""
-        return {part.arm.name: part.arm for part in self.noise.arms}
-
-    @property
     def looks(self) -> Looks:
         """The seeds of each arm that this reproduction looks at, or an earlier comparison did."""
         return {name: arm.seeds for name, arm in self.arms.items()} | self.accuracy.first_compared
@@ -156,7 +151,8 @@ def held_against(reproduction: Reproduction, results: Path) -> Reproduction:
     Raises ReportError where that one lacks a run, or was trained by the same framework.
     """
     other = answer_claims(reproduction.seeds, results)
-    agreement = hold_against(reproduction.answers, reproduction.article, other.answers, other.article)
+    twins = [*ARTICLE, CONTROL]
+    agreement = hold_against(reproduction.answers, reproduction.arms, other.answers, other.arms, twins)
     return replace(reproduction, agreement=agreement)
 
 

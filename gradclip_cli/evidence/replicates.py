@@ -108,9 +108,9 @@ def _with_so_many(arm: Arm, most: dict[int, int]) -> Arm:
 def _not_repeated(arms: Sequence[Arm]) -> str:
     first, seeds = arms[0], seed_list(arms[0].seeds).replace(" ", "")
     return (
-        f"{some_of([arm.name for arm in arms])} {'has' if len(arms) == 1 else 'have'} no replicates: runs of the same seeds that "
-        f"differ in {PERTURBATION} only. gradclip run {_config_of(first)} --set {PERTURBED} --seeds {seeds} makes some, stored as "
-        "another arm, which has to stand in the same results folder."
+        f"{some_of([arm.name for arm in arms])} {'has' if len(arms) == 1 else 'have'} no replicates: runs of the same seeds "
+        f"that differ in {PERTURBATION} only. gradclip run {_config_of(first)} --set {PERTURBED} --seeds {seeds} makes some, "
+        "stored as another arm, which has to stand in the same results folder."
     )
 
 

@@ -67,6 +67,6 @@ def test_a_difference_is_told_where_both_intervals_leave_one_out() -> None:
     arms = {arm.name: arm for arm in read}
     floor = noise.noise_floor(arms["none"], arms["control"], [arms["clipnorm"], arms["clipvalue"]])
     apart = {"clipnorm": Estimate(3.0, 1.5, 9.0), "clipvalue": Estimate(3.0, 0.9, 9.0)}
-    text = "\n".join(noise.to_markdown(replace(floor, variances=apart, middle_halves={name: apart["clipnorm"] for name in apart})))
+    text = "\n".join(noise.to_markdown(replace(floor, variances=apart, middle_halves=dict.fromkeys(apart, apart["clipnorm"]))))
     assert "For clipvalue an interval holds 1: it is not shown that the spreads differ." in text
     assert "For clipnorm no interval holds 1: the spreads differ." in text

@@ -13,6 +13,7 @@ from gradclip_cli.evidence.metrics import METRICS
 OF_ONE_RUN = [name for name, metric in METRICS.items() if not metric.of_replicates]
 """Metrics that score a seed by one run."""
 
+
 def store_arm(
     results: Path, name: str, finals: list[float], *, first_seed: int = 0, base: str = "none", **changes: object
 ) -> None:

@@ -62,7 +62,9 @@ def test_each_seed_is_scored_by_its_own_runs(names: list[str], repeated: Path) -
 
 def test_it_is_told_in_words(repeated: Path) -> None:
     compared = compare(repeated, "none", "clipnorm")
-    assert "clipnorm lowered spread of test accuracy within a seed by 6.4 points typically" in against(compared, "clipnorm").sentence
+    assert (
+        "clipnorm lowered spread of test accuracy within a seed by 6.4 points typically" in against(compared, "clipnorm").sentence
+    )
     assert compared.notes == (
         "none is repeated by none-again (model.perturbation 1e-06): these runs count with its own.",
         "clipnorm is repeated by clipnorm-again (model.perturbation 1e-06): these runs count with its own.",
@@ -86,7 +88,9 @@ def test_a_replicate_that_is_named_counts_with_its_arm(repeated: Path) -> None:
 
 def test_an_arm_without_replicates_is_refused_with_what_makes_some(repeated: Path) -> None:
     store(repeated, "clipvalue", "clipvalue", [1.0] * SEEDS)
-    with pytest.raises(ReportError, match=r"clipvalue has no replicates.* differ in model\.perturbation only\. gradclip run ") as said:
+    with pytest.raises(
+        ReportError, match=r"clipvalue has no replicates.* differ in model\.perturbation only\. gradclip run "
+    ) as said:
         compare(repeated, "none", "clipvalue")
     assert "--set model.perturbation=1e-6 --seeds 0-7 makes some, stored as another arm" in str(said.value)
     asked = call("compare", "none", "clipvalue", "--metric", METRIC, "--results", str(repeated))

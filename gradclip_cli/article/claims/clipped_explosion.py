@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
+from gradclip_cli.article.effects import Effect, Event
 from gradclip_cli.article.measures import LEARNT, learnt, share_test
 
 
@@ -20,3 +21,7 @@ class ClippedExplosion(PrimaryClaim):
     def test(self, arms: Arms) -> PrimaryTest:
         arm = arms["explode-clipnorm"]
         return share_test(arm, "learnt", learnt(arm))
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        arm = arms["explode-clipnorm"]
+        return [Event.of_runs("learnt", arm, learnt(arm))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
+from gradclip_cli.article.effects import Amount, Effect
 from gradclip_cli.article.measures import Difference
 
 
@@ -24,3 +25,6 @@ class Convergence(PrimaryClaim):
         figures = {**area.figures, "steps_to_target": steps.figures, "target_loss": steps.yardstick.target_loss}
         measured = f"{area.sentence} Beside it: {steps.sentence} {by_norm.sentence}"
         return PrimaryTest(area.against.p, area.against.mean < 0, measured, figures)
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        return [Amount.of_difference(arms["none"], arms["clipvalue"], "loss_area")]

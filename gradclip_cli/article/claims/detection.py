@@ -8,12 +8,16 @@ from dataclasses import asdict
 import numpy as np
 
 from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict, SeparateClaim
+from gradclip_cli.article.effects import Amount, Effect
 from gradclip_cli.article.measures import LEARNT, MAJORITY, Share, exploded, learnt
 from gradclip_cli.evidence.arms import Arm, StoredRun
+from gradclip_cli.evidence.metrics import POINTS
 from gradclip_cli.gradients.health import EXPLOSION, SPIKE
 
 KINDS = ("first_spike", "first_explosion")
 """Of warnings; the claim's rule asks for the first."""
+SAME_SHARE = 10
+"""Points within which two shares of a seed's runs agree."""
 
 
 class Detection(SeparateClaim):
@@ -42,6 +46,20 @@ class Detection(SeparateClaim):
         figures = {f"{kind}, ended {how}": asdict(share) for (kind, how), share in shares.items()}
         verdict = _verdict(shares["first_spike", "badly"], shares["first_spike", "well"])
         return Answer(verdict, _measured(shares, leads), {**figures, "leads": leads})
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        ended = _by_end([arm for arm in arms.values() if arm.config.clipping.mode == "none"])
+        return [_share_by_seed(f"warned, of those that ended {how}", runs) for how, runs in ended.items() if runs]
+
+
+def _share_by_seed(what: str, runs: Sequence[StoredRun]) -> Amount:
+    """The share of a seed's runs that had been warned of: several runs of one seed are no evidence of their own."""
+    warned: dict[int, list[bool]] = {}
+    for run in runs:
+        warned.setdefault(run.seed, []).append(_lead(run, "first_spike") is not None)
+    return Amount(
+        what, {seed: 100 * float(np.mean(each)) for seed, each in warned.items()}, POINTS, SAME_SHARE, is_difference=False
+    )
 
 
 def _by_end(unclipped: Sequence[Arm]) -> dict[str, list[StoredRun]]:

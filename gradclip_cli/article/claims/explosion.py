@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
+from gradclip_cli.article.effects import Effect, Event
 from gradclip_cli.article.measures import MAJORITY, NOTHING_LEARNT, exploded, share_test
 
 
@@ -21,3 +22,7 @@ class Explosion(PrimaryClaim):
     def test(self, arms: Arms) -> PrimaryTest:
         arm = arms["explode-none"]
         return share_test(arm, "diverged or learnt nothing", exploded(arm))
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        arm = arms["explode-none"]
+        return [Event.of_runs("diverged or learnt nothing", arm, exploded(arm))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict, SeparateClaim
+from gradclip_cli.article.effects import Amount, Effect
 from gradclip_cli.article.measures import Difference
 from gradclip_cli.evidence.comparison import AgainstBaseline
 
@@ -27,6 +28,9 @@ class OutputThreshold(SeparateClaim):
     def answer(self, arms: Arms) -> Answer:
         loss = Difference.of(arms["wide-output"], arms["clipnorm"], "loss")
         return Answer(_verdict(loss.against), loss.sentence, loss.figures)
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        return [Amount.of_difference(arms["clipnorm"], arms["wide-output"], "loss")]
 
 
 def _verdict(against: AgainstBaseline) -> ClaimVerdict:

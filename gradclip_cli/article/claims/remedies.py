@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict, SeparateClaim
+from gradclip_cli.article.effects import Effect, Event
 from gradclip_cli.article.measures import MAJORITY, Share, exploded, learnt
 from gradclip_cli.evidence import stats
 
@@ -48,6 +49,9 @@ class Remedies(SeparateClaim):
             f"{'; '.join(escaped)}. The other way round, {' and '.join(beside)}.",
             figures,
         )
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        return [Event.of_runs(f"{what}: escaped", arms[name], ~exploded(arms[name])) for name, what in REMEDIES.items()]
 
 
 def _verdict(escaped: Sequence[tuple[Share, float]]) -> ClaimVerdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
+from gradclip_cli.article.effects import Amount, Effect
 from gradclip_cli.article.measures import Difference
 
 
@@ -17,3 +18,6 @@ class Training(PrimaryClaim):
     def test(self, arms: Arms) -> PrimaryTest:
         loss = Difference.of(arms["clipvalue"], arms["none"], "loss")
         return PrimaryTest(loss.against.p, loss.against.mean < 0, loss.sentence, loss.figures)
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        return [Amount.of_difference(arms["none"], arms["clipvalue"], "loss")]
