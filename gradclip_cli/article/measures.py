@@ -1,25 +1,36 @@
-"""What claims measure by: thresholds, how a run ended, a share of runs with its interval, a paired difference in words."""
+"""What claims measure by: how a run ended, a share of runs, a paired difference; and their tests as members of the family."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradclip_cli.arrays import BoolArray
-from gradclip_cli.article.claim import PrimaryTest
+from gradclip_cli.article.claim import Answer, PrimaryTest, decided
+from gradclip_cli.config.schema import Config
+from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
-from gradclip_cli.evidence.comparison import AgainstBaseline, compare_arms
-from gradclip_cli.evidence.questions import Question, Yardstick
-from gradclip_cli.texts import counted, percent
+from gradclip_cli.evidence.comparison import AgainstBaseline, judged
+from gradclip_cli.evidence.questions import Question
+from gradclip_cli.evidence.samples import seeds_for_a_verdict
+from gradclip_cli.evidence.sentences import both_figures, interval_name
+from gradclip_cli.evidence.stats import LEVEL
+from gradclip_cli.evidence.verdicts import Judgement, Pair, judged_together
+from gradclip_cli.texts import counted, p_relation, percent
 
 NOTHING_LEARNT = 0.2
 """Test accuracy below which a run learnt nothing: twice chance."""
 LEARNT = 0.6
 """Test accuracy from which a run of the explosive setting learnt."""
 MAJORITY = 0.5
+SEEN = range(8)
+"""Seeds whose test accuracies had been seen when the cut-offs of the primary claims were written (results/LOG.md)."""
+CELLS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
+USUAL_ACTIVATION = "tanh"
 
 
 def exploded(arm: Arm) -> BoolArray:
@@ -30,6 +41,18 @@ def exploded(arm: Arm) -> BoolArray:
 def learnt(arm: Arm) -> BoolArray:
     """Which runs ended complete and learnt, (seeds,)."""
     return np.asarray(~arm.diverged & (arm.scored("val_accuracy")[:, -1] >= LEARNT))
+
+
+def unseen(seeds: Iterable[int]) -> list[int]:
+    """Those of the seeds that nobody had seen when cut-offs were written."""
+    return [seed for seed in seeds if seed not in SEEN]
+
+
+def setting(config: Config) -> str:
+    """What was trained and for how long, such as `LSTM(10), 5,000 steps`."""
+    model, training = config.model, config.training
+    shape = ", ".join([str(model.units), *([model.activation] if model.activation != USUAL_ACTIVATION else [])])
+    return f"{CELLS[model.cell]}({shape}), {counted(training.epochs * training.steps_per_epoch, 'step')}"
 
 
 @dataclass(frozen=True)
@@ -43,10 +66,10 @@ class Share:
     p: float
 
     @classmethod
-    def of(cls, happened: BoolArray) -> Share:
-        """The share of runs, (runs,), to which it happened."""
+    def of(cls, happened: BoolArray, level: float = LEVEL) -> Share:
+        """The share of runs, (runs,), to which it happened; its interval is at 95% unless another level is given."""
         count, total = int(happened.sum()), len(happened)
-        return cls(count, total, *stats.share_interval(count, total), stats.half_p(count, total))
+        return cls(count, total, *stats.share_interval(count, total, level), stats.half_p(count, total))
 
     @property
     def is_most(self) -> bool:
@@ -64,60 +87,183 @@ class Share:
         return f"{self.count} of {self.runs} ({percent(self.low, 0)} to {percent(self.high, 0)})"
 
 
-def share_test(arm: Arm, what: str, happened: BoolArray) -> PrimaryTest:
-    """Test whether something happened to most runs of an arm, (seeds,); `what` says in words what they did."""
-    share = Share.of(happened)
-    accuracy = arm.scored("val_accuracy")[:, -1]
-    diverged = [run.metadata["diverged"]["step"] for run in arm.runs if run.diverged]
-    when = f" {len(diverged)} became NaN or infinite, between steps {min(diverged)} and {max(diverged)}." if diverged else ""
-    part = share.count / share.runs
-    interval = f"{percent(part, 0)}; 95% interval {percent(share.low, 0)} to {percent(share.high, 0)}"
-    measured = (
-        f"{share.count} of {share.runs} runs {what} ({interval}).{when} Test accuracy, a diverged run counted as chance: "
-        f"median {np.median(accuracy):.3f}, lowest {accuracy.min():.3f}."
-    )
-    figures = {
-        "count": share.count,
-        "runs": share.runs,
-        "low": share.low,
-        "high": share.high,
-        "accuracies": accuracy.tolist(),
-        "diverged_steps": diverged,
-    }
-    return PrimaryTest(share.p, part > MAJORITY, measured, figures, decisive=share.is_most or share.is_few)
+@dataclass(frozen=True)
+class ShareTest(PrimaryTest):
+    """Whether something happened to most runs of an arm."""
+
+    arm: Arm
+    did: str
+    """What they did, in words."""
+    happened: BoolArray
+    """(seeds,)"""
+    condition: str
+    """Under which the verdict holds."""
+    acted: float | None = None
+    """The share of steps on which the arm was clipped, where it is clipping's doing."""
+    beside: Sequence[str] = ()
+    """Further sentences."""
+
+    @property
+    def p(self) -> float:
+        return Share.of(self.happened).p
+
+    def answer(self, judgement: Judgement) -> Answer:
+        share = Share.of(self.happened, judgement.level)
+        verdict = decided(judgement, supports=share.count > MAJORITY * share.runs, acted=self.acted)
+        measured = f"{self._shares(share, judgement)} {self._ends}"
+        figures = {
+            **vars(share),
+            "p_adjusted": judgement.p_adjusted,
+            "level": judgement.level,
+            "acted": self.acted,
+            "accuracies": self._accuracies.tolist(),
+            "diverged_steps": self._diverged_steps,
+        }
+        return Answer(verdict.under(self.condition), measured, figures, [*self._on_unseen, *self.beside])
+
+    def _shares(self, share: Share, judgement: Judgement) -> str:
+        config, part = self.arm.config, share.count / share.runs
+        interval = f"{interval_name(judgement)} {percent(share.low, 0)} to {percent(share.high, 0)}"
+        return (
+            f"{setting(config)} at {config.optimizer.label}: {share.count} of {share.runs} runs of {self.arm.name} {self.did} "
+            f"({percent(part, 0)}; {interval}; {p_relation(judgement.p_adjusted)})."
+        )
+
+    @property
+    def _ends(self) -> str:
+        steps, accuracies = self._diverged_steps, self._accuracies
+        when = f"{len(steps)} became NaN or infinite, between steps {min(steps)} and {max(steps)}. " if steps else ""
+        return (
+            f"{when}Test accuracy, a diverged run counted as chance: median {np.median(accuracies):.3f}, "
+            f"lowest {accuracies.min():.3f}."
+        )
+
+    @property
+    def _accuracies(self) -> np.ndarray[Any, Any]:
+        return np.asarray(self.arm.scored("val_accuracy")[:, -1])
+
+    @property
+    def _diverged_steps(self) -> list[int]:
+        return [run.metadata["diverged"]["step"] for run in self.arm.runs if run.diverged]
+
+    @property
+    def _on_unseen(self) -> list[str]:
+        seeds = unseen(self.arm.seeds)
+        if not 0 < len(seeds) < len(self.arm.seeds):
+            return []
+        share = Share.of(self.happened[np.isin(self.arm.seeds, seeds)])
+        return [f"{_of_unseen(seeds)}: {share.text}."]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One arm minus another in a metric, paired by seed."""
+    """One arm against another in a metric, paired by seed."""
 
-    arm: Arm
-    base: Arm
-    yardstick: Yardstick
-    against: AgainstBaseline
+    pair: Pair
 
     @classmethod
-    def of(cls, arm: Arm, base: Arm, metric: str) -> Difference:
-        """Compare two arms, which have their seeds in common, by a metric's name."""
-        compared = compare_arms([base, arm], base.name, Question(metric))
-        (report,) = compared.others
-        assert report.against is not None
-        return cls(arm, base, compared.yardstick, report.against)
+    def of(cls, arm: Arm, base: Arm, metric: str, margin: float | None = None) -> Difference:
+        """Compare two arms, which have seeds in common, by a metric's name; `margin` as of a `Question`."""
+        pair = Pair.of(base, arm, Question(metric, margin=margin).put_to(base))
+        assert pair is not None
+        return cls(pair)
+
+    @property
+    def against(self) -> AgainstBaseline:
+        """Judged by itself."""
+        (judgement,) = judged_together([self.pair])
+        return judged(self.pair, judgement)
 
     @property
     def sentence(self) -> str:
-        """The mean difference, its interval, and on how many seeds the arm was better."""
-        against, metric = self.against, self.yardstick.metric
-        unit = metric.unit
-        facts = (
-            f"95% interval {unit.shown(against.low)} to {unit.shown(against.high)}; "
-            f"better on {against.won} of {counted(len(against.seeds), 'seed')}"
-        )
-        mean = unit.amount(against.mean, sign=True)
-        return f"{self.arm.name} minus {self.base.name} in {metric.title}: {mean} ({facts})."
+        """What it comes to, judged by itself."""
+        return self.against.sentence
 
     @property
     def figures(self) -> dict[str, Any]:
-        """For JSON: each seed's difference, and what they come to."""
-        names = ("seeds", "differences", "mean", "low", "high", "won", "lost", "tied")
-        return {name: getattr(self.against, name) for name in names}
+        """For JSON, judged by itself."""
+        return figures_of(self.against)
+
+    @property
+    def on_unseen(self) -> Difference | None:
+        """The same on unseen seeds alone; None where they are all, or too few for an interval."""
+        seeds = unseen(self.pair.arm.seeds)
+        if not seeds_for_a_verdict(1) <= len(seeds) < len(self.pair.arm.seeds):
+            return None
+        return Difference.of(self.pair.arm.only(seeds), self.pair.base.only(seeds), self.pair.yardstick.metric.name)
+
+
+FIGURES = ("seeds", "differences", "typical", "low", "high", "level", "mean", "median", "carriers", "won", "lost", "tied", "p")
+
+
+def figures_of(against: AgainstBaseline) -> dict[str, Any]:
+    """Each seed's difference and what they come to, for JSON."""
+    return {name: getattr(against, name) for name in (*FIGURES, "p_adjusted", "acted")}
+
+
+def _nothing(difference: Difference) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True)
+class DifferenceTest(PrimaryTest):
+    """Whether an arm is typically better than another."""
+
+    difference: Difference
+    beside: Sequence[str] = ()
+    """Further sentences."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """Further figures."""
+    explained: Callable[[Difference], list[str]] = _nothing
+    """Sentences on where a difference comes from: this one, or the same at other rates."""
+    at_best_rates: str = ""
+    """What is left of the difference at each arm's own best rate, in sentences."""
+
+    @property
+    def p(self) -> float:
+        return self.difference.pair.differences.p
+
+    def answer(self, judgement: Judgement) -> Answer:
+        pair = self.difference.pair
+        against, alone = judged(pair, judgement), self.difference.on_unseen
+        verdict = decided(judgement, supports=pair.better, acted=pair.acted).under(_condition(pair))
+        measured = f"{setting(pair.arm.config)}: {against.sentence} {self.at_best_rates}".strip()
+        figures = {**figures_of(against), "on_unseen_seeds": alone.figures if alone else None, **self.figures}
+        beside = [
+            *self.explained(self.difference),
+            *_carriers(pair),
+            *([f"{_of_unseen(alone.pair.arm.seeds)}: {_briefly(alone)}."] if alone else []),
+            *_treatment(pair),
+            *self.beside,
+        ]
+        return Answer(verdict, measured, figures, beside)
+
+
+def _condition(pair: Pair) -> str:
+    ours, theirs = pair.arm.config.optimizer.label, pair.base.config.optimizer.label
+    return f"at {ours}" if ours == theirs else ""
+
+
+def _carriers(pair: Pair) -> list[str]:
+    """A sentence on how many seeds give half of the average, where the verdict's own sentence doesn't say it."""
+    differences = pair.differences
+    if not differences.carriers or differences.carried_by_few or differences.opposed:
+        return []
+    gives = "gives" if differences.carriers == 1 else "give"
+    return [f"Of the average, {counted(differences.carriers, 'seed')} of {differences.seeds} {gives} half."]
+
+
+def _treatment(pair: Pair) -> list[str]:
+    return [] if pair.acted is None else [f"Clipping acted on {percent(pair.acted)} of the steps."]
+
+
+def _briefly(difference: Difference) -> str:
+    unit, against = difference.pair.yardstick.metric.unit, difference.against
+    return (
+        f"{both_figures(difference.pair)} (95% interval of the typical difference {unit.shown(against.low)} to "
+        f"{unit.shown(against.high)})"
+    )
+
+
+def _of_unseen(seeds: Sequence[int]) -> str:
+    return f"On the {counted(len(seeds), 'seed')} alone that nobody had seen when cut-offs were written ({seed_list(seeds)})"

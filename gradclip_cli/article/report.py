@@ -17,6 +17,9 @@ from gradclip_cli.evidence.comparison import Comparison, with_gradients
 from gradclip_cli.files import write_atomically
 from gradclip_cli.texts import for_markdown
 
+DESCRIBED = 5
+"""Columns of the verdict table that describe: up to the difference, typical and on average."""
+
 
 def write_reproduction(reproduction: Reproduction, results: Path) -> Reproduction:
     """Write `report.md`, `claims.json`, the comparison of the article's arms, and the figures.
@@ -73,8 +76,13 @@ def _beginning(reproduction: Reproduction) -> list[str]:
         f"{len(reproduction.seeds)} seeds ({seed_list(reproduction.seeds)}), paired: runs of one seed start from the "
         f"same weights and see the same batches. {for_markdown(f'{versions}; {machine}')}.",
         report.markdown_table(["", "claim", "verdict"], verdicts, left=3),
-        f"{in_short(PRIMARY)} are the primary tests, one Holm family at 5%. *Not shown* means that the test did not decide, not "
-        "that there is no effect. Verdicts speak of these seeds, this model and this test set.",
+        f"{in_short(PRIMARY)} are the primary tests, one Holm family at 5%, their intervals adjusted for it. *Not shown* means "
+        "that the test did not decide, not that there is no effect; *not testable here*, that what was to be tried never acted, "
+        "or hardly. Verdicts speak of these seeds, this model, this test set and the condition that stands with them.",
+        "*Typical* is the pseudomedian over seeds, which a verdict on a difference rests on; *on average* is the mean, which a "
+        "few seeds can make. What stands beside a claim is description: its p-values and intervals are each by itself, adjusted "
+        "for nothing but where they say so. Each claim tells when its rule was written, and what of it was changed once its "
+        "runs had been seen.",
         f"**Assumed**, because the article's own setting is lost: {'; '.join(ASSUMED)}.",
         *[f"Note: {for_markdown(note)}" for note in reproduction.notes],
     ]
@@ -88,7 +96,14 @@ def in_short(claims: Iterable[str]) -> str:
 
 
 def _claim(claim: Claim, answer: Answer) -> list[str]:
-    return [f"## {claim.id}: {claim.statement} **{answer.verdict.capitalize()}**", claim.rule, answer.measured]
+    verdict = f"{answer.verdict[0].upper()}{answer.verdict[1:]}"
+    return [
+        f"## {claim.id}: {claim.statement} **{verdict}**",
+        answer.measured,
+        *(["\n".join(f"- {sentence}" for sentence in answer.beside)] if answer.beside else []),
+        f"*The rule.* {claim.rule}",
+        f"*Written:* {claim.written}",
+    ]
 
 
 def _accuracy(compared: Comparison) -> list[str]:
@@ -97,8 +112,8 @@ def _accuracy(compared: Comparison) -> list[str]:
         _scores_table(compared),
         f"{report.verdict_caption(compared)} "
         "[comparison.md](comparison.md) has the same runs, with p-values of a family of their own.",
-        "![Curves by epoch](comparison.png)",
-        "![Paired differences in test accuracy](differences.png)",
+        "![Curves by epoch: thick lines are typical values with 95% intervals, thin ones single seeds](comparison.png)",
+        "![Paired differences in test accuracy: each seed, the typical one with its interval, and the mean](differences.png)",
     ]
 
 
@@ -123,5 +138,5 @@ def _under_adam(compared: Comparison) -> list[str]:
 
 def _scores_table(compared: Comparison) -> str:
     """The verdict table without the tests: scores and differences only."""
-    columns = report.verdict_columns(compared.metric)[:4]
-    return report.markdown_table(columns, [row[:4] for row in report.verdict_rows(compared)])
+    columns = report.verdict_columns(compared.metric)[:DESCRIBED]
+    return report.markdown_table(columns, [row[:DESCRIBED] for row in report.verdict_rows(compared)])

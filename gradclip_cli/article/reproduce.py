@@ -10,6 +10,7 @@ from pathlib import Path
 from gradclip_cli.article import noise
 from gradclip_cli.article.agreement import Agreement, hold_against
 from gradclip_cli.article.answers import PRIMARY, answer_all
+from gradclip_cli.article.best_rates import BestRates
 from gradclip_cli.article.claim import Answer, Arms
 from gradclip_cli.article.claims import CLAIMS
 from gradclip_cli.article.noise import NoiseFloor
@@ -40,6 +41,8 @@ ASSUMED = (
     "the thresholds (0.5 for clipvalue, 1.0 for clipnorm: the article's examples)",
 )
 """Of the article's own setting, which is lost."""
+SENSITIVITY = ("typical", "low", "high", "level", "mean", "won", "lost")
+"""What is kept of a difference without a verdict."""
 
 
 def config_name(arm: str) -> str:
@@ -81,7 +84,13 @@ class Reproduction:
     def to_json(self) -> str:
         """Claims, noise floor and sensitivity analysis, with a schema number; what is not finite is null."""
         answers = [
-            {"id": name, **asdict(answer), "claim": CLAIMS[name].statement, "rule": CLAIMS[name].rule}
+            {
+                "id": name,
+                **asdict(answer),
+                "claim": CLAIMS[name].statement,
+                "rule": CLAIMS[name].rule,
+                "written": CLAIMS[name].written,
+            }
             for name, answer in self.answers.items()
         ]
         content = {
@@ -92,8 +101,7 @@ class Reproduction:
             "claims": answers,
             "noise_floor": self.noise_floor.to_dict(),
             "sensitivity": [
-                {"arm": part.arm.name, **{name: getattr(part.against, name) for name in ("mean", "low", "high", "won", "lost")}}
-                for part in self.adam.others
+                {"arm": part.arm.name, **{name: getattr(part.against, name) for name in SENSITIVITY}} for part in self.adam.others
             ],
             "notes": self.notes,
             "agreement": self.agreement.to_dict() if self.agreement else None,
@@ -126,8 +134,11 @@ def record_plan(seeds: Sequence[int], results: Path) -> None:
     plans.record_plan(results, seeds)
 
 
-def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
-    """Answer the claims from the stored runs of these seeds. Raises ReportError where one of them can't be read."""
+def answer_claims(seeds: Sequence[int], results: Path, best: BestRates | None = None) -> Reproduction:
+    """Answer the claims from the stored runs of these seeds, with what is left at best rates beside where that is known.
+
+    Raises ReportError where a run can't be read.
+    """
     read, warnings = read_arms(results, ARMS)
     arms = {arm.name: arm.only(seeds) for arm in read}
     _require_all(arms, seeds, warnings)
@@ -135,7 +146,7 @@ def answer_claims(seeds: Sequence[int], results: Path) -> Reproduction:
     return Reproduction(
         seeds=list(seeds),
         arms=arms,
-        answers=answer_all(arms),
+        answers=answer_all(arms, best),
         noise_floor=noise.noise_floor(arms["none"], arms[CONTROL], [arms["clipnorm"], arms["clipvalue"]]),
         accuracy=compare(results, ARTICLE, seeds=seeds),
         noise=compare_arms([*article, arms[CONTROL]]),

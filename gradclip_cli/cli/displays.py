@@ -188,7 +188,7 @@ class RunDisplay:
             self._show(run, f"{where}\n  {_numbers(progress)}", progress.steps, progress.step, warning=warning)
         elif self._total == 1 or self._verbose:
             for spike in new:
-                self._say(f"{where}  {spike.told}", "yellow")
+                self._say(f"{where}  {spike.message}", "yellow")
         if progress.evaluation and self._verbose:
             evaluation = progress.evaluation
             self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:#.4g}  val_acc {evaluation.accuracy:.3f}")

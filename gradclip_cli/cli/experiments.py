@@ -47,6 +47,7 @@ class ReproduceOptions(TrainingOptions):
     results: Path | None
     framework: str
     against: Path | None
+    best_rates: Path | None
     dry_run: bool
     as_json: bool
 
@@ -67,6 +68,12 @@ class ReproduceOptions(TrainingOptions):
     metavar="DIR",
     help="Another reproduction with these seeds, such as the other framework's: do the verdicts agree?",
 )
+@click.option(
+    "--best-rates",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="A finished `gradclip sweep stability`: what is left of C2 and C3 at each arm's own best learning rate?",
+)
 @training_options
 @click.option("--dry-run", is_flag=True, help="Show what would be trained and about how long it takes, and stop.")
 @json_option
@@ -85,8 +92,10 @@ def reproduce(options: ReproduceOptions) -> None:
     folder = options.results or RESULTS / ("reproduce" if framework == DEFAULT_FRAMEWORK else f"reproduce-{framework}")
 
     from gradclip_cli.article import reproduce as experiment
+    from gradclip_cli.article.best_rates import read_best_rates
     from gradclip_cli.article.report import write_reproduction
 
+    best = read_best_rates(options.best_rates) if options.best_rates else None
     planned = experiment.plan_reproduction(seeds, folder, framework)
     remark(estimate(planned, options.way), sentence=True, even_if_quiet=options.dry_run)
     remark(experiment.verdict_sentence(seeds), sentence=True, even_if_quiet=options.dry_run)
@@ -95,7 +104,7 @@ def reproduce(options: ReproduceOptions) -> None:
         return
     experiment.record_plan(seeds, folder)
     require_none_failed(train(planned, options), then=", then reports")
-    reproduction = experiment.answer_claims(seeds, folder)
+    reproduction = experiment.answer_claims(seeds, folder, best)
     if options.against:
         reproduction = experiment.held_against(reproduction, options.against)
     reproduction = write_reproduction(reproduction, folder)

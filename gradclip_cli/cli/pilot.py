@@ -90,7 +90,7 @@ def _print_pilot(pilot: Pilot) -> None:
     from gradclip_cli.cli.layout import Table
     from gradclip_cli.experiments import suggest as experiment
 
-    for line in experiment.told(pilot):
+    for line in experiment.sentences(pilot):
         tell(line, sentence=True)
     if not pilot.sane_steps:
         return

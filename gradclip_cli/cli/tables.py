@@ -27,6 +27,6 @@ def print_verdicts(compared: Comparison) -> None:
     from gradclip_cli.evidence import report
 
     headings = report.verdict_columns(compared.metric)
-    primary = ["arm", "difference", "p", "verdict", compared.metric.heading]
+    primary = ["arm", "difference", "on average", "p", "verdict", compared.metric.heading]
     rows = report.verdict_rows(compared)
     print_table(Table(headings, rows, primary, ["difference"], ["verdict"], names="arm"), elsewhere="comparison.md")

@@ -63,10 +63,6 @@ class Metric(NamedTuple):
         """Each seed's score, (seeds,), in the files' unit."""
         raise NotImplementedError
 
-    def possible(self, arm: Arm) -> tuple[float, float]:
-        """The least and the largest score that there can be, as shown."""
-        raise NotImplementedError
-
     def scoring(self, arm: Arm) -> str:
         """How a run is scored, in short: what counts, and what a diverged run counts as."""
         raise NotImplementedError
@@ -109,9 +105,6 @@ class LastEpoch(Metric):
         last: FloatArray = arm.scored(self.column)[:, -1]
         return last
 
-    def possible(self, arm: Arm) -> tuple[float, float]:
-        return 0.0, self.unit.most if self.higher_is_better else self.chance(arm)
-
     def scoring(self, arm: Arm) -> str:
         chance = self.unit.shown(self.chance(arm))
         if self.higher_is_better:
@@ -128,9 +121,6 @@ class LossArea(Metric):
     def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
         area: FloatArray = arm.scored_throughout(self.column).sum(axis=1)
         return area
-
-    def possible(self, arm: Arm) -> tuple[float, float]:
-        return 0.0, arm.config.training.epochs * self.chance(arm)
 
     def scoring(self, arm: Arm) -> str:
         chance = self.unit.shown(self.chance(arm))
@@ -158,9 +148,6 @@ class StepsToTarget(Metric):
             share = (curve[epoch - 1] - target_loss) / (curve[epoch - 1] - curve[epoch]) if epoch else 1.0
             steps[run] = (epoch + share) * arm.config.training.steps_per_epoch
         return steps
-
-    def possible(self, arm: Arm) -> tuple[float, float]:
-        return 0.0, self._length(arm)
 
     def scoring(self, arm: Arm) -> str:
         return "the end of the epoch that gets to the target; a run that diverged or never gets there counts its whole length"

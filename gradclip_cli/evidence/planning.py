@@ -1,8 +1,9 @@
 """Planning: what so many seeds can detect, and how many a difference takes, from the spread of differences seen. Pure functions.
 
 Power is the paired t-test's, with the signed-rank test's efficiency against it (3/pi where differences are normal: Hodges and
-Lehmann 1956, "The efficiency of some nonparametric competitors of the t-test"). The spread is read off the typical difference's interval,
-which a collapsed run does not widen without bound, and is itself known from few seeds only: its chi-squared interval goes along.
+Lehmann 1956, "The efficiency of some nonparametric competitors of the t-test"). The spread is read off the typical difference's
+interval, which a collapsed run does not widen without bound, and is itself known from few seeds only: its chi-squared interval
+goes along.
 """
 
 from __future__ import annotations

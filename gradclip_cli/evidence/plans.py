@@ -23,7 +23,7 @@ from gradclip_cli.files import read_json, require_writable, write_atomically
 EXPERIMENT_SCHEMA = 1
 SWEEP_SCHEMA = 1
 LOOKS_SCHEMA = 1
-COMPARISON_SCHEMA = 2
+COMPARISON_SCHEMA = 3
 
 EXPERIMENT = "experiment.json"
 SWEEP = "sweep.json"

@@ -82,9 +82,8 @@ def interval_name(judgement: Judgement) -> str:
 def _two_stories(pair: Pair) -> list[str]:
     """A sentence where most seeds and the average say different things."""
     differences = pair.differences
-    few = (
-        f"{counted(differences.carriers, 'seed')} of {differences.seeds} {'gives' if differences.carriers == 1 else 'give'} half"
-    )
+    give = "gives" if differences.carriers == 1 else "give"
+    few = f"{counted(differences.carriers, 'seed')} of {differences.seeds} {give} half or more"
     if differences.opposed:
         most, average = ("Better", "worse") if pair.better else ("Worse", "better")
         return [f"{most} on most seeds, {average} on average: {few} of that average."]

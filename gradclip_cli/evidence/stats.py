@@ -39,10 +39,10 @@ def holm_levels(p_values: Sequence[float]) -> list[float]:
     return [float(level) for level in levels]
 
 
-def share_interval(count: int, total: int) -> tuple[float, float]:
-    """Clopper and Pearson's exact 95% interval of a share."""
-    low = special.betaincinv(count, total - count + 1, LEVEL / 2) if count else 0.0
-    high = special.betaincinv(count + 1, total - count, 1 - LEVEL / 2) if count < total else 1.0
+def share_interval(count: int, total: int, level: float = LEVEL) -> tuple[float, float]:
+    """Clopper and Pearson's exact interval of a share, at 95% unless another level is given."""
+    low = special.betaincinv(count, total - count + 1, level / 2) if count else 0.0
+    high = special.betaincinv(count + 1, total - count, 1 - level / 2) if count < total else 1.0
     return float(low), float(high)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -144,6 +145,10 @@ class Pair:
 
 def judged_together(pairs: list[Pair]) -> list[Judgement]:
     """How each of several pairs is judged, adjusted by Holm over all of them."""
-    p_values = [pair.differences.p for pair in pairs]
+    return judgements([pair.differences.p for pair in pairs])
+
+
+def judgements(p_values: Sequence[float]) -> list[Judgement]:
+    """How each of several tests is judged, adjusted by Holm over all of them."""
     adjusted, levels = stats.holm(p_values), stats.holm_levels(p_values)
-    return [Judgement(p, level, len(pairs)) for p, level in zip(adjusted, levels, strict=True)]
+    return [Judgement(p, level, len(p_values)) for p, level in zip(adjusted, levels, strict=True)]

@@ -84,7 +84,7 @@ def pilot(
 ) -> Pilot:
     """Train a config's model unclipped for some steps, or until it diverges. Nothing is stored.
 
-    `preparing` is told what is done before the first step, `report` how many steps are done.
+    `preparing` hears what is done before the first step, `report` how many steps are done.
     """
     unclipped = config.model_copy(update={"clipping": AdaptiveClip(threshold=UNREACHABLE)})
     dataset, engine = Workshop(download_progress).prepare(unclipped, data_directory, preparing)
@@ -155,16 +155,16 @@ def _figures(pilot: Pilot) -> dict[str, list[float]]:
     return {name: [*np.percentile(values, PERCENTILES).tolist(), float(values.mean())] for name, values in each.items()}
 
 
-def told(pilot: Pilot) -> list[str]:
+def sentences(pilot: Pilot) -> list[str]:
     """What the pilot was, and how it ended."""
     config, records = pilot.config, pilot.records
     losses = " to ".join(f"{loss:.3g}" for loss in records.loss[[0, -1] if len(records) > 1 else [0]])
     lines = [
         f"{counted(len(records), 'step')} of {config.name} without clipping (seed {config.training.seed}), "
-        f"{config.optimizer.name} at {config.optimizer.learning_rate:g}: loss {losses}, gradients {pilot.diagnosis.told}."
+        f"{config.optimizer.name} at {config.optimizer.learning_rate:g}: loss {losses}, gradients {pilot.diagnosis.message}."
     ]
     if pilot.divergence:
-        lines.append(f"The pilot diverged: {pilot.divergence.told}.")
+        lines.append(f"The pilot diverged: {pilot.divergence.message}.")
     if not _enough(pilot.sane):
         lines.append(_nothing_told(pilot))
     elif pilot.sane_steps < len(records):
@@ -202,12 +202,12 @@ def to_dict(pilot: Pilot) -> dict[str, Any]:
         "seed": pilot.config.training.seed,
         "steps": len(pilot.records),
         "sane_steps": pilot.sane_steps,
-        "diverged": pilot.divergence.told if pilot.divergence else None,
+        "diverged": pilot.divergence.message if pilot.divergence else None,
         "diagnosis": pilot.diagnosis.word,
         "norms": [dict(zip(_headings(), [name, *figures], strict=True)) for name, figures in _figures(pilot).items()],
         "suggestions": [
             {"clipping": suggestion.clipping, "clipped_share": suggestion.clipped_share, "reason": suggestion.reason}
             for suggestion in suggestions(pilot)
         ],
-        "told": told(pilot),
+        "told": sentences(pilot),
     }

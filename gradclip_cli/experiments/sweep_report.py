@@ -159,7 +159,18 @@ def _choice_sentence(result: Result) -> str:
     measure = f"mean {result.split} accuracy over seeds {seeds}, a diverged run counting as chance"
     if len(axis.labels) == 1:
         return f"There is one {axis.title} only, so none was chosen; the map shows {measure}."
-    return f"Each row's best {axis.title} was chosen by {measure}."
+    few = f"With {counted(len(result.sweep.seeds), 'seed')} another choice may be as good."
+    return " ".join([f"Each row's best {axis.title} was chosen by {measure}. {few}", *_untried(result)])
+
+
+def _untried(result: Result) -> list[str]:
+    """A sentence on the gaps of a numeric axis on either side of each best value."""
+    axis = result.sweep.columns
+    if not axis.numeric:
+        return []
+    labels, best = axis.labels, {row.best for row in result.rows}
+    gaps = [f"{labels[place]} and {labels[place + 1]}" for place in range(len(labels) - 1) if {place, place + 1} & best]
+    return [f"No {axis.title} was tried between {', '.join(gaps[:-1])}{' or ' if gaps[1:] else ''}{gaps[-1]}."] if gaps else []
 
 
 def _edge_sentences(result: Result) -> list[str]:

@@ -73,7 +73,7 @@ class Spike:
         return f"{self.shown_multiple}x at step {self.step}: {self.variable}"
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The spike in words."""
         if not np.isfinite(self.norm):
             return f"gradient not finite at step {self.step}, in {self.variable}"
@@ -135,7 +135,7 @@ class Diagnosis:
         return next((spike for spike in self.spikes if spike.explosive), None)
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The word with what it rests on, such as `spiking, 3 spikes from step 212 (lstm/kernel)`."""
         name = "explosion" if self.word == Health.EXPLODING else "spike"
         found = [spike for spike in self.spikes if spike.explosive or self.word != Health.EXPLODING]

@@ -22,10 +22,10 @@ class Curve:
     diverged: Sequence[float | None]
     peaks: FloatArray | None = None
     """(E,) largest value in each bin, drawn as a thin line above."""
-    middle: FloatArray | None = None
-    """(E,) what stands for all runs; their mean where it isn't given."""
     band: tuple[FloatArray, FloatArray] | None = None
     """95% interval of the middle, two (E,)."""
+    middle: FloatArray | None = None
+    """(E,) what stands for all runs; their mean where it isn't given."""
 
 
 @dataclass(frozen=True)

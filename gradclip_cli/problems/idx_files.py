@@ -157,8 +157,8 @@ def _read_verified(folder: Path, name: str, original: File) -> bytes:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DatasetError(f"{path.name} can't be read: {error}") from None
     if len(content) != original.size or more:
-        told = f"over {original.size:,}" if more else f"{len(content):,}"
-        raise DatasetError(f"{path.name} is not the original: {told} bytes decompressed, not {original.size:,}")
+        size = f"over {original.size:,}" if more else f"{len(content):,}"
+        raise DatasetError(f"{path.name} is not the original: {size} bytes decompressed, not {original.size:,}")
     if hashlib.sha256(content).hexdigest() != original.sha256:
         raise DatasetError(f"{path.name} is not the original: its SHA-256 differs")
     return content

@@ -189,7 +189,7 @@ def _train_and_keep(
         directory.write_last_words({**facts, "status": status, "reason": f"{type(error).__name__}: {error}"})
         raise
     divergence, health = outcome.divergence, outcome.health
-    return Ending(outcome.status, seconds, divergence.told if divergence else "", health.told if health else "")
+    return Ending(outcome.status, seconds, divergence.message if divergence else "", health.message if health else "")
 
 
 def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[s
         "status": outcome.status,
         "epochs": outcome.epochs,
         "steps": outcome.steps,
-        "diverged": {**asdict(divergence), "told": divergence.told} if divergence else None,
+        "diverged": {**asdict(divergence), "told": divergence.message} if divergence else None,
         "overflows": {"steps": outcome.overflow_steps, "first": outcome.first_overflow},
         "largest_applied": outcome.largest_applied,
         "clipped_steps": dict(outcome.clipped_steps),

@@ -92,7 +92,7 @@ def _bytes_a_step(config: Config) -> float:
 def measure_paces(planned: Sequence[PlannedRun], report: Callable[[str], None] = lambda what: None) -> dict[str, Pace]:
     """Time the first few kinds of models that are to be trained, on this machine and few data.
 
-    `report` is told what is being done.
+    `report` hears what is being done.
     """
     kinds: dict[str, Config] = {}
     for run in planned:

@@ -24,7 +24,7 @@ from gradclip_cli.runs.packs import ARCHIVE, MANIFEST, MOST_BYTES, STEPS
 from gradclip_cli.runs.store import RunDirectory, runs
 
 SMALL, QUICK = 6, 1  # of xz's presets: steps take seven times as long with the first, for a fifth less
-TOLD = 10
+NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def pack(results: Path, *, steps: bool = False) -> Packing:
     found = runs(results)
     if not found:
         raise StoreError(f"{results}: holds no runs, so there is nothing to pack")
-    if told := [trouble for run in found if (trouble := _trouble(run, steps))]:
-        raise _not_packed(results, told)
+    if troubles := [trouble for run in found if (trouble := _trouble(run, steps))]:
+        raise _not_packed(results, troubles)
     members = {f"{run.arm}/{run.path.name}/{name}": run.file(name) for run in found for name in _packed_names(run, steps)}
     if unfit := next((member for member in members if not packs.may_be_packed(member)), None):
         raise StoreError(f"{results}: was not packed: a list of SHA-256s can't hold the name {unfit}; rename the arm's folder")
@@ -68,9 +68,9 @@ def _packed_names(run: RunDirectory, steps: bool) -> list[str]:
     return [name for name in MOST_BYTES if name != STEPS or name in run.packed or (steps and run.has(name))]
 
 
-def _not_packed(results: Path, told: Sequence[str]) -> StoreError:
-    more = [f"and {len(told) - TOLD} more"] if len(told) > TOLD else []
-    listed = "\n  ".join([*told[:TOLD], *more])
+def _not_packed(results: Path, troubles: Sequence[str]) -> StoreError:
+    more = [f"and {len(troubles) - NAMED} more"] if len(troubles) > NAMED else []
+    listed = "\n  ".join([*troubles[:NAMED], *more])
     return StoreError(
         f"{results}: was not packed: a pack holds finished runs that are whole. Finish the others with the command that began "
         f"them, or remove them (gradclip rm).\n  {listed}"

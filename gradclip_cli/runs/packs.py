@@ -270,8 +270,8 @@ def _making_room(archive: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = f"{tempfile.gettempdir()}: has no room for the steps of {archive} ({error.strerror})"
-        raise StoreError(f"{told}; set TMPDIR to a folder that has") from None
+        reason = f"{tempfile.gettempdir()}: has no room for the steps of {archive} ({error.strerror})"
+        raise StoreError(f"{reason}; set TMPDIR to a folder that has") from None
 
 
 @contextmanager
@@ -282,5 +282,5 @@ def _refused(archive: Path) -> Iterator[None]:
     except StoreError:
         raise
     except Exception as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StoreError(f"{archive}: can't be read: {told}. {_ADVICE}") from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StoreError(f"{archive}: can't be read: {reason}. {_ADVICE}") from None

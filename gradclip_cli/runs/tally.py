@@ -48,7 +48,7 @@ class Divergence:
     """Variables that were not finite after that step's update."""
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The divergence in words, such as `loss, dense not finite at step 312 (epoch 1)`."""
         things = [self.quantity, *self.variables] if self.quantity != "weights" else list(self.variables)
         return f"{', '.join(things)} not finite at step {self.step} (epoch {self.epoch})"

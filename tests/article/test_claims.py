@@ -13,6 +13,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import scipy.stats
 from conftest import store_run
@@ -24,11 +25,15 @@ from gradclip_cli.article.claim import Claim
 from gradclip_cli.article.claims import CLAIMS
 from gradclip_cli.article.claims.bounded_gradients import rounding_bound
 from gradclip_cli.article.claims.remedies import REMEDIES
+from gradclip_cli.article.measures import Difference, DifferenceTest
 from gradclip_cli.article.reproduce import answer_claims
 from gradclip_cli.config import loading
 from gradclip_cli.evidence import stats
+from gradclip_cli.evidence.arms import read_arms
+from gradclip_cli.evidence.verdicts import Judgement
 
 CHECKOUT = Path(__file__).parents[2]
+SPIKE = {"first_spike": {"step": 1}, "first_explosion": None}
 
 
 def verdicts(results: Path) -> dict[str, str]:
@@ -38,24 +43,28 @@ def verdicts(results: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("arm", "change", "claim", "verdict"),
     [
-        ("clipvalue", {"loss": 1.2}, "C2", "contradicted"),
-        ("clipvalue", {"loss": 1.2}, "C3", "contradicted"),
+        ("clipvalue", {"loss": 1.2}, "C2", "contradicted at SGD 0.01"),
+        ("clipvalue", {"loss": 1.2}, "C3", "contradicted at SGD 0.01"),
         ("clipvalue", {"loss": 1.0}, "C2", "not shown"),
+        ("clipvalue", {"clipped_fraction": 0.0}, "C2", "not testable here"),
+        ("clipvalue", {"loss": 1.0, "clipped_fraction": 0.0005}, "C3", "not testable here"),
         ("clipnorm", {"largest_applied": 1.001}, "C1", "contradicted"),
         ("clipnorm", {"largest_applied": None}, "C1", "not shown"),
         ("adam_clipvalue", {"largest_applied": 1.00001}, "C1", "contradicted"),
-        ("explode_none", {"status": "complete"}, "C4", "contradicted"),
-        ("explode_clipnorm", {"status": "diverged"}, "C5", "contradicted"),
-        ("explode_clipnorm", {"loss": 1.5}, "C5", "contradicted"),  # learnt something, but not enough
-        ("explode_l2", {"status": "diverged"}, "C6", "supported in part"),
-        ("explode_mse", {"loss": 2.2}, "C6", "supported in part"),  # complete, but nothing learnt
+        ("explode_none", {"status": "complete"}, "C4", "contradicted in a setting chosen to diverge"),
+        ("explode_clipnorm", {"status": "diverged"}, "C5", "contradicted in the setting of C4"),
+        ("explode_clipnorm", {"loss": 1.5}, "C5", "contradicted in the setting of C4"),  # learnt something, but not enough
+        ("explode_clipnorm", {"clipped_fraction": 0.0}, "C5", "not testable here"),
+        ("explode_l2", {"status": "diverged"}, "C6", "escapes: supported in part; learns: supported in part"),
+        ("explode_l2", {"loss": 1.0}, "C6", "escapes: supported; learns: supported in part"),
+        ("explode_mse", {"loss": 2.2}, "C6", "escapes: supported in part; learns: supported in part"),  # complete, nothing learnt
         ("wide_output", {"loss": 1.2}, "C7", "contradicted"),
         ("wide_output", {"loss": 0.5}, "C7", "supported"),
-        ("warnings", {"first_spike": None}, "C8", "contradicted"),
-        ("warnings", {"first_spike": {"step": 4}}, "C8", "contradicted"),  # with the end is too late
-        ("adam_none", {"health": {"first_spike": {"step": 1}, "first_explosion": None}}, "C8", "not shown"),  # a false alarm
-        ("adam_none", {"loss": 1.0}, "C8", "not shown"),  # no run that ended well
-        ("none", {"health": None}, "C8", "supported"),
+        ("wide_output", {"clipped_steps": None}, "C7", "not shown"),
+        ("warnings", {"first_spike": None}, "C8", "contradicted for this detector"),
+        ("warnings", {"first_spike": {"step": 4}}, "C8", "contradicted for this detector"),  # with the end is too late
+        ("adam_none", {"health": SPIKE}, "C8", "supported for this detector"),  # a false alarm in one of eight
+        ("none", {"health": None}, "C8", "supported for this detector"),
     ],
 )
 def test_rules_decide(arm: str, change: dict[str, Any], claim: str, verdict: str, results: Path) -> None:
@@ -76,20 +85,117 @@ def test_runs_that_diverged_before_their_first_epoch_count(results: Path) -> Non
 def test_no_remedy_works_or_none_is_decided(results: Path) -> None:
     store_all(results, **{arm.replace("-", "_"): {"status": "diverged"} for arm in REMEDIES})
     answer = answer_claims(SEEDS, results).answers["C6"]
-    assert answer.verdict == "contradicted"
-    assert answer.figures["explode-l2"]["count"] == 0
-    assert answer.figures["explode-l2"]["p_adjusted"] == pytest.approx(5 * scipy.stats.binomtest(0, 9).pvalue)
+    assert answer.verdict == "escapes: contradicted; learns: contradicted"
+    assert answer.figures["explode-l2"]["escapes"]["count"] == 0
+    assert answer.figures["explode-l2"]["learns"]["p_adjusted"] == pytest.approx(10 * scipy.stats.binomtest(0, 9).pvalue)
     few = answer_claims(SEEDS[:5], results)
-    assert few.answers["C6"].verdict == "not shown"  # five seeds can't decide
+    assert few.answers["C6"].verdict == "escapes: not shown; learns: not shown"  # five seeds can't decide
 
 
-def test_warnings_are_counted_over_unclipped_runs(results: Path) -> None:
-    store_all(results, clipvalue={"loss": 0.3, "health": {"first_spike": {"step": 1}, "first_explosion": None}})
+def test_a_remedy_is_supported_in_part_only_where_another_fails(results: Path) -> None:
+    """One escapes on six of nine seeds, which decides nothing, the others on all."""
+    store_all(results)
+    for seed in SEEDS[:3]:
+        store_run(results, "explode-l2", seed, [2.0], status="diverged", base="explode/l2", health=SPIKE)
+    assert verdicts(results)["C6"] == "escapes: not shown; learns: not shown"
+
+
+def test_warnings_are_counted_over_unclipped_runs_and_judged_over_seeds(results: Path) -> None:
+    store_all(results, clipvalue={"loss": 0.3, "health": SPIKE}, none={"health": SPIKE})
     answer = answer_claims(SEEDS, results).answers["C8"]
-    bad, well = answer.figures["first_spike, ended badly"], answer.figures["first_spike, ended well"]
+    bad, others = answer.figures["first_spike, ended badly"], answer.figures["first_spike, ended otherwise"]
     assert (bad["count"], bad["runs"]) == (27, 27)  # explode-none and two counterparts, nine seeds each
-    assert (well["count"], well["runs"]) == (0, 9)  # adam-none; what a clipped run was warned of is no false alarm
-    assert answer.figures["leads"]["first_spike"] == [2] * 27
+    assert (others["count"], others["runs"]) == (9, 72)  # none of eight; what a clipped run was warned of is no false alarm
+    assert (bad["seeds"]["count"], bad["seeds"]["runs"], others["seeds"]["count"]) == (9, 9, 0)
+    interval = scipy.stats.binomtest(9, 9).proportion_ci(0.975)
+    assert (bad["seeds"]["low"], bad["seeds"]["high"]) == pytest.approx((interval.low, interval.high))
+    assert bad["leads"] == [2] * 27
+    assert "SimpleRNN: 27 of 27 that ended badly" in answer.beside[0]
+    assert "All that ended badly are of SimpleRNN" in answer.beside[0]
+
+
+def test_false_alarms_in_most_runs_contradict(results: Path) -> None:
+    """Those that ended between nothing learnt and learnt are counted too."""
+    alarmed = ["none", "control", *[arm.replace("-", "_") for arm in REMEDIES]]
+    store_all(results, **{arm: {"loss": 1.0, "health": SPIKE} for arm in alarmed})
+    answer = answer_claims(SEEDS, results).answers["C8"]
+    assert answer.verdict == "contradicted for this detector"
+    assert "63 of 72" in answer.measured
+    assert "0 of 9 that ended well and 63 of 63 that ended in between" in answer.measured
+
+
+@pytest.mark.parametrize(
+    ("steps", "verdict", "told"),
+    [
+        ({"lstm/kernel": 6, "dense/kernel": 0}, "not testable here", "on 0 of 108 steps did it clip otherwise than clipnorm"),
+        (None, "not shown", "trained before run.json kept on how many steps each variable was clipped"),
+    ],
+)
+def test_a_wider_threshold_that_never_acted_is_not_testable(
+    steps: dict[str, int] | None, verdict: str, told: str, results: Path
+) -> None:
+    store_all(results, clipnorm={"clipped_steps": steps}, wide_output={"clipped_steps": steps})
+    answer = answer_claims(SEEDS, results).answers["C7"]
+    assert answer.verdict == verdict
+    assert told in answer.measured
+
+
+def test_clipped_runs_are_held_against_their_unclipped_twins(results: Path) -> None:
+    store_all(results)
+    (contrast,) = [told for told in answer_claims(SEEDS, results).answers["C5"].beside if "McNemar" in told]
+    p = scipy.stats.binomtest(9, 9).pvalue
+    assert contrast.startswith("Paired by seed: 9 runs of explode-clipnorm learnt against 0 of explode-none, of 9 each")
+    assert f"p = {p:.2g}" in contrast
+
+
+def test_explosions_are_counted_whatever_the_setting(results: Path) -> None:
+    store_all(results, warnings={"first_explosion": {"step": 3}})
+    told = answer_claims(SEEDS, results).answers["C4"].beside[-1]
+    assert "of 99 unclipped runs of 11 arms, 27 had" in told
+    assert "27 of these diverged or learnt nothing; of the 72 without one 0 did" in told
+
+
+def test_conditions_and_both_figures_stand_in_what_was_measured(results: Path) -> None:
+    store_all(results)
+    answers = answer_claims(SEEDS, results).answers
+    lowered = "clipvalue lowered training loss by 0.099 nats typically, by 0.099 on average, against none at SGD 0.01"
+    assert answers["C2"].measured.startswith(f"LSTM(10), 12 steps: {lowered} (adjusted 95% interval of the typical difference ")
+    assert "SimpleRNN(32, relu), 12 steps at SGD 0.1: 9 of 9 runs of explode-none" in answers["C4"].measured
+    assert "SimpleRNN(32, relu), 12 steps at SGD 0.1 but for the remedy" in answers["C6"].measured
+    assert "Clipping acted on 25.0% of the steps." in answers["C3"].beside
+
+
+def test_an_area_is_told_to_come_from_early_or_late_epochs(results: Path) -> None:
+    store_all(results)
+    late = answer_claims(SEEDS, results).answers["C3"].beside[0]
+    assert "the first 1 of 3 epochs give 0%, the last 1 40%" in late  # 1.5 and 1.0 times a difference of 0.1
+    assert "Before epoch 2 no difference in loss is shown." in late
+
+
+def test_intervals_of_the_family_agree_with_its_verdicts(results: Path) -> None:
+    """With a difference that a test alone would show and the family doesn't."""
+    store_all(results, clipvalue={"loss": 1.0})
+    shifts = [0.55, *(-0.1 * rank for rank in range(2, 10))]
+    for seed, shift in zip(SEEDS, shifts, strict=True):
+        store_run(results, "none", seed, [2.0, 1.5, 1.5], health={"first_spike": None, "first_explosion": None})
+        store_run(results, "clipvalue", seed, [2.0, 1.5, 1.5 + shift], base="clipvalue", largest_applied=1.0)
+    answer = answer_claims(SEEDS, results).answers["C2"]
+    assert answer.figures["p"] == pytest.approx(scipy.stats.wilcoxon(shifts).pvalue) == pytest.approx(20 / 512)
+    assert answer.figures["p_adjusted"] == pytest.approx(40 / 512)  # C3's is the same, those of C4 and C5 are smaller
+    assert answer.verdict == "not shown"
+    assert answer.figures["low"] < 0 < answer.figures["high"]
+
+
+def test_unseen_seeds_stand_beside(results: Path) -> None:
+    store_all(results)
+    seeds = list(range(3, 20))
+    for arm, loss in (("none", 1.0), ("clipvalue", 0.9)):
+        for seed in seeds:
+            store_run(results, arm, seed, [2.0, 1.5, loss + 0.01 * np.sin(seed + len(arm))], base=arm)
+    arms = {arm.name: arm.only(seeds) for arm in read_arms(results, ["none", "clipvalue"])[0]}
+    answer = DifferenceTest(Difference.of(arms["clipvalue"], arms["none"], "loss")).answer(Judgement(0.01, 0.05, 1))
+    assert answer.figures["on_unseen_seeds"]["seeds"] == seeds[5:]
+    assert "On the 12 seeds alone that nobody had seen when cut-offs were written (8-19): " in " ".join(answer.beside)
 
 
 def test_runs_from_before_warnings_were_recorded_decide_nothing(results: Path) -> None:
@@ -108,7 +214,7 @@ def test_primary_tests_are_one_family(results: Path) -> None:
     family = [figures[claim]["p"] for claim in content["primary_tests"]]
     assert [figures[claim]["p_adjusted"] for claim in content["primary_tests"]] == pytest.approx(stats.holm(family))
     assert figures["C4"]["p"] == pytest.approx(scipy.stats.binomtest(9, 9).pvalue)
-    assert (figures["C4"]["low"], figures["C4"]["high"]) == pytest.approx(stats.share_interval(9, 9))
+    assert (figures["C4"]["low"], figures["C4"]["high"]) == pytest.approx(stats.share_interval(9, 9, figures["C4"]["level"]))
 
 
 def test_rounding_bound_counts_what_the_norm_sums() -> None:
@@ -132,6 +238,7 @@ def test_a_file_is_a_claim() -> None:
 def test_a_claim_says_what_it_is(claim: Claim) -> None:
     assert claim.statement.endswith(".")
     assert claim.rule.startswith("Primary test: ") == (claim.id in PRIMARY)
+    assert claim.written.endswith(".")
 
 
 # One more.
@@ -197,5 +304,5 @@ def test_one_more_is_answered_like_the_others(with_one_more: Path, results: Path
     assert found["agreement"]["told"].endswith("they are not shown to differ on any claim.")
     assert set(found["agreement"]["verdicts"]) == {*CLAIMS, "C9"}
     assert "C2 to C5 and C9 are the primary tests" in page
-    assert "## C9: Clipping by the global norm lowers the test loss. **Supported**" in page
-    assert page.count("**supported**") == 9
+    assert "## C9: Clipping by the global norm lowers the test loss. **Supported at SGD 0.01**" in page
+    assert page.count("**supported at SGD 0.01**") == 3

@@ -83,9 +83,9 @@ def test_reproduce_from_end_to_end_and_interrupted(results: Path, monkeypatch: p
     load_all = loading.load_all
     short = ("data.subset=sample", "training.epochs=2", "training.steps_per_epoch=5", "engine.jit=false")
 
-    def load_short(names: Any, settings: Any = ()) -> list[loading.Config]:
+    def load_short(names: Any, settings: Any = (), **chosen: Any) -> list[loading.Config]:
         loaded = [loading.load(name) for name in names]
-        return [load_all([name], [*short, f"name={given.name}"])[0] for name, given in zip(names, loaded, strict=True)]
+        return [load_all([name], [*short, f"name={given.name}"], **chosen)[0] for name, given in zip(names, loaded, strict=True)]
 
     monkeypatch.setattr(loading, "load_all", load_short)
     train, trained = Workshop.train, []
@@ -98,7 +98,7 @@ def test_reproduce_from_end_to_end_and_interrupted(results: Path, monkeypatch: p
 
     monkeypatch.setattr(Workshop, "train", counted)
     first = CliRunner().invoke(main, ["reproduce", "--seeds", "2", "--jobs", "1", "--results", str(results)])
-    assert first.exit_code == 130
+    assert first.exit_code == 130, first.output
     assert not (results / "report.md").exists()
     monkeypatch.setattr(Workshop, "train", train)
     second = CliRunner().invoke(main, ["reproduce", "--seeds", "2", "--results", str(results)])
@@ -106,7 +106,7 @@ def test_reproduce_from_end_to_end_and_interrupted(results: Path, monkeypatch: p
     assert "29 of 34 runs to train" in second.stderr
     answers = {claim["id"]: claim["verdict"] for claim in json.loads((results / "claims.json").read_text())["claims"]}
     assert answers["C1"] == "supported"
-    assert answers["C2"] == "not shown"  # two seeds can't show anything
+    assert answers["C2"] == "not testable here"  # in ten steps no element of a gradient is above the threshold
     import_pytorch()  # for the second half
     other = results.with_name("other")
     arguments = ["--seeds", "2", "--jobs", "1", "--results", str(other), "--framework", "pytorch", "--against", str(results)]

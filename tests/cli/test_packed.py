@@ -81,6 +81,14 @@ def test_compare_writes_its_files_beside_the_pack(packed: Path) -> None:
     assert (packed / "compare" / "all" / "comparison.json").exists()
 
 
+def test_a_run_that_was_packed_without_its_steps_says_what_writes_them_again(stored: Path) -> None:
+    call("pack", stored, "--remove")
+    (stored / "none" / "seed-3" / "steps.csv").unlink()
+    ended = call("show", "none:3", "--results", stored)
+    assert f"{stored / 'none' / 'seed-3' / 'steps.csv'} is not in its pack, so there is no diagnosis" in ended.stderr
+    assert f"gradclip unpack {stored}, then gradclip run --force writes it again" in ended.stderr
+
+
 def test_a_packed_runs_picture_wants_a_folder(packed: Path) -> None:
     ended = call("show", "none:3", "--results", packed)
     assert ended.exit_code == 0

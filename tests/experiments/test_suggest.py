@@ -104,8 +104,8 @@ def test_a_pilot_that_diverges_ends_there() -> None:
     assert pilot.sane_steps < pilot.divergence.step
     assert np.isfinite(pilot.sane.norm).all()
     assert suggest.suggestions(pilot) == []
-    told = " ".join(suggest.told(pilot))
-    assert f"The pilot diverged: {pilot.divergence.told}" in told
+    told = " ".join(suggest.sentences(pilot))
+    assert f"The pilot diverged: {pilot.divergence.message}" in told
     assert "smaller learning rate" in told
     assert "clipping: {mode: clipnorm, threshold: 1}" in told
 
@@ -133,7 +133,7 @@ def test_a_divergence_that_no_explosion_foretold_is_not_counted_as_sane(monkeypa
     pilot = suggest.pilot(chosen, 30)
     assert pilot.divergence is not None
     assert (len(pilot.records), pilot.sane_steps) == (30, 29)
-    assert "Thresholds and shares are those of the 29 steps before it." in suggest.told(pilot)
+    assert "Thresholds and shares are those of the 29 steps before it." in suggest.sentences(pilot)
 
 
 # Thresholds and shares.
@@ -267,7 +267,7 @@ def test_thresholds_come_from_before_the_first_explosion() -> None:
     pilot = made_up([*np.linspace(1, 2, 40), 1e6, 1.0, 1e9])
     assert pilot.sane_steps == 40
     assert suggest.suggestions(pilot) == suggest.suggestions(made_up(np.linspace(1, 2, 40)))
-    assert "Thresholds and shares are those of the 40 steps before the first explosion." in suggest.told(pilot)
+    assert "Thresholds and shares are those of the 40 steps before the first explosion." in suggest.sentences(pilot)
 
 
 # What is told.
@@ -276,21 +276,21 @@ def test_thresholds_come_from_before_the_first_explosion() -> None:
 def test_too_few_steps_are_told_as_what_they_are() -> None:
     short = made_up(np.linspace(1, 2, 19))
     assert suggest.suggestions(short) == []
-    assert "A pilot of 19 steps is too short for a threshold: give --steps 20 or more." in suggest.told(short)
-    assert not any("rate" in line for line in suggest.told(short)[1:])
+    assert "A pilot of 19 steps is too short for a threshold: give --steps 20 or more." in suggest.sentences(short)
+    assert not any("rate" in line for line in suggest.sentences(short)[1:])
     exploded = made_up([1, 1, 1, 1, 1e6, 1])
-    told = suggest.told(exploded)
+    told = suggest.sentences(exploded)
     assert any("only 4 steps before the first explosion" in line and "smaller learning rate" in line for line in told)
     assert not any("Thresholds and shares" in line for line in told)
     at_once = made_up([np.inf, 1, 1], diverged=True)
-    assert any("no step before the first explosion" in line for line in suggest.told(at_once))
+    assert any("no step before the first explosion" in line for line in suggest.sentences(at_once))
     still = made_up(np.zeros(30))
     assert suggest.suggestions(still) == []
-    assert "Every gradient was zero: there is nothing to clip." in suggest.told(still)
+    assert "Every gradient was zero: there is nothing to clip." in suggest.sentences(still)
 
 
 def test_one_step_is_told_in_the_singular() -> None:
-    assert suggest.told(made_up([1.0]))[0].startswith("1 step of none without clipping (seed 0), sgd at 0.01: loss 2.3, ")
+    assert suggest.sentences(made_up([1.0]))[0].startswith("1 step of none without clipping (seed 0), sgd at 0.01: loss 2.3, ")
 
 
 def test_the_distribution_is_of_norms_and_elements() -> None:

@@ -475,6 +475,8 @@ def test_the_best_column_is_that_of_the_best_mean(load: Callable[[str], Sweep], 
         ["clipnorm 1", "learning rate 10 (at the edge)", "80.0", "0%"],
     ]
     assert "At the grid's edge, so that a better one may lie beyond: clipnorm 1." in sweep_report.scope(result)
+    assert "No learning rate was tried between 0.1 and 1 or 1 and 10." in sweep_report.scope(result)
+    assert "With 3 seeds another choice may be as good." in sweep_report.scope(result)
 
 
 def test_a_diverged_run_counts_as_chance_so_that_luck_does_not_pay(load: Callable[[str], Sweep], results: Path) -> None:
@@ -578,6 +580,7 @@ def test_columns_that_are_no_numbers_have_no_edge(load: Callable[[str], Sweep], 
     assert not any(row.at_edge for row in result.rows)
     assert "edge" not in sweep_report.scope(result)
     assert "Each row's best cell was chosen" in sweep_report.scope(result)
+    assert "was tried between" not in sweep_report.scope(result)
 
 
 def test_an_edge_is_one_whatever_the_order_in_the_file(load: Callable[[str], Sweep], results: Path) -> None:

@@ -101,7 +101,7 @@ def test_scale_changes_no_spike(norms: np.ndarray[Any, Any], exponent: int) -> N
 @given(st.floats(1e-30, 1e30), st.integers(1, 300))
 def test_constant_norms_are_healthy(norm: float, steps: int) -> None:
     diagnosis = read([norm] * steps)
-    assert (diagnosis.word, diagnosis.spikes, diagnosis.told) == ("healthy", (), "healthy")
+    assert (diagnosis.word, diagnosis.spikes, diagnosis.message) == ("healthy", (), "healthy")
     assert diagnosis.median == diagnosis.largest == pytest.approx(norm)
     assert diagnosis.last_sane == (steps, pytest.approx(norm))
 
@@ -114,7 +114,7 @@ def test_a_spike_is_told_with_its_variable() -> None:
     assert spike.norm == pytest.approx(math.sqrt(300**2 + 40**2 + 5**2))
     assert spike.multiple == pytest.approx(spike.norm / math.sqrt(1 + 0.01 + 4))
     assert spike.brief == "135x at step 7: lstm/kernel"
-    assert spike.told == "gradient spike at step 7: norm 303, 135 times the running median, most in lstm/kernel"
+    assert spike.message == "gradient spike at step 7: norm 303, 135 times the running median, most in lstm/kernel"
 
 
 def test_one_step_before_is_enough() -> None:
@@ -139,19 +139,19 @@ def test_a_running_median_of_zero_has_no_multiples() -> None:
 def test_spiking_and_exploding_differ_by_the_multiple() -> None:
     spiking = read([1.0] * 30 + [900] + [1.0] * 30 + [800])
     assert (spiking.word, spiking.first_explosion) == ("spiking", None)
-    assert spiking.told == "spiking, 2 spikes from step 31 (lstm/kernel)"
+    assert spiking.message == "spiking, 2 spikes from step 31 (lstm/kernel)"
     exploding = read([1.0] * 30 + [50] + [1.0] * 30 + [1001] + [1.0] * 30)
     assert exploding.first_spike is not None
     assert exploding.first_explosion is not None
     assert (exploding.word, exploding.first_spike.step, exploding.first_explosion.step) == ("exploding", 31, 62)
-    assert exploding.told == "exploding, an explosion at step 62 (lstm/kernel)"
-    assert read([1.0] * 30 + [1001, 1, 1001]).told == "exploding, 2 explosions from step 31 (lstm/kernel)"
+    assert exploding.message == "exploding, an explosion at step 62 (lstm/kernel)"
+    assert read([1.0] * 30 + [1001, 1, 1001]).message == "exploding, 2 explosions from step 31 (lstm/kernel)"
 
 
 def test_a_growth_too_slow_for_spikes_explodes_too() -> None:
     norms = 1.02 ** np.arange(1000)
     diagnosis = read(norms)
-    assert (diagnosis.word, diagnosis.spikes, diagnosis.told) == ("exploding", (), "exploding")
+    assert (diagnosis.word, diagnosis.spikes, diagnosis.message) == ("exploding", (), "exploding")
     learning = read(norms, np.linspace(2.3, 0.5, 1000))  # off a plateau, say
     assert learning.word == "healthy"
 
@@ -159,14 +159,14 @@ def test_a_growth_too_slow_for_spikes_explodes_too() -> None:
 def test_diverged_is_said_by_who_knows() -> None:
     trace = [1.0] * 30 + [1e20, INF]
     assert read(trace, diverged=True).word == "diverged"
-    assert read(trace, diverged=True).told == "diverged, 2 spikes from step 31 (lstm/kernel)"
-    assert read([1.0] * 30, diverged=True).told == "diverged"
+    assert read(trace, diverged=True).message == "diverged, 2 spikes from step 31 (lstm/kernel)"
+    assert read([1.0] * 30, diverged=True).message == "diverged"
 
 
 def test_norms_that_sink_while_the_loss_stands_still_vanish() -> None:
     norms = np.geomspace(1, 1e-4, 400)
     diagnosis = read(norms)
-    assert (diagnosis.word, diagnosis.vanishing, diagnosis.told) == ("vanishing", True, "vanishing")
+    assert (diagnosis.word, diagnosis.vanishing, diagnosis.message) == ("vanishing", True, "vanishing")
     assert diagnosis.norm_ratio == pytest.approx(1e-4, rel=1)
     assert diagnosis.loss_change == 0
 
@@ -216,7 +216,7 @@ def test_nothing_finite(norms: list[float]) -> None:
     assert (diagnosis.word, len(diagnosis.spikes), diagnosis.last_sane) == ("exploding", len(norms), None)
     assert (diagnosis.leading_variable, diagnosis.largest_step) == (None, 0)
     assert all(math.isnan(value) for value in (diagnosis.median, diagnosis.percentile_99, diagnosis.largest))
-    assert diagnosis.spikes[0].told == "gradient not finite at step 1, in lstm/kernel"
+    assert diagnosis.spikes[0].message == "gradient not finite at step 1, in lstm/kernel"
 
 
 def test_zero_norms_have_no_leading_variable() -> None:

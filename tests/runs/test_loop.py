@@ -93,7 +93,7 @@ def test_divergence_ends_the_run_at_its_step(framework: str, tmp_path: Path) -> 
     if outcome.divergence.quantity == "loss":
         assert not np.isfinite(steps["loss"].iloc[-1])
     assert set(outcome.divergence.variables) <= set(engine_for(chosen).variables)
-    assert str(outcome.divergence.step) in outcome.divergence.told
+    assert str(outcome.divergence.step) in outcome.divergence.message
     last = steps.iloc[-1]
     for name in outcome.divergence.variables:  # where the gradient is NaN, so is its largest element
         assert np.isnan(last[f"norm/{name}"]) == np.isnan(last[f"max_abs/{name}"])

@@ -1,0 +1,61 @@
+"""Planning against simulation: what is said to be detected is, and the range of seeds holds what it takes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from make_statistics import signed_rank
+
+from gradclip_cli.evidence import planning
+from gradclip_cli.evidence.samples import Sample
+
+
+@pytest.mark.parametrize("seeds", [10, 12, 30])
+def test_what_is_detectable_is_detected(seeds: int) -> None:
+    effect = planning.detectable_effect(2.0, seeds)
+    drawn = np.random.default_rng(0).normal(effect, 2.0, (20_000, seeds))
+    assert sum(verdicts.mean() for verdicts in signed_rank(drawn)) == pytest.approx(0.8, abs=0.03)
+
+
+def test_seeds_needed_turns_detectable_effects_round() -> None:
+    effect = planning.detectable_effect(2.0, 12)
+    assert planning.seeds_needed(effect * 1.0001, 2.0, 30).seeds == 12
+    assert planning.seeds_needed(effect * 0.9999, 2.0, 30).seeds == 13
+    assert planning.seeds_needed(0.001, 2.0, 30).seeds == planning.MOST_SEEDS
+    assert planning.detectable_effect(2.0, 1) == math.inf
+    assert planning.detectable_effect(0.0, 5) == 0.0
+
+
+def test_the_range_holds_what_the_true_spread_takes() -> None:
+    """95% of ten-seed spreads lead to a range that holds the seeds that the true one takes."""
+    generator = np.random.default_rng(1)
+    needed = planning.seeds_needed(0.8, 1.0, 10).seeds
+    ranges = [planning.seeds_needed(0.8, generator.standard_normal(10).std(ddof=1), 10) for _ in range(400)]
+    held = np.mean([each.low <= needed <= each.high for each in ranges])
+    assert held == pytest.approx(0.95, abs=0.03)
+    middles = [each.seeds for each in ranges]
+    assert np.quantile(middles, 0.025) < 0.6 * needed < 1.5 * needed < np.quantile(middles, 0.975)  # which is why it is told
+
+
+def test_the_interval_of_a_spread_is_chi_squared() -> None:
+    low, high = planning.deviation_interval(2.0, 10)
+    assert (low, high) == pytest.approx(
+        (2 * 3 / math.sqrt(scipy.stats.chi2.ppf(0.975, 9)), 2 * 3 / math.sqrt(scipy.stats.chi2.ppf(0.025, 9)))
+    )
+
+
+def test_one_collapse_widens_the_spread_no_further_than_its_rank() -> None:
+    values = np.random.default_rng(2).standard_normal(30)
+    wide = np.append(values[1:], -1000.0)
+    assert planning.spread(Sample.of(values)) == pytest.approx(1, abs=0.35)
+    assert planning.spread(Sample.of(wide)) < 1.5 * planning.spread(Sample.of(values))
+    assert planning.spread(Sample.of(wide[-8:])) == wide[-8:].std(ddof=1)  # too few to have a width
+
+
+def test_no_spread() -> None:
+    assert planning.spread(Sample.of(np.full(12, 0.1) + 1e-17)) == 0
+    assert planning.spread(Sample.of(np.array([1.0]))) == math.inf
+    assert planning.seeds_needed(1.0, 0.0, 12).seeds == 6
