@@ -53,8 +53,13 @@ class HeldEffect:
     level: float
 
     @property
+    def is_tested(self) -> bool:
+        """Whether so many seeds can show a difference at all."""
+        return self.contrast.smallest_p < stats.LEVEL
+
+    @property
     def outcome(self) -> Outcome:
-        """By Holm's procedure over all effects, and the interval that goes with it."""
+        """By Holm's procedure over all effects that are tested, and the interval that goes with it."""
         if self.p_adjusted < stats.LEVEL:
             return Outcome.DIFFER
         return Outcome.AGREE if self.contrast.agrees(self.level) else Outcome.UNDECIDED
@@ -177,14 +182,16 @@ class Agreement:
 
     def _effects_in_markdown(self) -> list[str]:
         ours, theirs = self.titles
+        tested = sum(each.is_tested for each in self.effects)
         headings = ["", "effect", ours, theirs, f"{ours} minus {theirs}, or seeds apart", "p", "adjusted p", "both"]
         return [
             report.markdown_table(headings, [each.row for each in self.effects], left=2),
             "Each effect in both frameworks: a typical figure over seeds, or on how many seeds something happened. Figures are "
             "paired by seed: the typical difference between the frameworks, with its interval. What happened is tested by the "
-            "seeds on which it happened in one framework only (exact McNemar). Intervals and the adjusted p are Holm's over all "
-            f"{counted(len(self.effects), 'effect')}. Figures agree where interval and average lie within the difference that is "
-            "named; what happened agrees where it is the same on each seed.",
+            "seeds on which it happened in one framework only (exact McNemar): of fewer than six no difference can be shown. "
+            f"Intervals and the adjusted p are Holm's over the {counted(tested, 'effect')} that can show one. Figures agree "
+            "where interval and average lie within the difference that is named; what happened agrees where it is the same on "
+            "each seed.",
         ]
 
     def _twins_in_markdown(self) -> list[str]:
@@ -237,15 +244,24 @@ def hold_against(
 
 
 def _held_effects(our_arms: Arms, their_arms: Arms) -> list[HeldEffect]:
-    """All effects of all claims that both have, adjusted by Holm over all of them."""
+    """All effects of all claims that both have, adjusted by Holm over those that are tested.
+
+    What could not reach a small p, whichever way it went, takes no power from the others (Tarone 1990, "A modified Bonferroni
+    method for discrete data").
+    """
     contrasts = []
     for name, claim in CLAIMS.items():
         theirs = {effect.what: effect for effect in claim.effects(their_arms)}
         found = [(effect, theirs[effect.what]) for effect in claim.effects(our_arms) if effect.what in theirs]
         contrasts += [(name, effect.what, effect.held_against(other)) for effect, other in found]
-    p_values = [contrast.p for *_, contrast in contrasts]
-    adjusted = zip(contrasts, stats.holm(p_values), stats.holm_levels(p_values), strict=True)
-    return [HeldEffect(*contrast, p, level) for contrast, p, level in adjusted]
+    alone = [HeldEffect(*contrast, contrast[-1].p, stats.LEVEL) for contrast in contrasts]
+    p_values = [each.contrast.p for each in alone if each.is_tested]
+    judged = iter(zip(stats.holm(p_values), stats.holm_levels(p_values), strict=True))
+    return [_judged(each, *next(judged)) if each.is_tested else each for each in alone]
+
+
+def _judged(effect: HeldEffect, p_adjusted: float, level: float) -> HeldEffect:
+    return replace(effect, p_adjusted=p_adjusted, level=level)
 
 
 def _twins(name: str, ours: Arm, theirs: Arm) -> Twins:

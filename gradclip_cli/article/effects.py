@@ -13,7 +13,7 @@ from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.metrics import Unit
 from gradclip_cli.evidence.questions import Question
-from gradclip_cli.evidence.samples import Sample
+from gradclip_cli.evidence.samples import Sample, smallest_p
 from gradclip_cli.evidence.verdicts import Pair
 from gradclip_cli.texts import counted
 
@@ -24,6 +24,11 @@ class Contrast:
     @property
     def p(self) -> float:
         """Two-sided, of the test that it is the same in both."""
+        raise NotImplementedError
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest p that there could have been, whichever way it went."""
         raise NotImplementedError
 
     def agrees(self, level: float) -> bool:
@@ -96,6 +101,10 @@ class AmountContrast(Contrast):
     def p(self) -> float:
         return self.gap.p
 
+    @property
+    def smallest_p(self) -> float:
+        return smallest_p(self.gap.seeds, tests=1)
+
     def agrees(self, level: float) -> bool:
         ends = (*self.gap.interval(level), self.gap.mean)
         return all(abs(end) < self.effect.margin for end in ends)
@@ -141,6 +150,10 @@ class EventContrast(Contrast):
     @property
     def p(self) -> float:
         return stats.mcnemar_p(self.ours, self.theirs)
+
+    @property
+    def smallest_p(self) -> float:
+        return stats.half_p(0, self._apart)
 
     @property
     def _apart(self) -> int:

@@ -48,7 +48,10 @@ def test_two_frameworks_are_held_together(results: Path, tmp_path: Path) -> None
     write_reproduction(both, other)
     report = (other / "report.md").read_text()
     assert f"**{told}**" in report
-    assert f"| C2 | clipvalue minus none, training loss | +0.301 | {MINUS}0.099 | +0.400 [0.400, 0.400] nats | 0.0039 |" in report
+    assert (
+        f"| C2 | clipvalue minus none, training loss | +0.301 | {MINUS}0.099 | +0.400 [0.400, 0.400] nats | 0.0039 | 0.02 |"
+        in report
+    )
     stored = json.loads((other / "claims.json").read_text(), parse_constant=pytest.fail)["agreement"]
     assert (stored["differing"], stored["told"]) == (["C2", "C3"], told)
     assert {each["claim"] for each in stored["effects"]} == {"C2", "C3", "C4", "C5", "C6", "C7", "C8"}
@@ -103,6 +106,22 @@ def test_what_happened_is_held_together_seed_by_seed() -> None:
     assert contrast.cells(0.05) == ["8 of 10", "10 of 10", "2 seeds of 10"]
     assert (contrast.p, contrast.agrees(0.05)) == (0.5, False)
     assert Event("x", theirs).held_against(Event("x", theirs)).agrees(0.05)
+
+
+def test_what_can_show_no_difference_takes_no_power_from_the_others(results: Path, tmp_path: Path) -> None:
+    store_all(results)
+    store_all(tmp_path / "other", clipvalue={"loss": 1.3}, settings=["engine.framework=pytorch"])
+    effects = agreement(tmp_path / "other", results).effects
+    tested = [each for each in effects if each.is_tested]
+    assert {each.claim for each in tested} == {"C2", "C3", "C7", "C8"}  # what happened is the same on each seed
+    for each in tested:
+        assert each.contrast.smallest_p == pytest.approx(2 / 2**9)
+    assert [each.p_adjusted for each in tested if each.claim == "C2"] == pytest.approx([len(tested) * 2 / 2**9])
+    alone = [each for each in effects if not each.is_tested]
+    assert all((each.p_adjusted, each.level) == (each.contrast.p, 0.05) for each in alone)
+    apart = [Event("x", {seed: seed >= count for seed in range(9)}).held_against(Event("x", dict.fromkeys(range(9), True)))
+             for count in range(8)]  # fmt: skip
+    assert [contrast.smallest_p < 0.05 for contrast in apart] == [False] * 6 + [True] * 2
 
 
 def test_runs_of_one_seed_are_one_share(results: Path) -> None:
