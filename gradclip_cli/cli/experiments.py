@@ -65,7 +65,7 @@ class ReproduceOptions(TrainingOptions):
     "--against",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     metavar="DIR",
-    help="Another reproduction with these seeds, such as the other framework's: do the verdicts agree?",
+    help="Another reproduction with these seeds, such as the other framework's: are the effects the same?",
 )
 @training_options
 @click.option("--dry-run", is_flag=True, help="Show what would be trained and about how long it takes, and stop.")
