@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from gradclip_cli.article.effects import Effect
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.plans import PlannedTest
@@ -83,6 +84,10 @@ class Claim:
     """When the rule was written, what had been seen by then, and what was changed since and why, in sentences."""
     arms: ClassVar[tuple[str, ...]]
     """Names of the arms that must have been trained, each by the shipped config of that name."""
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        """What it measures on each seed, for another reproduction to be held against; none where it measures nothing so."""
+        return []
 
 
 class PrimaryClaim(Claim):

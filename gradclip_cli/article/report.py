@@ -52,7 +52,7 @@ def to_markdown(reproduction: Reproduction) -> str:
         *[part for claim, answer in reproduction.answers.items() for part in _claim(CLAIMS[claim], answer)],
         *_accuracy(reproduction.accuracy),
         "## The noise floor",
-        *noise.to_markdown(reproduction.spreads),
+        *noise.to_markdown(reproduction.noise_floor),
         "![Paired differences in test accuracy, the control's among them](noise.png)",
         *_explosive_setting(reproduction.remedies),
         *_under_adam(reproduction.adam),

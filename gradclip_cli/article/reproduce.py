@@ -13,7 +13,7 @@ from gradclip_cli.article.answers import PRIMARY, answer_all
 from gradclip_cli.article.best_rates import BestRates
 from gradclip_cli.article.claim import Answer, Arms
 from gradclip_cli.article.claims import CLAIMS
-from gradclip_cli.article.noise import Spread
+from gradclip_cli.article.noise import NoiseFloor
 from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK
 from gradclip_cli.config.schema import Config
@@ -67,7 +67,7 @@ class Reproduction:
     arms: Arms
     answers: Mapping[str, Answer]
     """By the claims' ids."""
-    spreads: list[Spread]
+    noise_floor: NoiseFloor
     accuracy: Comparison
     noise: Comparison
     explosion: Comparison
@@ -77,11 +77,6 @@ class Reproduction:
     """To the plan of its folder."""
     agreement: Agreement | None = None
     """With another framework's reproduction, where it was held against one."""
-
-    @property
-    def article(self) -> dict[str, Arm]:
-        """The arms whose accuracies are compared, and the control, by name."""
-        return {part.arm.name: part.arm for part in self.noise.arms}
 
     @property
     def first_compared(self) -> FirstCompared:
@@ -123,7 +118,7 @@ class Reproduction:
             "primary_tests": list(PRIMARY),
             "assumed": ASSUMED,
             "claims": answers,
-            "noise_floor": [asdict(spread) for spread in self.spreads],
+            "noise_floor": self.noise_floor.to_dict(),
             "sensitivity": [
                 {"arm": part.arm.name, **{name: getattr(part.against, name) for name in SENSITIVITY}} for part in self.adam.others
             ],
@@ -193,7 +188,7 @@ def answer_claims(seeds: Sequence[int], results: Path, best: BestRates | None = 
         seeds=list(seeds),
         arms=arms,
         answers=answer_all(arms, best),
-        spreads=noise.noise_floor(arms["none"], arms[CONTROL], [arms["clipnorm"], arms["clipvalue"]]),
+        noise_floor=noise.noise_floor(arms["none"], arms[CONTROL], [arms["clipnorm"], arms["clipvalue"]]),
         accuracy=compare(results, ARTICLE, seeds=seeds),
         noise=compare_arms([*article, arms[CONTROL]]),
         explosion=compare_arms([arms[name] for name in EXPLODE], EXPLODE[0]),
@@ -209,7 +204,8 @@ def held_against(reproduction: Reproduction, results: Path) -> Reproduction:
     Raises ReportError where that one lacks a run, or was trained by the same framework.
     """
     other = answer_claims(reproduction.seeds, results)
-    agreement = hold_against(reproduction.answers, reproduction.article, other.answers, other.article)
+    twins = [*ARTICLE, CONTROL]
+    agreement = hold_against(reproduction.answers, reproduction.arms, other.answers, other.arms, twins)
     return replace(reproduction, agreement=agreement)
 
 

@@ -66,7 +66,7 @@ class ReproduceOptions(TrainingOptions):
     "--against",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     metavar="DIR",
-    help="Another reproduction with these seeds, such as the other framework's: do the verdicts agree?",
+    help="Another reproduction with these seeds, such as the other framework's: are the effects the same?",
 )
 @click.option(
     "--best-rates",

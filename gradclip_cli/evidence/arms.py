@@ -50,6 +50,8 @@ class Arm:
 
     name: str
     runs: tuple[StoredRun, ...]
+    replicates: tuple[Arm, ...] = ()
+    """Arms that repeat it with other rounding, with seeds that it has; empty unless somebody asked for them."""
 
     @property
     def config(self) -> Config:
@@ -79,7 +81,8 @@ class Arm:
     def only(self, seeds: Iterable[int]) -> Arm:
         """The same arm with these of its seeds."""
         wanted = set(seeds)
-        return Arm(self.name, tuple(run for run in self.runs if run.seed in wanted))
+        runs = tuple(run for run in self.runs if run.seed in wanted)
+        return Arm(self.name, runs, tuple(each.only(wanted) for each in self.replicates))
 
     def curves(self, column: str) -> FloatArray:
         """A column of `metrics.csv` as it is, (seeds, epochs); NaN where a run has no such epoch."""
@@ -166,11 +169,18 @@ def differences(arms: Sequence[Arm]) -> list[str]:
         keys = [f"{key} is {there}, not {here}" for key, here, there in other_differences(base, arm)]
         if keys:
             sentences.append(f"{arm.name} differs from {base.name} in more than clipping: {'; '.join(keys)}")
-        for run in arm.runs[1:]:
-            mixed = loading.differences(arm.config.with_seed(0), run.config.with_seed(0))
-            if mixed:
-                keys = [f"{key}: {here} and {there}" for key, here, there in mixed]
-                sentences.append(f"{arm.name} mixes configs (seed {run.config.training.seed}): {'; '.join(keys)}")
+        for one in (arm, *arm.replicates):
+            sentences += _mixed_configs(one)
+    return sentences
+
+
+def _mixed_configs(arm: Arm) -> list[str]:
+    sentences = []
+    for run in arm.runs[1:]:
+        mixed = loading.differences(arm.config.with_seed(0), run.config.with_seed(0))
+        if mixed:
+            keys = [f"{key}: {here} and {there}" for key, here, there in mixed]
+            sentences.append(f"{arm.name} mixes configs (seed {run.config.training.seed}): {'; '.join(keys)}")
     return sentences
 
 
@@ -182,6 +192,7 @@ def _version(package: str, run: StoredRun) -> str | None:
 
 def mixtures(arms: Sequence[Arm]) -> list[str]:
     """Warn where the runs come from several versions, machines, datasets or engine settings."""
+    arms = [one for arm in arms for one in (arm, *arm.replicates)]
     packages = sorted({package for arm in arms for run in arm.runs for package in run.metadata["versions"]})
     facts: dict[str, Callable[[StoredRun], Any]] = {
         **{f"versions of {package}": functools.partial(_version, package) for package in packages},

@@ -14,10 +14,11 @@ from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence import exploratory, plans, stats
 from gradclip_cli.evidence.arms import COLLAPSE, Arm, StepBins, differences, mixtures, read_arms, step_bins
 from gradclip_cli.evidence.ledger import FirstCompared, Ledger, read_ledger
-from gradclip_cli.evidence.metrics import DEFAULT_METRIC, Metric
+from gradclip_cli.evidence.metrics import DEFAULT_METRIC, METRICS, Metric
 from gradclip_cli.evidence.planning import SeedsNeeded
 from gradclip_cli.evidence.plans import Look, Plan
 from gradclip_cli.evidence.questions import USUAL_QUESTION, Question, Yardstick
+from gradclip_cli.evidence.replicates import evened, repeat_notes, with_replicates
 from gradclip_cli.evidence.samples import Sample, seeds_for_a_verdict, smallest_p
 from gradclip_cli.evidence.sentences import sentence, some_of
 from gradclip_cli.evidence.verdicts import Collapses, Judgement, Pair, Verdict, judged_together
@@ -144,10 +145,14 @@ def compare(
         plan = None
         warnings.append(f"{error}; all stored seeds count")
     arms, notes = _chosen(stored, seeds, plan)
+    if METRICS[question.metric].of_replicates:
+        arms, left_out = with_replicates(arms, results)
+        warnings += [warning for warning in left_out if warning not in warnings]
     compared = compare_arms(arms, baseline, question)
     ordered = [part.arm for part in compared.arms]
     ledger, unknown = read_ledger(results)
-    first = {**{arm.name: arm.seeds for arm in stored}, **ledger.first_compared}
+    looked_at = [*stored, *(each for arm in ordered for each in arm.replicates)]
+    first = {**{arm.name: arm.seeds for arm in looked_at}, **ledger.first_compared}
     return replace(
         compared,
         arms=tuple(_with_reasons(part, compared, plan, replace(ledger, first_compared=first)) for part in compared.arms),
@@ -204,15 +209,18 @@ def compare_arms(arms: Sequence[Arm], baseline: str | None = None, question: Que
     Raises ReportError where the baseline isn't among the arms or none is given and it isn't plain which it is, and where the
     metric can't be compared between them.
     """
-    arms = _baseline_first(arms, baseline)
+    arms, repeated = _baseline_first(arms, baseline), []
     yardstick = question.put_to(arms[0])
     if yardstick.metric.of_loss:
         _require_one_loss(arms)
+    if yardstick.metric.of_replicates:
+        even = evened(arms)
+        arms, repeated = even, repeat_notes(arms, even)
     return Comparison(
         yardstick=yardstick,
         arms=tuple(_reports(arms, yardstick)),
         table=pd.DataFrame([_summary(arm) for arm in arms]),
-        notes=tuple(note for arm in arms[1:] if (note := _unshared(arms[0], arm))),
+        notes=(*repeated, *(note for arm in arms[1:] if (note := _unshared(arms[0], arm)))),
         differences=tuple(differences(arms)),
         warnings=tuple(mixtures(arms)),
         first_compared={arm.name: arm.seeds for arm in arms},

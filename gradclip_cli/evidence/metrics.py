@@ -72,6 +72,11 @@ class Metric(NamedTuple):
         """Whether scores depend on the loss to reach."""
         return False
 
+    @property
+    def of_replicates(self) -> bool:
+        """Whether a seed's score is one of its runs in an arm's replicates too, which are then read."""
+        return False
+
     def chance(self, arm: Arm) -> float:
         """What a model that looks at nothing has in the column, as shown."""
         return arm.chance(self.column) * self.unit.scale
@@ -151,7 +156,30 @@ class StepsToTarget(Metric):
         return arm.config.training.epochs * arm.config.training.steps_per_epoch
 
 
+class WithinSeed(LastEpoch):
+    """The standard deviation (n - 1) of a column's last values over the runs of one seed: an arm's own and its replicates'."""
+
+    of_replicates = True
+
+    def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
+        import numpy as np
+
+        lasts: dict[int, list[float]] = {seed: [] for seed in arm.seeds}
+        for each in (arm, *arm.replicates):
+            for seed, last in zip(each.seeds, super().scores(each), strict=True):
+                lasts[seed].append(last)
+        return np.array([np.std(values, ddof=1) for values in lasts.values()])
+
+    def scoring(self, arm: Arm) -> str:
+        split, chance = arm.evaluation_split, self.unit.shown(self.chance(arm))
+        return (
+            f"the standard deviation, over runs of one seed that rounding alone tells apart, of the last epoch's {split} "
+            f"{self.column.removeprefix('val_')}; a diverged run counts as chance ({chance})"
+        )
+
+
 POINTS = Unit("points", 1, 100, one="point", of_values="%", most=100)
+SPREAD = Unit("points", 1, 100, one="point", most=100)
 NATS = Unit("nats", 3)
 NAT_EPOCHS = Unit("nats \N{MULTIPLICATION SIGN} epochs", 2)
 STEPS = Unit("steps", 0, one="step")
@@ -162,6 +190,7 @@ VAL_LOSS = LastEpoch("val_loss", "{split} loss", "val_loss", NATS, 0.05, of_loss
 LOSS = LastEpoch("loss", "training loss", "loss", NATS, 0.05, of_loss=True)
 LOSS_AREA = LossArea("loss_area", "area under the training-loss curve", "loss", NAT_EPOCHS, 0.5, of_loss=True)
 STEPS_TO_TARGET = StepsToTarget("steps_to_target", "steps to a training loss of {target:.3g}", "loss", STEPS, 250, of_loss=True)
+REPEATABILITY = WithinSeed("repeatability", "spread of {split} accuracy within a seed", "val_accuracy", SPREAD, 1.0)
 
 METRICS: Mapping[str, Metric] = MappingProxyType({each.name: each for each in [*vars().values()] if isinstance(each, Metric)})
 """All that stand above, by name: each is found by being there."""

@@ -1,4 +1,4 @@
-"""Two reproductions held together: where two frameworks agree on the claims, and where they don't."""
+"""Two reproductions held together: claims agree by what was measured on each seed, not by how their verdicts are worded."""
 
 from __future__ import annotations
 
@@ -6,36 +6,133 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import store_run
 from reproduced import SEEDS, store_all
 
+from gradclip_cli.article.agreement import Agreement, Outcome
+from gradclip_cli.article.claims import CLAIMS
+from gradclip_cli.article.effects import Amount, Event
 from gradclip_cli.article.report import write_reproduction
 from gradclip_cli.article.reproduce import answer_claims, held_against
 from gradclip_cli.errors import ReportError
+from gradclip_cli.evidence.metrics import NATS, POINTS
+from gradclip_cli.evidence.samples import Sample
+from gradclip_cli.texts import MINUS
+
+
+def agreement(ours: Path, theirs: Path) -> Agreement:
+    found = held_against(answer_claims(SEEDS, ours), theirs).agreement
+    assert found
+    return found
 
 
 def test_two_frameworks_are_held_together(results: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     store_all(results)
-    store_all(other, clipvalue={"loss": 1.1}, settings=["engine.framework=pytorch"])
+    store_all(other, clipvalue={"loss": 1.3}, settings=["engine.framework=pytorch"])
     both = held_against(answer_claims(SEEDS, other), results)
     assert both.agreement
     assert both.agreement.frameworks == ("pytorch", "tensorflow")
     assert both.agreement.differing == ["C2", "C3"]
-    assert both.agreement.verdicts["C2"] == ("contradicted at SGD 0.01", "supported at SGD 0.01")
     assert {each.arm: each.against.mean for each in both.agreement.twins} == {
-        "none": 0, "clipnorm": 0, "control": 0, "clipvalue": pytest.approx(-100 * 0.2 / 3)
+        "none": 0, "clipnorm": 0, "control": 0, "clipvalue": pytest.approx(-100 * 0.4 / 3)
     }  # fmt: skip
+    told = both.agreement.sentence
+    assert "PyTorch and TensorFlow (Keras) agree on C4 (on each of 9 seeds), C5 (on each of 9 seeds), C6 (on each of 9" in told
+    assert (
+        f"they differ on C2 (clipvalue minus none, training loss: +0.301 and {MINUS}0.099) and C3 (clipvalue minus none, area"
+        in told
+    )
     write_reproduction(both, other)
     report = (other / "report.md").read_text()
-    assert "PyTorch and TensorFlow (Keras) agree on 6 of 8 claims. They differ on C2: contradicted at SGD 0.01 and" in report
-    assert json.loads((other / "claims.json").read_text())["agreement"]["differing"] == ["C2", "C3"]
+    assert f"**{told}**" in report
+    assert (
+        f"| C2 | clipvalue minus none, training loss | +0.301 | {MINUS}0.099 | +0.400 [0.400, 0.400] nats | 0.0039 | 0.02 |"
+        in report
+    )
+    stored = json.loads((other / "claims.json").read_text(), parse_constant=pytest.fail)["agreement"]
+    assert (stored["differing"], stored["told"]) == (["C2", "C3"], told)
+    assert {each["claim"] for each in stored["effects"]} == {"C2", "C3", "C4", "C5", "C6", "C7", "C8"}
     assert (other / "frameworks.png").stat().st_size > 10_000
-    shutil.rmtree(other)
+
+
+def test_what_is_the_same_agrees_on_all_that_is_measured(results: Path, tmp_path: Path) -> None:
+    store_all(results)
+    store_all(tmp_path / "other", settings=["engine.framework=pytorch"])
+    alike = agreement(results, tmp_path / "other")
+    assert set(alike.outcomes.values()) == {Outcome.AGREE}
+    assert alike.differing == []
+    assert "are not shown to differ on any claim" in alike.sentence
+    assert "can't be told apart" not in alike.sentence
+
+
+def test_verdicts_that_are_worded_otherwise_are_no_difference(results: Path, tmp_path: Path) -> None:
+    """Seven and nine of nine runs that ended badly: one share is above one half, the other isn't shown to be."""
+    other = tmp_path / "other"
+    store_all(results)
     store_all(other, settings=["engine.framework=pytorch"])
-    alike = held_against(answer_claims(SEEDS, results), other).agreement
-    assert alike
-    assert alike.sentence == "TensorFlow (Keras) and PyTorch agree on all 8 claims."
+    for seed in (0, 1):
+        shutil.rmtree(other / "explode-none" / f"seed-{seed}")
+        settings, health = ["engine.framework=pytorch"], {"first_spike": None, "first_explosion": None}
+        store_run(other, "explode-none", seed, [2.0, 1.5, 1.0], base="explode/none", settings=settings, health=health)
+    found = agreement(other, results)
+    assert found.verdicts["C4"][0] != found.verdicts["C4"][1]
+    assert (found.outcomes["C4"], found.differing) == (Outcome.UNDECIDED, [])
+    (held,) = [each for each in found.effects if each.claim == "C4"]
+    assert held.contrast.p == pytest.approx(0.5)
+    assert held.row[2:5] == ["7 of 9", "9 of 9", "2 seeds of 9"]
+    assert "can't be told apart with these seeds on C4" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("gaps", "margin", "agrees"),
+    [([0.01] * 10, 0.05, True), ([0.01] * 10, 0.005, False), ([0.0] * 9 + [1.0], 0.05, False), ([0.01] * 3, 0.05, False)],
+    ids=["within", "beyond", "worse on average", "too few"],
+)
+def test_figures_agree_where_interval_and_average_lie_within(gaps: list[float], margin: float, agrees: bool) -> None:
+    ours = Amount("x", {seed: 1 + gap for seed, gap in enumerate(gaps)}, NATS, margin)
+    theirs = Amount("x", dict.fromkeys(range(20), 1.0), NATS, margin)  # more seeds than ours
+    contrast = ours.held_against(theirs)
+    assert contrast.agrees(0.05) == agrees
+    assert contrast.p == Sample.of(np.array(gaps)).p
+    assert contrast.within == f"within {margin:g} nats"
+
+
+def test_what_happened_is_held_together_seed_by_seed() -> None:
+    ours, theirs = {seed: seed < 8 for seed in range(10)}, dict.fromkeys(range(12), True)
+    contrast = Event("x", ours).held_against(Event("x", theirs))
+    assert contrast.cells(0.05) == ["8 of 10", "10 of 10", "2 seeds of 10"]
+    assert (contrast.p, contrast.agrees(0.05)) == (0.5, False)
+    assert Event("x", theirs).held_against(Event("x", theirs)).agrees(0.05)
+
+
+def test_what_can_show_no_difference_takes_no_power_from_the_others(results: Path, tmp_path: Path) -> None:
+    store_all(results)
+    store_all(tmp_path / "other", clipvalue={"loss": 1.3}, settings=["engine.framework=pytorch"])
+    effects = agreement(tmp_path / "other", results).effects
+    tested = [each for each in effects if each.is_tested]
+    assert {each.claim for each in tested} == {"C2", "C3", "C7", "C8"}  # what happened is the same on each seed
+    for each in tested:
+        assert each.contrast.smallest_p == pytest.approx(2 / 2**9)
+    assert [each.p_adjusted for each in tested if each.claim == "C2"] == pytest.approx([len(tested) * 2 / 2**9])
+    alone = [each for each in effects if not each.is_tested]
+    assert all((each.p_adjusted, each.level) == (each.contrast.p, 0.05) for each in alone)
+    apart = [Event("x", {seed: seed >= count for seed in range(9)}).held_against(Event("x", dict.fromkeys(range(9), True)))
+             for count in range(8)]  # fmt: skip
+    assert [contrast.smallest_p < 0.05 for contrast in apart] == [False] * 6 + [True] * 2
+
+
+def test_runs_of_one_seed_are_one_share(results: Path) -> None:
+    """On each seed three runs end badly, each warned of before: one share, not three runs."""
+    store_all(results)
+    arms = answer_claims(SEEDS, results).arms
+    effects = {effect.what: effect for effect in CLAIMS["C8"].effects(arms)}
+    badly = effects["warned, of those that ended badly"]
+    assert isinstance(badly, Amount)
+    assert badly.unit == POINTS
+    assert badly.by_seed == dict.fromkeys(SEEDS, 100.0)
 
 
 def test_one_framework_is_not_held_against_itself(results: Path) -> None:

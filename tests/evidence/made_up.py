@@ -8,6 +8,10 @@ from conftest import store_run
 
 from gradclip_cli.evidence import comparison
 from gradclip_cli.evidence.comparison import Comparison
+from gradclip_cli.evidence.metrics import METRICS
+
+OF_ONE_RUN = [name for name, metric in METRICS.items() if not metric.of_replicates]
+"""Metrics that score a seed by one run."""
 
 
 def store_arm(

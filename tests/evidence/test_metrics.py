@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import store_run
-from made_up import BASE, against, store_arm
+from made_up import BASE, OF_ONE_RUN, against, store_arm
 
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import arms, comparison, figures
 from gradclip_cli.evidence.metrics import DEFAULT_METRIC, METRICS, NATS, POINTS, STEPS, Metric
 from gradclip_cli.evidence.questions import Question
+from gradclip_cli.evidence.replicates import with_replicates
 from gradclip_cli.texts import MINUS
 
 CHECKOUT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def test_divergence_never_pays(results: Path) -> None:
     store_arm(results, "none", BASE)
     for seed in range(8):
         store_run(results, "reckless", seed, [0.2, 0.1], status="diverged")
-    for metric in METRICS:
+    for metric in OF_ONE_RUN:
         compared = comparison.compare(results, question=Question(metric))
         assert against(compared, "reckless").verdict == "hurts", metric
     assert against(compared, "reckless").divergence_p == pytest.approx(2 / 256)
@@ -38,7 +39,7 @@ def test_divergence_never_pays(results: Path) -> None:
     assert row["loss"] == pytest.approx(0.1)  # uncapped, beside it
 
 
-@pytest.mark.parametrize("metric", sorted(METRICS))
+@pytest.mark.parametrize("metric", OF_ONE_RUN)
 @pytest.mark.parametrize("losses", [[], [0.2], [0.2, 0.1], [0.2, 0.1, 0.05]])
 def test_a_diverged_run_scores_no_better_than_one_at_chance_throughout(metric: str, losses: list[float], results: Path) -> None:
     chance = math.log(10)
@@ -53,7 +54,7 @@ def test_a_diverged_run_scores_no_better_than_one_at_chance_throughout(metric: s
         assert mean == pytest.approx(0)
 
 
-@pytest.mark.parametrize("metric", sorted(METRICS))
+@pytest.mark.parametrize("metric", OF_ONE_RUN)
 def test_intervals_keep_to_what_is_possible(metric: str, results: Path) -> None:
     store_arm(results, "none", [0.1, 2.2])
     store_arm(results, "wide", [0.01, 2.29, 0.01, 2.29, 0.01, 2.29])
@@ -104,7 +105,8 @@ def test_area_and_steps_to_target(results: Path) -> None:
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 def test_each_tells_all_that_there_is_to_tell(metric: Metric, results: Path) -> None:
     store_run(results, "none", 0, [2.0, 1.0, 0.5])
-    (arm,), _ = arms.read_arms(results)
+    store_run(results, "again", 0, [2.0, 1.0, 0.6], settings=["model.perturbation=1e-6"])
+    (arm,), _ = with_replicates(arms.read_arms(results, ["none"])[0], results)
     yardstick = Question(metric.name, target_loss=0.75).put_to(arm)
     assert not re.search("[{}]", yardstick.metric.title)
     assert ("0.75" in yardstick.metric.title) == metric.takes_target

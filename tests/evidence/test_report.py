@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import store_run
+from made_up import OF_ONE_RUN
 from markdown_it import MarkdownIt
 
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence import arms, comparison, figures, looks, plans, report
 from gradclip_cli.evidence.looks import look_folder
-from gradclip_cli.evidence.metrics import METRICS
 from gradclip_cli.evidence.questions import Question
 from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import for_terminal
@@ -176,7 +176,7 @@ def test_tables_say_what_is_recorded_and_what_is_scored(two_arms: Path) -> None:
         < page.index("## What the runs did")
         < page.index(report.run_caption(compared))
     )
-    for metric in METRICS:
+    for metric in OF_ONE_RUN:
         assert "diverged" in report.verdict_caption(comparison.compare(two_arms, question=Question(metric)))
     store_run(two_arms, "held", 0, [1.0], epochs=1, evaluation_split="holdout")
     assert report.run_columns(comparison.compare(two_arms, ["held"]))[4] == "holdout loss (val_loss)"

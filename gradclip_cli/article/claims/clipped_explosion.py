@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
+from gradclip_cli.article.effects import Effect, Event
 from gradclip_cli.article.measures import LEARNT, MAJORITY, ShareTest, learnt
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.plans import BINOMIAL, PlannedTest
@@ -35,3 +36,7 @@ class ClippedExplosion(PrimaryClaim):
             f"({p_relation(stats.mcnemar_p(theirs, ours))}, exact McNemar test)."
         )
         return ShareTest(arm, "learnt", ours, "in the setting of C4", acted(base, arm), [contrast])
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        arm = arms["explode-clipnorm"]
+        return [Event.of_runs("learnt", arm, learnt(arm))]

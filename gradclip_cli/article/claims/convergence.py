@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
+from gradclip_cli.article.effects import Amount, Effect
 from gradclip_cli.article.measures import MAJORITY, Difference, DifferenceTest
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.plans import PlannedTest
@@ -48,6 +49,9 @@ class Convergence(PrimaryClaim):
             explained=where_it_comes_from,
             kind=Course.of(area).meaning,
         )
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        return [Amount.of_difference(arms["none"], arms["clipvalue"], "loss_area")]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict, SeparateClaim
+from gradclip_cli.article.effects import Amount, Effect
 from gradclip_cli.article.measures import CELLS, LEARNT, MAJORITY, Share, exploded, learnt
 from gradclip_cli.evidence.arms import Arm, StoredRun
+from gradclip_cli.evidence.metrics import POINTS
 from gradclip_cli.evidence.stats import LEVEL
 from gradclip_cli.gradients.health import EXPLOSION, SPIKE
 from gradclip_cli.texts import counted, percent
@@ -19,6 +21,8 @@ KINDS = ("first_spike", "first_explosion")
 BADLY, BETWEEN, WELL = "badly", "in between", "well"
 OTHERWISE = "otherwise"
 """In between or well."""
+SAME_SHARE = 10
+"""Points within which two shares of a seed's runs agree."""
 QUESTIONS = 2
 """The rule asks of those that ended badly, and of the others."""
 
@@ -56,6 +60,10 @@ class Detection(SeparateClaim):
         beside = [*_by_cell(ended), _stronger(warned)]
         return Answer(verdict.under("for this detector"), _measured(unclipped, warned), figures, beside)
 
+    def effects(self, arms: Arms) -> list[Effect]:
+        ended = _by_end([arm for arm in arms.values() if arm.config.clipping.mode == "none"])
+        return [_share_by_seed(f"warned, of those that ended {how}", ended[how]) for how in (BADLY, OTHERWISE) if ended[how]]
+
 
 @dataclass(frozen=True)
 class Warned:
@@ -86,6 +94,16 @@ class Warned:
         """How many, and over seeds, such as `9 of 10 (most of them on 5 of 6 seeds, adjusted 95% interval 31% to >99%)`."""
         interval = f"{percent(self.seeds.low, 0)} to {percent(self.seeds.high, 0)}"
         return f"{self.of_all} (most of them on {self.seeds.count} of {self.seeds.runs} seeds, adjusted 95% interval {interval})"
+
+
+def _share_by_seed(what: str, runs: Sequence[StoredRun]) -> Amount:
+    """The share of a seed's runs that had been warned of: several runs of one seed are no evidence of their own."""
+    warned: dict[int, list[bool]] = {}
+    for run in runs:
+        warned.setdefault(run.seed, []).append(_lead(run, "first_spike") is not None)
+    return Amount(
+        what, {seed: 100 * float(np.mean(each)) for seed, each in warned.items()}, POINTS, SAME_SHARE, is_difference=False
+    )
 
 
 def _by_end(unclipped: Sequence[Arm]) -> dict[str, list[StoredRun]]:

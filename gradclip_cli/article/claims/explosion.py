@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
+from gradclip_cli.article.effects import Effect, Event
 from gradclip_cli.article.measures import CELLS, MAJORITY, NOTHING_LEARNT, ShareTest, exploded
 from gradclip_cli.evidence.plans import BINOMIAL, PlannedTest
 from gradclip_cli.gradients.health import EXPLOSION
@@ -35,6 +36,10 @@ class Explosion(PrimaryClaim):
         return ShareTest(
             arm, "diverged or learnt nothing", exploded(arm), "in a setting chosen to diverge", beside=_ends_of_explosions(arms)
         )
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        arm = arms["explode-none"]
+        return [Event.of_runs("diverged or learnt nothing", arm, exploded(arm))]
 
 
 def _ends_of_explosions(arms: Arms) -> list[str]:

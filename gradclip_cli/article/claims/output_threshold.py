@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict, SeparateClaim
+from gradclip_cli.article.effects import Amount, Effect
 from gradclip_cli.article.measures import Difference, setting
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.treatment import HARDLY
@@ -35,6 +36,9 @@ class OutputThreshold(SeparateClaim):
         loss = Difference.of(arm, base, "loss", margin=TOLERATED_RISE)
         measured = f"{setting(arm.config)} at {arm.config.optimizer.label}: {_acted(loss, base, arm)} {_compared(loss)}"
         return Answer(_verdict(loss), measured, loss.figures)
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        return [Amount.of_difference(arms["clipnorm"], arms["wide-output"], "loss")]
 
 
 def _verdict(loss: Difference) -> ClaimVerdict:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from gradclip_cli.arrays import BoolArray
 from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict, SeparateClaim, on_parts
+from gradclip_cli.article.effects import Effect, Event
 from gradclip_cli.article.measures import LEARNT, MAJORITY, Share, exploded, learnt, setting
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
@@ -26,6 +27,7 @@ COUNTERPARTS = {
 }
 """The opposite of two remedies, as description: what scaling the inputs and the targets spares one."""
 ESCAPES, LEARNS = "escapes", "learns"
+DID = {ESCAPES: "escaped", LEARNS: "learnt"}
 
 
 class Remedies(SeparateClaim):
@@ -54,6 +56,13 @@ class Remedies(SeparateClaim):
         parts = {how: _verdict([shares[how, name] for name in REMEDIES]) for how in (ESCAPES, LEARNS)}
         figures = {name: {how: _figures(shares[how, name], by_question[how, name]) for how in parts} for name in REMEDIES}
         return Answer(on_parts(parts), _measured(arms, shares), {**figures, "parts": parts}, _beside(arms, happened))
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        return [
+            Event.of_runs(f"{what}: {did}", arms[name], _happened(how, arms[name]))
+            for how, did in DID.items()
+            for name, what in REMEDIES.items()
+        ]
 
 
 def _happened(how: str, arm: Arm) -> BoolArray:
@@ -87,7 +96,7 @@ def _beside(arms: Arms, happened: Mapping[tuple[str, str], BoolArray]) -> list[s
     """How many runs escaped and learnt without a remedy, and with the opposite of two."""
     base = arms["explode-none"]
     parts = []
-    for how, did in ((ESCAPES, "escaped"), (LEARNS, "learnt")):
+    for how, did in DID.items():
         theirs = _happened(how, base)
         with_remedy = "; ".join(
             f"{happened[how, name].sum()} with {what} ({p_relation(stats.mcnemar_p(theirs, happened[how, name]))})"

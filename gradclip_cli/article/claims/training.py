@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
+from gradclip_cli.article.effects import Amount, Effect
 from gradclip_cli.article.measures import Difference, DifferenceTest
 from gradclip_cli.evidence.comparison import collapse_sentence, compare_arms
 from gradclip_cli.evidence.plans import PlannedTest
@@ -34,3 +35,6 @@ class Training(PrimaryClaim):
             beside=[accuracy.sentence, *([collapses] if collapses else [])],
             figures={"val_accuracy": accuracy.figures},
         )
+
+    def effects(self, arms: Arms) -> list[Effect]:
+        return [Amount.of_difference(arms["none"], arms["clipvalue"], "loss")]

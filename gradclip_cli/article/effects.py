@@ -1,0 +1,174 @@
+"""What a claim measures on each seed, in the form in which two reproductions with the same seeds are held together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradclip_cli.arrays import BoolArray
+from gradclip_cli.evidence import stats
+from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.metrics import Unit
+from gradclip_cli.evidence.questions import Question
+from gradclip_cli.evidence.samples import Sample, smallest_p
+from gradclip_cli.evidence.verdicts import Pair
+from gradclip_cli.texts import counted
+
+
+class Contrast:
+    """One effect in two reproductions, ours and theirs, on the seeds that both have."""
+
+    @property
+    def p(self) -> float:
+        """Two-sided, of the test that it is the same in both."""
+        raise NotImplementedError
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest p that there could have been, whichever way it went."""
+        raise NotImplementedError
+
+    def agrees(self, level: float) -> bool:
+        """Whether both are as good as the same, judged at a level."""
+        raise NotImplementedError
+
+    @property
+    def within(self) -> str:
+        """How far they agree where they do, such as `within 0.05 nats`."""
+        raise NotImplementedError
+
+    def cells(self, level: float) -> list[str]:
+        """Ours, theirs, and what lies between them, for a table."""
+        raise NotImplementedError
+
+    def to_dict(self, level: float) -> dict[str, Any]:
+        """For JSON."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What is measured on a seed, in words."""
+
+    what: str
+
+    def held_against(self, theirs: Any) -> Contrast:
+        """Beside the same effect in another reproduction, which shares seeds with this one."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Amount(Effect):
+    """A figure on each seed, such as a paired difference; `margin` is how far two may be apart and still agree."""
+
+    by_seed: Mapping[int, float]
+    unit: Unit
+    margin: float
+    is_difference: bool = True
+    """Whether it is told with its sign."""
+
+    @classmethod
+    def of_difference(cls, base: Arm, arm: Arm, metric: str) -> Amount:
+        """An arm minus its baseline in a metric; two agree within the difference that seeds are planned for."""
+        pair = Pair.of(base, arm, Question(metric).put_to(base))
+        assert pair is not None
+        metric_of, by_seed = pair.yardstick.metric, dict(zip(pair.arm.seeds, pair.differences.values.tolist(), strict=True))
+        return cls(f"{arm.name} minus {base.name}, {metric_of.title}", by_seed, metric_of.unit, pair.yardstick.effect)
+
+    def held_against(self, theirs: Amount) -> AmountContrast:
+        seeds = sorted(set(self.by_seed) & set(theirs.by_seed))
+        samples = (Sample.of(np.array([each.by_seed[seed] for seed in seeds])) for each in (self, theirs))
+        return AmountContrast(self, *samples)
+
+
+@dataclass(frozen=True)
+class AmountContrast(Contrast):
+    """Figures in both."""
+
+    effect: Amount
+    ours: Sample
+    theirs: Sample
+
+    @property
+    def gap(self) -> Sample:
+        """Ours minus theirs, paired by seed."""
+        return Sample.of(self.ours.values - self.theirs.values)
+
+    @property
+    def p(self) -> float:
+        return self.gap.p
+
+    @property
+    def smallest_p(self) -> float:
+        return smallest_p(self.gap.seeds, tests=1)
+
+    def agrees(self, level: float) -> bool:
+        ends = (*self.gap.interval(level), self.gap.mean)
+        return all(abs(end) < self.effect.margin for end in ends)
+
+    @property
+    def within(self) -> str:
+        return f"within {self.effect.unit.asked(self.effect.margin)}"
+
+    def cells(self, level: float) -> list[str]:
+        unit, (low, high) = self.effect.unit, self.gap.interval(level)
+        ours, theirs = (unit.shown(each.typical, sign=self.effect.is_difference) for each in (self.ours, self.theirs))
+        return [ours, theirs, f"{unit.shown(self.gap.typical, sign=True)} [{unit.shown(low)}, {unit.shown(high)}] {unit.name}"]
+
+    def to_dict(self, level: float) -> dict[str, Any]:
+        low, high = self.gap.interval(level)
+        figures = {"typical": self.gap.typical, "low": low, "high": high, "level": level, "mean": self.gap.mean}
+        return {"seeds": self.gap.seeds, "ours": self.ours.typical, "theirs": self.theirs.typical, **figures}
+
+
+@dataclass(frozen=True)
+class Event(Effect):
+    """Whether something happened on each seed."""
+
+    by_seed: Mapping[int, bool]
+
+    @classmethod
+    def of_runs(cls, what: str, arm: Arm, happened: BoolArray) -> Event:
+        """What an arm's runs did or didn't, (seeds,)."""
+        return cls(what, dict(zip(arm.seeds, happened.tolist(), strict=True)))
+
+    def held_against(self, theirs: Event) -> EventContrast:
+        seeds = sorted(set(self.by_seed) & set(theirs.by_seed))
+        return EventContrast(*(np.array([each.by_seed[seed] for seed in seeds]) for each in (self, theirs)))
+
+
+@dataclass(frozen=True)
+class EventContrast(Contrast):
+    """Whether it happened in both, each (seeds,)."""
+
+    ours: BoolArray
+    theirs: BoolArray
+
+    @property
+    def p(self) -> float:
+        return stats.mcnemar_p(self.ours, self.theirs)
+
+    @property
+    def smallest_p(self) -> float:
+        return stats.half_p(0, self._apart)
+
+    @property
+    def _apart(self) -> int:
+        return int((self.ours != self.theirs).sum())
+
+    def agrees(self, level: float) -> bool:
+        return not self._apart
+
+    @property
+    def within(self) -> str:
+        return f"on each of {counted(len(self.ours), 'seed')}"
+
+    def cells(self, level: float) -> list[str]:
+        ours, theirs = (f"{int(each.sum())} of {len(each)}" for each in (self.ours, self.theirs))
+        return [ours, theirs, f"{counted(self._apart, 'seed')} of {len(self.ours)}"]
+
+    def to_dict(self, level: float) -> dict[str, Any]:
+        return {"seeds": len(self.ours), "ours": int(self.ours.sum()), "theirs": int(self.theirs.sum()), "apart": self._apart}
