@@ -110,8 +110,9 @@ class Sample:
 
     @property
     def carried_by_few(self) -> bool:
-        """Whether few seeds give half of the mean, so that it is typical of none."""
-        return 0 < self.carriers <= FEW * self.seeds
+        """Whether few seeds give half of the mean, so that it is typical of none; a mean within its own error is nobody's."""
+        error = float(self.values.std(ddof=1)) / math.sqrt(self.seeds) if self.seeds > 1 else 0.0
+        return 0 < self.carriers <= FEW * self.seeds and abs(self.mean) > error
 
     @property
     def opposed(self) -> bool:

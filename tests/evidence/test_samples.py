@@ -34,7 +34,8 @@ def test_one_collapse_moves_the_mean_and_hardly_what_is_typical() -> None:
     assert sample.mean == pytest.approx(-2.875)
     assert sample.opposed
     assert (sample.carriers, sample.carried_by_few) == (1, False)  # one of eight is more than a tenth
-    assert Sample.of(np.array([0.1] * 19 + [5.0])).carried_by_few
+    assert Sample.of(np.array([0.1] * 18 + [3.0, 3.0])).carried_by_few
+    assert not Sample.of(np.array([1.0, -1.0] * 10 + [0.1])).carried_by_few  # a mean of nearly nothing
 
 
 @given(st.lists(st.floats(0.01, 50), min_size=6, max_size=20, unique=True))
