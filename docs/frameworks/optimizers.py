@@ -12,9 +12,9 @@ import torch
 
 from frameworks.tables import refusal, table
 from gradclip_cli.arrays import FloatArray
-from gradclip_cli.config import schema
+from gradclip_cli.config import optimizers
 from gradclip_cli.config.frameworks import pytorch as pytorch_words
-from gradclip_cli.config.schema import OPTIMIZER_SECTIONS, Optimizer
+from gradclip_cli.config.optimizers import OPTIMIZER_SECTIONS, Optimizer
 from gradclip_cli.engines.pytorch import place_epsilon
 from gradclip_cli.engines.tensorflow import keras, tf
 
@@ -75,7 +75,7 @@ def pytorch_updates(section: Optimizer, *, epsilon_placed: bool = True) -> Float
 
 def section_of(name: str, **changes: Any) -> Optimizer:
     """An optimizer's section with Keras's own defaults."""
-    return OPTIMIZER_SECTIONS[name](**{"name": name, **schema.OPTIMIZERS[name], **changes})
+    return OPTIMIZER_SECTIONS[name](**{"name": name, **optimizers.OPTIMIZERS[name], **changes})
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def step_table() -> str:
 
 def lacking_table() -> str:
     """What gradclip refuses with PyTorch, in its own words."""
-    names = sorted(set(schema.OPTIMIZERS) - set(pytorch_words.OPTIMIZERS))
+    names = sorted(set(optimizers.OPTIMIZERS) - set(pytorch_words.OPTIMIZERS))
     settings = [
         *((f"optimizer.name={name}",) for name in names),
         ("optimizer.name=adam", "optimizer.weight_decay=0.1"),

@@ -15,7 +15,8 @@ from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import figures, report, stats
 from gradclip_cli.evidence.arms import Arm
-from gradclip_cli.evidence.comparison import AgainstBaseline, Comparison, compare_arms
+from gradclip_cli.evidence.comparison import Comparison, compare_arms
+from gradclip_cli.evidence.judging import AgainstBaseline
 from gradclip_cli.evidence.metrics import POINTS
 from gradclip_cli.texts import counted, shown_p
 

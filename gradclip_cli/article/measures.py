@@ -14,7 +14,7 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
-from gradclip_cli.evidence.comparison import AgainstBaseline, judged
+from gradclip_cli.evidence.judging import AgainstBaseline, judged
 from gradclip_cli.evidence.questions import Question
 from gradclip_cli.evidence.samples import seeds_for_a_verdict
 from gradclip_cli.evidence.sentences import both_figures, interval_name

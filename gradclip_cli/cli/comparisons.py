@@ -149,10 +149,10 @@ def _print_comparison(compared: Comparison) -> None:
 
 
 def _sentences(compared: Comparison) -> list[str]:
-    from gradclip_cli.evidence import comparison
+    from gradclip_cli.evidence import remarks
 
     if not compared.others:
         return [*compared.notes, *compared.differences]
-    beside = (comparison.collapse_sentence(compared), comparison.planning_sentence(compared))
+    beside = (remarks.collapse_sentence(compared), remarks.planning_sentence(compared))
     verdicts = [*compared.sentences, *compared.notes, *(said for said in beside if said)]
-    return [*verdicts, *compared.differences, comparison.scope_sentence(compared)]
+    return [*verdicts, *compared.differences, remarks.scope_sentence(compared)]

@@ -11,73 +11,21 @@ import pandas as pd
 
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.evidence import exploratory, plans, stats
-from gradclip_cli.evidence.arms import COLLAPSE, Arm, StepBins, differences, mixtures, read_arms, step_bins
+from gradclip_cli.evidence import exploratory, plans
+from gradclip_cli.evidence.arms import Arm, StepBins, differences, mixtures, read_arms, step_bins
+from gradclip_cli.evidence.judging import ArmReport, judged, reported
 from gradclip_cli.evidence.ledger import FirstCompared, Ledger, read_ledger
 from gradclip_cli.evidence.metrics import DEFAULT_METRIC, METRICS, Metric
-from gradclip_cli.evidence.planning import SeedsNeeded
 from gradclip_cli.evidence.plans import Look, Plan
 from gradclip_cli.evidence.questions import USUAL_QUESTION, Question, Yardstick
 from gradclip_cli.evidence.replicates import evened, repeat_notes, with_replicates
-from gradclip_cli.evidence.samples import Sample, seeds_for_a_verdict, smallest_p
-from gradclip_cli.evidence.sentences import sentence, some_of
-from gradclip_cli.evidence.verdicts import Collapses, Judgement, Pair, Verdict, judged_together
-from gradclip_cli.texts import counted, p_relation
+from gradclip_cli.evidence.sentences import some_of
+from gradclip_cli.evidence.verdicts import Pair, judged_together
+from gradclip_cli.texts import counted
 
 RESULT_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
 Seeds = Sequence[int] | Literal["all"] | None
 """Which seeds count: these, all that are stored, or those that were planned."""
-
-
-@dataclass(frozen=True)
-class AgainstBaseline:
-    """An arm's paired differences from the baseline on shared seeds, as shown (points, nats, steps), and what follows."""
-
-    seeds: list[int]
-    differences: list[float]
-    typical: float
-    low: float
-    high: float
-    level: float
-    """Of the interval: that at which Holm's procedure judges this arm."""
-    p: float
-    p_adjusted: float
-    mean: float
-    median: float
-    carriers: int
-    """The fewest seeds that together give half of the mean."""
-    won: int
-    lost: int
-    tied: int
-    divergence_p: float
-    collapses: Collapses
-    acted: float | None
-    smallest_p: float
-    seeds_for_a_verdict: int
-    detectable_effect: float
-    seeds_needed: SeedsNeeded | None
-    differs_in: list[str]
-    """Keys of the config in which the arms differ, those of clipping apart."""
-    equivalent: bool | None
-    not_worse: bool | None
-    verdict: Verdict
-    sentence: str
-    exploratory: list[str] = field(default_factory=list)
-    """Why this verdict confirms nothing, whatever its p: a few words each."""
-
-
-@dataclass(frozen=True)
-class ArmReport:
-    """One arm: its scores as shown (seeds,), the typical one with its interval, their mean, and how it stands to the baseline."""
-
-    arm: Arm
-    scores: list[float]
-    typical: float
-    low: float
-    high: float
-    mean: float
-    diverged_interval: tuple[float, float]
-    against: AgainstBaseline | None
 
 
 @dataclass(frozen=True)
@@ -262,48 +210,7 @@ def _reports(arms: Sequence[Arm], yardstick: Yardstick) -> list[ArmReport]:
     pairs = {arm.name: pair for arm in others if (pair := Pair.of(base, arm, yardstick))}
     judgements = judged_together(list(pairs.values()))
     against = {name: judged(pair, judgement) for (name, pair), judgement in zip(pairs.items(), judgements, strict=True)}
-    return [_report(arm, yardstick, against.get(arm.name)) for arm in arms]
-
-
-def judged(pair: Pair, judgement: Judgement) -> AgainstBaseline:
-    """All that a pair of arms shows, judged as one of several."""
-    differences, verdict = pair.differences, pair.verdict(judgement)
-    low, high = differences.interval(judgement.level)
-    detectable, needed = pair.planned(judgement.tests)
-    return AgainstBaseline(
-        seeds=pair.arm.seeds,
-        differences=differences.values.tolist(),
-        typical=differences.typical,
-        low=low,
-        high=high,
-        level=judgement.level,
-        p=differences.p,
-        p_adjusted=judgement.p_adjusted,
-        mean=differences.mean,
-        median=differences.median,
-        carriers=differences.carriers,
-        won=pair.won,
-        lost=differences.seeds - differences.zero - pair.won,
-        tied=differences.zero,
-        divergence_p=stats.mcnemar_p(pair.base.diverged, pair.arm.diverged),
-        collapses=Collapses.of(pair.base, pair.arm),
-        acted=pair.acted,
-        smallest_p=smallest_p(differences.seeds, judgement.tests),
-        seeds_for_a_verdict=seeds_for_a_verdict(judgement.tests),
-        detectable_effect=detectable,
-        seeds_needed=needed,
-        differs_in=pair.differs_in,
-        equivalent=pair.equivalent(judgement.level),
-        not_worse=pair.not_worse(judgement.level),
-        verdict=verdict,
-        sentence=sentence(pair, verdict, judgement),
-    )
-
-
-def _report(arm: Arm, yardstick: Yardstick, against: AgainstBaseline | None) -> ArmReport:
-    scores = Sample.of(yardstick.scores(arm) * yardstick.metric.unit.scale)
-    shares = stats.share_interval(int(arm.diverged.sum()), len(arm.runs))
-    return ArmReport(arm, scores.values.tolist(), scores.typical, *scores.interval(), scores.mean, shares, against)
+    return [reported(arm, yardstick, against.get(arm.name)) for arm in arms]
 
 
 def _unshared(base: Arm, arm: Arm) -> str | None:
@@ -350,42 +257,3 @@ def _added_seeds(arms: Sequence[Arm], first: FirstCompared, plan: Plan | None) -
                 "p-values with them are not those of the plan."
             )
     return notes
-
-
-def planning_sentence(comparison: Comparison) -> str | None:
-    """What these seeds can detect, from the spread seen; None where nothing can be planned from."""
-    tested = [report.against for report in comparison.others if report.against and report.against.verdict != Verdict.NOT_TESTABLE]
-    planned = [against for against in tested if against.seeds_needed]
-    if not planned:
-        return None
-    unit = comparison.metric.unit
-    widest = max(planned, key=lambda against: against.detectable_effect)
-    if not widest.detectable_effect or not widest.seeds_needed:
-        return "The differences are the same on every seed, so there is no spread to plan further seeds from."
-    needed, seeds = widest.seeds_needed, len(widest.seeds)
-    detected, wanted = unit.amount(widest.detectable_effect), unit.asked(comparison.yardstick.effect)
-    return (
-        f"With this spread, {seeds} seeds detect a typical difference of {detected} with 80% power; one of {wanted} takes about "
-        f"{needed.seeds:,} seeds ({needed.low:,} to {needed.high:,}, since {seeds} seeds tell the spread only so well)."
-    )
-
-
-def collapse_sentence(comparison: Comparison) -> str | None:
-    """How many runs of each arm collapsed, as description; None where none did."""
-    arms = [(report.arm.name, int(report.arm.collapsed.sum()), len(report.arm.runs)) for report in comparison.arms]
-    if not any(count for _, count, _ in arms):
-        return None
-    ps = {report.arm.name: report.against.collapses.p for report in comparison.others if report.against}
-    told = [f"{count} of {runs} of {name}{f' ({p_relation(ps[name])})' if name in ps else ''}" for name, count, runs in arms]
-    return (
-        f"Runs whose {comparison.baseline.arm.evaluation_split} accuracy fell by more than {100 * COLLAPSE:.0f} points from one "
-        f"epoch to the next: {'; '.join(told)}. Exact McNemar tests, not adjusted."
-    )
-
-
-def scope_sentence(comparison: Comparison) -> str:
-    """What a verdict here speaks about."""
-    split = comparison.baseline.arm.evaluation_split
-    tests = sum(report.against is not None for report in comparison.others)
-    family = f" p-values and intervals of differences are Holm-adjusted over {tests} comparisons." if tests > 1 else ""
-    return f"Verdicts speak of these seeds, this model and this {split} set.{family}"

@@ -10,18 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from gradclip_cli.evidence import figures, stats
-from gradclip_cli.evidence.comparison import (
-    RESULT_COLUMNS,
-    AgainstBaseline,
-    ArmReport,
-    Comparison,
-    collapse_sentence,
-    planning_sentence,
-    scope_sentence,
-    with_gradients,
-)
+from gradclip_cli.evidence.comparison import RESULT_COLUMNS, Comparison, with_gradients
+from gradclip_cli.evidence.judging import AgainstBaseline, ArmReport
 from gradclip_cli.evidence.metrics import Metric, Unit
 from gradclip_cli.evidence.plans import COMPARISON_SCHEMA
+from gradclip_cli.evidence.remarks import collapse_sentence, planning_sentence, scope_sentence
 from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.texts import decimals, for_markdown, percent, shown_p

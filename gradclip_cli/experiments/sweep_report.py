@@ -19,8 +19,9 @@ from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.config.sweeps import Sweep
 from gradclip_cli.evidence import ledger, plans, report
 from gradclip_cli.evidence.arms import mixtures
-from gradclip_cli.evidence.comparison import Comparison, scope_sentence
+from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.plans import BEST
+from gradclip_cli.evidence.remarks import scope_sentence
 from gradclip_cli.experiments.sweep import METRIC, Result, Row
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.texts import counted, for_markdown

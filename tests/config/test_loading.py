@@ -12,7 +12,8 @@ import yaml
 from conftest import Writer, mistakes
 
 from gradclip_cli.config import loading
-from gradclip_cli.config.schema import OPTIMIZERS, Config
+from gradclip_cli.config.optimizers import OPTIMIZERS
+from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import named_seeds, parse_seeds
 from gradclip_cli.errors import ConfigError
 

@@ -17,7 +17,8 @@ from conftest import SMALL, engine_for, import_pytorch, latest, options, sample,
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import pytorch as pytorch_words
-from gradclip_cli.config.schema import OPTIMIZER_SECTIONS, Config
+from gradclip_cli.config.optimizers import OPTIMIZER_SECTIONS
+from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, StepRecords
 from gradclip_cli.errors import EngineError
 from gradclip_cli.experiments import suggest

@@ -15,7 +15,8 @@ from gradclip_cli import engines
 from gradclip_cli.arrays import FloatArray, Weights
 from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import pytorch as pytorch_words
-from gradclip_cli.config.schema import OPTIMIZERS, Config
+from gradclip_cli.config.optimizers import OPTIMIZERS
+from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.clipping_rule import Situation
 from gradclip_cli.gradients.excess import measured_excess

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import import_pytorch
 
-from gradclip_cli.config import schema
+from gradclip_cli.config import optimizers, schema
 from gradclip_cli.config.frameworks import pytorch as pytorch_words
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems.article_tensorflow import RECURRENT_LAYERS
@@ -57,7 +57,8 @@ from frameworks.optimizers import (
     lacking_table,
     section_of,
 )
-from make_frameworks import PAGE, TABLES, marked, write_or_check
+from make_frameworks import PAGE, TABLES
+from pages import marked, write_or_check
 
 pytestmark = pytest.mark.trains
 
@@ -210,7 +211,7 @@ def test_without_its_epsilon_moved_adam_differs() -> None:
 
 def test_defaults_of_configs_are_those_of_keras() -> None:
     for name in pytorch_words.OPTIMIZERS:
-        for parameter, value in schema.OPTIMIZERS[name].items():
+        for parameter, value in optimizers.OPTIMIZERS[name].items():
             assert default(keras_class(name), parameter) == value, (name, parameter)
 
 

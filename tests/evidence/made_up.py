@@ -6,8 +6,8 @@ from pathlib import Path
 
 from conftest import store_run
 
-from gradclip_cli.evidence import comparison
 from gradclip_cli.evidence.comparison import Comparison
+from gradclip_cli.evidence.judging import AgainstBaseline
 from gradclip_cli.evidence.metrics import METRICS
 
 OF_ONE_RUN = [name for name, metric in METRICS.items() if not metric.of_replicates]
@@ -28,7 +28,7 @@ BASE = [1.00, 1.05, 1.10, 0.95, 0.90, 1.20, 1.02, 0.98]
 BETTER = [loss - 0.03 * seed for seed, loss in enumerate(BASE, 1)]
 
 
-def against(compared: Comparison, arm: str) -> comparison.AgainstBaseline:
+def against(compared: Comparison, arm: str) -> AgainstBaseline:
     found = next(part.against for part in compared.others if part.arm.name == arm)
     assert found is not None
     return found

@@ -10,7 +10,7 @@ import scipy.stats
 from conftest import store_run
 from made_up import against
 
-from gradclip_cli.evidence import comparison, report
+from gradclip_cli.evidence import comparison, remarks, report
 from gradclip_cli.evidence.arms import read_arms
 
 STEADY, FALLING = [2.0, 1.5, 1.0], [1.0, 1.5, 1.0]  # 1.5 more of loss is 50 points less of accuracy
@@ -71,7 +71,7 @@ def test_shared_seeds_alone_are_tested(results: Path) -> None:
 def test_collapses_are_told(results: Path) -> None:
     store_pairs(results, [True] * 6, [False] * 6)
     compared = comparison.compare(results)
-    sentence = comparison.collapse_sentence(compared)
+    sentence = remarks.collapse_sentence(compared)
     assert sentence == (
         "Runs whose test accuracy fell by more than 5 points from one epoch to the next: 6 of 6 of none; 0 of 6 of clipnorm "
         "(p = 0.031). Exact McNemar tests, not adjusted."
@@ -85,4 +85,4 @@ def test_collapses_are_told(results: Path) -> None:
 
 def test_none_is_no_news(results: Path) -> None:
     store_pairs(results, [False] * 6, [False] * 6)
-    assert comparison.collapse_sentence(comparison.compare(results)) is None
+    assert remarks.collapse_sentence(comparison.compare(results)) is None

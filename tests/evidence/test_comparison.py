@@ -16,7 +16,7 @@ import scipy.stats
 from conftest import store_run
 from made_up import BASE, BETTER, OF_ONE_RUN, against, store_arm
 
-from gradclip_cli.evidence import comparison, plans, report
+from gradclip_cli.evidence import comparison, plans, remarks, report
 from gradclip_cli.evidence.questions import Question
 from gradclip_cli.evidence.verdicts import Verdict
 
@@ -130,7 +130,7 @@ def test_a_difference_that_is_not_zero_never_reads_as_zero(results: Path) -> Non
     assert "raised test accuracy by 0.01 points typically, by 0.01 on average" in better.sentence
     assert "difference 0.01 to 0.01" in better.sentence
     assert report.verdict_rows(compared)[1][3:5] == ["+0.01 [0.01, 0.01]", "+0.01"]
-    assert "the same on every seed" in str(comparison.planning_sentence(compared))
+    assert "the same on every seed" in str(remarks.planning_sentence(compared))
 
 
 def test_differences_that_cancel_are_zero(results: Path) -> None:
@@ -155,7 +155,7 @@ def test_where_clipping_never_acted_there_is_nothing_to_test(results: Path) -> N
     assert lenient.sentence.startswith("Clipping never acted in these runs, so lenient trained as none did")
     assert "could" not in lenient.sentence
     assert report.verdict_rows(compared)[1][-1] == "not testable"
-    assert comparison.planning_sentence(compared) is None
+    assert remarks.planning_sentence(compared) is None
     store_arm(results, "acting", [1.0, 2.0], base="clipvalue")  # its differences are zero, but it clipped
     assert against(comparison.compare(results), "acting").verdict == "exploratory"
 
@@ -177,7 +177,7 @@ def test_one_arm_alone(results: Path) -> None:
     store_arm(results, "none", BASE)
     compared = comparison.compare(results)
     assert not compared.others
-    assert comparison.planning_sentence(compared) is None
+    assert remarks.planning_sentence(compared) is None
     report.write(compared, results)
 
 
@@ -189,7 +189,7 @@ def test_planning_uses_the_spread_seen(eight: Path) -> None:
     found = scipy.stats.wilcoxon(simulated, axis=1, method="exact").pvalue < 0.05
     assert found.mean() == pytest.approx(0.8, abs=0.06)  # at eight seeds the exact test is at 3.9%, not at 5%
     assert plan.seeds_needed is not None
-    said = str(comparison.planning_sentence(compared))
+    said = str(remarks.planning_sentence(compared))
     assert f"one of 2 points takes about {plan.seeds_needed.seeds} seeds (7 to {plan.seeds_needed.high}, since" not in said
     assert f"takes about {plan.seeds_needed.seeds} seeds ({plan.seeds_needed.low} to {plan.seeds_needed.high}" in said
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from made_up import BASE, BETTER, against, store_arm
 
-from gradclip_cli.evidence import comparison, report
+from gradclip_cli.evidence import comparison, judging, remarks, report
 from gradclip_cli.evidence.questions import Question
 from gradclip_cli.evidence.stats import LEVEL
 
 
-def judged(results: Path, finals: list[float], **changes: object) -> comparison.AgainstBaseline:
+def judged(results: Path, finals: list[float], **changes: object) -> judging.AgainstBaseline:
     """An arm of these training losses against none, by training loss; as many seeds as there are."""
     store_arm(results, "none", [1.0 + 0.001 * seed for seed in range(len(finals))])
     store_arm(results, "arm", finals, base="clipvalue")
@@ -42,7 +42,7 @@ def test_of_several_arms_the_interval_is_called_adjusted_and_agrees_with_p(resul
     for each in found:
         assert (each.low <= 0 <= each.high) == (each.p_adjusted >= LEVEL)
         assert "adjusted 95% interval" in each.sentence
-    assert "Holm-adjusted over 4 comparisons" in comparison.scope_sentence(compared)
+    assert "Holm-adjusted over 4 comparisons" in remarks.scope_sentence(compared)
     assert "adjusted as p is" in report.verdict_caption(compared)
 
 

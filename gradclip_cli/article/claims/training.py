@@ -5,8 +5,9 @@ from __future__ import annotations
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
 from gradclip_cli.article.effects import Amount, Effect
 from gradclip_cli.article.measures import Difference, DifferenceTest
-from gradclip_cli.evidence.comparison import collapse_sentence, compare_arms
+from gradclip_cli.evidence.comparison import compare_arms
 from gradclip_cli.evidence.plans import PlannedTest
+from gradclip_cli.evidence.remarks import collapse_sentence
 
 
 class Training(PrimaryClaim):

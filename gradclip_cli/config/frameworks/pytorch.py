@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gradclip_cli.config.framework import Framework
 
 if TYPE_CHECKING:
-    from gradclip_cli.config.schema import Config, Optimizer  # which reads this file to know what may be chosen
+    from gradclip_cli.config.optimizers import Optimizer
+    from gradclip_cli.config.schema import Config  # which reads this file to know what may be chosen
 
 
 @dataclass(frozen=True)

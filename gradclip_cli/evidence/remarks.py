@@ -1,0 +1,47 @@
+"""What a comparison says besides its verdicts: what its seeds can detect, which runs collapsed, what it speaks of."""
+
+from __future__ import annotations
+
+from gradclip_cli.evidence.arms import COLLAPSE
+from gradclip_cli.evidence.comparison import Comparison
+from gradclip_cli.evidence.verdicts import Verdict
+from gradclip_cli.texts import p_relation
+
+
+def planning_sentence(comparison: Comparison) -> str | None:
+    """What these seeds can detect, from the spread seen; None where nothing can be planned from."""
+    tested = [report.against for report in comparison.others if report.against and report.against.verdict != Verdict.NOT_TESTABLE]
+    planned = [against for against in tested if against.seeds_needed]
+    if not planned:
+        return None
+    unit = comparison.metric.unit
+    widest = max(planned, key=lambda against: against.detectable_effect)
+    if not widest.detectable_effect or not widest.seeds_needed:
+        return "The differences are the same on every seed, so there is no spread to plan further seeds from."
+    needed, seeds = widest.seeds_needed, len(widest.seeds)
+    detected, wanted = unit.amount(widest.detectable_effect), unit.asked(comparison.yardstick.effect)
+    return (
+        f"With this spread, {seeds} seeds detect a typical difference of {detected} with 80% power; one of {wanted} takes about "
+        f"{needed.seeds:,} seeds ({needed.low:,} to {needed.high:,}, since {seeds} seeds tell the spread only so well)."
+    )
+
+
+def collapse_sentence(comparison: Comparison) -> str | None:
+    """How many runs of each arm collapsed, as description; None where none did."""
+    arms = [(report.arm.name, int(report.arm.collapsed.sum()), len(report.arm.runs)) for report in comparison.arms]
+    if not any(count for _, count, _ in arms):
+        return None
+    ps = {report.arm.name: report.against.collapses.p for report in comparison.others if report.against}
+    told = [f"{count} of {runs} of {name}{f' ({p_relation(ps[name])})' if name in ps else ''}" for name, count, runs in arms]
+    return (
+        f"Runs whose {comparison.baseline.arm.evaluation_split} accuracy fell by more than {100 * COLLAPSE:.0f} points from one "
+        f"epoch to the next: {'; '.join(told)}. Exact McNemar tests, not adjusted."
+    )
+
+
+def scope_sentence(comparison: Comparison) -> str:
+    """What a verdict here speaks about."""
+    split = comparison.baseline.arm.evaluation_split
+    tests = sum(report.against is not None for report in comparison.others)
+    family = f" p-values and intervals of differences are Holm-adjusted over {tests} comparisons." if tests > 1 else ""
+    return f"Verdicts speak of these seeds, this model and this {split} set.{family}"
