@@ -35,6 +35,10 @@ class Outcome(StrEnum):
     NO_EFFECT = "no effect shown in either"
 
 
+DECISIVE = (Outcome.DIFFER, Outcome.UNDECIDED, Outcome.NO_EFFECT, Outcome.AGREE)
+"""The first of these that an effect of a claim has is the claim's."""
+
+
 @dataclass(frozen=True)
 class Twins:
     """One arm in both frameworks: ours minus theirs in test accuracy, and how wide the pairs of runs differ."""
@@ -115,9 +119,7 @@ class Agreement:
         outcomes = {}
         for claim in dict.fromkeys(each.claim for each in self.effects):
             found = {each.outcome for each in self.effects if each.claim == claim}
-            outcomes[claim] = next(
-                each for each in (Outcome.DIFFER, Outcome.UNDECIDED, Outcome.NO_EFFECT, Outcome.AGREE) if each in found
-            )
+            outcomes[claim] = next(each for each in DECISIVE if each in found)
         return outcomes
 
     @property
@@ -134,14 +136,15 @@ class Agreement:
         agreeing = [f"{claim} ({self._within(claim)})" for claim in self._with(Outcome.AGREE)]
         undecided, without = self._with(Outcome.UNDECIDED), self._with(Outcome.NO_EFFECT)
         differing = [each.told_apart for each in self.effects if each.outcome == Outcome.DIFFER]
+        agree = f"agree on {_listed(agreeing)}" if agreeing else "are not shown to agree on any claim"
+        differ = f"they differ on {_listed(differing)}" if differing else "they are not shown to differ on any claim"
         parts = [
-            f"agree on {_listed(agreeing)}" if agreeing else "are not shown to agree on any claim",
-            f"differ on {_listed(differing)}" if differing else "are not shown to differ on any claim",
-            f"may agree or differ on {_listed(undecided)}: these seeds don't decide" if undecided else "",
-            f"have nothing to agree on in {_listed(without)}: no effect is shown in either" if without else "",
+            f"{agree}; {differ}" if agreeing or differing else "are shown neither to agree nor to differ on any claim",
+            f"these seeds don't decide on {_listed(undecided)}" if undecided else "",
+            f"on {_listed(without)} no effect is shown in either" if without else "",
         ]
         ours, theirs = self.titles
-        return f"The effects in {ours} and {theirs} {'; they '.join(filter(None, parts))}."
+        return f"The effects in {ours} and {theirs} {'; '.join(filter(None, parts))}."
 
     def _within(self, claim: str) -> str:
         return _listed(list(dict.fromkeys(each.contrast.within for each in self.effects if each.claim == claim)))
@@ -218,7 +221,8 @@ class Agreement:
         return [
             f"Test accuracy, {ours} minus {theirs}, paired by seed, with 95% intervals of the typical difference (not adjusted). "
             "Then how wide the pairs of runs of one seed differ: standard deviations over seeds, and the width of the middle "
-            f"half, with bootstrap intervals. The last row is what rounding alone does within {ours}: `none` against itself, its "
+            f"half, with bootstrap intervals (the noise floor says how far they hold). The last row "
+            f"is what rounding alone does within {ours}: `none` against itself, its "
             "weights scaled by 1.000001.",
             report.markdown_table(headings, [*gaps, rounding]),
         ]
