@@ -221,9 +221,8 @@ class Agreement:
         return [
             f"Test accuracy, {ours} minus {theirs}, paired by seed, with 95% intervals of the typical difference (not adjusted). "
             "Then how wide the pairs of runs of one seed differ: standard deviations over seeds, and the width of the middle "
-            f"half, with bootstrap intervals (the noise floor says how far they hold). The last row "
-            f"is what rounding alone does within {ours}: `none` against itself, its "
-            "weights scaled by 1.000001.",
+            "half, with bootstrap intervals (the noise floor says how far they hold). The last row is what rounding alone does "
+            f"within {ours}: `none` against itself, its weights scaled by 1.000001.",
             report.markdown_table(headings, [*gaps, rounding]),
         ]
 

@@ -254,8 +254,9 @@ def _of_pairing(floor: NoiseFloor) -> str:
     return (
         f"What is pairing by seed worth? After one epoch test accuracy is the same as `{floor.base}`'s, of "
         f"{counted(floor.seeds, 'seed')}, on {alike}: clipping had acted on {acted} of the steps. At the end, in pairs of "
-        f"different seeds, the middle half of the differences in test accuracy is wider so many times: {middle}{doubt}. Their standard "
-        f"deviation, which rare wide pairs rule, is larger so many times: {late}; these intervals are too narrow to show a gain."
+        f"different seeds, the middle half of the differences in test accuracy is wider so many times: {middle}{doubt}. Their "
+        f"standard deviation, which rare wide pairs rule, is larger so many times: {late}; these intervals are too narrow to "
+        "show a gain."
     )
 
 
