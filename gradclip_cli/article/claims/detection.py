@@ -130,7 +130,9 @@ def _verdict(bad: Warned, others: Warned) -> ClaimVerdict:
 def _measured(unclipped: Sequence[Arm], warned: Mapping[tuple[str, str], Warned]) -> str:
     bad, others = warned["first_spike", BADLY], warned["first_spike", OTHERWISE]
     by_end = " and ".join(
-        f"{warned['first_spike', how].of_all} that ended {how}" for how in (WELL, BETWEEN) if ("first_spike", how) in warned
+        f"{warned['first_spike', how].of_all} that ended {how}{told}"
+        for how, told in ((WELL, f" (test accuracy of at least {LEARNT:g})"), (BETWEEN, ""))
+        if ("first_spike", how) in warned
     )
     return (
         f"{counted(bad.runs + others.runs, 'unclipped run')} of {counted(len(unclipped), 'arm')}. Warned of before they ended: "
