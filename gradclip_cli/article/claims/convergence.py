@@ -34,8 +34,8 @@ class Convergence(PrimaryClaim):
         "assumed rate, paired by seed (signed-rank test). A smaller area may be a faster start or a gain that grows with "
         f"training, so the verdict says which, where one third of the curve gives more than {MAJORITY:.0%} of the average "
         f"difference with and without the seeds whose baseline run collapsed (fell by over {100 * COLLAPSE:.0f} points of test "
-        f"accuracy within an epoch). A gain is called small that typically saves less than {SMALL:.0%} of the steps to the target "
-        "loss. The average, steps to that loss, clipnorm and what is left at each arm's best rate are description."
+        f"accuracy within an epoch). A gain is called small that typically saves less than {SMALL:.0%} of the steps to the "
+        "target loss. The average, steps to that loss, clipnorm and what is left at each arm's best rate are description."
     )
     written = (
         "Metric and arms were fixed before any run. The test was changed after the runs had been seen, from the mean's to the "
@@ -189,7 +189,7 @@ def meaning(area: Difference) -> str:
     if len(found) > 1 or not (only := found.pop()):
         return ""
     saved = Saved.of(Difference.of(area.pair.arm, area.pair.base, "steps_to_target"))
-    return f"a {'small ' if saved.is_small else ''}{only}"
+    return f"a small {only}" if only == GROWS and saved.is_small else f"a {only}"
 
 
 def where_it_comes_from(area: Difference) -> list[str]:
