@@ -31,7 +31,12 @@ class Outcome(StrEnum):
 
     AGREE = "agree"
     DIFFER = "differ"
-    UNDECIDED = "can't be told apart"
+    UNDECIDED = "not shown to agree or to differ"
+    NO_EFFECT = "no effect shown in either"
+
+
+DECISIVE = (Outcome.DIFFER, Outcome.UNDECIDED, Outcome.NO_EFFECT, Outcome.AGREE)
+"""The first of these that an effect of a claim has is the claim's."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,14 @@ class HeldEffect:
         """By Holm's procedure over all effects that are tested, and the interval that goes with it."""
         if self.p_adjusted < stats.LEVEL:
             return Outcome.DIFFER
-        return Outcome.AGREE if self.contrast.agrees(self.level) else Outcome.UNDECIDED
+        if self.contrast.agrees(self.level):
+            return Outcome.AGREE
+        return Outcome.UNDECIDED if any(self.contrast.shown) else Outcome.NO_EFFECT
 
-    @property
-    def row(self) -> list[str]:
-        """Of a table."""
+    def row(self, titles: tuple[str, str]) -> list[str]:
+        """Of a table, with the frameworks in words."""
         ps = [shown_p(p) for p in (self.contrast.p, self.p_adjusted)]
-        return [self.claim, self.what, *self.contrast.cells(self.level), *ps, self._told]
+        return [self.claim, self.what, *self.contrast.cells(self.level), *ps, self._told(titles)]
 
     @property
     def told_apart(self) -> str:
@@ -77,9 +83,11 @@ class HeldEffect:
         ours, theirs, _ = self.contrast.cells(self.level)
         return f"{self.claim} ({self.what}: {ours} and {theirs})"
 
-    @property
-    def _told(self) -> str:
-        return f"agree {self.contrast.within}" if self.outcome == Outcome.AGREE else str(self.outcome)
+    def _told(self, titles: tuple[str, str]) -> str:
+        if self.outcome == Outcome.AGREE:
+            return f"agree {self.contrast.within}"
+        missing = [title for title, shown in zip(titles, self.contrast.shown, strict=True) if not shown]
+        return f"{self.outcome}; no effect shown in {missing[0]}" if len(missing) == 1 else str(self.outcome)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -107,11 +115,11 @@ class Agreement:
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
-        """By claim: they differ where one effect does, and agree where all do."""
+        """By claim: they differ where one effect does, and agree only where all do."""
         outcomes = {}
         for claim in dict.fromkeys(each.claim for each in self.effects):
             found = {each.outcome for each in self.effects if each.claim == claim}
-            outcomes[claim] = next(each for each in (Outcome.DIFFER, Outcome.UNDECIDED, Outcome.AGREE) if each in found)
+            outcomes[claim] = next(each for each in DECISIVE if each in found)
         return outcomes
 
     @property
@@ -124,17 +132,19 @@ class Agreement:
 
     @property
     def sentence(self) -> str:
-        """Where the effects agree, differ, or can't be told apart."""
+        """Where the effects agree, differ, or aren't shown to do either."""
         agreeing = [f"{claim} ({self._within(claim)})" for claim in self._with(Outcome.AGREE)]
-        undecided = self._with(Outcome.UNDECIDED)
+        undecided, without = self._with(Outcome.UNDECIDED), self._with(Outcome.NO_EFFECT)
         differing = [each.told_apart for each in self.effects if each.outcome == Outcome.DIFFER]
+        agree = f"agree on {_listed(agreeing)}" if agreeing else "are not shown to agree on any claim"
+        differ = f"they differ on {_listed(differing)}" if differing else "they are not shown to differ on any claim"
         parts = [
-            f"agree on {_listed(agreeing)}" if agreeing else "",
-            f"differ on {_listed(differing)}" if differing else "are not shown to differ on any claim",
-            f"can't be told apart with these seeds on {_listed(undecided)}" if undecided else "",
+            f"{agree}; {differ}" if agreeing or differing else "are shown neither to agree nor to differ on any claim",
+            f"these seeds don't decide on {_listed(undecided)}" if undecided else "",
+            f"on {_listed(without)} no effect is shown in either" if without else "",
         ]
         ours, theirs = self.titles
-        return f"The effects in {ours} and {theirs} {'; they '.join(filter(None, parts))}."
+        return f"The effects in {ours} and {theirs} {'; '.join(filter(None, parts))}."
 
     def _within(self, claim: str) -> str:
         return _listed(list(dict.fromkeys(each.contrast.within for each in self.effects if each.claim == claim)))
@@ -186,13 +196,14 @@ class Agreement:
         tested = sum(each.is_tested for each in self.effects)
         headings = ["", "effect", ours, theirs, f"{ours} minus {theirs}, or seeds apart", "p", "adjusted p", "both"]
         return [
-            report.markdown_table(headings, [each.row for each in self.effects], left=2),
+            report.markdown_table(headings, [each.row(self.titles) for each in self.effects], left=2),
             "Each effect in both frameworks: a typical figure over seeds, or on how many seeds something happened. Figures are "
             "paired by seed: the typical difference between the frameworks, with its interval. What happened is tested by the "
             "seeds on which it happened in one framework only (exact McNemar): of fewer than six no difference can be shown. "
             f"Intervals and the adjusted p are Holm's over the {counted(tested, 'effect')} that can show one. Figures agree "
-            "where interval and average lie within the difference that is named; what happened agrees where it is the same on "
-            "each seed.",
+            "where they are the same on each seed; or where an effect is shown in both, each tested by itself, and interval and "
+            "average lie within half of the smaller effect (and within what seeds are planned for). What happened agrees where "
+            "it is the same on each seed.",
         ]
 
     def _twins_in_markdown(self) -> list[str]:
@@ -210,8 +221,8 @@ class Agreement:
         return [
             f"Test accuracy, {ours} minus {theirs}, paired by seed, with 95% intervals of the typical difference (not adjusted). "
             "Then how wide the pairs of runs of one seed differ: standard deviations over seeds, and the width of the middle "
-            f"half, with bootstrap intervals. The last row is what rounding alone does within {ours}: `none` against itself, its "
-            "weights scaled by 1.000001.",
+            "half, with bootstrap intervals (the noise floor says how far they hold). The last row is what rounding alone does "
+            f"within {ours}: `none` against itself, its weights scaled by 1.000001.",
             report.markdown_table(headings, [*gaps, rounding]),
         ]
 

@@ -31,6 +31,11 @@ class Contrast:
         """The smallest p that there could have been, whichever way it went."""
         raise NotImplementedError
 
+    @property
+    def shown(self) -> tuple[bool, bool]:
+        """Whether there is an effect at all, in ours and in theirs, each tested by itself; true where none is tested for."""
+        return True, True
+
     def agrees(self, level: float) -> bool:
         """Whether both are as good as the same, judged at a level."""
         raise NotImplementedError
@@ -62,17 +67,17 @@ class Effect:
 
 @dataclass(frozen=True)
 class Amount(Effect):
-    """A figure on each seed, such as a paired difference; `margin` is how far two may be apart and still agree."""
+    """A figure on each seed, such as a paired difference; `margin` is how far two may be apart at most and still agree."""
 
     by_seed: Mapping[int, float]
     unit: Unit
     margin: float
     is_difference: bool = True
-    """Whether it is told with its sign."""
+    """Whether it is told with its sign, and zero is no effect."""
 
     @classmethod
     def of_difference(cls, base: Arm, arm: Arm, metric: str) -> Amount:
-        """An arm minus its baseline in a metric; two agree within the difference that seeds are planned for."""
+        """An arm minus its baseline in a metric; two agree at most within what seeds are planned for."""
         pair = Pair.of(base, arm, Question(metric).put_to(base))
         assert pair is not None
         metric_of, by_seed = pair.yardstick.metric, dict(zip(pair.arm.seeds, pair.differences.values.tolist(), strict=True))
@@ -105,13 +110,31 @@ class AmountContrast(Contrast):
     def smallest_p(self) -> float:
         return smallest_p(self.gap.seeds, tests=1)
 
+    @property
+    def margin(self) -> float:
+        """How far they may be apart: no further than half of the smaller effect, or no effect could agree with one."""
+        return min(self.effect.margin, abs(self.ours.typical) / 2, abs(self.theirs.typical) / 2)
+
+    @property
+    def shown(self) -> tuple[bool, bool]:
+        if not self.effect.is_difference:
+            return True, True
+        return self.ours.p < stats.LEVEL, self.theirs.p < stats.LEVEL
+
+    @property
+    def _same(self) -> bool:
+        """Whether each seed has the same figure in both."""
+        return self.gap.zero == self.gap.seeds
+
     def agrees(self, level: float) -> bool:
         ends = (*self.gap.interval(level), self.gap.mean)
-        return all(abs(end) < self.effect.margin for end in ends)
+        return self._same or (all(self.shown) and all(abs(end) < self.margin for end in ends))
 
     @property
     def within(self) -> str:
-        return f"within {self.effect.unit.asked(self.effect.margin)}"
+        if self._same:
+            return f"on each of {counted(self.gap.seeds, 'seed')}"
+        return f"within {self.effect.unit.amount(self.margin)}"
 
     def cells(self, level: float) -> list[str]:
         unit, (low, high) = self.effect.unit, self.gap.interval(level)
@@ -121,7 +144,8 @@ class AmountContrast(Contrast):
     def to_dict(self, level: float) -> dict[str, Any]:
         low, high = self.gap.interval(level)
         figures = {"typical": self.gap.typical, "low": low, "high": high, "level": level, "mean": self.gap.mean}
-        return {"seeds": self.gap.seeds, "ours": self.ours.typical, "theirs": self.theirs.typical, **figures}
+        alone = {"ours": self.ours.typical, "theirs": self.theirs.typical, "shown": list(self.shown), "margin": self.margin}
+        return {"seeds": self.gap.seeds, **alone, **figures}
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def compare(options: CompareOptions) -> None:
     """Compare arms with a baseline, paired by seed: tables and verdicts here; comparison.* and differences.* in a folder.
 
     Each run is scored by its last epoch, unless the metric says otherwise: losses are capped at a uniform guess's, and a
-    diverged run scores as one throughout. p-values are of sign-flip tests, Holm-adjusted over the arms.
+    diverged run scores as one throughout. p-values are of exact signed-rank tests, Holm-adjusted over the arms.
     """
     from gradclip_cli.cli.console import note
     from gradclip_cli.evidence import report

@@ -33,6 +33,8 @@ class AgainstBaseline:
     won: int
     lost: int
     tied: int
+    sign_p: float
+    """Of the exact sign test, which leaves ties out."""
     divergence_p: float
     collapses: Collapses
     acted: float | None
@@ -84,6 +86,7 @@ def judged(pair: Pair, judgement: Judgement) -> AgainstBaseline:
         won=pair.won,
         lost=differences.seeds - differences.zero - pair.won,
         tied=differences.zero,
+        sign_p=differences.sign_p,
         divergence_p=stats.mcnemar_p(pair.base.diverged, pair.arm.diverged),
         collapses=Collapses.of(pair.base, pair.arm),
         acted=pair.acted,

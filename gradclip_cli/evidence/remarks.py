@@ -51,6 +51,11 @@ def treatment_sentence(base: Arm, arm: Arm, share: float | None) -> str | None:
 def scope_sentence(comparison: Comparison) -> str:
     """What a verdict here speaks about."""
     split = comparison.baseline.arm.evaluation_split
+    scope = f"Verdicts speak of these seeds, this model and this {split} set."
     tests = sum(report.against is not None for report in comparison.others)
-    family = f" p-values and intervals of differences are Holm-adjusted over {tests} comparisons." if tests > 1 else ""
-    return f"Verdicts speak of these seeds, this model and this {split} set.{family}"
+    if tests < 2:
+        return scope
+    return (
+        f"{scope} p-values are Holm-adjusted over {tests} comparisons; each interval is at the level of its arm's step, and "
+        "covers at least 95% by itself."
+    )

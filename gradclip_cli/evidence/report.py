@@ -117,9 +117,9 @@ def _verdict(against: AgainstBaseline) -> str:
 def verdict_caption(comparison: Comparison) -> str:
     """What stands under the verdict table: its figures are scores."""
     scored = comparison.metric.scoring(comparison.baseline.arm)
-    adjusted = ", those of differences adjusted as p is" if len(comparison.others) > 1 else ""
+    levels = ", those of differences at the levels of Holm's steps" if len(comparison.others) > 1 else ""
     return (
-        f"As scored: {scored}. Typical values (pseudomedians over seeds, docs/statistics.md) with 95% intervals{adjusted}; "
+        f"As scored: {scored}. Typical values (the middle of the averages of all pairs of seeds) with 95% intervals{levels}; "
         "the average difference stands beside."
     )
 

@@ -19,12 +19,14 @@ import numpy as np
 from scipy import special
 
 from gradclip_cli.arrays import FloatArray
-from gradclip_cli.evidence.stats import LEVEL
+from gradclip_cli.evidence.stats import LEVEL, half_p
 
 ROUNDING = 1e-12
 """Share of the values' size below which an average of two is rounding."""
 EXACT_SEEDS = 500
 """Up to so many seeds the null distribution is exact; beyond it is the normal one with a correction for continuity."""
+TIED = 0.2
+"""Share of the seeds above which zeros leave the signed-rank test little to decide by."""
 FEW = 0.1
 """Share of the seeds that counts as few, where these alone give half of the mean."""
 
@@ -99,6 +101,16 @@ class Sample:
         if not outside:
             return -math.inf, math.inf
         return float(self.averages[outside - 1]), float(self.averages[-outside])
+
+    @property
+    def much_tied(self) -> bool:
+        """Whether so many values are exactly zero that the signed-rank test can hardly decide, though not all are."""
+        return TIED * self.seeds < self.zero < self.seeds
+
+    @property
+    def sign_p(self) -> float:
+        """Exact two-sided p of the sign test: whether values above zero are as frequent as those below; zeros are left out."""
+        return half_p(self.positive, self.positive + self.negative)
 
     @property
     def carriers(self) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradclip_cli.evidence.samples import seeds_for_a_verdict, smallest_p
+from gradclip_cli.evidence.stats import share_interval
 from gradclip_cli.evidence.verdicts import Judgement, Pair, Verdict
 from gradclip_cli.texts import counted, p_relation, percent
 
 MOST_NAMED = 10
 """So many arms are named in a sentence."""
+SEEDS_FOR_A_BOUND = 8
+"""From so many seeds on the false verdicts under skewed differences are bounded: see docs/statistics.md."""
 MOST_KEYS = 3
 """So many keys in which arms differ are named in a verdict."""
 
@@ -21,7 +24,8 @@ def sentence(pair: Pair, verdict: Verdict, judgement: Judgement) -> str:
     elif verdict == Verdict.EXPLORATORY:
         said = _exploratory(pair, judgement.tests)
     else:
-        said = " ".join([_decided(pair, verdict, judgement), *_two_stories(pair), *_margin(pair, judgement.level)])
+        more = (*_two_stories(pair), *_tied(pair), *_few_seeds(pair, verdict), *_margin(pair, judgement.level))
+        said = " ".join([_decided(pair, verdict, judgement), *more])
     return " ".join([said, *_confounded(pair)])
 
 
@@ -75,8 +79,8 @@ def _facts(pair: Pair, judgement: Judgement) -> str:
 
 
 def interval_name(judgement: Judgement) -> str:
-    """What an interval is called: adjusted where it is one of several."""
-    return "95% interval" if judgement.tests == 1 else "adjusted 95% interval"
+    """What an interval is called, after the level at which its arm is judged, such as `97.5% interval`."""
+    return f"{100 * (1 - judgement.level):.3g}% interval"
 
 
 def _two_stories(pair: Pair) -> list[str]:
@@ -90,16 +94,39 @@ def _two_stories(pair: Pair) -> list[str]:
     return [f"The average is not typical: {few} of it."] if differences.carried_by_few else []
 
 
+def _tied(pair: Pair) -> list[str]:
+    """A sentence where ties leave the test little to decide by, with the exact test of what is not tied."""
+    differences = pair.differences
+    if not differences.much_tied:
+        return []
+    differ = differences.seeds - differences.zero
+    return [
+        f"{differences.zero} of {differences.seeds} seeds are tied, so that what is typical can hardly decide; where they differ "
+        f"it is better on {pair.won} of {differ} (exact sign test, {p_relation(differences.sign_p)})."
+    ]
+
+
+def _few_seeds(pair: Pair, verdict: Verdict) -> list[str]:
+    """A sentence on a verdict from fewer seeds than its error rate is bounded for."""
+    if pair.differences.seeds >= SEEDS_FOR_A_BOUND or verdict not in (Verdict.HELPS, Verdict.HURTS):
+        return []
+    return [
+        f"With fewer than {SEEDS_FOR_A_BOUND} seeds up to 9% of such verdicts are false where differences are skewed: train more."
+    ]
+
+
 def _margin(pair: Pair, level: float) -> list[str]:
     """A sentence on the margin that was asked for."""
     margin = pair.yardstick.margin
     if margin is None:
         return []
-    amount = f"{margin:g} {pair.yardstick.metric.unit.name}"
+    amount, seeds = f"{margin:g} {pair.yardstick.metric.unit.name}", pair.differences.seeds
+    most = percent(share_interval(pair.beyond_margin, seeds)[1], 0)
+    rare = f"({pair.beyond_margin} of {seeds} seeds are worse by more; up to {most} of all may be)"
     if pair.equivalent(level):
-        return [f"Interval and average lie inside ±{amount}: equivalent within that margin."]
+        return [f"Interval and average lie inside ±{amount}: equivalent within that margin {rare}."]
     if pair.not_worse(level):
-        return [f"Neither interval nor average is worse by {amount}: not worse by that margin."]
+        return [f"Neither interval nor average is worse by {amount}: not worse by that margin {rare}."]
     return []
 
 

@@ -30,13 +30,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def holm_levels(p_values: Sequence[float]) -> list[float]:
     """The level at which Holm's procedure judges each test, in the order given: where it stops, it stops for all that follow.
 
-    The interval at this level excludes zero exactly where the adjusted p is below 5%, and covers at least as often as one at 95%.
+    The interval at this level excludes zero exactly where the adjusted p is below 5%. Each covers at least 95% by itself, all
+    together less. Equal p have one level, the strictest of theirs.
     """
     tests, rejected = len(p_values), sum(p < LEVEL for p in holm(p_values))
-    levels = np.empty(tests)
-    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
-        levels[index] = LEVEL / (tests - min(rank, rejected))
-    return [float(level) for level in levels]
+    ranks = [sum(other < p for other in p_values) for p in p_values]
+    return [LEVEL / (tests - min(rank, rejected)) for rank in ranks]
 
 
 def share_interval(count: int, total: int, level: float = LEVEL) -> tuple[float, float]:

@@ -15,6 +15,9 @@ from gradclip_cli.evidence.samples import Sample, smallest_p
 from gradclip_cli.evidence.stats import LEVEL
 from gradclip_cli.evidence.treatment import HARDLY, acted
 
+RARE = 0.05
+"""Share of the seeds that may lie beyond a margin where an arm is called equivalent, or not worse."""
+
 
 class Verdict(StrEnum):
     """What the seeds can show of an arm against its baseline."""
@@ -106,18 +109,29 @@ class Pair:
         return self.is_of_clipping_alone and self.acted is not None and self.acted < HARDLY
 
     def equivalent(self, level: float) -> bool | None:
-        """Whether interval and mean lie inside the margin; None without one. Rare large losses are no equivalence."""
+        """Whether interval, mean and nearly all seeds lie inside the margin; None without one. Rare losses are no equivalence."""
         if (margin := self.yardstick.margin) is None:
             return None
-        low, high = self.differences.interval(level)
-        return -margin < low and high < margin and abs(self.differences.mean) < margin
+        return max(map(abs, self._ends(level))) < margin and self._is_rare(int((abs(self.differences.values) >= margin).sum()))
 
     def not_worse(self, level: float) -> bool | None:
-        """Whether interval and mean are nowhere worse by the margin or more; None without one."""
+        """Whether interval, mean and nearly all seeds are nowhere worse by the margin or more; None without one."""
         if (margin := self.yardstick.margin) is None:
             return None
         sign = 1 if self.yardstick.metric.higher_is_better else -1
-        return min(sign * end for end in (*self.differences.interval(level), self.differences.mean)) > -margin
+        return min(sign * end for end in self._ends(level)) > -margin and self._is_rare(self.beyond_margin)
+
+    def _ends(self, level: float) -> tuple[float, float, float]:
+        return (*self.differences.interval(level), self.differences.mean)
+
+    @property
+    def beyond_margin(self) -> int:
+        """On how many seeds the arm is worse by the margin or more."""
+        sign = 1 if self.yardstick.metric.higher_is_better else -1
+        return int((sign * self.differences.values <= -(self.yardstick.margin or math.inf)).sum())
+
+    def _is_rare(self, count: int) -> bool:
+        return count <= RARE * self.differences.seeds
 
     def verdict(self, judgement: Judgement) -> Verdict:
         """What the pair shows, judged as one of several."""

@@ -88,8 +88,8 @@ def _seeds(row: DifferenceRow) -> str:
 def _title(rows: Sequence[DifferenceRow]) -> str:
     counts = {_seeds(row) for row in rows}
     of = f" of {counts.pop()}" if len(counts) == 1 else ""
-    interval = " and its 95% interval" if any(math.isfinite(row.low) for row in rows) else ""
-    return f"Paired differences{of}: each seed (dots), typical{interval} (diamond), mean (upright bar)"
+    interval = " with its interval" if any(math.isfinite(row.low) for row in rows) else ""
+    return f"Paired differences{of}: each seed (dots), the typical one{interval} (diamond), the mean (bar)"
 
 
 def _draw_row(axes: Axes, index: int, row: DifferenceRow, possible: tuple[float, float], size: float) -> None:

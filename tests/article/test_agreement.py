@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from conftest import store_run
 from reproduced import SEEDS, store_all
 
-from gradclip_cli.article.agreement import Agreement, Outcome
+from gradclip_cli.article.agreement import Agreement, HeldEffect, Outcome
 from gradclip_cli.article.claims import CLAIMS
 from gradclip_cli.article.effects import Amount, Event
 from gradclip_cli.article.report import write_reproduction
@@ -65,7 +66,7 @@ def test_what_is_the_same_agrees_on_all_that_is_measured(results: Path, tmp_path
     assert set(alike.outcomes.values()) == {Outcome.AGREE}
     assert alike.differing == []
     assert "are not shown to differ on any claim" in alike.sentence
-    assert "can't be told apart" not in alike.sentence
+    assert "decide" not in alike.sentence
 
 
 def test_verdicts_that_are_worded_otherwise_are_no_difference(results: Path, tmp_path: Path) -> None:
@@ -82,22 +83,65 @@ def test_verdicts_that_are_worded_otherwise_are_no_difference(results: Path, tmp
     assert (found.outcomes["C4"], found.differing) == (Outcome.UNDECIDED, [])
     (held,) = [each for each in found.effects if each.claim == "C4"]
     assert held.contrast.p == pytest.approx(0.5)
-    assert held.row[2:5] == ["7 of 9", "9 of 9", "2 seeds of 9"]
-    assert "can't be told apart with these seeds on C4" in found.sentence
+    assert held.row(found.titles)[2:5] == ["7 of 9", "9 of 9", "2 seeds of 9"]
+    assert "these seeds don't decide on C4" in found.sentence
+
+
+SMALL = [0.01 + 0.001 * seed for seed in range(10)]
 
 
 @pytest.mark.parametrize(
-    ("gaps", "margin", "agrees"),
-    [([0.01] * 10, 0.05, True), ([0.01] * 10, 0.005, False), ([0.0] * 9 + [1.0], 0.05, False), ([0.01] * 3, 0.05, False)],
-    ids=["within", "beyond", "worse on average", "too few"],
+    ("gaps", "effect", "margin", "agrees"),
+    [
+        (SMALL, 1.0, 0.05, True),
+        (SMALL, 1.0, 0.005, False),
+        ([0.001] * 9 + [1.0], 1.0, 0.05, False),
+        (SMALL[:3], 1.0, 0.05, False),
+        (SMALL, 0.02, 0.05, False),
+    ],
+    ids=["within", "beyond", "worse on average", "too few", "beyond half of the effect"],
 )
-def test_figures_agree_where_interval_and_average_lie_within(gaps: list[float], margin: float, agrees: bool) -> None:
-    ours = Amount("x", {seed: 1 + gap for seed, gap in enumerate(gaps)}, NATS, margin)
-    theirs = Amount("x", dict.fromkeys(range(20), 1.0), NATS, margin)  # more seeds than ours
+def test_figures_agree_where_interval_and_average_lie_within(
+    gaps: list[float], effect: float, margin: float, agrees: bool
+) -> None:
+    ours = Amount("x", {seed: effect + gap for seed, gap in enumerate(gaps)}, NATS, margin)
+    theirs = Amount("x", dict.fromkeys(range(20), effect), NATS, margin)  # more seeds than ours
     contrast = ours.held_against(theirs)
     assert contrast.agrees(0.05) == agrees
-    assert contrast.p == Sample.of(np.array(gaps)).p
-    assert contrast.within == f"within {margin:g} nats"
+    assert contrast.p == pytest.approx(Sample.of(np.array(gaps)).p)
+    assert contrast.margin == pytest.approx(min(margin, effect / 2))
+    assert contrast.within == f"within {NATS.amount(min(margin, effect / 2))}"
+
+
+def test_an_effect_that_is_not_shown_agrees_with_none() -> None:
+    """However wide the margin, unless each seed has the same figure in both."""
+    nothing = Amount("x", {seed: 0.001 * (-1) ** seed for seed in range(10)}, NATS, 9.0)
+    something = Amount("x", {seed: 0.002 + 0.0001 * seed for seed in range(10)}, NATS, 9.0)
+    outcomes = {}
+    for name, ours, theirs in (
+        ("neither", nothing, Amount("x", {seed: -value for seed, value in nothing.by_seed.items()}, NATS, 9.0)),
+        ("one", something, nothing),
+        ("same", nothing, nothing),
+    ):
+        contrast = ours.held_against(theirs)
+        outcomes[name] = HeldEffect("C7", "x", contrast, p_adjusted=1.0, level=0.05)
+    assert {name: each.outcome for name, each in outcomes.items()} == {
+        "neither": Outcome.NO_EFFECT, "one": Outcome.UNDECIDED, "same": Outcome.AGREE
+    }  # fmt: skip
+    assert outcomes["one"].row(("PyTorch", "Keras"))[-1] == "not shown to agree or to differ; no effect shown in Keras"
+    assert outcomes["same"].row(("PyTorch", "Keras"))[-1] == "agree on each of 10 seeds"
+
+
+def test_where_nothing_is_decided_the_sentence_says_so(results: Path, tmp_path: Path) -> None:
+    store_all(results)
+    store_all(tmp_path / "other", settings=["engine.framework=pytorch"])
+    found = agreement(tmp_path / "other", results)
+    (held,) = [each for each in found.effects if each.claim == "C7"]
+    gone = replace(held, contrast=replace(held.contrast, ours=Sample.of(-held.contrast.ours.values * 0.01)))
+    told = replace(found, effects=[replace(gone, p_adjusted=1.0, level=0.01)]).sentence
+    assert told.startswith(
+        "The effects in PyTorch and TensorFlow (Keras) are shown neither to agree nor to differ on any claim; "
+    )
 
 
 def test_what_happened_is_held_together_seed_by_seed() -> None:

@@ -78,7 +78,7 @@ def test_a_terminal_without_unicode_gets_readable_signs(encoding: str, tmp_path:
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     shown = ended.stdout.decode(encoding.partition(":")[0])
-    assert "[-0.1, 3.0]" in shown
+    assert "[-0.3, 1.3]" in shown
     assert ("+-0.111" if "ascii" in encoding else "±0.111") in shown
     assert "\\u" not in shown
     code, shown = in_terminal(

@@ -33,18 +33,19 @@ def test_the_range_holds_what_the_true_spread_takes() -> None:
     """95% of ten-seed spreads lead to a range that holds the seeds that the true one takes."""
     generator = np.random.default_rng(1)
     needed = planning.seeds_needed(0.8, 1.0, 10).seeds
-    ranges = [planning.seeds_needed(0.8, generator.standard_normal(10).std(ddof=1), 10) for _ in range(400)]
+    spreads = [planning.spread(Sample.of(generator.standard_normal(10))) for _ in range(400)]
+    ranges = [planning.seeds_needed(0.8, spread, 10) for spread in spreads]
     held = np.mean([each.low <= needed <= each.high for each in ranges])
     assert held == pytest.approx(0.95, abs=0.03)
     middles = [each.seeds for each in ranges]
-    assert np.quantile(middles, 0.025) < 0.6 * needed < 1.5 * needed < np.quantile(middles, 0.975)  # which is why it is told
+    assert np.quantile(middles, 0.025) < 0.8 * needed < 1.5 * needed < np.quantile(middles, 0.975)  # which is why it is told
 
 
-def test_the_interval_of_a_spread_is_chi_squared() -> None:
-    low, high = planning.deviation_interval(2.0, 10)
-    assert (low, high) == pytest.approx(
-        (2 * 3 / math.sqrt(scipy.stats.chi2.ppf(0.975, 9)), 2 * 3 / math.sqrt(scipy.stats.chi2.ppf(0.025, 9)))
-    )
+@pytest.mark.parametrize(("seeds", "freedom"), [(8, 7), (30, 0.75 * 29)])
+def test_the_interval_of_a_spread_is_chi_squared(seeds: int, freedom: float) -> None:
+    """A width tells the spread of 10 seeds and more, less well than their standard deviation would."""
+    ends = [2 * math.sqrt(freedom / scipy.stats.chi2.ppf(share, freedom)) for share in (0.975, 0.025)]
+    assert planning.deviation_interval(2.0, seeds) == pytest.approx(tuple(ends))
 
 
 def test_one_collapse_widens_the_spread_no_further_than_its_rank() -> None:
@@ -59,3 +60,6 @@ def test_no_spread() -> None:
     assert planning.spread(Sample.of(np.full(12, 0.1) + 1e-17)) == 0
     assert planning.spread(Sample.of(np.array([1.0]))) == math.inf
     assert planning.seeds_needed(1.0, 0.0, 12).seeds == 6
+    tied = np.array([0.0] * 12 + [5.0, -1.0])
+    assert Sample.of(tied).interval() == (0.0, 0.0)
+    assert planning.spread(Sample.of(tied)) == tied.std(ddof=1)  # they are not the same on every seed

@@ -19,6 +19,7 @@ def test_holm_by_hand() -> None:
     assert stats.holm([]) == []
     assert stats.holm_levels([0.01, 0.04, 0.03]) == pytest.approx([0.05 / 3, 0.025, 0.025])  # it stops at the second
     assert stats.holm_levels([0.01, 0.001, 0.02]) == pytest.approx([0.025, 0.05 / 3, 0.05])
+    assert stats.holm_levels([0.02, 0.01, 0.02]) == pytest.approx([0.025, 0.05 / 3, 0.025])  # equal p, equal levels
     assert stats.holm_levels([]) == []
 
 

@@ -30,7 +30,7 @@ def test_a_sentence_has_condition_both_figures_interval_seeds_and_p(results: Pat
     )
 
 
-def test_of_several_arms_the_interval_is_called_adjusted_and_agrees_with_p(results: Path) -> None:
+def test_of_several_arms_each_interval_has_its_level_and_agrees_with_p(results: Path) -> None:
     store_arm(results, "none", BASE)
     shifts = (0.0, 0.01, 0.05, 0.1)
     for number, shift in enumerate(shifts):
@@ -41,9 +41,9 @@ def test_of_several_arms_the_interval_is_called_adjusted_and_agrees_with_p(resul
     assert len({each.level for each in found}) > 1
     for each in found:
         assert (each.low <= 0 <= each.high) == (each.p_adjusted >= LEVEL)
-        assert "adjusted 95% interval" in each.sentence
+        assert f"({100 * (1 - each.level):.3g}% interval of the typical difference" in each.sentence
     assert "Holm-adjusted over 4 comparisons" in remarks.scope_sentence(compared)
-    assert "adjusted as p is" in report.verdict_caption(compared)
+    assert "at the levels of Holm's steps" in report.verdict_caption(compared)
 
 
 def test_each_arm_has_its_own_condition_where_rates_differ(results: Path) -> None:
@@ -98,3 +98,36 @@ def test_few_seeds_have_no_interval_and_keep_no_margin(results: Path) -> None:
     assert found.sentence.startswith(
         "arm against none at SGD 0.01 is exploratory: on 3 shared seeds it left training loss as it was"
     )
+
+
+def test_where_many_seeds_are_tied_the_sign_test_stands_beside(results: Path) -> None:
+    finals = [1.0 + 0.001 * seed for seed in range(30)]
+    for seed in range(10):
+        finals[seed] -= 0.2
+    found = judged(results, finals)
+    assert (found.verdict, found.tied) == ("no difference shown", 20)
+    assert "20 of 30 seeds are tied" in found.sentence
+    assert "where they differ it is better on 10 of 10 (exact sign test, p = 0.002)" in found.sentence
+    assert found.sign_p == pytest.approx(2 / 1024)
+    assert "the same on every seed" not in str(remarks.planning_sentence(comparison.compare(results, question=Question("loss"))))
+
+
+@pytest.mark.parametrize(("seeds", "told"), [(7, True), (8, False)])
+def test_a_verdict_from_fewer_seeds_than_its_error_is_bounded_for_says_so(seeds: int, told: bool, results: Path) -> None:
+    found = judged(results, [0.9 - 0.01 * seed for seed in range(seeds)])
+    assert found.verdict == "helps"
+    assert ("With fewer than 8 seeds" in found.sentence) == told
+
+
+def test_what_lies_beyond_a_margin_is_told_and_too_much_of_it_is_no_equivalence(results: Path) -> None:
+    same = [1.0 + 0.001 * seed + 0.001 * (-1) ** seed for seed in range(30)]
+    found = judged(results, same, margin=0.1)
+    assert found.verdict == "equivalent"
+    assert "(0 of 30 seeds are worse by more; up to 12% of all may be)" in found.sentence
+    for seed in (3, 8):
+        same[seed] += 0.2
+    wider = judged(results, same, margin=0.1)
+    assert abs(wider.mean) < 0.1
+    assert (wider.verdict, wider.equivalent, wider.not_worse) == ("no difference shown", False, False)
+    better = judged(results, [each - (0.4 if each > 1.1 else 0) for each in same], margin=0.1)
+    assert (better.verdict, better.equivalent) == ("not worse", False)
