@@ -78,9 +78,9 @@ def _beginning(reproduction: Reproduction) -> list[str]:
         f"{len(reproduction.seeds)} seeds ({seed_list(reproduction.seeds)}), paired: runs of one seed start from the "
         f"same weights and see the same batches. {for_markdown(f'{versions}; {machine}')}.",
         report.markdown_table(["", "claim", "verdict"], verdicts, left=3),
-        f"{in_short(PRIMARY)} are the primary tests, one Holm family at 5%, their intervals adjusted for it. *Not shown* means "
-        "that the test did not decide, not that there is no effect; *not testable here*, that what was to be tried never acted, "
-        "or hardly. Verdicts speak of these seeds, this model, this test set and the condition that stands with them.",
+        f"{in_short(PRIMARY)} are the primary tests, one Holm family at 5%, their intervals at the levels of Holm's steps. *Not "
+        "shown* means that the test did not decide, not that there is no effect; *not testable here*, that what was to be tried "
+        "never acted, or hardly. Verdicts speak of these seeds, this model, this test set and the condition that stands with them.",
         "*Typical* is the middle of the averages of all pairs of seeds (the pseudomedian), which a verdict on a difference rests "
         "on; fewer than half of the seeds may gain as much, which the *median* tells. *On average* is the mean, which a few "
         "seeds can make. What stands beside a claim is description: its p-values and intervals are each by itself, adjusted "
@@ -113,7 +113,7 @@ def _accuracy(compared: Comparison) -> list[str]:
     return [
         "## Accuracy (description)",
         _scores_table(compared),
-        f"{_scores_caption(compared)} So clipvalue's interval may be wider here than under C2, where it stands by itself. "
+        f"{report.verdict_caption(compared)} So clipvalue's interval may be wider here than under C2, where it stands by itself. "
         "[comparison.md](comparison.md) has the same runs with p-values.",
         "![Curves by epoch: thick lines are typical values with 95% intervals, thin ones single seeds](comparison.png)",
         "![Paired differences in test accuracy: each seed, the typical one with its interval, and the mean](differences.png)",
@@ -135,7 +135,7 @@ def _under_adam(compared: Comparison) -> list[str]:
         "## Under Adam (sensitivity)",
         "The optimizer is assumed, so here are the same arms under Adam at 0.001: outside the family of tests, without verdicts.",
         _scores_table(compared),
-        _scores_caption(compared),
+        report.verdict_caption(compared),
     ]
 
 
@@ -143,12 +143,3 @@ def _scores_table(compared: Comparison) -> str:
     """The verdict table without the tests: scores and differences only."""
     columns = report.verdict_columns(compared.metric)[:DESCRIBED]
     return report.markdown_table(columns, [row[:DESCRIBED] for row in report.verdict_rows(compared)])
-
-
-def _scores_caption(compared: Comparison) -> str:
-    """What stands under such a table, which shows no p."""
-    scored = compared.metric.scoring(compared.baseline.arm)
-    return (
-        f"As scored: {scored}. Typical values with 95% intervals, those of differences adjusted by Holm for the "
-        f"{len(compared.others)} of this table; the average difference stands beside."
-    )

