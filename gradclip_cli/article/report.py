@@ -80,7 +80,8 @@ def _beginning(reproduction: Reproduction) -> list[str]:
         report.markdown_table(["", "claim", "verdict"], verdicts, left=3),
         f"{in_short(PRIMARY)} are the primary tests, one Holm family at 5%, their intervals at the levels of Holm's steps. *Not "
         "shown* means that the test did not decide, not that there is no effect; *not testable here*, that what was to be tried "
-        "never acted, or hardly. Verdicts speak of these seeds, this model, this test set and the condition that stands with them.",
+        "never acted, or hardly. Verdicts speak of these seeds, this model, this test set and the condition that stands with "
+        "them.",
         "*Typical* is the middle of the averages of all pairs of seeds (the pseudomedian), which a verdict on a difference rests "
         "on; fewer than half of the seeds may gain as much, which the *median* tells. *On average* is the mean, which a few "
         "seeds can make. What stands beside a claim is description: its p-values and intervals are each by itself, adjusted "
