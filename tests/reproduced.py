@@ -43,7 +43,7 @@ SUPPORTED = {
     "C3": "supported at SGD 0.01",
     "C4": "supported in a setting chosen to diverge",
     "C5": "supported in the setting of C4",
-    "C6": "escapes: supported; learns: supported",
+    "C6": "escapes: supported; learns within 12 steps: supported",
     "C7": "supported",
     "C8": "supported for this detector",
 }

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradclip_cli.article.claim import PrimaryTest
-from gradclip_cli.article.measures import Difference, DifferenceTest
+from gradclip_cli.article.measures import Difference, DifferenceTest, carriers_told, treatment_told
 from gradclip_cli.config.grids import LEARNING_RATE
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence.arms import Arm, other_differences, read_arms
 from gradclip_cli.evidence.plans import BEST, SWEEP, SWEEP_SCHEMA
+from gradclip_cli.evidence.stats import LEVEL
 from gradclip_cli.files import read_json
 
 UNKNOWN = (
@@ -51,8 +52,9 @@ class BestRates:
             f"of {', '.join(self.rates)} and nothing between, chosen by mean {self.chosen_on} accuracy on {len(self.seeds)} "
             f"seeds; compared on fresh ones, {seed_list(there.pair.arm.seeds)}"
         )
-        explained = " ".join(["", *test.explained(there)])
-        return f"At each arm's own best learning rate ({how}, as description): {there.sentence}{explained}"
+        carried = carriers_told(there.pair) if there.pair.differences.p < LEVEL else []
+        told = " ".join([there.sentence, *carried, *treatment_told(there.pair), *test.explained(there)])
+        return f"At each arm's own best learning rate ({how}, as description): {told}"
 
 
 def _differ_in_rate_only(arm: Arm, twin: Arm) -> bool:

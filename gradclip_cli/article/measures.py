@@ -16,6 +16,7 @@ from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.judging import AgainstBaseline, judged
 from gradclip_cli.evidence.questions import Question
+from gradclip_cli.evidence.remarks import treatment_sentence
 from gradclip_cli.evidence.samples import seeds_for_a_verdict
 from gradclip_cli.evidence.sentences import both_figures, interval_name
 from gradclip_cli.evidence.stats import LEVEL
@@ -188,8 +189,10 @@ class Difference:
     def on_unseen(self) -> Difference | None:
         """The same on unseen seeds alone; None where they are all, or too few for an interval."""
         seeds = unseen(self.pair.arm.seeds)
-        if not seeds_for_a_verdict(1) <= len(seeds) < len(self.pair.arm.seeds):
-            return None
+        return self.on(seeds) if seeds_for_a_verdict(1) <= len(seeds) < len(self.pair.arm.seeds) else None
+
+    def on(self, seeds: Sequence[int]) -> Difference:
+        """The same on some of its seeds."""
         return Difference.of(self.pair.arm.only(seeds), self.pair.base.only(seeds), self.pair.yardstick.metric.name)
 
 
@@ -236,9 +239,9 @@ class DifferenceTest(PrimaryTest):
         figures = {**figures_of(against), "on_unseen_seeds": alone.figures if alone else None, **self.figures}
         beside = [
             *self.explained(self.difference),
-            *_carriers(pair),
-            *([f"{_of_unseen(alone.pair.arm.seeds)}: {_briefly(alone)}."] if alone else []),
-            *_treatment(pair),
+            *carriers_told(pair),
+            *([f"{_not_of_the_first_look(alone.pair.arm.seeds)}: {_briefly(alone)}."] if alone else []),
+            *treatment_told(pair),
             *self.beside,
         ]
         return Answer(verdict, measured, figures, beside)
@@ -249,17 +252,29 @@ def _condition(pair: Pair) -> str:
     return f"at {ours}" if ours == theirs else ""
 
 
-def _carriers(pair: Pair) -> list[str]:
+def carriers_told(pair: Pair) -> list[str]:
     """A sentence on how many seeds give half of the average, where the verdict's own sentence doesn't say it."""
     differences = pair.differences
     if not differences.carriers or differences.carried_by_few or differences.opposed:
         return []
-    gives = "gives" if differences.carriers == 1 else "give"
-    return [f"Of the average, {counted(differences.carriers, 'seed')} of {differences.seeds} {gives} half."]
+    shares = np.sort(differences.values / differences.values.sum())[::-1]
+    give = "gives" if differences.carriers == 1 else "give"
+    alone = f", one of them {percent(shares[0], 0)}" if differences.carriers > 1 else ""
+    together = percent(float(shares[: differences.carriers].sum()), 0)
+    return [f"Of the average, {counted(differences.carriers, 'seed')} of {differences.seeds} {give} {together}{alone}."]
 
 
-def _treatment(pair: Pair) -> list[str]:
-    return [] if pair.acted is None else [f"Clipping acted on {percent(pair.acted)} of the steps."]
+def treatment_told(pair: Pair) -> list[str]:
+    """A sentence on what clipping did; none where that isn't known."""
+    told = treatment_sentence(pair.base, pair.arm, pair.acted)
+    return [told] if told else []
+
+
+def typical_with_interval(difference: Difference) -> str:
+    """Judged by itself, such as `+0.8 points typically (95% interval 0.2 to 1.9)`."""
+    unit, against = difference.pair.yardstick.metric.unit, difference.against
+    low, high = unit.shown(against.low), unit.shown(against.high)
+    return f"{unit.amount(against.typical, sign=True)} typically (95% interval {low} to {high})"
 
 
 def _briefly(difference: Difference) -> str:
@@ -272,3 +287,7 @@ def _briefly(difference: Difference) -> str:
 
 def _of_unseen(seeds: Sequence[int]) -> str:
     return f"On the {counted(len(seeds), 'seed')} alone that nobody had seen when cut-offs were written ({seed_list(seeds)})"
+
+
+def _not_of_the_first_look(seeds: Sequence[int]) -> str:
+    return f"On the {counted(len(seeds), 'seed')} alone that were not part of the first look ({seed_list(seeds)})"

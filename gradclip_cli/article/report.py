@@ -48,6 +48,7 @@ def to_markdown(reproduction: Reproduction) -> str:
     parts = [
         *_beginning(reproduction),
         *reproduction.adherence.to_markdown(),
+        "What of these runs had been seen when a rule was written stands with each claim, under *Written*.",
         *(reproduction.agreement.to_markdown() if reproduction.agreement else []),
         *[part for claim, answer in reproduction.answers.items() for part in _claim(CLAIMS[claim], answer)],
         *_accuracy(reproduction.accuracy),
@@ -57,9 +58,9 @@ def to_markdown(reproduction: Reproduction) -> str:
         *_explosive_setting(reproduction.remedies),
         *_under_adam(reproduction.adam),
         "## What is not here",
-        "Every run's `metrics.csv`, `config.yaml` and `run.json` stand beside this report. A `steps.csv` is about 1.1 MB a run "
-        "and may be left out of a repository: `gradclip run CONFIG --seeds N` writes it again, byte for byte on the same machine "
-        "and versions.",
+        "Every run's `metrics.csv`, `config.yaml` and `run.json` stand beside this report, or in `runs.tar.xz` where that is "
+        "there. A `steps.csv` is about 1.1 MB a run and may be left out: `gradclip run CONFIG --seeds N` writes it again, byte "
+        "for byte on the same machine and versions.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -77,11 +78,13 @@ def _beginning(reproduction: Reproduction) -> list[str]:
         f"{len(reproduction.seeds)} seeds ({seed_list(reproduction.seeds)}), paired: runs of one seed start from the "
         f"same weights and see the same batches. {for_markdown(f'{versions}; {machine}')}.",
         report.markdown_table(["", "claim", "verdict"], verdicts, left=3),
-        f"{in_short(PRIMARY)} are the primary tests, one Holm family at 5%, their intervals adjusted for it. *Not shown* means "
-        "that the test did not decide, not that there is no effect; *not testable here*, that what was to be tried never acted, "
-        "or hardly. Verdicts speak of these seeds, this model, this test set and the condition that stands with them.",
-        "*Typical* is the pseudomedian over seeds, which a verdict on a difference rests on; *on average* is the mean, which a "
-        "few seeds can make. What stands beside a claim is description: its p-values and intervals are each by itself, adjusted "
+        f"{in_short(PRIMARY)} are the primary tests, one Holm family at 5%, their intervals at the levels of Holm's steps. *Not "
+        "shown* means that the test did not decide, not that there is no effect; *not testable here*, that what was to be tried "
+        "never acted, or hardly. Verdicts speak of these seeds, this model, this test set and the condition that stands with "
+        "them.",
+        "*Typical* is the middle of the averages of all pairs of seeds (the pseudomedian), which a verdict on a difference rests "
+        "on; fewer than half of the seeds may gain as much, which the *median* tells. *On average* is the mean, which a few "
+        "seeds can make. What stands beside a claim is description: its p-values and intervals are each by itself, adjusted "
         "for nothing but where they say so. Each claim tells when its rule was written, and what of it was changed once its "
         "runs had been seen.",
         f"**Assumed**, because the article's own setting is lost: {'; '.join(ASSUMED)}.",
@@ -111,8 +114,8 @@ def _accuracy(compared: Comparison) -> list[str]:
     return [
         "## Accuracy (description)",
         _scores_table(compared),
-        f"{report.verdict_caption(compared)} "
-        "[comparison.md](comparison.md) has the same runs, with p-values of a family of their own.",
+        f"{report.verdict_caption(compared)} So clipvalue's interval may be wider here than under C2, where it stands by itself. "
+        "[comparison.md](comparison.md) has the same runs with p-values.",
         "![Curves by epoch: thick lines are typical values with 95% intervals, thin ones single seeds](comparison.png)",
         "![Paired differences in test accuracy: each seed, the typical one with its interval, and the mean](differences.png)",
     ]

@@ -248,6 +248,6 @@ def _print_sweep(result: SweepResult) -> None:
         tell()
         print_verdicts(result.best)
         tell(report.verdict_caption(result.best), "dim", sentence=True)
-    for sentence in [*(result.best.sentences if result.best else []), sweep_report.scope(result)]:
+    for sentence in [*sweep_report.sentences(result), sweep_report.scope(result)]:
         tell()
         tell(sentence, sentence=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gradclip_cli.evidence.arms import COLLAPSE
+from gradclip_cli.evidence.arms import COLLAPSE, Arm
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.verdicts import Verdict
-from gradclip_cli.texts import p_relation
+from gradclip_cli.texts import p_relation, percent
 
 
 def planning_sentence(comparison: Comparison) -> str | None:
@@ -37,6 +37,15 @@ def collapse_sentence(comparison: Comparison) -> str | None:
         f"Runs whose {comparison.baseline.arm.evaluation_split} accuracy fell by more than {100 * COLLAPSE:.0f} points from one "
         f"epoch to the next: {'; '.join(told)}. Exact McNemar tests, not adjusted."
     )
+
+
+def treatment_sentence(base: Arm, arm: Arm, share: float | None) -> str | None:
+    """On what share of the steps an arm's clipping did something else than its baseline's; None where that isn't known."""
+    if share is None:
+        return None
+    if "none" in (base.config.clipping.mode, arm.config.clipping.mode):
+        return f"Clipping acted on {percent(share)} of the steps."
+    return f"{arm.name} clipped otherwise than {base.name} on {percent(share)} of the steps or more."
 
 
 def scope_sentence(comparison: Comparison) -> str:

@@ -21,7 +21,7 @@ from gradclip_cli.evidence import ledger, plans, report
 from gradclip_cli.evidence.arms import mixtures
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.plans import BEST
-from gradclip_cli.evidence.remarks import scope_sentence
+from gradclip_cli.evidence.remarks import scope_sentence, treatment_sentence
 from gradclip_cli.experiments.sweep import METRIC, Result, Row
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.texts import counted, for_markdown
@@ -205,6 +205,18 @@ def _mixture_sentence(result: Result) -> str:
     return f"Rows differ in {', '.join(others)} too: a difference between them need not be clipping's." if others else ""
 
 
+def sentences(result: Result) -> list[str]:
+    """What the comparison says of each arm, with the share of steps on which clipping acted; nothing where none was made."""
+    if not (best := result.best):
+        return []
+    told = []
+    for other in best.others:
+        if other.against:
+            treatment = treatment_sentence(best.baseline.arm, other.arm, other.against.acted)
+            told.append(" ".join(filter(None, [other.against.sentence, treatment])))
+    return told
+
+
 def warnings(result: Result) -> list[str]:
     """What is mixed within the grid: versions, machines, engine settings."""
     return mixtures([arm for row in result.rows for arm in row.arms])
@@ -245,7 +257,7 @@ def to_json(result: Result) -> str:
         "chosen_on": result.split,
         "cells": table(result).to_dict("records"),
         "comparison": f"{BEST}/comparison.json" if result.best else None,
-        "sentences": result.best.sentences if result.best else [],
+        "sentences": sentences(result),
         "scope": scope(result),
         "warnings": warnings(result),
         "plan": result.adherence.to_dict(),
@@ -266,18 +278,18 @@ def to_markdown(result: Result) -> str:
         report.markdown_table(best_columns(), best_rows(result)),
         for_markdown(scope(result)),
         *[f"Warning: {for_markdown(warning)}" for warning in warnings(result)],
-        *(_comparison_parts(result.best) if result.best else []),
+        *(_comparison_parts(result.best, sentences(result)) if result.best else []),
         *result.adherence.to_markdown(),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _comparison_parts(best: Comparison) -> list[str]:
+def _comparison_parts(best: Comparison, told: Sequence[str]) -> list[str]:
     return [
         "## At the best ones",
         report.markdown_table(report.verdict_columns(best.metric), report.verdict_rows(best)),
         for_markdown(report.verdict_caption(best)),
-        "\n".join(f"- {for_markdown(sentence)}" for sentence in best.sentences),
+        "\n".join(f"- {for_markdown(sentence)}" for sentence in told),
         f"{for_markdown(scope_sentence(best))} [{BEST}/comparison.md]({BEST}/comparison.md) has more.",
         f"![Paired differences]({BEST}/differences.png)",
     ]

@@ -42,10 +42,23 @@ def test_what_is_left_stands_in_the_same_breath(results: Path, sweep: Path) -> N
         "none-at-best at SGD 0.3: "
     )
     assert told in answers["C2"].measured
+    assert answers["C2"].measured.endswith("Clipping acted on 25.0% of the steps.")
     assert answers["C2"].verdict == "supported at SGD 0.01"
     assert answers["C2"].figures["at_best_rates"]["seeds"] == FRESH
     assert "area under the training-loss curve shown between clipvalue-at-best" in answers["C3"].measured
     assert "best learning rate" not in answers["C5"].measured
+
+
+def test_what_few_seeds_give_of_the_average_there_is_told(results: Path, sweep: Path) -> None:
+    store_all(results)
+    settings = ["optimizer.learning_rate=0.3"]
+    for seed in FRESH:  # lower by 0.1 on each seed, by 0.6 on one
+        losses = [1.0, 0.8, 0.1 if seed == FRESH[0] else 0.6]
+        store_run(sweep / "best", "clipvalue-at-best", seed, losses, base="clipvalue", settings=settings)
+    for seed in FRESH:
+        store_run(sweep / "best", "none-at-best", seed, [1.0, 0.8, 0.7], settings=settings)
+    told = answer_claims(SEEDS, results, read_best_rates(sweep)).answers["C2"].measured
+    assert "Of the average, 2 seeds of 9 give 50%, one of them 43%. Clipping acted on" in told
 
 
 def test_what_was_not_looked_at_is_told(results: Path, sweep: Path) -> None:

@@ -528,6 +528,19 @@ def test_of_equals_the_first_is_chosen(load: Callable[[str], Sweep], results: Pa
     assert [row.best for row in experiment.read(sweep, results).rows] == [1, 0]
 
 
+def test_on_how_many_steps_clipping_acted_stands_with_each_comparison(load: Callable[[str], Sweep], results: Path) -> None:
+    sweep = load(BASE + GRID)
+    store_grid(sweep, results, [1.0, 0.6, 0.9, 0.8, 0.7, 0.3])
+    result = experiment.read(sweep, results)
+    assert sweep_report.sentences(result) == []
+    store_best(result, results, [0.5, 0.4])
+    compared = experiment.compare_best(result, results)
+    (told,) = sweep_report.sentences(compared)
+    assert told.endswith(" Clipping acted on 25.0% of the steps.")
+    assert told in sweep_report.to_markdown(compared).replace("\\", "")
+    assert json.loads(sweep_report.to_json(compared))["sentences"] == [told]
+
+
 def test_without_a_holdout_nothing_is_compared_and_it_is_said_why(load: Callable[[str], Sweep], results: Path) -> None:
     sweep = load("base: none\n" + GRID)
     store_grid(sweep, results, [1.0, 0.6, 0.9, 0.8, 0.7, 0.3], evaluation_split="test")

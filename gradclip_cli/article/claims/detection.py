@@ -9,7 +9,7 @@ import numpy as np
 
 from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict, SeparateClaim
 from gradclip_cli.article.effects import Amount, Effect
-from gradclip_cli.article.measures import CELLS, LEARNT, MAJORITY, Share, exploded, learnt
+from gradclip_cli.article.measures import CELLS, LEARNT, MAJORITY, NOTHING_LEARNT, Share, exploded, learnt
 from gradclip_cli.evidence.arms import Arm, StoredRun
 from gradclip_cli.evidence.metrics import POINTS
 from gradclip_cli.evidence.stats import LEVEL
@@ -91,9 +91,9 @@ class Warned:
 
     @property
     def text(self) -> str:
-        """How many, and over seeds, such as `9 of 10 (most of them on 5 of 6 seeds, adjusted 95% interval 31% to >99%)`."""
+        """How many, and over seeds, such as `9 of 10 (most of them on 5 of 6 seeds, 97.5% interval 31% to >99%)`."""
         interval = f"{percent(self.seeds.low, 0)} to {percent(self.seeds.high, 0)}"
-        return f"{self.of_all} (most of them on {self.seeds.count} of {self.seeds.runs} seeds, adjusted 95% interval {interval})"
+        return f"{self.of_all} (most of them on {self.seeds.count} of {self.seeds.runs} seeds, 97.5% interval {interval})"
 
 
 def _share_by_seed(what: str, runs: Sequence[StoredRun]) -> Amount:
@@ -130,7 +130,9 @@ def _verdict(bad: Warned, others: Warned) -> ClaimVerdict:
 def _measured(unclipped: Sequence[Arm], warned: Mapping[tuple[str, str], Warned]) -> str:
     bad, others = warned["first_spike", BADLY], warned["first_spike", OTHERWISE]
     by_end = " and ".join(
-        f"{warned['first_spike', how].of_all} that ended {how}" for how in (WELL, BETWEEN) if ("first_spike", how) in warned
+        f"{warned['first_spike', how].of_all} that ended {how}{told}"
+        for how, told in ((WELL, f" (test accuracy of at least {LEARNT:g})"), (BETWEEN, f" ({NOTHING_LEARNT:g} to {LEARNT:g})"))
+        if ("first_spike", how) in warned
     )
     return (
         f"{counted(bad.runs + others.runs, 'unclipped run')} of {counted(len(unclipped), 'arm')}. Warned of before they ended: "

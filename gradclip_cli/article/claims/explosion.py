@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
+from gradclip_cli.arrays import BoolArray
 from gradclip_cli.article.claim import Arms, PrimaryClaim, PrimaryTest
+from gradclip_cli.article.claims.remedies import COUNTERPARTS
 from gradclip_cli.article.effects import Effect, Event
-from gradclip_cli.article.measures import CELLS, MAJORITY, NOTHING_LEARNT, ShareTest, exploded
+from gradclip_cli.article.measures import MAJORITY, NOTHING_LEARNT, ShareTest, exploded
+from gradclip_cli.evidence.arms import Arm, StoredRun
 from gradclip_cli.evidence.plans import BINOMIAL, PlannedTest
 from gradclip_cli.gradients.health import EXPLOSION
 from gradclip_cli.texts import counted
+
+SETTING = "explode-"
+"""How the names of the explosive setting and its variants begin."""
+CLOSE = 3
+"""Steps before a run's end within which an explosion is hardly another event."""
 
 
 class Explosion(PrimaryClaim):
@@ -20,8 +30,8 @@ class Explosion(PrimaryClaim):
     rule = (
         "Primary test: in most unclipped runs of the explosive setting a loss or weight becomes NaN or infinite, or test "
         f"accuracy ends below {NOTHING_LEARNT:g} (binomial test against {MAJORITY:.0%}, Clopper-Pearson interval). The setting "
-        "was chosen because it diverges, so this can only illustrate the claim. What speaks for it without that choice stands "
-        "beside: how all unclipped runs ended whose gradient exploded."
+        "was chosen because it diverges, so this can only illustrate the claim. How all unclipped runs ended whose gradient "
+        "exploded stands beside."
     )
     written = (
         f"The setting was chosen before the test, by trying. The cut-off of {NOTHING_LEARNT:g} was set when test accuracies of "
@@ -43,18 +53,48 @@ class Explosion(PrimaryClaim):
 
 
 def _ends_of_explosions(arms: Arms) -> list[str]:
-    """A sentence on how the unclipped runs of all arms ended, with and without an explosion of the gradient."""
+    """How the unclipped runs of all arms ended, with and without an explosion of the gradient, by arm."""
     unclipped = [arm for arm in arms.values() if arm.config.clipping.mode == "none"]
-    runs = [run for arm in unclipped for run in arm.runs]
-    if any("health" not in run.metadata for run in runs):
+    if any("health" not in run.metadata for arm in unclipped for run in arm.runs):
         return []
-    bad = np.concatenate([exploded(arm) for arm in unclipped])
-    loud = np.array([(run.metadata["health"] or {}).get("first_explosion") is not None for run in runs])
-    if not loud.any():
+    loud = {arm.name: np.array([_steps_left(run) is not None for run in arm.runs]) for arm in unclipped}
+    bad = {arm.name: exploded(arm) for arm in unclipped}
+    if not any(each.any() for each in loud.values()):
         return []
-    cells = sorted({CELLS[run.config.model.cell] for run, is_loud in zip(runs, loud, strict=True) if is_loud})
-    return [
-        f"Whatever the setting: of {counted(len(runs), 'unclipped run')} of {counted(len(unclipped), 'arm')}, {loud.sum()} had a "
-        f"gradient norm above {EXPLOSION:,.0f} times the running median, and {(bad & loud).sum()} of these diverged or learnt "
-        f"nothing; of the {(~loud).sum()} without one {(bad & ~loud).sum()} did. All with one are of {' or '.join(cells)}."
-    ]
+    return [" ".join([_by_arm(loud, bad), *_close_to_the_end(unclipped), _without_one(loud, bad)])]
+
+
+def _steps_left(run: StoredRun) -> int | None:
+    """Steps from a run's explosion to its end; None without one."""
+    explosion = (run.metadata["health"] or {}).get("first_explosion")
+    return run.metadata["steps"] - explosion["step"] if explosion else None
+
+
+def _by_arm(loud: Mapping[str, BoolArray], bad: Mapping[str, BoolArray]) -> str:
+    total, runs = sum(each.sum() for each in loud.values()), sum(map(len, loud.values()))
+    both = sum((loud[arm] & bad[arm]).sum() for arm in loud)
+    variants = all(arm.startswith(SETTING) for arm, each in loud.items() if each.any())
+    which = "all of this setting and its variants" if variants else "not of this setting's variants alone"
+    by_arm = ", ".join(f"{arm} {each.sum()} of {len(each)}" for arm, each in loud.items() if each.any())
+    built = [arm for arm in COUNTERPARTS if loud[arm].any()]
+    on_purpose = f"; {' and '.join(built)} {'was' if len(built) == 1 else 'were'} built to blow up" if built else ""
+    return (
+        f"Of {counted(runs, 'unclipped run')} of {counted(len(loud), 'arm')}, {total} had a gradient norm above {EXPLOSION:,.0f} "
+        f"times the running median, {which} ({by_arm}{on_purpose}); {both} of them diverged or learnt nothing."
+    )
+
+
+def _close_to_the_end(unclipped: Sequence[Arm]) -> list[str]:
+    """A sentence where a run that exploded mostly has hardly a step left."""
+    left = [steps for arm in unclipped for run in arm.runs if (steps := _steps_left(run)) is not None]
+    close = sum(steps <= CLOSE for steps in left)
+    if close <= MAJORITY * len(left):
+        return []
+    return [f"In {close} of {len(left)} this came within {CLOSE} steps of the end: explosion and end are nearly one event."]
+
+
+def _without_one(loud: Mapping[str, BoolArray], bad: Mapping[str, BoolArray]) -> str:
+    quiet = sum((~each).sum() for each in loud.values())
+    by_arm = {arm: (bad[arm] & ~each).sum() for arm, each in loud.items()}
+    where = ", ".join(f"{arm} {count}" for arm, count in by_arm.items() if count)
+    return f"Of the {quiet} without one {sum(by_arm.values())} ended so{f' ({where})' if where else ''}."

@@ -6,6 +6,7 @@ from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict, SeparateClaim
 from gradclip_cli.article.effects import Amount, Effect
 from gradclip_cli.article.measures import Difference, setting
 from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.metrics import Unit
 from gradclip_cli.evidence.treatment import HARDLY
 from gradclip_cli.texts import counted, percent
 
@@ -34,7 +35,8 @@ class OutputThreshold(SeparateClaim):
     def answer(self, arms: Arms) -> Answer:
         base, arm = arms["clipnorm"], arms["wide-output"]
         loss = Difference.of(arm, base, "loss", margin=TOLERATED_RISE)
-        measured = f"{setting(arm.config)} at {arm.config.optimizer.label}: {_acted(loss, base, arm)} {_compared(loss)}"
+        told = " ".join([_acted(loss, base, arm), _compared(loss), *_rounding(loss)])
+        measured = f"{setting(arm.config)} at {arm.config.optimizer.label}: {told}"
         return Answer(_verdict(loss), measured, loss.figures)
 
     def effects(self, arms: Arms) -> list[Effect]:
@@ -66,7 +68,23 @@ def _acted(loss: Difference, base: Arm, arm: Arm) -> str:
 def _compared(loss: Difference) -> str:
     against, unit = loss.against, loss.pair.yardstick.metric.unit
     return (
-        f"Training loss differs by {unit.amount(against.typical, sign=True)} typically, {unit.shown(against.mean, sign=True)} on "
-        f"average (95% interval of the typical difference {unit.shown(against.low)} to {unit.shown(against.high)}; better on "
+        f"Training loss differs by {_shown(against.typical, unit)} typically, {_shown(against.mean, unit)} on average (95% "
+        f"interval of the typical difference {unit.shown(against.low)} to {unit.shown(against.high)}; better on "
         f"{against.won} of {counted(len(against.seeds), 'seed')})."
     )
+
+
+def _shown(value: float, unit: Unit) -> str:
+    """An amount, or less than the smallest that the unit's digits tell apart."""
+    smallest = 10**-unit.digits
+    return unit.amount(value, sign=True) if abs(value) >= smallest else f"less than {unit.amount(smallest)}"
+
+
+def _rounding(loss: Difference) -> list[str]:
+    """A sentence where nothing was clipped otherwise, and yet runs differ."""
+    against, unit = loss.against, loss.pair.yardstick.metric.unit
+    apart = len(against.seeds) - against.tied
+    if against.acted != 0 or not apart:
+        return []
+    most = max(map(abs, against.differences))
+    return [f"Yet it differs on {counted(apart, 'seed')}, by up to {unit.amount(most)}: what differs is rounding."]
