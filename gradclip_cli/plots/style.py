@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
 from matplotlib.typing import ColorType
-from scipy.optimize import isotonic_regression
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.labels import split_beginning, wrapped
@@ -147,8 +146,19 @@ def name_lines(axes: Axes, ends: Sequence[LineEnd]) -> None:
 def _spread(spots: Sequence[float], gap: float) -> FloatArray:
     """Move sorted places apart to at least `gap`, each as little as possible, inside 0 to 1 where there is room."""
     ladder = gap * np.arange(len(spots))
-    spread: FloatArray = np.clip(isotonic_regression(np.asarray(spots) - ladder).x, 0.0, max(0.0, 1 - ladder[-1])) + ladder
+    spread: FloatArray = np.clip(ascending(np.asarray(spots) - ladder), 0.0, max(0.0, 1 - ladder[-1])) + ladder
     return spread
+
+
+def ascending(values: FloatArray) -> FloatArray:
+    """The nearest values (n,), in least squares, that never fall: the max-min formula (Barlow et al. 1972), for few values.
+
+    SciPy's isotonic regression gives the same, but its import takes a tenth of a comparison's time.
+    """
+    places = range(len(values))
+    return np.array(
+        [max(min(values[low : high + 1].mean() for high in places[at:]) for low in places[: at + 1]) for at in places]
+    )
 
 
 def fitted(text: str, letters: int) -> str:

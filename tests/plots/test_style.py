@@ -8,12 +8,16 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import numpy.typing as npt
+import pytest
+import scipy.optimize
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from gradclip_cli.plots import (
     save,
 )
-from gradclip_cli.plots.style import ink, luminance, percent
+from gradclip_cli.plots.style import ascending, ink, luminance, percent
 
 
 def test_a_picture_of_any_size_has_a_number_of_pixels_that_can_be_drawn(tmp_path: Path) -> None:
@@ -23,6 +27,11 @@ def test_a_picture_of_any_size_has_a_number_of_pixels_that_can_be_drawn(tmp_path
 
 def test_percentages_say_none_and_all_only_where_that_is_so() -> None:
     assert [percent(share) for share in (0, 1e-9, 0.5, 0.999, 1)] == ["0%", "<1%", "50%", ">99%", "100%"]
+
+
+@given(st.lists(st.floats(-1, 2), min_size=1, max_size=9).map(np.array))
+def test_names_are_moved_apart_as_little_as_possible(places: npt.NDArray[Any]) -> None:
+    assert ascending(places) == pytest.approx(scipy.optimize.isotonic_regression(places).x)
 
 
 def test_pale_colours_are_darkened_for_text() -> None:
