@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _WITH_TARGET = ", ".join(name for name, metric in METRICS.items() if metric.takes_target)
 _DEFAULT_EFFECT = DEFAULT_METRIC.unit.asked(DEFAULT_METRIC.effect)
+
+SELDOM = 100_000
+"""So many new objects before Python looks for garbage: what imports and pictures make lives on, and looking takes time."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ def compare(options: CompareOptions) -> None:
     Each run is scored by its last epoch, unless the metric says otherwise: losses are capped at a uniform guess's, and a
     diverged run scores as one throughout. p-values are of exact signed-rank tests, Holm-adjusted over the arms.
     """
+    gc.set_threshold(SELDOM)
     from gradclip_cli.cli.console import note
     from gradclip_cli.evidence import report
 
