@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
 
@@ -89,6 +88,8 @@ def for_markdown(text: str, *, cell: bool = False) -> str:
 def _escaped(found: re.Match[str]) -> str:
     if found["kept"]:
         return found[0]
+    import html
+
     return html.escape(found[0]) if found["entity"] else f"\\{found[0]}"
 
 

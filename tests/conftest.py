@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import settings
@@ -186,6 +187,13 @@ def schedule_for(chosen: Config) -> BatchSchedule:
 def call(*arguments: str) -> Result:
     """Run the command in this process: quicker, for what needs no process of its own."""
     return CliRunner().invoke(main, arguments)
+
+
+def command(name: str) -> click.Command:
+    """One of the commands, by its name."""
+    found = main.get_command(click.Context(main), name)
+    assert found
+    return found
 
 
 def options(*settings: str) -> list[str]:

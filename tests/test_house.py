@@ -34,6 +34,7 @@ FLOORS = {
     "gradients": 2,
     "plots": 1,
     "files": 0,
+    "discovery": 0,
     "sections": 0,
     "arrays": 0,
     "errors": 0,

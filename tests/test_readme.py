@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import click
+from conftest import command
 from test_house import FLOORS, GROUND, modules
 
-from gradclip_cli.cli import main
+from gradclip_cli.cli import COMMANDS
 from gradclip_cli.config import loading, sweeps
 from gradclip_cli.errors import ExitCode
 
@@ -17,9 +18,9 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
 def test_every_command_has_its_help_there() -> None:
-    for name, command in main.commands.items():
+    for name in COMMANDS:
         assert f"$ gradclip {name} --help" in README
-        for parameter in command.params:
+        for parameter in command(name).params:
             if isinstance(parameter, click.Option):
                 assert parameter.opts[0] in README
 
@@ -27,7 +28,7 @@ def test_every_command_has_its_help_there() -> None:
 def test_every_typed_command_exists() -> None:
     typed = re.findall(r"^gradclip ([a-z]+)", README, flags=re.MULTILINE)
     assert typed
-    assert set(typed) <= set(main.commands)
+    assert set(typed) <= set(COMMANDS)
 
 
 def test_every_file_it_links_to_exists() -> None:
@@ -39,7 +40,7 @@ def test_it_lists_every_exit_code() -> None:
     table = README.split("| exit code | meaning |\n|---:|---|\n")[1].split("\n<!--")[0]
     assert table.splitlines() == [f"| {code:d} | {code.meaning} |" for code in ExitCode]
     assert len({code.meaning for code in ExitCode}) == len(ExitCode)
-    assert f"Exit {ExitCode.DIVERGED:d} tells that a run diverged." in main.commands["run"].help
+    assert f"Exit {ExitCode.DIVERGED:d} tells that a run diverged." in command("run").help
 
 
 def test_the_config_that_it_explains_is_valid(tmp_path: Path) -> None:

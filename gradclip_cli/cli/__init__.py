@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,26 +12,42 @@ import click
 
 from gradclip_cli import __version__
 from gradclip_cli.cli import streams
-from gradclip_cli.cli.comparisons import compare
-from gradclip_cli.cli.experiments import reproduce, sweep
-from gradclip_cli.cli.hints import hint
-from gradclip_cli.cli.inputs import data, schema
 from gradclip_cli.cli.options import general_options, print_json
-from gradclip_cli.cli.packed import pack, unpack
-from gradclip_cli.cli.pilot import suggest
-from gradclip_cli.cli.stored import list_runs, rm, show
-from gradclip_cli.cli.train import run
 from gradclip_cli.errors import ConfigError, ExitCode, GradclipError
+
+COMMANDS = {
+    "run": "train:run",
+    "suggest": "pilot:suggest",
+    "sweep": "experiments:sweep",
+    "reproduce": "experiments:reproduce",
+    "compare": "comparisons:compare",
+    "show": "stored:show",
+    "list": "stored:list_runs",
+    "rm": "stored:rm",
+    "pack": "packed:pack",
+    "unpack": "packed:unpack",
+    "data": "inputs:data",
+    "schema": "inputs:schema",
+}
+"""The commands, each with the module of this room that has it and its name there; only what is called is imported."""
 
 
 class _Group(click.Group):
     """Turns all that can end a command into a message, an exit code and, with --json, an object on stdout."""
 
-    def add_command(self, command: click.Command, name: str | None = None) -> None:
-        """Register a command; it takes the general options too."""
-        known = {parameter.name for parameter in command.params}
-        command.params += [option for option in general_options(in_command=True) if option.name not in known]
-        super().add_command(command, name)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, in the order of the alphabet."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; it takes the general options too. None where there is no such command."""
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            module, attribute = COMMANDS[cmd_name].split(":")
+            command: click.Command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+            known = {parameter.name for parameter in command.params}
+            command.params += [option for option in general_options(in_command=True) if option.name not in known]
+            self.add_command(command, cmd_name)
+        return super().get_command(ctx, cmd_name)
 
     def main(  # type: ignore[override]  # click's own are overloads
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *, standalone_mode: bool = True, **named: Any
@@ -65,6 +81,8 @@ def _say_error(error: BaseException, given: Sequence[str]) -> int:
     before_dashes = given[: given.index("--")] if "--" in given else given
     kind, message, code = _explained(error, given)
     if "--debug" in before_dashes and not isinstance(error, click.ClickException):
+        import traceback
+
         traceback.print_exception(error)
     _print_error(error, kind, message)
     if "--json" in before_dashes:
@@ -88,9 +106,14 @@ def _explained(error: BaseException, given: Sequence[str]) -> tuple[str, str, in
     if isinstance(error, KeyboardInterrupt):
         return _INTERRUPTED
     if isinstance(error, click.ClickException):
-        meant = hint(error, given) if isinstance(error, click.NoSuchOption) else ""
-        return "usage", f"{error.format_message()}{meant}", error.exit_code
+        return "usage", f"{error.format_message()}{_hint(error, given)}", error.exit_code
     return "fault", f"{type(error).__name__}: {error}", ExitCode.FAILED
+
+
+def _hint(error: click.ClickException, given: Sequence[str]) -> str:
+    from gradclip_cli.cli.hints import hint
+
+    return hint(error, given) if isinstance(error, click.NoSuchOption) else ""
 
 
 def _print_error(error: BaseException, kind: str, message: str) -> None:
@@ -129,5 +152,3 @@ def main(quiet: bool, verbose: bool, debug: bool) -> None:
 
 
 main.params += general_options()
-for command in (run, suggest, sweep, reproduce, compare, show, list_runs, rm, pack, unpack, data, schema):
-    main.add_command(command)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gradclip_cli.cli.options import FiniteFloat, complete_arms, json_option, remark, results_option, seeds_option, takes
+from gradclip_cli.cli.options import (
+    FiniteFloat,
+    complete_arms,
+    json_option,
+    parameters,
+    remark,
+    results_option,
+    seeds_option,
+    takes,
+)
 from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence.metrics import DEFAULT_METRIC, METRICS
 
@@ -24,7 +32,7 @@ SELDOM = 100_000
 """So many new objects before Python looks for garbage: what imports and pictures make lives on, and looking takes time."""
 
 
-@dataclass(frozen=True)
+@parameters
 class CompareOptions:
     """What `compare` takes."""
 

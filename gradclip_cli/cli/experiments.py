@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from gradclip_cli.cli.options import (
     complete_sweeps,
     is_set,
     json_option,
+    parameters,
     remark,
     results_option,
     seeds_option,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 MOST_RUNS = 10_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@parameters
 class ReproduceOptions(TrainingOptions):
     """What `reproduce` takes."""
 
@@ -128,7 +129,7 @@ def _print_claims(reproduction: Reproduction) -> None:
         tell(reproduction.agreement.sentence, sentence=True)
 
 
-@dataclass(frozen=True, kw_only=True)
+@parameters
 class SweepOptions(TrainingOptions):
     """What `sweep` takes."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -33,6 +32,8 @@ def data(dataset: str, data_dir: Path | None, fetch: bool, as_json: bool) -> Non
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of configs, for editors."""
+    import json
+
     from gradclip_cli.config import loading
 
     click.echo(json.dumps(loading.json_schema(), indent=2))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import click
 from click.core import ParameterSource
@@ -73,6 +72,12 @@ def remark(text: str, *, sentence: bool = False, even_if_quiet: bool = False) ->
 
 
 Options = TypeVar("Options")
+
+
+@dataclass_transform(kw_only_default=True)
+def parameters(options: type[Options]) -> type[Options]:
+    """Make a class of fields hold the parameters of a command: a dataclass with no more than that, since each start makes it."""
+    return dataclass(kw_only=True, eq=False, repr=False, match_args=False)(options)
 
 
 def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
@@ -159,7 +164,7 @@ WAY_OPTIONS = (
 """What may train, by the option that says so."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@parameters
 class TrainingOptions:
     """What every command takes that trains planned runs."""
 
@@ -260,4 +265,6 @@ def run_facts(run: RunDirectory) -> dict[str, Any]:
 
 def print_json(content: dict[str, Any]) -> None:
     """Print JSON that tells its schema."""
+    import json
+
     click.echo(json.dumps({"schema": JSON_SCHEMA, **content}, indent=2, allow_nan=False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from gradclip_cli.cli.options import (
     data_directory_option,
     is_set,
     json_option,
+    parameters,
     print_json,
     settings_option,
     takes,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MOST_SEED = 2**32 - 1  # the schema's, whose import would slow every start
 
 
-@dataclass(frozen=True, kw_only=True)
+@parameters
 class SuggestOptions:
     """What `suggest` takes."""
 

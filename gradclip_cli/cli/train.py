@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from gradclip_cli.cli.options import (
     TrainingOptions,
     complete_configs,
     json_option,
+    parameters,
     print_json,
     results_option,
     seeds_option,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gradclip_cli.runs.many import Result
 
 
-@dataclass(frozen=True, kw_only=True)
+@parameters
 class RunOptions(TrainingOptions):
     """What `run` takes."""
 

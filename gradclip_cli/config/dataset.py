@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """A file as it is once decompressed."""
 
     size: int
@@ -15,8 +14,7 @@ class File:
     sha256: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(NamedTuple):
     """What is read of a dataset: all of it, or its beginning."""
 
     training: int
@@ -26,8 +24,7 @@ class Part:
     """By name, as they lie in a folder, plain or with .gz: training images and labels, test images and labels, in this order."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DebianPackage:
+class DebianPackage(NamedTuple):
     """A package of Debian's that has the files of the whole."""
 
     name: str
@@ -35,8 +32,7 @@ class DebianPackage:
     """Where it puts them, below the root."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PublishedDataset:
+class PublishedDataset(NamedTuple):
     """Square grey images in classes, as MNIST's four idx files. Its name is that of its file; `data.dataset` calls it so."""
 
     title: str

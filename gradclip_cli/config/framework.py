@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True)
-class Framework:
+class Framework(NamedTuple):
     """One framework. Its name is that of its file, here and in `engines/`, and what `engine.framework` calls it."""
 
     title: str
@@ -28,7 +27,7 @@ class Framework:
     """Seconds of each part of a `runs.pace.Pace`, where none was measured."""
     settings: tuple[str, ...] = ()
     """Keys of `engine` that belong to it."""
-    instead: Mapping[str, str] = field(default_factory=dict)
+    instead: Mapping[str, str] = MappingProxyType({})
     """What it does where others have a key of `engine`, as a clause for the message that refuses the key."""
     lacking: Callable[[Any], Mapping[str, str]] = lambda config: {}
     """From a `Config`: dotted keys whose values it can't do, each with the reason and its counterpart."""

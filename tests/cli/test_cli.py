@@ -15,10 +15,23 @@ from pathlib import Path
 import click
 import pandas as pd
 import pytest
-from conftest import QUICKEST, SMALL, UNCOMPILED, call, gradclip, latest, needs_pytorch, options, store_run, tree, wait_until
+from conftest import (
+    QUICKEST,
+    SMALL,
+    UNCOMPILED,
+    call,
+    command,
+    gradclip,
+    latest,
+    needs_pytorch,
+    options,
+    store_run,
+    tree,
+    wait_until,
+)
 
 from gradclip_cli import __version__
-from gradclip_cli.cli import main
+from gradclip_cli.cli import COMMANDS
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import MOST_SEED
 
@@ -398,14 +411,10 @@ def test_version_module_and_short_help() -> None:
     assert call("-h").output == call("--help").output
 
 
-def commands() -> list[str]:
-    return sorted(main.list_commands(click.Context(main)))
-
-
-@pytest.mark.parametrize("command", commands())
-def test_every_command_has_help_that_ends_no_option_without_a_word(command: str) -> None:
-    parameters = main.commands[command].params
-    assert main.commands[command].help
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_that_ends_no_option_without_a_word(name: str) -> None:
+    parameters = command(name).params
+    assert command(name).help
     assert all(parameter.help for parameter in parameters if isinstance(parameter, click.Option))
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import Result
-from conftest import call, gradclip, options, store_run
+from conftest import call, command, gradclip, options, store_run
 
-from gradclip_cli.cli import main
+from gradclip_cli.cli import COMMANDS
 from gradclip_cli.cli.options import WayOption
 from gradclip_cli.errors import ExitCode
 from gradclip_cli.runs import many
@@ -25,9 +25,9 @@ def test_general_options_are_taken_before_and_after_the_command(arguments: list[
     assert ended.exit_code == 0, ended.output
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
-def test_every_command_s_help_names_the_general_options(command: str) -> None:
-    shown = call(command, "--help").output
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_s_help_names_the_general_options(name: str) -> None:
+    shown = call(name, "--help").output
     assert all(option in shown for option in ("--quiet", "--verbose", "--debug"))
 
 
@@ -150,7 +150,7 @@ def test_options_choose_the_way(monkeypatch: pytest.MonkeyPatch, results: Path) 
 def test_an_option_of_a_third_way_is_all_that_a_command_needs(monkeypatch: pytest.MonkeyPatch, results: Path) -> None:
     in_threads = replace(THIS_PROCESS, at_once=9, left_behind="threads are forgotten")
     third = WayOption(["--threads"], way=lambda name: in_threads, trains="threads", help="Threads train.")
-    monkeypatch.setattr(main.commands["run"], "params", [*main.commands["run"].params, third])
+    monkeypatch.setattr(command("run"), "params", [*command("run").params, third])
     assert chosen(monkeypatch, results, "--threads", "few") is in_threads
     assert chosen(monkeypatch, results).at_once == 1  # the tests' GRADCLIP_JOBS
     for other, told in {

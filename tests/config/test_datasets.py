@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -51,7 +50,7 @@ def test_names_are_read_without_numpy() -> None:
 def another(monkeypatch: pytest.MonkeyPatch) -> None:
     """The default as if it were 30 pixels wide, and 300 training images in 3 classes without a sample."""
     full = Part(training=300, test=100, files={})
-    default = dataclasses.replace(DATASETS[DEFAULT_DATASET], side=30, class_sizes=(100,) * 3, full=full, sample=None)
+    default = DATASETS[DEFAULT_DATASET]._replace(side=30, class_sizes=(100,) * 3, full=full, sample=None)
     monkeypatch.setattr(schema, "DATASETS", {DEFAULT_DATASET: default})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import shutil
 import tracemalloc
@@ -30,7 +29,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("GRADCLIP_DATA", raising=False)
     monkeypatch.setattr(idx_files, "ROOT", tmp_path / "root")
-    monkeypatch.setattr(idx_files, "DATASETS", {NAME: dataclasses.replace(PUBLISHED, mirrors=("http://127.0.0.1:9/closed",))})
+    monkeypatch.setattr(idx_files, "DATASETS", {NAME: PUBLISHED._replace(mirrors=("http://127.0.0.1:9/closed",))})
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path / "cache"
 
@@ -97,14 +96,14 @@ def test_each_dataset_has_a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_only_what_there_is_of_a_dataset_is_tried(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = dataclasses.replace(PUBLISHED, title="Other", mirrors=(), keras_folder=None, debian_package=None)
+    alone = PUBLISHED._replace(title="Other", mirrors=(), keras_folder=None, debian_package=None)
     monkeypatch.setattr(idx_files, "DATASETS", {"other": alone})
     for fetch in (False, True):
         with pytest.raises(DatasetError) as caught:
             idx_files.locate("other", fetch=fetch)
         cache, hint = f"gradclip's cache ({nowhere / 'other'}): no such folder", "Put the files in a folder and name it with"
         assert str(caught.value).startswith(f"Other was not found. Tried:\n  {cache}\n{hint}")
-    monkeypatch.setattr(idx_files, "DATASETS", {"other": dataclasses.replace(alone, mirrors=PUBLISHED.mirrors)})
+    monkeypatch.setattr(idx_files, "DATASETS", {"other": alone._replace(mirrors=PUBLISHED.mirrors)})
     with pytest.raises(DatasetError, match="`gradclip data other --fetch` downloads them"):
         idx_files.locate("other", fetch=False)
 
@@ -171,7 +170,7 @@ def test_download_is_verified_and_stored(originals: Path, nowhere: Path, tmp_pat
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = f"http://127.0.0.1:{server.server_port}"
-        served_there = dataclasses.replace(PUBLISHED, mirrors=(f"{base}/lying", f"{base}/gone", f"{base}/honest"))
+        served_there = PUBLISHED._replace(mirrors=(f"{base}/lying", f"{base}/gone", f"{base}/honest"))
         monkeypatch.setattr(idx_files, "DATASETS", {NAME: served_there})
         progress = Recorder()
         source = idx_files.locate(NAME, progress=progress)

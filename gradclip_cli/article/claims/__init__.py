@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gradclip_cli import discovery
 from gradclip_cli.article.claim import Claim, PrimaryClaim, SeparateClaim
 
 
 def _found() -> list[Claim]:
     """The claims of this folder's files, by their numbers."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    discovery.modules(__name__)
     kinds = (*PrimaryClaim.__subclasses__(), *SeparateClaim.__subclasses__())
     return sorted((kind() for kind in kinds), key=lambda claim: int(claim.id.removeprefix("C")))
 

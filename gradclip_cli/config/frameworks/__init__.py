@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gradclip_cli import discovery
 from gradclip_cli.config.framework import Framework
 
 DEFAULT_FRAMEWORK = "tensorflow"
 
 
-def _found() -> dict[str, Framework]:
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    names.sort(key=lambda name: (name != DEFAULT_FRAMEWORK, name))
-    return {name: importlib.import_module(f"{__name__}.{name}").FRAMEWORK for name in names}
-
-
-FRAMEWORKS: Mapping[str, Framework] = MappingProxyType(_found())
+FRAMEWORKS: Mapping[str, Framework] = MappingProxyType(
+    {name: module.FRAMEWORK for name, module in discovery.modules(__name__, first=DEFAULT_FRAMEWORK).items()}
+)
 """All of them by name, the default first."""
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gradclip_cli import discovery
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 
 
 def _found() -> list[type[ClippingRule]]:
     """The rules of this folder's files, in the order of tables."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    discovery.modules(__name__)
     return sorted(ClippingRule.__subclasses__(), key=lambda rule: rule.place)
 
 
