@@ -10,6 +10,7 @@ import numpy as np
 
 from gradclip_cli.arrays import BoolArray
 from gradclip_cli.article.claim import Answer, ClaimVerdict, PrimaryTest, decided
+from gradclip_cli.config.article import Model
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.evidence import stats
@@ -49,9 +50,15 @@ def unseen(seeds: Iterable[int]) -> list[int]:
     return [seed for seed in seeds if seed not in SEEN]
 
 
+def article_model(config: Config) -> Model:
+    """The model of a config of the article's kind."""
+    assert isinstance(config.model, Model)
+    return config.model
+
+
 def setting(config: Config) -> str:
     """What was trained and for how long, such as `LSTM(10), 5,000 steps`."""
-    model, training = config.model, config.training
+    model, training = article_model(config), config.training
     shape = ", ".join([str(model.units), *([model.activation] if model.activation != USUAL_ACTIVATION else [])])
     return f"{CELLS[model.cell]}({shape}), {counted(training.epochs * training.steps_per_epoch, 'step')}"
 

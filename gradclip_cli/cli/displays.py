@@ -53,6 +53,9 @@ def last_metrics(run: RunDirectory) -> dict[str, float]:
     return {column: frame[column].iloc[-1].item() for column in columns} if len(frame) else {}
 
 
+_SHORT = {"accuracy": "acc"}
+
+
 class _Description(ProgressColumn):
     """What is said of a task, as it is: no markup."""
 
@@ -191,7 +194,8 @@ class RunDisplay:
                 self._say(f"{where}  {spike.message}", "yellow")
         if progress.evaluation and self._verbose:
             evaluation = progress.evaluation
-            self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:#.4g}  val_acc {evaluation.accuracy:.3f}")
+            metrics = "".join(f"  val_{_SHORT.get(name, name)} {value:.3f}" for name, value in evaluation.metrics.items())
+            self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:#.4g}{metrics}")
 
     def _count(self, path: Path, steps: int) -> None:
         """Let the overall bar know how many steps of a run are done."""

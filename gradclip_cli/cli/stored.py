@@ -110,13 +110,12 @@ def _metrics(run: RunDirectory, metadata: dict[str, Any]) -> pd.DataFrame | None
 
 def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
     config = run.config()
-    model, optimizer, clipping = config.model, config.optimizer, config.clipping.label
     lines = [
         f"{run.path}: {metadata['status']}",
-        f"  model      {model.cell}({model.units}), {optimizer.name} at {optimizer.learning_rate:g}, clipping {clipping}",
+        f"  model      {config.model.label}, {config.optimizer.label}, clipping {config.clipping.label}",
         f"  trained    by {config.engine.framework}, {metadata.get('steps', '?')} steps, started {metadata.get('started')}, "
         f"{metadata.get('seconds', '?')} s",
-        f"  evaluated  on the {metadata.get('evaluation_split')} split of {config.data.published.title} ({config.data.subset})",
+        f"  evaluated  on the {metadata.get('evaluation_split')} split of {config.data.label}",
     ]
     if metadata.get("diverged"):
         lines.append(f"  diverged   {metadata['diverged']['told']}")

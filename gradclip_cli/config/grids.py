@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.overrides import written
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.yaml_tree import Tree
@@ -146,7 +147,7 @@ def _label(key: str, value: Tree) -> str:
 
 def _rule_label(plain: dict[str, Any]) -> str:
     try:
-        return Config.model_validate({"name": "any", CLIPPING: plain}).clipping.full_label
+        return ArticleConfig.model_validate({"name": "any", CLIPPING: plain}).clipping.full_label
     except ValidationError:
         return str(plain)  # What is wrong with it is said when the cells are made.
 

@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.frameworks import FRAMEWORKS
+from gradclip_cli.config.kinds import config_class, config_of
 from gradclip_cli.config.mistakes import described, place_of, unknown_choice
 from gradclip_cli.config.overrides import CHOICES, laid_over, read_settings, resets, together, values, written
+from gradclip_cli.config.own import OWN_SECTIONS, OwnConfig
+from gradclip_cli.config.own_files import placed
 from gradclip_cli.config.schema import KINDS, LONGEST_NAME, Config
 from gradclip_cli.config.yaml_tree import Place, Tree, leaves, merge, parse, shortened, without
 from gradclip_cli.errors import ConfigError, StoreError
@@ -36,13 +40,13 @@ def _nowhere(value: Any) -> Tree:
     return Tree(value, _NOWHERE, _NOWHERE)
 
 
-# Where a config doesn't say what the meaning of a section's keys depends on, the schema's own choice is meant.
-_DEFAULTS = _nowhere(
-    {
-        section: _nowhere({choice.key: _nowhere(getattr(Config.model_fields[section].default, choice.key))})
-        for section, choice in CHOICES.items()
-    }
-)
+def _defaults(kind: type[Config]) -> Tree:
+    """What is meant where a config doesn't say what the meaning of a section's keys depends on: the schema's own choices."""
+    chosen = {section: (choice.key, kind.model_fields[section].default) for section, choice in CHOICES.items()}
+    return _nowhere({name: _nowhere({key: _nowhere(getattr(at, key))}) for name, (key, at) in chosen.items() if hasattr(at, key)})
+
+
+_DEFAULTS: dict[type[Config], Tree] = {kind: _defaults(kind) for kind in (ArticleConfig, OwnConfig)}
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,12 @@ def load_stored(path: Readable) -> Config:
     tree, problems = read_tree(path)
     if problems:
         raise ConfigError(problems)
-    return validated(merge(_DEFAULTS, tree, CHOICES))
+    return validated(merge(_DEFAULTS[_kind(tree)], tree, CHOICES))
+
+
+def _kind(tree: Tree) -> type[Config]:
+    model = tree.value.get("model")
+    return config_class(model.value if model else None)
 
 
 def to_yaml(config: Config) -> str:
@@ -179,17 +188,20 @@ def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
 
 def known_keys() -> list[str]:
     """Dotted keys that `--set` takes, with those of every optimizer and mode."""
-    keys = [key for key, _ in values(Config(name="x").model_dump())]
+    keys = [key for key, _ in values(ArticleConfig(name="x").model_dump())]
+    keys += [f"{section}.{key}" for section, kind in OWN_SECTIONS.items() for key in kind.model_fields] + ["metrics"]
     keys += [f"{section}.{key}" for section, kinds in KINDS.items() for kind in kinds.values() for key in kind.model_fields]
     return sorted(set(keys))
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a config file, for editors. Nothing is required there, because `extends` may supply it."""
-    schema = Config.model_json_schema()
-    schema["title"] = "gradclip config"
-    schema["properties"]["extends"] = {"type": "string", "description": "Another config, whose keys this file's keys override."}
-    return dict(json.loads(json.dumps(schema), object_hook=_loosened))
+    kinds = TypeAdapter(ArticleConfig | OwnConfig).json_schema()
+    extends = {"type": "string", "description": "Another config, whose keys this file's keys override."}
+    for kind in (ArticleConfig, OwnConfig):
+        kinds["$defs"][kind.__name__]["properties"] |= {"extends": extends}
+    del kinds["$defs"][OwnConfig.__name__]["properties"]["folder"]
+    return dict(json.loads(json.dumps({"title": "gradclip config", **kinds}), object_hook=_loosened))
 
 
 def _loosened(node: dict[str, Any]) -> dict[str, Any]:
@@ -258,25 +270,38 @@ def extended(tree: Tree, path: Path, below: tuple[Path, ...] = (), verb: str = "
     """
     keys = dict(tree.value)
     extends = keys.pop("extends", None)
-    base, problems = _extended_config(extends, path, (*below, path.resolve()), verb) if extends else (_DEFAULTS, [])
-    return merge(base, Tree(keys, tree.place, tree.key_place), CHOICES), problems
+    base, problems = _extended_config(extends, path, (*below, path.resolve()), verb) if extends else (_nowhere({}), [])
+    own = Tree(keys, tree.place, tree.key_place)
+    return _of_its_kind(merge(base if extends else _DEFAULTS[_kind(own)], own, CHOICES)), problems
+
+
+def _of_its_kind(tree: Tree) -> Tree:
+    """A config's tree with its own kind's defaults, where a file that it extends could not know of which kind it would be."""
+    sections, defaults = dict(tree.value), _DEFAULTS[_kind(tree)].value
+    for section, choice in CHOICES.items():
+        said = sections.get(section)
+        if said and isinstance(said.value, dict) and choice.key in said.value and said.value[choice.key].place is _NOWHERE:
+            meant = defaults[section].value if section in defaults else {}
+            others = {key: child for key, child in said.value.items() if key != choice.key}
+            sections[section] = Tree({**meant, **others}, said.place, said.key_place)
+    return Tree(sections, tree.place, tree.key_place)
 
 
 def _extended_config(extends: Tree, path: Path, chain: tuple[Path, ...], verb: str) -> tuple[Tree, list[str]]:
-    """The config that is extended, with all that it extends itself; without it the defaults, and what is wrong."""
+    """The config that is extended, with all that it extends itself; without it nothing, and what is wrong."""
     if not isinstance(extends.value, str):
         shown = shortened(json.dumps(extends.plain(), default=str))
-        return _DEFAULTS, [f"{extends.place}: extends one config, by file or shipped name, not {shown}"]
+        return _nowhere({}), [f"{extends.place}: extends one config, by file or shipped name, not {shown}"]
     parent = find(extends.value, path.parent)
     if parent is None:
         name = shortened(extends.value)
-        return _DEFAULTS, [f"{extends.place}: {verb} '{name}', but there is no such file{_near(extends.value)}"]
+        return _nowhere({}), [f"{extends.place}: {verb} '{name}', but there is no such file{_near(extends.value)}"]
     if parent.resolve() in chain:
         cycle = " -> ".join(file.name for file in (*chain, parent))
-        return _DEFAULTS, [f"{extends.place}: extends itself: {cycle}"]
+        return _nowhere({}), [f"{extends.place}: extends itself: {cycle}"]
     if len(chain) > MOST_FILES:
         deep = f"extends configs over {MOST_FILES} files deep; let one of them hold what they say"
-        return _DEFAULTS, [f"{extends.place}: {deep}"]
+        return _nowhere({}), [f"{extends.place}: {deep}"]
     return _read_chain(parent, chain)
 
 
@@ -292,14 +317,18 @@ def _missing_config(name: str) -> str:
 def validated(tree: Tree) -> Config:
     """The config that a complete tree says. Raises ConfigError with every mistake and its place."""
     try:
-        config = Config.model_validate(tree.plain())
+        config = config_of(tree.plain())
     except ValidationError as error:
         raise ConfigError(described(error, tree)) from None
-    layers = config.model.layer_names
-    unknown = [name for name in config.clipping.layer_thresholds if name not in layers]
-    if unknown:
-        named = tree.value["clipping"].value["layers"].value
-        raise ConfigError([unknown_choice("clipping.layers", named[name].key_place, name, layers) for name in unknown])
+    if (layers := config.model.layer_names) is not None:
+        _require_layers(config, layers, tree)
     if lacking := FRAMEWORKS[config.engine.framework].lacking(config):
         raise ConfigError([f"{place_of(tree, key)}: {key}: {why}" for key, why in lacking.items()])
-    return config
+    return placed(config, tree) if isinstance(config, OwnConfig) else config
+
+
+def _require_layers(config: Config, layers: Sequence[str], tree: Tree) -> None:
+    """Raises ConfigError where a threshold is given for a layer that is not among these."""
+    if unknown := [name for name in config.clipping.layer_thresholds if name not in layers]:
+        named = tree.value["clipping"].value["layers"].value
+        raise ConfigError([unknown_choice("clipping.layers", named[name].key_place, name, layers) for name in unknown])

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gradclip_cli.config.schema import CHOSEN_BY, KINDS, Config
+from gradclip_cli.config.kinds import config_class
+from gradclip_cli.config.schema import CHOSEN_BY, KINDS
 from gradclip_cli.config.yaml_tree import Place, Tree, shortened
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.sections import Section
@@ -99,18 +100,23 @@ def _shown(value: Any) -> str:
 def _keys_at(path: Sequence[str], tree: Tree | None = None) -> list[str]:
     """The keys that the schema knows at a path; of several kinds those of the one that `tree` chooses, else those of all."""
     if not path:
-        return [*Config.model_fields, "extends"]
+        return [*(key for key in config_class(_model_of(tree)).model_fields if key != "folder"), "extends"]
     if path[0] in KINDS:
         chosen = _kind(path[0], tree) if tree else None
         kinds = [chosen] if chosen else list(KINDS[path[0]].values())
         return list(dict.fromkeys(key for kind in kinds for key in kind.model_fields)) if len(path) == 1 else []
-    section: type[Section] = Config
+    section: type[Section] = config_class(_model_of(tree))
     for part in path:
         field = section.model_fields.get(part)
         if not field or not isinstance(field.annotation, type) or not issubclass(field.annotation, Section):
             return []
         section = field.annotation
     return list(section.model_fields)
+
+
+def _model_of(tree: Tree | None) -> object:
+    model = tree.value.get("model") if tree else None
+    return model.value if model else None
 
 
 def _kind(section: str, tree: Tree) -> type[Section] | None:
@@ -132,6 +138,6 @@ def _unknown_key(path: Sequence[str], tree: Tree) -> str:
         return f"{problem} where mode is {tree.value['clipping'].value['mode'].value}; modes with {what}: {', '.join(modes)}"
     if near := difflib.get_close_matches(key, _keys_at(section, tree), n=1):
         return f"{problem}; did you mean '{near[0]}'?"
-    if homes := [other for other in Config.model_fields if key in _keys_at([other])]:
+    if homes := [other for other in _keys_at([], tree) if key in _keys_at([other], tree)]:
         return f"{problem}; did you mean {homes[0]}.{key}?"
     return f"{problem}; known here: {', '.join(_keys_at(section, tree))}"

@@ -137,3 +137,17 @@ def _optimizer_section(name: str, defaults: Mapping[str, Any]) -> type[Optimizer
 
 
 OPTIMIZER_SECTIONS = {name: _optimizer_section(name, defaults) for name, defaults in OPTIMIZERS.items()}
+
+
+class CompiledOptimizer(Optimizer):
+    """The optimizer that a model of the user's own was compiled with, but for its clipping, which the config says."""
+
+    name: Literal["compiled"] = Field(default="compiled", description="The optimizer that the model was compiled with.")
+    learning_rate: Positive | None = Field(  # type: ignore[assignment]  # unknown until the model is built
+        default=None, description="Step size in place of the optimizer's own; null keeps that, a schedule too."
+    )
+
+    @property
+    def label(self) -> str:
+        """In short: only the built model tells more."""
+        return "the model's own optimizer" + ("" if self.learning_rate is None else f" at {self.learning_rate:g}")

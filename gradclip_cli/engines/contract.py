@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -83,11 +83,14 @@ class StepRecords:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean data loss, penalty and accuracy (0 to 1) on the evaluation split."""
+    """Mean data loss, penalty and metrics on the evaluation split."""
 
     loss: float
     penalty: float
-    accuracy: float
+    metrics: Mapping[str, float]
+    """By name, in the order of `Engine.metrics`."""
+    training_metrics: Mapping[str, float] = field(default_factory=dict)
+    """The same over the steps since the last evaluation, where the records of the steps don't tell."""
 
 
 class Engine(Protocol):
@@ -99,12 +102,41 @@ class Engine(Protocol):
         ...
 
     @property
+    def metrics(self) -> Mapping[str, bool]:
+        """The problem's metrics by name, each with whether higher is better."""
+        ...
+
+    @property
+    def chance(self) -> Mapping[str, float]:
+        """What the best constant prediction on the training targets scores: `loss` and metrics by name, as far as known."""
+        ...
+
+    @property
+    def counts_correct(self) -> bool:
+        """Whether the records' `correct` means something; `accuracy` is then a metric."""
+        ...
+
+    @property
+    def compiled(self) -> str:
+        """How the steps are compiled: `xla`, `graph`, or `eager` for not at all."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know of how the problem is trained."""
+        ...
+
+    @property
     def compiles(self) -> bool:
         """Whether its first steps and its first evaluation are compiled, which takes seconds."""
         ...
 
-    def reset(self, weights: Weights, *, learning_rate: float) -> None:
-        """Take these weights, fresh optimizer slots, an empty memory of the clipping rule and step 0."""
+    def reset(self, weights: Weights, *, learning_rate: float | None) -> None:
+        """Take these weights, fresh optimizer slots and metrics, an empty memory of the clipping rule and step 0.
+
+        Weights are all of the network's state that is not the optimizer's: averages and seeds too. Without a learning rate the
+        optimizer keeps its own, such as a schedule.
+        """
         ...
 
     def train(self, batches: IntArray) -> StepRecords:

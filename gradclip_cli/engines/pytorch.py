@@ -21,10 +21,10 @@ from torch import Tensor
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
 from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
-from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
+from gradclip_cli.engines.shared import ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.scopes import EACH_VARIABLE
-from gradclip_cli.problems.contract import Dataset, Problem
+from gradclip_cli.problems.contract import EVALUATION_BATCH, Dataset, Problem
 
 BLOCK_BYTES = 4_000_000  # of what a block of steps keeps on the device: as much as a cache holds
 
@@ -63,6 +63,10 @@ class Network(Protocol):
 
     module: torch.nn.Module
     variables: Sequence[Variable]
+    metrics: Mapping[str, bool]
+    chance: Mapping[str, float]
+    counts_correct: bool
+    remarks: tuple[str, ...]
     input_values: int
     """Numbers in what the module takes of a sample."""
     output_shape: tuple[int, ...]
@@ -99,12 +103,13 @@ class PyTorchEngine:
     """
 
     compiles = False
+    compiled = "eager"
 
     def __init__(self, problem: Problem, dataset: Dataset) -> None:
         torch.set_num_threads(1)  # Runs then are the same bits whatever else the machine does, and go one to a core.
         self._config = config = problem.config
         self._device = find_device(config.engine.device)
-        self._network: Network = problem.network("pytorch")
+        self._network: Network = problem.network("pytorch", dataset)
         self._module, self._variables = self._network.module.to(self._device), self._network.variables
         self._parameters = [parameter for variable in self._variables for parameter in variable.parameters]
         self._gradient = _shared_gradient(self._parameters)
@@ -120,10 +125,26 @@ class PyTorchEngine:
         self._begin(config.optimizer.learning_rate)
 
     @property
+    def metrics(self) -> Mapping[str, bool]:
+        return self._network.metrics
+
+    @property
+    def chance(self) -> Mapping[str, float]:
+        return self._network.chance
+
+    @property
+    def counts_correct(self) -> bool:
+        return self._network.counts_correct
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return self._network.remarks
+
+    @property
     def variables(self) -> tuple[str, ...]:
         return tuple(variable.name for variable in self._variables)
 
-    def reset(self, weights: Weights, *, learning_rate: float) -> None:
+    def reset(self, weights: Weights, *, learning_rate: float | None) -> None:
         for variable in self._variables:
             variable.write(weights[variable.name])
         self._begin(learning_rate)
@@ -146,7 +167,8 @@ class PyTorchEngine:
             loss += self._network.loss(targets, outputs, "sum")
             correct += self._network.correct(targets, outputs).sum()
         count, penalty = len(self._evaluation_targets), self._network.penalty()
-        return Evaluation(loss.item() / count, 0.0 if penalty is None else penalty.item(), correct.item() / count)
+        metrics = {"accuracy": correct.item() / count}
+        return Evaluation(loss.item() / count, 0.0 if penalty is None else penalty.item(), metrics)
 
     def weights(self) -> dict[str, FloatArray]:
         return {variable.name: variable.read() for variable in self._variables}
@@ -176,7 +198,7 @@ class PyTorchEngine:
     def save(self, path: Path) -> None:
         torch.save(self._module.state_dict(), path)
 
-    def _begin(self, learning_rate: float) -> None:
+    def _begin(self, learning_rate: float | None) -> None:
         """Fresh optimizer slots, an empty memory of the rule, step 0."""
         name, arguments = pytorch_optimizer(self._config.optimizer)
         self._optimizer = getattr(torch.optim, name)(self._parameters, **{**arguments, "lr": learning_rate})

@@ -11,13 +11,20 @@ from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, Situation
 from gradclip_cli.gradients.excess import measured_excess
 
-EVALUATION_BATCH = 1000
-"""Samples that are evaluated at a time, so that long sequences fit into memory."""
-
 
 def slot_key(slot: object) -> str:
     """The name of one of an optimizer's slots in a state."""
     return f"optimizer/{slot}"
+
+
+def state_key(name: str) -> str:
+    """The name of a variable of the network that is not trained, in a state."""
+    return f"network/{name}"
+
+
+def metric_key(index: int) -> str:
+    """The name of one of the metrics' sums, in a state."""
+    return f"metrics/{index}"
 
 
 def memory_key(key: str) -> str:

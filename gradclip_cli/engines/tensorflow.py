@@ -9,9 +9,9 @@ computation.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,12 +27,16 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.config.list_physical_devices()
     tf.get_logger().setLevel("ERROR")
 
+from gradclip_cli.config.own import COMPILED
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import OF_STEP, OF_VARIABLES, Engine, Evaluation, StepRecords, row_width
-from gradclip_cli.engines.shared import EVALUATION_BATCH, ChosenRule, memory_key, slot_key
-from gradclip_cli.errors import EngineError
+from gradclip_cli.engines.shared import ChosenRule, memory_key, metric_key, slot_key, state_key
+from gradclip_cli.errors import ConfigError, EngineError
 from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule
 from gradclip_cli.problems.contract import Dataset, Problem
+
+Tensors = Any
+"""One tensor, a tuple of them, or several by name."""
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
 ALIGNMENT = 64  # bytes, of TensorFlow's own memory; it aborts on less
@@ -42,29 +46,72 @@ class Network(Protocol):
     """What this engine asks of a problem's network."""
 
     model: keras.Model
+    metrics: Mapping[str, bool]
+    chance: Mapping[str, float]
+    counts_correct: bool
+    remarks: tuple[str, ...]
+    recurrent: bool
+    """Whether steps loop over time, which XLA does fastest."""
+    others: Mapping[str, keras.Variable]
+    """Variables that are not trained and belong to a run: averages, seeds."""
+    sums: Sequence[keras.Variable]
+    """What the metrics have gathered since the last evaluation."""
 
     @property
     def variables(self) -> Mapping[str, keras.Variable]:
         """The trainable variables by their names, in the model's order."""
         ...
 
-    def inputs(self, samples: tf.Tensor) -> tf.Tensor:
+    def inputs(self, samples: Tensors) -> Tensors:
         """What the model takes, from samples (batch, ...) of the dataset."""
         ...
 
-    def losses(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """The loss of each sample, (batch,)."""
+    def loss_and_penalty(self, inputs: Tensors, targets: Tensors, outputs: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        """The batch's mean data loss, and what regularizers and layers add to it; their sum is trained on."""
         ...
 
-    def correct(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """Whether each sample was predicted rightly, (batch,)."""
+    def observe(self, inputs: Tensors, targets: Tensors, outputs: Tensors) -> None:
+        """Let the metrics see a batch that was trained on."""
+        ...
+
+    def correct(self, targets: Tensors, outputs: Tensors) -> tf.Tensor:
+        """Whether each sample was predicted rightly, (batch,), where `counts_correct`."""
+        ...
+
+    def evaluate(self, inputs: Tensors, targets: Tensors) -> tf.Tensor:
+        """Loss, penalty, each metric, and each metric of what was observed where `counts_correct` is not, as float64."""
         ...
 
 
-def build_optimizer(config: Config) -> keras.optimizers.Optimizer:
-    """The Keras optimizer that a config describes, with its clipping argument where Keras does the clipping."""
+def build_optimizer(config: Config, model: keras.Model | None = None) -> keras.optimizers.Optimizer:
+    """The Keras optimizer that a config describes, with its clipping argument where Keras does the clipping.
+
+    It may be the one that a model was compiled with. Raises ConfigError where that one is not there, or does what can't be
+    taken apart here.
+    """
+    if config.optimizer.name == COMPILED:
+        return _compiled_optimizer(config, model)
     arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate}
     return _optimizer_class(config.optimizer.name)(**arguments, **keras_clipping(config.clipping))
+
+
+CLIPPING_ARGUMENTS = ("clipnorm", "clipvalue", "global_clipnorm")
+UNSUPPORTED = {"use_ema": False, "gradient_accumulation_steps": None, "loss_scale_factor": None}
+"""Arguments of Keras's optimizers that change what a step is, with their usual values."""
+
+
+def _compiled_optimizer(config: Config, model: keras.Model | None) -> keras.optimizers.Optimizer:
+    compiled = model.optimizer if model is not None and model.compiled else None
+    if compiled is None:
+        raise ConfigError(["optimizer: the model was not compiled with one; write optimizer: {name: adam, learning_rate: 0.001}"])
+    arguments = compiled.get_config()
+    if changed := [name for name, usual in UNSUPPORTED.items() if arguments.get(name, usual) != usual]:
+        raise ConfigError([f"optimizer: the compiled one has {', '.join(changed)}, which gradclip does not train with"])
+    arguments |= dict.fromkeys(CLIPPING_ARGUMENTS) | keras_clipping(config.clipping)
+    if config.optimizer.learning_rate is not None:
+        arguments["learning_rate"] = config.optimizer.learning_rate
+    optimizer: keras.optimizers.Optimizer = type(compiled).from_config(arguments)
+    return optimizer
 
 
 def keras_clipping(rule: ClippingRule) -> dict[str, float | None]:
@@ -89,6 +136,20 @@ def _recording(optimizer: keras.optimizers.Optimizer, applied: list[tf.Tensor]) 
 
     twin: keras.optimizers.Optimizer = Recording.from_config(optimizer.get_config())
     return twin
+
+
+def _each(work: Callable[[Any], tf.Tensor], values: Any) -> Tensors:
+    """Do something with one array, or with each of several."""
+    return keras.tree.map_structure(work, values)
+
+
+def _taken(batch: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    return lambda samples: tf.gather(samples, batch)
+
+
+def _dense(gradient: tf.Tensor | tf.IndexedSlices | None, weight: tf.Tensor) -> tf.Tensor:
+    """A gradient as a tensor of the variable's shape: an embedding's has rows only, and that of an unused variable is none."""
+    return tf.zeros_like(weight) if gradient is None else tf.convert_to_tensor(gradient)
 
 
 def _tensor(samples: Array) -> tf.Tensor:
@@ -122,43 +183,68 @@ class TensorFlowEngine:
     def __init__(self, problem: Problem, dataset: Dataset) -> None:
         use_one_thread()
         self._config = config = problem.config
-        self._network: Network = problem.network("tensorflow")
+        self._network: Network = problem.network("tensorflow", dataset)
         self._model, self._variables = self._network.model, dict(self._network.variables)
         self._applied: list[tf.Tensor] = []
-        self._optimizer = _recording(build_optimizer(config), self._applied)
+        self._optimizer = _recording(build_optimizer(config, self._model), self._applied)
         self._optimizer.build(self._model.trainable_variables)
-        self._train_inputs, self._train_targets = _tensor(dataset.train_inputs), _targets(dataset.train_targets)
-        self._evaluation_inputs = _tensor(dataset.evaluation_inputs)
-        self._evaluation_targets = _targets(dataset.evaluation_targets)
+        self._train_inputs, self._train_targets = _each(_tensor, dataset.train_inputs), _each(_targets, dataset.train_targets)
+        self._evaluation_inputs = _each(_tensor, dataset.evaluation_inputs)
+        self._evaluation_targets = _each(_targets, dataset.evaluation_targets)
         self._chosen = ChosenRule.of(config, self.variables)
         self._rule = self._chosen.rule
         self._memory = {key: tf.Variable(value) for key, value in self._rule.memory().items()}
-        self._train = tf.function(self._train_chunk, jit_compile=config.engine.jit)
-        self._evaluate = tf.function(self._evaluate_all, jit_compile=config.engine.jit)
+        self._compile(self._network.recurrent if config.engine.jit == "auto" else config.engine.jit)
+
+    def _compile(self, xla: bool) -> None:
+        self.compiled = "xla" if xla else "graph"
+        self._train = tf.function(self._train_chunk, jit_compile=xla)
+        self._evaluate = tf.function(self._evaluate_all, jit_compile=xla)
+
+    @property
+    def metrics(self) -> Mapping[str, bool]:
+        return self._network.metrics
+
+    @property
+    def chance(self) -> Mapping[str, float]:
+        return self._network.chance
+
+    @property
+    def counts_correct(self) -> bool:
+        return self._network.counts_correct
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return self._network.remarks
 
     @property
     def variables(self) -> tuple[str, ...]:
         return tuple(self._variables)
 
-    def reset(self, weights: Weights, *, learning_rate: float) -> None:
-        for name, variable in self._variables.items():
+    def reset(self, weights: Weights, *, learning_rate: float | None) -> None:
+        for name, variable in {**self._variables, **self._network.others}.items():
             variable.assign(weights[name])
+        for gathered in self._network.sums:
+            gathered.assign(keras.ops.zeros_like(gathered))
         # Some optimizers start their slots from the weights, so a fresh one says what they are.
-        fresh = build_optimizer(self._config)
+        fresh = build_optimizer(self._config, self._model)
         fresh.build(self._model.trainable_variables)
         for variable, start in zip(self._optimizer.variables, fresh.variables, strict=True):
             variable.assign(start)
         for key, value in self._rule.memory().items():
             self._memory[key].assign(value)
-        self._optimizer.learning_rate = learning_rate
+        if learning_rate is not None:
+            self._optimizer.learning_rate = learning_rate
 
     def train(self, batches: IntArray) -> StepRecords:
         rows = [self._train_rows(batches[start : start + CHUNK]) for start in range(0, len(batches), CHUNK)]
         return self._records(np.concatenate(rows))
 
     def evaluate(self) -> Evaluation:
-        loss, penalty, accuracy = self._evaluate().numpy().tolist()
-        return Evaluation(loss, penalty, accuracy)
+        loss, penalty, *values = self._evaluate().numpy().tolist()
+        names = list(self.metrics)
+        evaluated, trained = values[: len(names)], values[len(names) :]
+        return Evaluation(loss, penalty, dict(zip(names, evaluated, strict=True)), dict(zip(names, trained, strict=False)))
 
     def weights(self) -> dict[str, FloatArray]:
         return {name: np.array(variable.value.numpy()) for name, variable in self._variables.items()}
@@ -166,11 +252,17 @@ class TensorFlowEngine:
     def state(self) -> dict[str, Array]:
         slots = {slot_key(index): np.array(slot.value.numpy()) for index, slot in enumerate(self._optimizer.variables)}
         memory = {memory_key(key): np.array(variable.numpy()) for key, variable in self._memory.items()}
-        return {**self.weights(), **slots, **memory}
+        others = {state_key(name): np.array(variable.value.numpy()) for name, variable in self._network.others.items()}
+        sums = {metric_key(index): np.array(variable.value.numpy()) for index, variable in enumerate(self._network.sums)}
+        return {**self.weights(), **others, **sums, **slots, **memory}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         for name, variable in self._variables.items():
             variable.assign(state[name])
+        for name, variable in self._network.others.items():
+            variable.assign(state[state_key(name)])
+        for index, variable in enumerate(self._network.sums):
+            variable.assign(state[metric_key(index)])
         for index, variable in enumerate(self._optimizer.variables):
             variable.assign(state[slot_key(index)])
         for key, variable in self._memory.items():
@@ -196,19 +288,21 @@ class TensorFlowEngine:
 
     def _step(self, batch: tf.Tensor) -> tf.Tensor:
         """Take one optimizer step and return its record as a row of `StepRecords.from_rows`."""
-        inputs = self._network.inputs(tf.gather(self._train_inputs, batch))
-        targets = tf.gather(self._train_targets, batch)
+        inputs = self._network.inputs(_each(_taken(batch), self._train_inputs))
+        targets = _each(_taken(batch), self._train_targets)
         weights = [variable.value for variable in self._variables.values()]
         with tf.GradientTape() as tape:
             outputs = self._model(inputs, training=True)
-            loss, penalty = tf.reduce_mean(self._network.losses(targets, outputs)), self._penalty()
+            loss, penalty = self._network.loss_and_penalty(inputs, targets, outputs)
             total = loss + penalty
-        gradients = tape.gradient(total, weights)
+        gradients = [_dense(*each) for each in zip(tape.gradient(total, weights), weights, strict=True)]
+        self._network.observe(inputs, targets, outputs)
         self._applied.clear()
         clipped = self._clip(gradients, weights)
         self._optimizer.apply(clipped.gradients, self._model.trainable_variables)
         excess = tf.zeros(()) if clipped.excess is None else clipped.excess
-        correct = tf.reduce_sum(tf.cast(self._network.correct(targets, outputs), tf.int32))
+        correct = self._network.correct(targets, outputs) if self.counts_correct else tf.zeros((1,), tf.bool)
+        correct = tf.reduce_sum(tf.cast(correct, tf.int32))
         of_step = {"loss": loss, "penalty": penalty, "correct": correct, "excess": excess}
         of_variables = self._measured(gradients)
         row = [of_step[name] for name in OF_STEP] + [value for name in OF_VARIABLES for value in of_variables[name]]
@@ -234,28 +328,8 @@ class TensorFlowEngine:
             variable.assign(tf.cast(clipped.memory[key], variable.dtype))
         return clipped
 
-    def _penalty(self) -> tf.Tensor:
-        return tf.add_n(self._model.losses) if self._model.losses else tf.constant(0.0)
-
     def _evaluate_all(self) -> tf.Tensor:
-        """Mean loss, penalty and accuracy, in batches so that long sequences fit into memory."""
-        samples = len(self._evaluation_targets)
-        batch = min(samples, EVALUATION_BATCH)
-
-        def add(start: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            index = start + tf.range(batch)
-            counts = index < samples  # The last batch may reach beyond the end.
-            index = tf.minimum(index, samples - 1)
-            targets = tf.gather(self._evaluation_targets, index)
-            outputs = self._model(self._network.inputs(tf.gather(self._evaluation_inputs, index)), training=False)
-            losses = tf.where(counts, self._network.losses(targets, outputs), 0.0)
-            hits = counts & self._network.correct(targets, outputs)
-            return start + batch, loss + tf.reduce_sum(tf.cast(losses, tf.float64)), correct + tf.math.count_nonzero(hits)
-
-        start = (tf.constant(0), tf.constant(0.0, tf.float64), tf.constant(0, tf.int64))
-        rounds = -(-samples // batch)
-        _, loss, correct = tf.while_loop(lambda index, *_: index < samples, add, start, maximum_iterations=rounds)
-        return tf.stack([loss / samples, tf.cast(self._penalty(), tf.float64), tf.cast(correct, tf.float64) / samples])
+        return self._network.evaluate(self._evaluation_inputs, self._evaluation_targets)
 
     def _records(self, rows: FloatArray) -> StepRecords:
         records = StepRecords.from_rows(rows, len(self._variables))

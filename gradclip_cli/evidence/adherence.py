@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gradclip_cli.config import loading
+from gradclip_cli.config.kinds import config_of
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import named_seeds, seed_list
 from gradclip_cli.errors import StoreError
@@ -140,7 +141,7 @@ def _of_arms(plan: PlanRecord, now: Intention) -> Iterator[str]:
 def _changed(planned: dict[str, Any], config: Config) -> str:
     """What of an arm's config differs from the planned one, which may be from before a key was there; empty if nothing does."""
     try:
-        before = Config.model_validate(planned).with_seed(config.training.seed)
+        before = config_of(planned).with_seed(config.training.seed)
     except ValidationError:
         return "its planned config is none that this gradclip knows"
     return "; ".join(f"{key} is {there}, not {here}" for key, here, there in loading.differences(before, config))

@@ -93,7 +93,7 @@ class Arm:
 
     def chance(self, column: str) -> float:
         """What a model that looks at nothing scores in a loss or accuracy column."""
-        stored = self.runs[0].metadata.get("chance") or asdict(problem_of(self.config).chance)  # older runs don't say it
+        stored = self.runs[0].metadata.get("chance") or _chance_of_older_runs(self.config)
         return float(stored["accuracy" if column.endswith("accuracy") else "loss"])
 
     def scored(self, column: str) -> FloatArray:
@@ -104,6 +104,13 @@ class Arm:
     def scored_throughout(self, column: str) -> FloatArray:
         """The same for scores of whole curves: a diverged run is at chance on all its epochs, whatever came before."""
         return np.where(self.diverged[:, None], self.chance(column), self.scored(column))
+
+
+def _chance_of_older_runs(config: Config) -> dict[str, float]:
+    """What runs don't say that were trained before they did; all of them are of the article's kind."""
+    chance = problem_of(config).chance
+    assert chance is not None
+    return asdict(chance)
 
 
 def scored(curves: FloatArray, diverged: BoolArray, *, worst: float, higher_is_better: bool) -> FloatArray:

@@ -200,7 +200,7 @@ def _only_unclipped(arms: Sequence[Arm]) -> Arm:
 def _require_one_loss(arms: Sequence[Arm]) -> None:
     for arm in arms[1:]:
         if arm.config.loss != arms[0].config.loss:
-            losses = ", ".join(f"{arm.name}: {arm.config.loss.name} x {arm.config.loss.target_scale:g}" for arm in arms)
+            losses = ", ".join(f"{arm.name}: {arm.config.loss.label}" for arm in arms)
             instead = f"Compare by --metric {DEFAULT_METRIC.name}."
             raise ReportError(f"Losses of different kinds can't be compared ({losses}). {instead}")
 

@@ -57,7 +57,7 @@ def panels(comparison: Comparison) -> list[Panel]:
     split = arms[0].evaluation_split.capitalize()
     alike = [arm for arm in arms if arm.config.loss == arms[0].config.loss]
     of_whom = ", of arms with the baseline's loss" if len(alike) < len(arms) else ""
-    unit = "cross-entropy (nats)" if arms[0].config.loss.name == "crossentropy" else "squared error"
+    unit = arms[0].config.loss.unit
     share = "share correct"
     return [
         Panel(f"Training loss{of_whom}", unit, [_scored(arm, "loss") for arm in alike], bounds=NOT_NEGATIVE),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.grids import CLIPPING
 from gradclip_cli.config.overrides import values, written
 from gradclip_cli.config.schema import Config
@@ -91,7 +92,7 @@ def _unusual(configs: Sequence[Config]) -> list[str]:
 @functools.cache
 def _usual(optimizer: str) -> dict[str, Any]:
     """All defaults by dotted key; those of the optimizer are its own."""
-    return dict(values(Config.model_validate({"name": "usual", "optimizer": {"name": optimizer}}).model_dump()))
+    return dict(values(ArticleConfig.model_validate({"name": "usual", "optimizer": {"name": optimizer}}).model_dump()))
 
 
 def table(result: Result) -> pd.DataFrame:

@@ -6,14 +6,14 @@ import functools
 import importlib
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gradclip_cli.arrays import Weights
-from gradclip_cli.config.schema import Config
+from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.problems import idx_files
 from gradclip_cli.problems.article_weights import initial_weights
 from gradclip_cli.problems.contract import Chance, Dataset, DownloadProgress
@@ -27,7 +27,7 @@ NOISE_TRAINED, NOISE_TESTED = 5_000, 1_000
 class ArticleProblem:
     """`gradclip_cli.problems.contract.Problem` of the article, as a config varies it."""
 
-    config: Config
+    config: ArticleConfig
 
     @functools.cached_property
     def variables(self) -> tuple[str, ...]:
@@ -76,8 +76,8 @@ class ArticleProblem:
         features, classes = self.config.data.sequence_shape[1], self.config.data.published.classes
         return initial_weights(self.config.model, features=features, classes=classes, seed=seed)
 
-    def network(self, framework: str) -> Any:
-        return importlib.import_module(f"{__name__}_{framework}").Network(self.config)
+    def network(self, framework: str, dataset: Dataset) -> Any:
+        return importlib.import_module(f"{__name__}_{framework}").Network(self.config, asdict(self.chance))
 
 
 @dataclass(frozen=True)

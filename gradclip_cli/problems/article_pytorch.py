@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradclip_cli.arrays import FloatArray
-from gradclip_cli.config.schema import Config, Model
+from gradclip_cli.config.article import ArticleConfig, Model
 
 RECURRENT_LAYERS: dict[str, type[torch.nn.RNNBase]] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "simple_rnn": torch.nn.RNN}
 
@@ -21,8 +21,13 @@ RECURRENT_LAYERS: dict[str, type[torch.nn.RNNBase]] = {"lstm": torch.nn.LSTM, "g
 class Network:
     """`gradclip_cli.engines.pytorch.Network` of the article."""
 
-    def __init__(self, config: Config) -> None:
+    metrics: ClassVar[Mapping[str, bool]] = {"accuracy": True}
+    counts_correct = True
+    remarks = ()
+
+    def __init__(self, config: ArticleConfig, chance: Mapping[str, float]) -> None:
         self._data, self._loss, self._regularizer = config.data, config.loss, config.model.regularizer
+        self.chance = chance
         classes = config.data.published.classes
         self.module = RecurrentNetwork(config.model, config.data.sequence_shape[1], classes)
         self.variables = keras_variables(self.module, config.model)

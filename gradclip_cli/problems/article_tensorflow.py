@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
 
-from gradclip_cli.config.schema import Config, Loss, Model
+from gradclip_cli.config.article import ArticleConfig, Loss, Model
+from gradclip_cli.problems.contract import EVALUATION_BATCH
 
 RECURRENT_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
 
@@ -15,8 +17,15 @@ RECURRENT_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_
 class Network:
     """`gradclip_cli.engines.tensorflow.Network` of the article."""
 
-    def __init__(self, config: Config) -> None:
-        self._data = config.data
+    metrics: ClassVar[Mapping[str, bool]] = {"accuracy": True}
+    counts_correct = True
+    recurrent = True
+    others: ClassVar[Mapping[str, keras.Variable]] = {}
+    sums: ClassVar[Sequence[keras.Variable]] = ()
+    remarks = ()
+
+    def __init__(self, config: ArticleConfig, chance: Mapping[str, float]) -> None:
+        self._data, self.chance = config.data, chance
         self._losses = sample_losses(config.loss)
         self.model = build_model(config.model, *config.data.sequence_shape, config.data.published.classes)
 
@@ -30,8 +39,34 @@ class Network:
             pixels = tf.nn.avg_pool2d(pixels[..., None], self._data.pool, self._data.pool, "VALID")
         return tf.reshape(pixels, (-1, *self._data.sequence_shape)) / self._data.scale
 
-    def losses(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        return self._losses(targets, outputs)
+    def loss_and_penalty(self, inputs: tf.Tensor, targets: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.reduce_mean(self._losses(targets, outputs)), self._penalty()
+
+    def observe(self, inputs: tf.Tensor, targets: tf.Tensor, outputs: tf.Tensor) -> None:
+        pass
+
+    def evaluate(self, inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Loss, penalty and accuracy, in batches so that long sequences fit into memory."""
+        samples = len(targets)
+        batch = min(samples, EVALUATION_BATCH)
+
+        def add(start: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            index = start + tf.range(batch)
+            counts = index < samples  # The last batch may reach beyond the end.
+            index = tf.minimum(index, samples - 1)
+            chosen = tf.gather(targets, index)
+            outputs = self.model(self.inputs(tf.gather(inputs, index)), training=False)
+            losses = tf.where(counts, self._losses(chosen, outputs), 0.0)
+            hits = counts & self.correct(chosen, outputs)
+            return start + batch, loss + tf.reduce_sum(tf.cast(losses, tf.float64)), correct + tf.math.count_nonzero(hits)
+
+        start = (tf.constant(0), tf.constant(0.0, tf.float64), tf.constant(0, tf.int64))
+        rounds = -(-samples // batch)
+        _, loss, correct = tf.while_loop(lambda index, *_: index < samples, add, start, maximum_iterations=rounds)
+        return tf.stack([loss / samples, tf.cast(self._penalty(), tf.float64), tf.cast(correct, tf.float64) / samples])
+
+    def _penalty(self) -> tf.Tensor:
+        return tf.add_n(self.model.losses) if self.model.losses else tf.constant(0.0)
 
     def correct(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         return tf.argmax(outputs, axis=-1, output_type=tf.int32) == targets

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradclip_cli.arrays import FloatArray
-from gradclip_cli.config.schema import Model
+from gradclip_cli.config.article import Model
 
 GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -9,18 +10,40 @@ from typing import Any, Literal, Protocol
 from gradclip_cli.arrays import Array, Weights
 from gradclip_cli.config.schema import Config
 
+Arrays = Array | tuple[Array, ...] | Mapping[str, Array]
+"""One array, several in order, or several by name: samples along the first axis of each."""
+
 
 @dataclass(frozen=True)
 class Dataset:
     """What a problem trains and evaluates on: samples (N, ...) as its network takes them, with their targets (N, ...)."""
 
-    train_inputs: Array
-    train_targets: Array
-    evaluation_inputs: Array
-    evaluation_targets: Array
+    train_inputs: Arrays
+    train_targets: Arrays
+    evaluation_inputs: Arrays
+    evaluation_targets: Arrays
     evaluation_split: Literal["test", "holdout"]
     sha256: str
     """Of all that was read to make it."""
+    remarks: tuple[str, ...] = ()
+    """What a user should know of the data."""
+
+    @property
+    def samples(self) -> int:
+        """How many there are to train on."""
+        return samples(self.train_inputs)
+
+    @property
+    def evaluation_samples(self) -> int:
+        """How many there are to evaluate on."""
+        return samples(self.evaluation_inputs)
+
+
+def samples(arrays: Arrays) -> int:
+    """How many samples some arrays hold."""
+    if isinstance(arrays, tuple):
+        return len(arrays[0])
+    return len(next(iter(arrays.values())) if isinstance(arrays, Mapping) else arrays)
 
 
 @dataclass(frozen=True)
@@ -30,6 +53,10 @@ class Chance:
     loss: float
     accuracy: float
     """Between 0 and 1."""
+
+
+EVALUATION_BATCH = 1000
+"""The article's samples that are evaluated at a time, so that long sequences fit into memory."""
 
 
 class DownloadProgress(Protocol):
@@ -53,17 +80,17 @@ class Problem(Protocol):
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Names of the trainable variables, `layer/variable`, in the order of the network."""
+        """Names of the trainable variables, `layer/variable`, in the order of the network; none where only the model tells."""
         ...
 
     @property
-    def chance(self) -> Chance:
-        """What a model scores that looks at nothing."""
+    def chance(self) -> Chance | None:
+        """What a model scores that looks at nothing; None where only data and model together tell."""
         ...
 
     @property
     def evaluation_samples(self) -> int:
-        """How many samples an evaluation sees."""
+        """How many samples an evaluation sees; 0 where only the data tell."""
         ...
 
     @property
@@ -97,6 +124,6 @@ class Problem(Protocol):
         """The weights that a run with this seed begins with, whatever its arm and framework."""
         ...
 
-    def network(self, framework: str) -> Any:
+    def network(self, framework: str, dataset: Dataset) -> Any:
         """The network as that framework's engine asks for it: see the engine's `Network`."""
         ...

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from gradclip_cli.arrays import ByteArray
+from gradclip_cli.config.article import Data
 from gradclip_cli.config.dataset import DebianPackage, File, PublishedDataset
 from gradclip_cli.config.datasets import DATASETS, DEFAULT_DATASET
-from gradclip_cli.config.schema import Data
 from gradclip_cli.errors import DatasetError
 from gradclip_cli.files import write_atomically
 from gradclip_cli.problems.contract import Dataset, DownloadProgress

@@ -52,9 +52,9 @@ def start(config: Config, engine: Engine, dataset: Dataset) -> BatchSchedule:
     engine.reset(initial, learning_rate=config.optimizer.learning_rate)
     return BatchSchedule(
         config.training.seed,
-        samples=len(dataset.train_inputs),
+        samples=dataset.samples,
         batch_size=config.data.batch_size,
-        shuffle_buffer=config.data.shuffle_buffer,
+        shuffle_buffer=config.data.shuffle_buffer or dataset.samples,
     )
 
 

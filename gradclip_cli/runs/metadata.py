@@ -63,9 +63,8 @@ class _Health(_Stored):
     first_explosion: _Warning | None = None
 
 
-class _Chance(_Stored):
-    loss: Annotated[float, Field(gt=0)]
-    accuracy: Annotated[float, Field(gt=0, le=1)]
+class _Metric(_Stored):
+    higher_is_better: bool
 
 
 class _Metadata(_Stored):
@@ -83,7 +82,9 @@ class _Metadata(_Stored):
     reason: str | None = None
     evaluation_split: Literal["test", "holdout"] | None = None
     dataset_sha256: str | None = None
-    chance: _Chance | None = None
+    metrics: dict[str, _Metric] | None = None
+    chance: dict[str, float] | None = None
+    compiled: str | None = None
     variables: list[str] | None = None
     versions: dict[str, str] | None = None
     machine: dict[str, str | int | None] | None = None

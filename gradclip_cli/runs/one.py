@@ -144,7 +144,9 @@ def _facts(setup: Setup) -> dict[str, Any]:
         "started": _now(),
         "evaluation_split": dataset.evaluation_split,
         "dataset_sha256": dataset.sha256,
-        "chance": asdict(problem_of(config).chance),
+        "metrics": {name: {"higher_is_better": higher} for name, higher in setup.engine.metrics.items()},
+        "chance": dict(setup.engine.chance),
+        "compiled": setup.engine.compiled,
         "variables": list(setup.engine.variables),
         **provenance(config.engine.framework),
     }

@@ -188,7 +188,7 @@ class EpochSummary:
             "loss": float(loss.mean()),
             "accuracy": float(correct.sum() / (len(correct) * self._batch_size)),
             "val_loss": evaluation.loss,
-            "val_accuracy": evaluation.accuracy,
+            "val_accuracy": evaluation.metrics["accuracy"],
             "grad_norm_median": float(np.median(norm)),
             "grad_norm_max": float(norm.max()),
             "clipped_fraction": float(clipped.mean()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -13,6 +14,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
+from gradclip_cli.config.kinds import config_of
+from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.config.schema import Config
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.store import RunDirectory
@@ -29,6 +32,8 @@ class Task:
     config: str
     """The config as JSON."""
     directory: Path
+    folder: str = ""
+    """Where the relative paths of a problem of the user's own begin."""
     force: bool = False
     """Whether a run that is there is to be replaced, whatever it is."""
     wait: bool = False
@@ -40,11 +45,13 @@ class Task:
     @classmethod
     def of(cls, config: Config, directory: RunDirectory, **others: Any) -> Task:
         """The task of training a config into a directory."""
-        return cls(config.model_dump_json(), directory.path, **others)
+        folder = config.folder if isinstance(config, OwnConfig) else ""
+        return cls(config.model_dump_json(), directory.path, folder, **others)
 
     def load_config(self) -> Config:
         """The config to train."""
-        return Config.model_validate_json(self.config)
+        config = config_of(json.loads(self.config))
+        return config.model_copy(update={"folder": self.folder}) if self.folder else config
 
 
 @dataclass(frozen=True)

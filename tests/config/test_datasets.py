@@ -15,10 +15,10 @@ import pytest
 from conftest import QUICKEST, UNCOMPILED, mistakes, options
 from extended import files_of, told, with_files
 
-from gradclip_cli.config import loading, schema
+from gradclip_cli.config import article, loading
+from gradclip_cli.config.article import Data
 from gradclip_cli.config.dataset import Part, PublishedDataset
 from gradclip_cli.config.datasets import DATASETS, DEFAULT_DATASET
-from gradclip_cli.config.schema import Data
 
 
 def test_the_default_stands_first() -> None:
@@ -51,7 +51,7 @@ def another(monkeypatch: pytest.MonkeyPatch) -> None:
     """The default as if it were 30 pixels wide, and 300 training images in 3 classes without a sample."""
     full = Part(training=300, test=100, files={})
     default = DATASETS[DEFAULT_DATASET]._replace(side=30, class_sizes=(100,) * 3, full=full, sample=None)
-    monkeypatch.setattr(schema, "DATASETS", {DEFAULT_DATASET: default})
+    monkeypatch.setattr(article, "DATASETS", {DEFAULT_DATASET: default})
 
 
 @pytest.mark.usefixtures("another")

@@ -12,8 +12,8 @@ import yaml
 from conftest import Writer, mistakes
 
 from gradclip_cli.config import loading
+from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.optimizers import OPTIMIZERS
-from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import named_seeds, parse_seeds
 from gradclip_cli.errors import ConfigError
 
@@ -30,7 +30,7 @@ def test_shipped_configs_load_and_differ_from_none_in_what_they_say() -> None:
 
 def test_base_config_is_complete_and_says_the_defaults() -> None:
     written = yaml.safe_load((loading.shipped_directory() / "none.yaml").read_text())
-    defaults = Config(name="none").model_dump()
+    defaults = ArticleConfig(name="none").model_dump()
     assert written == defaults
     assert list(written) == list(defaults)
 

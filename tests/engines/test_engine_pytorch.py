@@ -252,7 +252,7 @@ def test_a_saved_model_predicts_the_same_in_plain_pytorch(cell: str, tmp_path: P
         logits = dense(recurrent(torch.from_numpy(sample().evaluation_inputs.astype(np.float32) / 255))[0][:, -1])
     evaluation = engine.evaluate()
     assert torch.nn.functional.cross_entropy(logits, labels).item() == pytest.approx(evaluation.loss, rel=1e-5)
-    assert (logits.argmax(1) == labels).double().mean().item() == pytest.approx(evaluation.accuracy, abs=1e-9)
+    assert (logits.argmax(1) == labels).double().mean().item() == pytest.approx(evaluation.metrics["accuracy"], abs=1e-9)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -160,7 +160,9 @@ def test_saved_model_predicts_the_same(tmp_path: Path) -> None:
     engine.save(tmp_path / "model.keras")
     model = keras.models.load_model(tmp_path / "model.keras", compile=False)
     logits = model.predict(sample().evaluation_inputs.astype("float32") / 255, verbose=0)
-    assert (logits.argmax(1) == sample().evaluation_targets).mean() == pytest.approx(engine.evaluate().accuracy, abs=0.002)
+    assert (logits.argmax(1) == sample().evaluation_targets).mean() == pytest.approx(
+        engine.evaluate().metrics["accuracy"], abs=0.002
+    )
 
 
 @pytest.mark.slow

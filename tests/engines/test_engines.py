@@ -308,7 +308,7 @@ def test_evaluation_is_one_computed_by_hand(cell: str, holdout: int, others: tup
     kernels = [value for name, value in weights.items() if name.endswith("kernel")]
     penalty = sum(0.001 * np.abs(kernel).sum() + 0.01 * np.square(kernel).sum() for kernel in kernels)
     assert evaluation.penalty == pytest.approx(penalty, rel=1e-5)
-    assert evaluation.accuracy == pytest.approx((logits.argmax(1) == labels).mean(), abs=0.002)
+    assert evaluation.metrics["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean(), abs=0.002)
 
 
 def loss_by_hand(chosen: Config, logits: FloatArray, labels: npt.NDArray[np.integer[Any]]) -> float:

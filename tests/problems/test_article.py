@@ -11,7 +11,7 @@ from conftest import SMALL, latest
 
 from gradclip_cli import engines
 from gradclip_cli.arrays import FloatArray
-from gradclip_cli.config import loading, schema
+from gradclip_cli.config import article, loading
 from gradclip_cli.config.datasets import DATASETS, DEFAULT_DATASET
 from gradclip_cli.config.schema import Config
 from gradclip_cli.problems import idx_files, problem_of
@@ -40,7 +40,7 @@ def test_chance_favours_no_class_where_all_are_as_frequent() -> None:
 @pytest.mark.parametrize("loss", ["{name: crossentropy}", "{name: mse, target_scale: 2}"])
 def test_chance_is_the_best_constant_prediction(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = (70, 20, 10)
-    monkeypatch.setattr(schema, "DATASETS", {DEFAULT_DATASET: DATASETS[DEFAULT_DATASET]._replace(class_sizes=sizes)})
+    monkeypatch.setattr(article, "DATASETS", {DEFAULT_DATASET: DATASETS[DEFAULT_DATASET]._replace(class_sizes=sizes)})
     chance = problem_of(configured(f"loss={loss}")).chance
     labels = np.repeat([0, 1, 2], sizes)
 
@@ -93,7 +93,7 @@ def test_the_sample_is_the_same_problem_on_few_data() -> None:
 
 def test_a_step_is_timed_on_noise_where_a_dataset_has_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     without = DATASETS[DEFAULT_DATASET]._replace(sample=None, side=16, class_sizes=(7, 7, 7))
-    monkeypatch.setattr(schema, "DATASETS", {DEFAULT_DATASET: without})
+    monkeypatch.setattr(article, "DATASETS", {DEFAULT_DATASET: without})
     monkeypatch.setattr(idx_files, "locate", None)  # nothing is looked for
     problem = problem_of(loading.load("none", ["data.holdout=10000", "data.pool=2"]))
     few = problem.on_a_sample()

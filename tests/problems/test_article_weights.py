@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gradclip_cli.config.schema import Model
+from gradclip_cli.config.article import Model
 from gradclip_cli.engines.tensorflow import use_one_thread
 from gradclip_cli.problems.article_tensorflow import build_model
 from gradclip_cli.problems.article_weights import initial_weights

@@ -40,7 +40,7 @@ def test_csvs_hold_what_was_trained(framework: str, tmp_path: Path) -> None:
     variables = [column for column in steps if column.startswith("norm/")]
     np.testing.assert_allclose(steps["grad_norm"], np.linalg.norm(steps[variables], axis=1), rtol=1e-4)
     assert seen[-1].evaluation is not None
-    assert seen[-1].evaluation.accuracy == metrics["val_accuracy"].iloc[-1]
+    assert seen[-1].evaluation.metrics["accuracy"] == metrics["val_accuracy"].iloc[-1]
     assert seen[-1].step == seen[-1].steps == 12
 
 

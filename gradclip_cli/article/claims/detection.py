@@ -9,7 +9,7 @@ import numpy as np
 
 from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict, SeparateClaim
 from gradclip_cli.article.effects import Amount, Effect
-from gradclip_cli.article.measures import CELLS, LEARNT, MAJORITY, NOTHING_LEARNT, Share, exploded, learnt
+from gradclip_cli.article.measures import CELLS, LEARNT, MAJORITY, NOTHING_LEARNT, Share, article_model, exploded, learnt
 from gradclip_cli.evidence.arms import Arm, StoredRun
 from gradclip_cli.evidence.metrics import POINTS
 from gradclip_cli.evidence.stats import LEVEL
@@ -148,9 +148,9 @@ def _early(leads: Sequence[int]) -> str:
 
 def _by_cell(ended: Mapping[str, Sequence[StoredRun]]) -> list[str]:
     """Sentences that hold the architectures apart: warnings of each, and whether all bad ends are of one."""
-    cells = dict.fromkeys(run.config.model.cell for runs in ended.values() for run in runs)
+    cells = dict.fromkeys(article_model(run.config).cell for runs in ended.values() for run in runs)
     told = "; ".join(f"{CELLS[cell]}: {_of_cell(cell, ended)}" for cell in cells)
-    bad = {run.config.model.cell for run in ended[BADLY]}
+    bad = {article_model(run.config).cell for run in ended[BADLY]}
     told = f"By architecture, warned of before they ended: {told}."
     if len(bad) > 1 or len(cells) == 1:
         return [told]
@@ -161,7 +161,7 @@ def _by_cell(ended: Mapping[str, Sequence[StoredRun]]) -> list[str]:
 def _of_cell(cell: str, ended: Mapping[str, Sequence[StoredRun]]) -> str:
     parts = []
     for how in (BADLY, WELL, BETWEEN):
-        runs = [run for run in ended[how] if run.config.model.cell == cell]
+        runs = [run for run in ended[how] if article_model(run.config).cell == cell]
         parts.append(f"{Warned.of(runs, 'first_spike').of_all} that ended {how}" if runs else f"none ended {how}")
     return ", ".join(parts)
 

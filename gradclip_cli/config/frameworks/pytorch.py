@@ -75,14 +75,19 @@ def pytorch_optimizer(optimizer: Optimizer) -> tuple[str, dict[str, Any]]:
 def lacking(config: Config) -> dict[str, str]:
     """Dotted keys whose values PyTorch can't do, with the reason and PyTorch's counterpart."""
     found = {}
-    if config.model.activation not in ACTIVATIONS[config.model.cell]:
-        known = " and ".join(ACTIVATIONS[config.model.cell])
-        found["model.activation"] = f"torch.nn.{_LAYERS[config.model.cell]} has {known} only, not {config.model.activation}"
+    model = config.model.model_dump(include={"cell", "activation"})  # of the article's kind only
+    if model and model["activation"] not in ACTIVATIONS[model["cell"]]:
+        known = " and ".join(ACTIVATIONS[model["cell"]])
+        found["model.activation"] = f"torch.nn.{_LAYERS[model['cell']]} has {known} only, not {model['activation']}"
     name = config.optimizer.name
-    if name not in OPTIMIZERS:
+    if name not in {*OPTIMIZERS, "compiled"}:  # what only a Keras model has is refused where it is built
         why = _WITHOUT_COUNTERPART.get(name, f"torch.optim has no {name}")
         found["optimizer.name"] = f"{why}; with pytorch: {', '.join(OPTIMIZERS)}"
-    elif config.optimizer.parameters().get("weight_decay") and "weight_decay" not in OPTIMIZERS[name].arguments:
+    elif (
+        name in OPTIMIZERS
+        and config.optimizer.parameters().get("weight_decay")
+        and "weight_decay" not in OPTIMIZERS[name].arguments
+    ):
         found["optimizer.weight_decay"] = (
             f"Keras decays the weights apart from the gradient, torch.optim.{OPTIMIZERS[name].name} adds its weight_decay to it, "
             "as model.regularizer.l2 of half its size does for kernels; with pytorch adamw and nadam decay apart"

@@ -1,0 +1,70 @@
+"""A problem of the user's own. Posing one runs nothing of his; loading his data and building his model do."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gradclip_cli.arrays import Weights
+from gradclip_cli.config.own import OwnConfig
+from gradclip_cli.problems.contract import Chance, Dataset, DownloadProgress
+
+
+@dataclass(frozen=True)
+class OwnProblem:
+    """`gradclip_cli.problems.contract.Problem` of a user's own config."""
+
+    config: OwnConfig
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Unknown until the model is built."""
+        return ()
+
+    @property
+    def chance(self) -> Chance | None:
+        """Unknown until data and model are there: the network tells it."""
+        return None
+
+    @property
+    def evaluation_samples(self) -> int:
+        """Unknown until the data are loaded, but where they are held out."""
+        return self.config.data.holdout
+
+    @property
+    def loaded_from(self) -> str:
+        return self.config.folder + self.config.data.model_dump_json(exclude={"batch_size", "shuffle_buffer"})
+
+    @property
+    def compiled_for(self) -> str:
+        others = {"data": {"shuffle_buffer"}, "model": {"perturbation"}}
+        return self.config.folder + self.config.model_dump_json(include={"data", "model", "loss", "metrics"}, exclude=others)
+
+    @property
+    def timed_as(self) -> str:
+        return self.compiled_for
+
+    def on_a_sample(self) -> OwnProblem:
+        return self
+
+    def find(self, data_directory: Path | None, progress: DownloadProgress | None) -> Path | None:
+        return data_directory
+
+    def load(self, data_directory: Path | None = None, progress: DownloadProgress | None = None) -> Dataset:
+        from gradclip_cli.problems.own_data import load
+
+        dataset: Dataset = load(self.config)
+        return dataset
+
+    def initial_weights(self, seed: int) -> Weights:
+        weights: Weights = self._network_module(self.config.engine.framework).initial_weights(self.config, seed)
+        return weights
+
+    def network(self, framework: str, dataset: Dataset) -> Any:
+        return self._network_module(framework).Network(self.config, dataset)
+
+    def _network_module(self, framework: str) -> ModuleType:
+        return importlib.import_module(f"{__name__}_{framework}")
