@@ -11,10 +11,11 @@ import importlib.util
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from gradclip_cli.problems.own_calls import described, own_code_runs
@@ -22,7 +23,7 @@ from gradclip_cli.problems.own_references import NEVER_OWN, Finder, Loader, Loca
 from gradclip_cli.problems.own_sources import scanned, suggest_functions
 
 SLOW_IMPORT = 5.0
-"""Seconds after which an import that goes on is told."""
+"""Seconds after which an import that goes on is told, if it isn't a library's that the file waits for: some take longer."""
 
 
 class OwnModules(Finder):
@@ -38,6 +39,9 @@ class OwnModules(Finder):
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """What Python asks of a finder. A folder without `__init__.py` yields to an installed package of that name."""
+        package = name.rpartition(".")[0]
+        if package and package not in self._names:
+            return None
         spec = self.find(name, path)
         if spec and not spec.loader:
             spec = PathFinder.find_spec(name, path)
@@ -128,7 +132,7 @@ def load_function(reference: Reference, folder: Path, tell: Callable[[str], None
     modules = _MODULES.get(located.roots)
     if not modules or modules.changed:
         modules = _MODULES[located.roots] = OwnModules(located.roots)
-    with modules.in_use(), _told_while_slow(located.path.name, tell), own_code_runs(str(reference), "importing it"):
+    with modules.in_use(), _told_while_slow(located.path, modules, tell), own_code_runs(str(reference), "importing it"):
         module = modules.import_file(located)
     return _with_modules(_function(reference, module, located.path), modules)
 
@@ -157,15 +161,30 @@ def _function(reference: Reference, module: ModuleType, path: Path) -> Callable[
 
 
 @contextlib.contextmanager
-def _told_while_slow(file: str, tell: Callable[[str], None]) -> Iterator[None]:
-    sentence = (
-        f"{file} is still being imported after {SLOW_IMPORT:g} s: does it train on import? "
-        "Put that under if __name__ == '__main__':"
-    )
-    timer = threading.Timer(SLOW_IMPORT, tell, [sentence])
-    timer.daemon = True
-    timer.start()
+def _told_while_slow(file: Path, own: Finder, tell: Callable[[str], None]) -> Iterator[None]:
+    thread, began, ended = threading.get_ident(), time.monotonic(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(SLOW_IMPORT):
+            if not _imports_a_library(sys._current_frames().get(thread), own):
+                tell(
+                    f"{file.name} is still being imported after {time.monotonic() - began:.0f} s: does it train on import? "
+                    "Put that under if __name__ == '__main__':"
+                )
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
-        timer.cancel()
+        ended.set()
+        watcher.join()
+
+
+def _imports_a_library(frame: FrameType | None, own: Finder) -> bool:
+    """Whether the user's code, of which this frame is or was called, waits for an import of what isn't the user's."""
+    called = ""
+    while frame and not own.has(frame.f_code.co_filename):
+        called, frame = frame.f_code.co_filename, frame.f_back
+    return called.startswith("<frozen importlib")

@@ -412,30 +412,46 @@ def test_functions_are_suggested_without_running_the_file(write: Write) -> None:
     assert suggest_functions(folder / "none.py") == suggest_functions(folder) == []
 
 
+WAITS = "import threading\nassert threading.was_told.wait(10)\n"
+
+
 def test_a_slow_import_is_told_while_it_goes_on(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_code, "SLOW_IMPORT", 0.01)
+    monkeypatch.setattr(threading, "was_told", threading.Event(), raising=False)
     told: list[str] = []
-    was_told = threading.Event()
-    monkeypatch.setattr(threading, "was_told", was_told, raising=False)
 
     def tell(sentence: str) -> None:
         told.append(sentence)
-        was_told.set()
+        threading.was_told.set()  # type: ignore[attr-defined]
 
-    load("train.py:build", write({"train.py": "import threading\nassert threading.was_told.wait(10)\ndef build(): pass"}), tell)
-    assert told == [
-        "train.py is still being imported after 0.01 s: does it train on import? Put that under if __name__ == '__main__':"
-    ]
+    load("train.py:build", write({"train.py": f"{WAITS}def build(): pass"}), tell)
+    load(
+        "uses.py:build",
+        write(
+            {"uses.py": "import helper\ndef build(): pass", "helper.py": f"import threading\nthreading.was_told.clear()\n{WAITS}"}
+        ),
+        tell,
+    )
+    sentence = "is still being imported after 0 s: does it train on import? Put that under if __name__ == '__main__':"
+    assert told == [f"train.py {sentence}", f"uses.py {sentence}"]
+
+
+def test_a_library_takes_its_time(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_code, "SLOW_IMPORT", 0.01)
+    home = write(
+        {"installed/slow_library.py": "import time\ntime.sleep(0.2)", "mine/model.py": "import slow_library\ndef build(): pass"}
+    )
+    monkeypatch.syspath_prepend(home / "installed")
+    load("model.py:build", home / "mine")
+    assert sys.modules.pop("slow_library")
 
 
 @pytest.mark.parametrize("text", ["def build(): pass", "1 / 0"])
 def test_no_clock_is_left_running(text: str, write: Write) -> None:
+    before = threading.enumerate()
     with contextlib.suppress(OwnCodeError):
         load("model.py:build", write({"model.py": text}))
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer) and thread.interval == own_code.SLOW_IMPORT:
-            thread.join(1)
-            assert not thread.is_alive()
+    assert threading.enumerate() == before
 
 
 # Calling.
