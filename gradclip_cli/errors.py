@@ -101,6 +101,16 @@ class EngineError(GradclipError):
     kind = "engine"
 
 
+class OwnCodeError(GradclipError):
+    """A function of the user's own raised, or returned what it shouldn't: `what` says which and how, `shown` is its traceback."""
+
+    kind = "own_code"
+
+    def __init__(self, what: str, shown: str = "") -> None:
+        self.what, self.shown = what, shown
+        super().__init__(f"{what}\n{shown}" if shown else what)
+
+
 class ClusterError(GradclipError):
     """A Dask cluster can't be reached, or can't train what this gradclip asks of it."""
 

@@ -42,7 +42,8 @@ FLOORS = {
     "texts": 0,
 }
 GROUND = {room for room, floor in FLOORS.items() if not floor}
-PROBLEMS = {"problems.article", "problems.idx_files", "problems.batches"}
+OWN_CODE = {"problems.own_references", "problems.own_sources", "problems.own_code", "problems.own_calls"}
+PROBLEMS = {"problems.article", "problems.idx_files", "problems.batches"} | OWN_CODE
 WAYS = {"runs.workers", "runs.cluster"}
 TRAINING = {"runs.loop", "runs.many", "runs.one", "runs.trainers", "runs.pace"} | WAYS
 PUBLISHED = {"config.dataset", "config.datasets"}
