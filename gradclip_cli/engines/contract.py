@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from gradclip_cli.arrays import Array, BoolArray, FloatArray, IntArray, Weights
+from gradclip_cli.config.schema import Config
 from gradclip_cli.gradients.scopes import joint_norm
 
 OF_STEP = ("loss", "penalty", "correct", "excess")
@@ -129,6 +130,13 @@ class Engine(Protocol):
     @property
     def compiles(self) -> bool:
         """Whether its first steps and its first evaluation are compiled, which takes seconds."""
+        ...
+
+    def initial_weights(self, config: Config) -> Weights:
+        """The weights that a run of this config's seed begins with, whatever its arm: all of the network's state.
+
+        The config may differ from that of the engine in what only initial weights and batches need.
+        """
         ...
 
     def reset(self, weights: Weights, *, learning_rate: float | None) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
+from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
 from gradclip_cli.engines.shared import ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
@@ -67,6 +68,11 @@ class Network(Protocol):
     chance: Mapping[str, float]
     counts_correct: bool
     remarks: tuple[str, ...]
+
+    def initial_weights(self, config: Any) -> Weights:
+        """All of the network's state as the config's seed gives it, by name."""
+        ...
+
     input_values: int
     """Numbers in what the module takes of a sample."""
     output_shape: tuple[int, ...]
@@ -143,6 +149,9 @@ class PyTorchEngine:
     @property
     def variables(self) -> tuple[str, ...]:
         return tuple(variable.name for variable in self._variables)
+
+    def initial_weights(self, config: Config) -> Weights:
+        return self._network.initial_weights(config)
 
     def reset(self, weights: Weights, *, learning_rate: float | None) -> None:
         for variable in self._variables:

@@ -62,6 +62,10 @@ class Network(Protocol):
         """The trainable variables by their names, in the model's order."""
         ...
 
+    def initial_weights(self, config: Any) -> Weights:
+        """All of the network's state as the config's seed gives it, by name."""
+        ...
+
     def inputs(self, samples: Tensors) -> Tensors:
         """What the model takes, from samples (batch, ...) of the dataset."""
         ...
@@ -220,6 +224,9 @@ class TensorFlowEngine:
     @property
     def variables(self) -> tuple[str, ...]:
         return tuple(self._variables)
+
+    def initial_weights(self, config: Config) -> Weights:
+        return self._network.initial_weights(config)
 
     def reset(self, weights: Weights, *, learning_rate: float | None) -> None:
         for name, variable in {**self._variables, **self._network.others}.items():

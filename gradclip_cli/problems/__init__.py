@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.config.schema import Config
-from gradclip_cli.problems.article import ArticleProblem
+from gradclip_cli.problems.article import article_problem
 from gradclip_cli.problems.contract import Problem
 
 
@@ -15,5 +14,4 @@ def problem_of(config: Config) -> Problem:
         from gradclip_cli.problems.own import OwnProblem
 
         return OwnProblem(config)
-    assert isinstance(config, ArticleConfig)
-    return ArticleProblem(config)
+    return article_problem(config)

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradclip_cli.arrays import Weights
 from gradclip_cli.config.article import ArticleConfig
+from gradclip_cli.config.schema import Config
 from gradclip_cli.problems import idx_files
 from gradclip_cli.problems.article_weights import initial_weights
 from gradclip_cli.problems.contract import Chance, Dataset, DownloadProgress
@@ -78,6 +79,12 @@ class ArticleProblem:
 
     def network(self, framework: str, dataset: Dataset) -> Any:
         return importlib.import_module(f"{__name__}_{framework}").Network(self.config, asdict(self.chance))
+
+
+def article_problem(config: Config) -> ArticleProblem:
+    """The problem of a config of the article's kind."""
+    assert isinstance(config, ArticleConfig)
+    return ArticleProblem(config)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gradclip_cli.arrays import FloatArray
+from gradclip_cli.arrays import FloatArray, Weights
 from gradclip_cli.config.article import ArticleConfig, Model
+from gradclip_cli.problems.article_weights import initial_weights
 
 RECURRENT_LAYERS: dict[str, type[torch.nn.RNNBase]] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "simple_rnn": torch.nn.RNN}
 
@@ -33,6 +34,10 @@ class Network:
         self.variables = keras_variables(self.module, config.model)
         self._kernels = [variable.parameters[0] for variable in self.variables if variable.is_kernel]
         self.input_values, self.output_shape = math.prod(config.data.sequence_shape), (classes,)
+
+    def initial_weights(self, config: ArticleConfig) -> Weights:
+        features, classes = config.data.sequence_shape[1], config.data.published.classes
+        return initial_weights(config.model, features=features, classes=classes, seed=config.training.seed)
 
     def inputs(self, samples: Tensor) -> Tensor:
         pixels = samples.float()

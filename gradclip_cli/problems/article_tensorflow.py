@@ -8,7 +8,9 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
+from gradclip_cli.arrays import Weights
 from gradclip_cli.config.article import ArticleConfig, Loss, Model
+from gradclip_cli.problems.article_weights import initial_weights
 from gradclip_cli.problems.contract import EVALUATION_BATCH
 
 RECURRENT_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
@@ -32,6 +34,10 @@ class Network:
     @property
     def variables(self) -> Mapping[str, keras.Variable]:
         return {f"{layer.name}/{v.name}": v for layer in self.model.layers for v in layer.trainable_variables}
+
+    def initial_weights(self, config: ArticleConfig) -> Weights:
+        features, classes = config.data.sequence_shape[1], config.data.published.classes
+        return initial_weights(config.model, features=features, classes=classes, seed=config.training.seed)
 
     def inputs(self, samples: tf.Tensor) -> tf.Tensor:
         pixels = tf.cast(samples, tf.float32)

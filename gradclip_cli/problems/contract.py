@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from gradclip_cli.arrays import Array, Weights
+from gradclip_cli.arrays import Array
 from gradclip_cli.config.schema import Config
 
 Arrays = Array | tuple[Array, ...] | Mapping[str, Array]
@@ -118,10 +118,6 @@ class Problem(Protocol):
 
     def load(self, data_directory: Path | None = None, progress: DownloadProgress | None = None) -> Dataset:
         """Load the data, verified. Raises DatasetError."""
-        ...
-
-    def initial_weights(self, seed: int) -> Weights:
-        """The weights that a run with this seed begins with, whatever its arm and framework."""
         ...
 
     def network(self, framework: str, dataset: Dataset) -> Any:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from gradclip_cli.arrays import Weights
 from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.problems.contract import Chance, Dataset, DownloadProgress
 
@@ -59,12 +57,5 @@ class OwnProblem:
         dataset: Dataset = load(self.config)
         return dataset
 
-    def initial_weights(self, seed: int) -> Weights:
-        weights: Weights = self._network_module(self.config.engine.framework).initial_weights(self.config, seed)
-        return weights
-
     def network(self, framework: str, dataset: Dataset) -> Any:
-        return self._network_module(framework).Network(self.config, dataset)
-
-    def _network_module(self, framework: str) -> ModuleType:
-        return importlib.import_module(f"{__name__}_{framework}")
+        return importlib.import_module(f"{__name__}_{framework}").Network(self.config, dataset)

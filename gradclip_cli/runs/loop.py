@@ -12,7 +12,6 @@ from gradclip_cli.arrays import Array
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, StepRecords
 from gradclip_cli.errors import StoreError
-from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.batches import BatchSchedule
 from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs.checkpoints import Checkpoint
@@ -48,8 +47,7 @@ class Moment:
 
 def start(config: Config, engine: Engine, dataset: Dataset) -> BatchSchedule:
     """Reset an engine to a config's initial weights and return the batches that its seed gives."""
-    initial = problem_of(config).initial_weights(config.training.seed)
-    engine.reset(initial, learning_rate=config.optimizer.learning_rate)
+    engine.reset(engine.initial_weights(config), learning_rate=config.optimizer.learning_rate)
     return BatchSchedule(
         config.training.seed,
         samples=dataset.samples,

@@ -6,7 +6,7 @@ import numpy as np
 
 from gradclip_cli.article.claim import Answer, Arms, ClaimVerdict, SeparateClaim
 from gradclip_cli.config.schema import Config
-from gradclip_cli.problems import problem_of
+from gradclip_cli.problems.article import article_problem
 
 PART_IN_A_MILLION = 1e-6
 FLOAT32_ROUNDING = 2.0**-24
@@ -50,5 +50,5 @@ class BoundedGradients(SeparateClaim):
 
 def rounding_bound(config: Config) -> float:
     """How far float32 rounding of a clipped norm may carry it over its threshold, as a share: 2^-24 an element summed."""
-    sizes = [value.size for value in problem_of(config).initial_weights(0).values()]
+    sizes = [value.size for value in article_problem(config).initial_weights(0).values()]
     return config.clipping.scope.summed(sizes) * FLOAT32_ROUNDING

@@ -1,0 +1,254 @@
+"""A user's own Keras model, as the Keras engine asks for it. Loss and metrics are what Keras makes of them, as in `fit`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gradclip_cli.arrays import Array, Weights
+from gradclip_cli.config.own import COMPILED, OwnConfig
+from gradclip_cli.errors import ConfigError, DatasetError, OwnCodeError
+from gradclip_cli.problems import own_keras_losses
+from gradclip_cli.problems.chance import ACCURACY, chance_scores
+from gradclip_cli.problems.contract import Dataset
+from gradclip_cli.problems.own_calls import own_code_runs, returned
+from gradclip_cli.problems.own_models import built
+
+EVALUATION_BATCH = 256
+"""Samples that are evaluated at a time."""
+PROBE = 2
+"""Samples on which a model is called once, so that all of it is built."""
+LOWER_IS_BETTER = re.compile(r"loss|error|mse|mae|entropy|divergence|perplexity|poisson|hinge|false")
+
+
+def build_model(config: OwnConfig, seed: int) -> keras.Model:
+    """The user's model with the initial weights of a seed. Layers are named as in a fresh process.
+
+    Raises ConfigError and OwnCodeError, each with what to do.
+    """
+    policy = keras.config.dtype_policy()
+    keras.backend.clear_session(free_memory=False)
+    keras.config.set_dtype_policy(policy)
+    keras.utils.set_random_seed(seed)
+    return _from_file(config) if config.model.file else _from_factory(config, seed)
+
+
+def _from_factory(config: OwnConfig, seed: int) -> keras.Model:
+    what, model = str(config.model.factory), built(config, seed)
+    if isinstance(model, keras.Model):
+        return model
+    if any(base.__module__.startswith("torch.") for base in type(model).__mro__):
+        raise ConfigError([f"{what}: it returned a PyTorch module, which engine: {{framework: pytorch}} trains"])
+    raise returned(what, model, "a keras.Model")
+
+
+def _from_file(config: OwnConfig) -> keras.Model:
+    path = Path(config.folder) / str(config.model.file)
+    if not path.is_file():
+        raise ConfigError([f"model.file: {path}: no such file"])
+    try:
+        saved = keras.models.load_model(path)
+    except Exception as error:  # whatever a file that is no model, or one with code of its own, makes Keras raise
+        raise OwnCodeError(f"{config.model.file}: Keras can't load it: {str(error).splitlines()[0]}") from None
+    if config.model.initial == "saved":
+        return saved
+    fresh: keras.Model = type(saved).from_config(saved.get_config())
+    if not fresh.built and saved.get_build_config():
+        fresh.build_from_config(saved.get_build_config())
+    if saved.compiled:
+        fresh.compile_from_config(saved.get_compile_config())
+    return fresh
+
+
+def _weights(model: keras.Model, perturbation: float) -> Weights:
+    """All variables of a model by name; trained ones times one plus the perturbation."""
+    trained = {id(variable) for variable in model.trainable_variables}
+    values = {name: (variable, np.array(variable.value.numpy())) for name, variable in named_variables(model).items()}
+    return {
+        name: (value * (1 + perturbation)).astype(value.dtype) if perturbation and id(variable) in trained else value
+        for name, (variable, value) in values.items()
+    }
+
+
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """A model's variables by their paths in it, `layer/variable`; equal paths get numbers, and what a CSV can't hold is `_`."""
+    named: dict[str, keras.Variable] = {}
+    for variable in model.variables:
+        path = re.sub(r"[^\w./-]", "_", variable.path.removeprefix(f"{model.name}/"))
+        count = sum(1 for name in named if name == path or re.fullmatch(rf"{re.escape(path)}_\d+", name))
+        named[f"{path}_{count}" if count else path] = variable
+    return named
+
+
+class Network:
+    """`gradclip_cli.engines.tensorflow.Network` of a user's own model."""
+
+    def __init__(self, config: OwnConfig, dataset: Dataset) -> None:
+        self.model = build_model(config, config.training.seed)
+        require_trainable(self.model, str(config.model.factory or config.model.file))
+        inputs, targets = (_first(arrays, PROBE) for arrays in (dataset.train_inputs, dataset.train_targets))
+        self._probe = inputs
+        with own_code_runs(str(config.model.factory or config.model.file), "calling the model on two samples"):
+            outputs = self.model(inputs, training=False)
+        self.remarks = own_keras_losses.compiled(self.model, config, dataset, outputs)
+        self._build_metrics(inputs, targets, outputs, config)
+        named, trained = named_variables(self.model), {id(variable) for variable in self.model.trainable_variables}
+        self.variables = {name: variable for name, variable in named.items() if id(variable) in trained}
+        self.others = {name: variable for name, variable in named.items() if id(variable) not in trained}
+        self.metrics = {name: higher_is_better(name, self.model) for name in self._results()}
+        self.recurrent = any(isinstance(layer, keras.layers.RNN) for layer in all_layers(self.model))
+        self.chance = self._chance(dataset)
+        self._whole_labels = _is_label_a_sample(dataset.train_targets)
+        self.counts_correct = self._counts_correct(outputs)
+
+    @property
+    def sums(self) -> Sequence[keras.Variable]:
+        return [variable for metric in self.model.metrics for variable in metric.variables]
+
+    def initial_weights(self, config: OwnConfig) -> Weights:
+        """Built anew, as the config's seed says. Raises OwnCodeError where that gives other variables than before."""
+        model = build_model(config, config.training.seed)
+        model(self._probe, training=False)
+        weights = _weights(model, config.model.perturbation)
+        shapes = {name: tuple(variable.shape) for name, variable in {**self.variables, **self.others}.items()}
+        if (again := {name: value.shape for name, value in weights.items()}) != shapes:
+            name = next(iter({*shapes.items()} ^ {*again.items()}))[0]
+            what = str(config.model.factory or config.model.file)
+            raise OwnCodeError(f"{what}: built twice, it has other variables: {name} {shapes.get(name)}, then {again.get(name)}")
+        return weights
+
+    def inputs(self, samples: Any) -> Any:
+        return samples
+
+    def loss_and_penalty(self, inputs: Any, targets: Any, outputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        total = self.model.compute_loss(x=inputs, y=targets, y_pred=outputs, training=True)
+        penalty = self._penalty()
+        return (total, tf.constant(0.0)) if penalty is None else (total - penalty, penalty)
+
+    def observe(self, inputs: Any, targets: Any, outputs: Any) -> None:
+        self.model.compute_metrics(inputs, targets, outputs)
+
+    def correct(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        if outputs.shape[-1] > 1:
+            return tf.argmax(outputs, axis=-1, output_type=tf.int32) == tf.reshape(targets, (-1,))
+        return tf.cast(tf.reshape(outputs, (-1,)) > 0.5, tf.int32) == tf.reshape(targets, (-1,))
+
+    def evaluate(self, inputs: Any, targets: Any) -> tf.Tensor:
+        """Loss, penalty, metrics; then the metrics of what was trained on since the last evaluation."""
+        trained = list(self._results().values())
+        self._forget()
+        samples = len(keras.tree.flatten(inputs)[0])
+        whole = samples // EVALUATION_BATCH
+
+        def add(index: tf.Tensor, loss: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            chosen = index * EVALUATION_BATCH + tf.range(EVALUATION_BATCH)
+            return index + 1, loss + EVALUATION_BATCH * self._evaluated(inputs, targets, chosen)
+
+        loss = tf.constant(0.0, tf.float64)
+        if whole:
+            start = (tf.constant(0), loss)
+            _, loss = tf.while_loop(lambda index, _: index < whole, add, start, maximum_iterations=whole)
+        if rest := samples - whole * EVALUATION_BATCH:
+            loss += rest * self._evaluated(inputs, targets, tf.range(samples - rest, samples))
+        evaluated, penalty = list(self._results().values()), self._penalty()
+        self._forget()
+        values = [loss / samples, tf.zeros(()) if penalty is None else penalty, *evaluated, *trained]
+        return tf.stack([tf.cast(value, tf.float64) for value in values])
+
+    def _evaluated(self, inputs: Any, targets: Any, chosen: tf.Tensor) -> tf.Tensor:
+        """The mean data loss of some samples; the metrics see them."""
+        here, aims = (keras.tree.map_structure(lambda values: tf.gather(values, chosen), each) for each in (inputs, targets))
+        outputs = self.model(here, training=False)
+        total, penalty = self.model.compute_loss(x=here, y=aims, y_pred=outputs, training=False), self._penalty()
+        self.model.compute_metrics(here, aims, outputs)
+        return tf.cast(total if penalty is None else total - penalty, tf.float64)
+
+    def _penalty(self) -> tf.Tensor | None:
+        losses = self.model.losses
+        return tf.add_n([tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in losses]) if losses else None
+
+    def _results(self) -> dict[str, Any]:
+        """The metrics' results by name, without the loss, which is measured here."""
+        results = {name: value for name, value in self.model.get_metrics_result().items() if name != "loss"}
+        return {re.sub(r"[^\w./-]", "_", name): value for name, value in results.items()}
+
+    def _forget(self) -> None:
+        for metric in self.model.metrics:
+            metric.reset_state()
+
+    def _build_metrics(self, inputs: Any, targets: Any, outputs: Any, config: OwnConfig) -> None:
+        """Let loss and metrics see two samples once. Raises DatasetError where loss and targets don't fit."""
+        try:
+            self.model.compute_loss(x=inputs, y=targets, y_pred=outputs, training=False)
+            self.model.compute_metrics(inputs, targets, outputs)
+        except Exception as error:  # whatever Keras raises where shapes or kinds don't fit
+            shapes = f"outputs {_shapes(outputs)}, targets {_shapes(targets)}"
+            loss = config.loss.label if config.loss.name != COMPILED or config.loss.factory else "the compiled loss"
+            raise DatasetError(f"{loss} doesn't fit the model's {shapes}: {str(error).splitlines()[0]}") from None
+        self._forget()
+
+    def _chance(self, dataset: Dataset) -> dict[str, float]:
+        if not isinstance(dataset.train_targets, np.ndarray):
+            return {}
+        loss = own_keras_losses.function_name(self.model.loss)
+        functions = {name: _function_of(name) for name in self.metrics}
+        return chance_scores(loss, functions, dataset.train_targets)
+
+    def _counts_correct(self, outputs: Any) -> bool:
+        return self._whole_labels and "accuracy" in self.metrics and getattr(outputs, "ndim", 0) == 2
+
+
+def require_trainable(model: keras.Model, what: str) -> None:
+    """Raises OwnCodeError where a model can't be trained step by step as `fit` does it."""
+    if type(model).train_step is not keras.Model.train_step:
+        raise OwnCodeError(f"{what}: its class has a train_step of its own, whose gradients gradclip can't take apart")
+    if model.built and not model.trainable_variables:
+        raise OwnCodeError(f"{what}: no variable of the model is trainable; is every layer frozen (trainable=False)?")
+
+
+def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """A model's layers, those inside others too."""
+    yield from model._flatten_layers(include_self=False)
+
+
+def higher_is_better(name: str, model: keras.Model) -> bool:
+    """Whether a metric is better where it is higher: as Keras knows it, else by its name."""
+    return not LOWER_IS_BETTER.search(name.lower())
+
+
+def _function_of(metric: str) -> str:
+    """The Keras function of a metric called so."""
+    if metric in ACCURACY:
+        return metric
+    try:
+        return own_keras_losses.function_name(keras.metrics.get(metric))
+    except ValueError:
+        return metric
+
+
+def _is_label_a_sample(targets: Any) -> bool:
+    return isinstance(targets, np.ndarray) and targets.dtype.kind in "iu" and targets.size == len(targets)
+
+
+def _first(arrays: Any, samples: int) -> Any:
+    return keras.tree.map_structure(lambda array: tf.constant(_as_targets(array[:samples])), arrays)
+
+
+def _as_targets(array: Array) -> Array:
+    return array.astype(np.int32) if array.dtype.kind in "iu" and array.dtype != np.uint8 else array
+
+
+def _shapes(values: Any) -> str:
+    return ", ".join(str(tuple(value.shape)) for value in keras.tree.flatten(values))
+
+
+def described(model: keras.Model) -> Mapping[str, int]:
+    """A model's trainable variables with their sizes."""
+    trained = {id(variable) for variable in model.trainable_variables}
+    return {name: int(np.prod(each.shape)) for name, each in named_variables(model).items() if id(each) in trained}
