@@ -262,8 +262,9 @@ def test_what_only_one_folder_has_is_not_found_from_another(write: Write) -> Non
 
 
 @pytest.mark.parametrize("changed", ["model.py", "helper.py", "nets/rnn.py"])
-def test_changed_code_is_loaded_anew(changed: str, write: Write) -> None:
+def test_changed_code_is_loaded_anew(changed: str, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even within a second and with as many letters, where Python's bytecode would be taken for the same."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     files = {"model.py": "import helper\nfrom nets import rnn\nx = 1\ndef build(): return x + helper.x + rnn.x"}
     files |= {"helper.py": "x = 1", "nets/rnn.py": "x = 1"}
     folder = write(files)
@@ -436,14 +437,16 @@ def test_a_slow_import_is_told_while_it_goes_on(write: Write, monkeypatch: pytes
     assert told == [f"train.py {sentence}", f"uses.py {sentence}"]
 
 
-def test_a_library_takes_its_time(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["installed", "mine/.venv/lib/python3.11/site-packages"])
+def test_a_library_takes_its_time(place: str, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_code, "SLOW_IMPORT", 0.01)
-    home = write(
-        {"installed/slow_library.py": "import time\ntime.sleep(0.2)", "mine/model.py": "import slow_library\ndef build(): pass"}
-    )
-    monkeypatch.syspath_prepend(home / "installed")
-    load("model.py:build", home / "mine")
+    home = write({f"{place}/slow_library.py": "import time\ntime.sleep(0.2)"})
+    write({"mine/model.py": "import slow_library\ndef build(): pass"})
+    monkeypatch.syspath_prepend(home / place)
+    told: list[str] = []
+    load("model.py:build", home / "mine", told.append)
     assert sys.modules.pop("slow_library")
+    assert told == []
 
 
 @pytest.mark.parametrize("text", ["def build(): pass", "1 / 0"])
