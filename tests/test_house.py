@@ -42,7 +42,8 @@ FLOORS = {
     "texts": 0,
 }
 GROUND = {room for room, floor in FLOORS.items() if not floor}
-PROBLEMS = {"problems.article", "problems.idx_files", "problems.batches"}
+OWN_DATA = {f"problems.{file}" for file in ("array_files", "array_likes", "data_summary", "npz_entries", "own_data", "read_once")}
+PROBLEMS = {"problems.article", "problems.idx_files", "problems.batches"} | OWN_DATA
 WAYS = {"runs.workers", "runs.cluster"}
 TRAINING = {"runs.loop", "runs.many", "runs.one", "runs.trainers", "runs.pace"} | WAYS
 PUBLISHED = {"config.dataset", "config.datasets"}
