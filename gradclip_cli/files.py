@@ -92,6 +92,15 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
 
 
+def cache_folder() -> Path:
+    """The folder of what gradclip can make or fetch again; `GRADCLIP_CACHE` moves it."""
+    if chosen := os.environ.get("GRADCLIP_CACHE"):
+        return Path(chosen)
+    import platformdirs
+
+    return platformdirs.user_cache_path("gradclip")
+
+
 def require_writable(folder: Path) -> None:
     """Create a folder and prove that it can be written. Raises StoreError."""
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradclip_cli.errors import StoreError
-from gradclip_cli.files import read_bounded, read_json, replaced_by, replacing
+from gradclip_cli.files import cache_folder, read_bounded, read_json, replaced_by, replacing
 
 
 def test_a_pipe_in_a_files_place_does_not_hang(tmp_path: Path) -> None:
@@ -75,3 +75,12 @@ def test_what_fails_while_it_is_written_leaves_the_old_file_and_nothing_else(tmp
         path.write_text("new")
     assert kept.read_text() == "new"
     assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADCLIP_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("GRADCLIP_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder().name == "gradclip"
+    assert cache_folder() != tmp_path

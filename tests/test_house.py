@@ -43,7 +43,8 @@ FLOORS = {
 }
 GROUND = {room for room, floor in FLOORS.items() if not floor}
 OWN_CODE = {"problems.own_references", "problems.own_sources", "problems.own_code", "problems.own_calls"}
-PROBLEMS = {"problems.article", "problems.idx_files", "problems.batches"} | OWN_CODE
+OWN_DATA = {f"problems.{file}" for file in ("array_files", "array_likes", "data_summary", "npz_entries", "own_data", "read_once")}
+PROBLEMS = {"problems.article", "problems.idx_files", "problems.batches"} | OWN_CODE | OWN_DATA
 WAYS = {"runs.workers", "runs.cluster"}
 TRAINING = {"runs.loop", "runs.many", "runs.one", "runs.trainers", "runs.pace"} | WAYS
 PUBLISHED = {"config.dataset", "config.datasets"}

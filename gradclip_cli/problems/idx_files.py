@@ -25,7 +25,7 @@ from gradclip_cli.config.article import Data
 from gradclip_cli.config.dataset import DebianPackage, File, PublishedDataset
 from gradclip_cli.config.datasets import DATASETS, DEFAULT_DATASET
 from gradclip_cli.errors import DatasetError
-from gradclip_cli.files import write_atomically
+from gradclip_cli.files import cache_folder, write_atomically
 from gradclip_cli.problems.contract import Dataset, DownloadProgress
 
 ROOT = Path("/")
@@ -67,14 +67,8 @@ def sample_directory(name: str) -> Path:
 
 
 def cache_directory(name: str) -> Path:
-    """Where gradclip keeps what it fetched of a dataset: the default's in its cache, others' in folders there.
-
-    `GRADCLIP_CACHE` moves it.
-    """
-    import platformdirs
-
-    chosen = os.environ.get("GRADCLIP_CACHE")
-    cache = Path(chosen) if chosen else platformdirs.user_cache_path("gradclip")
+    """Where gradclip keeps what it fetched of a dataset: the default's in its cache, others' in folders there."""
+    cache = cache_folder()
     return cache if name == DEFAULT_DATASET else cache / name
 
 
