@@ -49,6 +49,10 @@ class OwnProblem:
     def timed_as(self) -> str:
         return self.compiled_for
 
+    @property
+    def loads_with_framework(self) -> bool:
+        return self.config.data.factory is not None
+
     def on_a_sample(self) -> OwnProblem:
         return self
 

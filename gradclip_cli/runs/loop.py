@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from gradclip_cli.arrays import Array
+from gradclip_cli.arrays import Array, Weights
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, StepRecords
 from gradclip_cli.errors import StoreError
@@ -35,6 +36,11 @@ class Setup:
     dataset: Dataset
     directory: RunDirectory
 
+    @functools.cached_property
+    def initial_weights(self) -> Weights:
+        """What the run begins with."""
+        return self.engine.initial_weights(self.config)
+
 
 @dataclass
 class Moment:
@@ -48,6 +54,11 @@ class Moment:
 def start(config: Config, engine: Engine, dataset: Dataset) -> BatchSchedule:
     """Reset an engine to a config's initial weights and return the batches that its seed gives."""
     engine.reset(engine.initial_weights(config), learning_rate=config.optimizer.learning_rate)
+    return batch_schedule(config, dataset)
+
+
+def batch_schedule(config: Config, dataset: Dataset) -> BatchSchedule:
+    """The batches that a config's seed gives."""
     return BatchSchedule(
         config.training.seed,
         samples=dataset.samples,
@@ -59,8 +70,10 @@ def start(config: Config, engine: Engine, dataset: Dataset) -> BatchSchedule:
 def beginning(setup: Setup) -> Moment:
     """Bring the engine to a run's beginning."""
     config, engine = setup.config, setup.engine
-    schedule = start(config, engine, setup.dataset)
-    return Moment(schedule, RunTally(config, engine.variables), EpochSummary(1, config.data.batch_size))
+    engine.reset(setup.initial_weights, learning_rate=config.optimizer.learning_rate)
+    return Moment(
+        batch_schedule(config, setup.dataset), RunTally(config, engine.variables), EpochSummary(1, config.data.batch_size)
+    )
 
 
 def train(
