@@ -31,12 +31,16 @@ CLIPPING = {
     "normalize": "{mode: normalize, threshold: 0.2}",
     "agc": "{mode: agc, threshold: 0.05, epsilon: 0.1}",
     "autoclip": "{mode: autoclip, percentile: 30, window: 8}",
+    "median": "{mode: median, multiple: 0.9, window: 8}",
+    "zclip": "{mode: zclip, deviations: 0.2, smoothing: 0.5, warmup: 2}",
+    "adagc": "{mode: adagc, multiple: 0.9, smoothing: 0.5, warmup: 3, warmup_threshold: 0.2}",
+    "skip": "{mode: skip, deviations: 0.5, window: 6}",
     "clipvalue of layers": "{mode: clipvalue, threshold: 0.02, layers: {dense: 0.05}}",
     "clipnorm of layers": "{mode: clipnorm, threshold: 0.1, layers: {dense: null}}",
     "agc of layers": "{mode: agc, threshold: 0.05, epsilon: 0.1, layers: {dense: 5}}",
 }
-COMPILED = ("clipnorm", "agc", "autoclip")
-"""One that Keras clips by, one of ours, one of ours with a memory; test_rules.py has each of ours compiled too."""
+COMPILED = ("clipnorm", "agc", "autoclip", "skip")
+"""One that Keras clips by, one of ours, one of ours with a memory, one that skips; test_rules.py has each of ours compiled too."""
 MANY_STEPS = 267  # more than the Keras engine takes in one call of its compiled loop
 
 
@@ -54,7 +58,7 @@ def test_rules_do_in_the_engine_what_they_do_in_numpy(mode: str, framework: str)
     """Under plain SGD, from the same weights, the clipped step is the rule applied to the unclipped one; memory goes on."""
     chosen, unclipped = clipped(framework, mode), small(framework)
     engine, plain = engine_for(chosen), engine_for(unclipped)
-    rule, memory = chosen.clipping, chosen.clipping.memory()
+    rule, memory = chosen.clipping, chosen.clipping.memory(len(engine.variables))
     rate, weights = 64.0, start_weights(chosen)  # A large rate, so that rounding in the weights is small beside the change.
     acted, kept = 0, engine.state()
     for batch in schedule_for(chosen).take(12):
