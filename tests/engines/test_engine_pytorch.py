@@ -36,6 +36,9 @@ CLIPPING = {
     "normalize": "{mode: normalize, threshold: 0.2}",
     "agc": "{mode: agc, threshold: 0.02, epsilon: 0.1}",
     "autoclip": "{mode: autoclip, percentile: 10, window: 20}",
+    "median": "{mode: median, multiple: 0.5}",
+    "zclip": "{mode: zclip, deviations: 0.01, warmup: 5}",
+    "adagc": "{mode: adagc, multiple: 0.9, warmup: 10, warmup_threshold: 0.2}",
     "clipnorm of layers": "{mode: clipnorm, threshold: 0.1, layers: {dense: 0.05}}",
 }
 OPTIMIZER = {"sgd": "{name: sgd}", "momentum": "{name: sgd, momentum: 0.9}", "adam": "{name: adam}"}

@@ -66,7 +66,9 @@ class MedianClip(ClippingRule):
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:
         usual = cls().multiple
-        return Choice({"multiple": usual}, f"{usual:g} times the median, as icefall's recipes; 10 would clip only spikes; it adapts")
+        return Choice(
+            {"multiple": usual}, f"{usual:g} times the median, as icefall's recipes; 10 would clip only spikes; it adapts"
+        )
 
     @property
     def label(self) -> str:

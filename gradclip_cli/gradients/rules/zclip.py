@@ -71,7 +71,7 @@ class ZClip(ClippingRule):
         """Mean, standard deviation and count with one more norm."""
         count = memory["count"] + 1
         beginning, keep = count <= self.warmup, xp.isfinite(norm)
-        weight = xp.where(beginning, 1 / xp.multiply(count, 1.0), 1 - self.smoothing)
+        weight = xp.where(beginning, 1 / count, 1 - self.smoothing)
         distance = clipped_norm - memory["mean"]
         # Of the first norms the variance itself (Welford's update); then the average of squared distances from the new mean.
         old, new = xp.sqrt(1 - weight), xp.sqrt(weight) * xp.where(beginning, xp.sqrt(1 - weight), 1 - weight)
@@ -86,8 +86,7 @@ class ZClip(ClippingRule):
         """Mean and standard deviation of no norms yet."""
         import numpy as np  # only here: a config is read without it
 
-        nothing = np.zeros((), np.float32)
-        return {"mean": nothing, "deviation": nothing.copy(), "count": np.zeros((), np.int32)}
+        return {name: np.zeros((), np.float32) for name in ("mean", "deviation", "count")}
 
     def acts(self, steps: UnclippedSteps) -> BoolArray:
         return replay.acted(self, steps.joint_norm[:, None])
