@@ -88,7 +88,9 @@ def cases() -> list[Any]:
 @pytest.mark.parametrize(("cell", "mode", "optimizer"), cases())
 def test_parity_with_keras(cell: str, mode: str, optimizer: str) -> None:
     records = assert_parity(small(f"model.cell={cell}", f"clipping={CLIPPING[mode]}", f"optimizer={OPTIMIZER[optimizer]}"))
-    assert records.clipped.mean() > 0.5 if mode != "none" else not records.clipped.any()
+    # What zclip clips enters its mean, so that not all steps can be above it.
+    assert records.clipped.mean() > {"none": -1, "zclip": 0.2}.get(mode, 0.5)
+    assert mode != "none" or not records.clipped.any()
 
 
 @pytest.mark.parametrize(

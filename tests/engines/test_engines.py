@@ -40,7 +40,7 @@ CLIPPING = {
     "agc of layers": "{mode: agc, threshold: 0.05, epsilon: 0.1, layers: {dense: 5}}",
 }
 COMPILED = ("clipnorm", "agc", "autoclip", "skip")
-"""One that Keras clips by, one of ours, one of ours with a memory, one that skips; test_rules.py has each of ours compiled too."""
+"""One that Keras clips by, one of ours, one of ours with a memory, one that skips; test_rules.py compiles each of ours too."""
 MANY_STEPS = 267  # more than the Keras engine takes in one call of its compiled loop
 
 

@@ -66,9 +66,8 @@ class MedianClip(ClippingRule):
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:
         usual = cls().multiple
-        return Choice(
-            {"multiple": usual}, f"{usual:g} times the median, as icefall's recipes; 10 would clip only spikes; it adapts"
-        )
+        reason = f"{usual:g} times the recent median, as in icefall's recipes; 10 would clip spikes only; it adapts"
+        return Choice({"multiple": usual}, reason)
 
     @property
     def label(self) -> str:
