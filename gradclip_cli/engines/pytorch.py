@@ -24,10 +24,14 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
 from gradclip_cli.engines.shared import ChosenRule, memory_key, slot_key
 from gradclip_cli.errors import EngineError
+from gradclip_cli.gradients.clipping_rule import Clipped
 from gradclip_cli.gradients.scopes import EACH_VARIABLE
 from gradclip_cli.problems.contract import EVALUATION_BATCH, Dataset, Problem
 
 BLOCK_BYTES = 4_000_000  # of what a block of steps keeps on the device: as much as a cache holds
+
+NOTHING_TOLD = Clipped([])
+"""Of a step whose gradients PyTorch clipped in place, or nobody."""
 
 
 class Variable(Protocol):
@@ -211,7 +215,7 @@ class PyTorchEngine:
         """Fresh optimizer slots, an empty memory of the rule, step 0."""
         name, arguments = pytorch_optimizer(self._config.optimizer)
         self._optimizer = getattr(torch.optim, name)(self._parameters, **{**arguments, "lr": learning_rate})
-        self._memory = {key: self._moved(value) for key, value in self._rule.memory().items()}
+        self._memory = {key: self._moved(value) for key, value in self._chosen.memory().items()}
         self._steps = 0
 
     def _moved(self, array: Array) -> Tensor:
@@ -247,35 +251,38 @@ class PyTorchEngine:
         if penalty is not None:
             block.penalty[step] = penalty.detach()
         block.gradients[step] = self._gradient
-        excess = self._clip()
-        if excess is not None:
-            block.excess[step] = excess
+        clipped = self._clip()
+        if clipped.excess is not None:
+            block.excess[step] = clipped.excess
         block.applied[step] = self._gradient
+        if not (self._rule.skips and clipped.skip):
+            self._apply()
+        block.keep_weights(step)
+
+    def _apply(self) -> None:
         self._steps += 1
         place_epsilon(self._optimizer, self._config.optimizer.name, self._optimizer_parameters, self._steps)
         self._optimizer.step()
-        block.keep_weights(step)
 
-    def _clip(self) -> Tensor | None:
-        """Clip in place, by PyTorch's own function where it means the same; the excess, where only the rule knows it."""
+    def _clip(self) -> Clipped:
+        """Clip in place, by PyTorch's own function where it means the same; what is told of it is what only the rule knows."""
         rule = self._rule
         if rule.mode == "none":
-            return None
+            return NOTHING_TOLD
         if not rule.pytorch_function or rule.layer_thresholds:
             return self._clip_by_our_rule()
         clip = getattr(torch.nn.utils, rule.pytorch_function)
         for parameters in self._clipped_together:
             clip(parameters, rule.threshold_of_all)
-        return None
+        return NOTHING_TOLD
 
-    def _clip_by_our_rule(self) -> Tensor | None:
+    def _clip_by_our_rule(self) -> Clipped:
         gradients, weights = [each.gradient for each in self._variables], [each.weight for each in self._variables]
         clipped = self._chosen.clip(gradients, weights, self._memory, torch)
         for variable, gradient in zip(self._variables, clipped.gradients, strict=True):
             variable.set_gradient(gradient)
         self._memory = {key: clipped.memory[key].to(value.dtype) for key, value in self._memory.items()}
-        excess: Tensor | None = clipped.excess
-        return excess
+        return clipped
 
     def _records(self, block: Block, targets: Tensor) -> StepRecords:
         sizes = [sum(parameter.numel() for parameter in variable.parameters) for variable in self._variables]

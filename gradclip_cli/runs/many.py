@@ -70,8 +70,8 @@ class Observer(Protocol):
 def plan(given: Sequence[Config], seeds: Sequence[int] | None, results: Path, *, force: bool = False) -> list[PlannedRun]:
     """Decide for each config and seed (the config's own without `seeds`) what is to be done, writing nothing.
 
-    Runs that one compilation can serve stand together. Raises ConfigError where a user's own code is missing, ConflictsError where directories hold another config, StoreError
-    where something is to be trained into a packed folder.
+    Runs that one compilation can serve stand together. Raises ConflictsError where directories hold another config, StoreError
+    where something is to be trained into a packed folder, ConfigError and OwnCodeError where a user's own code is missing.
     """
     given = [identified(config) for config in given]
     chosen = [config.with_seed(seed) for config in given for seed in (seeds if seeds is not None else [config.training.seed])]

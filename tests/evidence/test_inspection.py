@@ -278,6 +278,7 @@ def test_a_run_may_lie_anywhere(results: Path, tmp_path: Path) -> None:
         ("{mode: normalize, threshold: 1}", {"all together": 1}),
         ("{mode: agc, threshold: 0.01, layers: {dense: 0.1}}", {}),  # of units' norms and weights: not of what is drawn
         ("{mode: autoclip}", {}),
+        ("{mode: adagc}", {}),
     ],
 )
 def test_thresholds_say_what_they_bound(clipping: str, expected: dict[str, float], results: Path) -> None:

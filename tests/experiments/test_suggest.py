@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import call, engine_for, options, sample, schedule_for, start_weights
+from conftest import call, engine_for, options, rule_with, sample, schedule_for, start_weights
 
 from gradclip_cli import engines
 from gradclip_cli.config import loading
@@ -144,7 +144,8 @@ def test_thresholds_follow_from_the_records_by_hand() -> None:
     records = pilot.records
     joint = np.sqrt(np.square(records.norm).sum(axis=1))
     largest_element = records.max_abs.max(axis=1)
-    assert list(found) == ["global_clipnorm", "clipnorm", "clipvalue", "normalize", "agc", "autoclip"]
+    adaptive = ["autoclip", "median", "zclip", "adagc", "skip"]
+    assert list(found) == ["global_clipnorm", "clipnorm", "clipvalue", "normalize", "agc", *adaptive]
     assert set(found) == set(RULES) - {"none"}
     expected = {
         "global_clipnorm": joint.mean(),
@@ -159,6 +160,10 @@ def test_thresholds_follow_from_the_records_by_hand() -> None:
     assert f"{low:g} to {high:g}" in found["global_clipnorm"].reason
     assert "Pascanu" in found["global_clipnorm"].reason
     assert found["autoclip"].clipping == {"mode": "autoclip", "percentile": 10}
+    assert found["median"].clipping == {"mode": "median", "multiple": 2}
+    assert found["zclip"].clipping == {"mode": "zclip", "deviations": 2.5}
+    assert found["adagc"].clipping == {"mode": "adagc", "multiple": 1.05}
+    assert found["skip"].clipping == {"mode": "skip", "deviations": 6}
 
 
 def test_shares_are_those_of_the_steps_beyond() -> None:
@@ -174,6 +179,9 @@ def test_shares_are_those_of_the_steps_beyond() -> None:
         assert found[mode].clipped_share == beyond.mean(), mode
     past = [joint[step] > np.percentile(joint[: step + 1].astype(np.float32), 10) for step in range(len(joint))]
     assert found["autoclip"].clipped_share == pytest.approx(np.mean(past), abs=1.5 / len(joint))
+    past = [step > 0 and joint[step] > 2 * np.median(joint[max(0, step - 100) : step]) for step in range(len(joint))]
+    assert found["median"].clipped_share == pytest.approx(np.mean(past), abs=1.5 / len(joint))
+    assert found["adagc"].clipped_share >= (joint[:100] > 1).sum() / len(joint)
     assert found["normalize"].clipped_share == 1
     longer = (joint > threshold["normalize"]).mean()
     assert f"{longer:.0%}" in found["normalize"].reason
@@ -222,12 +230,12 @@ def test_a_share_says_on_which_steps_the_rule_really_acts(mode: str, multiple: f
         "clipvalue": float(first.records.max_abs.max()),
         "clipnorm": float(first.records.norm.max()),
     }.get(mode, float(first.records.global_norm[0]))
-    rule = RULES[mode](**({} if mode == "autoclip" else {"threshold": multiple * at_bound}), mode=mode)
+    rule = rule_with(mode, threshold=multiple * at_bound, warmup_threshold=multiple * at_bound)
     thresholds = [rule.threshold_of_all or np.inf] * len(gradients)
-    clipped = rule.apply(Situation(gradients, thresholds, weights, rule.memory()), np).gradients
+    clipped = rule.apply(Situation(gradients, thresholds, weights, rule.memory(len(gradients))), np).gradients
     acted = any((before != after).any() for before, after in zip(gradients, clipped, strict=True))
-    if mode == "autoclip":
-        assert suggest.share(first, rule) == 0  # Alone, a step is its own percentile.
+    if mode in ("autoclip", "median", "zclip", "skip"):
+        assert suggest.share(first, rule) == 0  # Alone, a step is its own percentile, and stands out from nothing.
     elif multiple != 1:  # Exactly at the bound rounding decides.
         assert suggest.share(first, rule) == acted
 
@@ -257,7 +265,7 @@ def test_what_is_pasted_is_a_config(name: str, write_config: Callable[..., Path]
 @pytest.mark.parametrize("scale", [1e-20, 1e-5, 1, 1e6, 1e30])
 def test_what_is_pasted_is_a_config_at_any_scale(scale: float, write_config: Callable[..., Path]) -> None:
     found = suggest.suggestions(made_up(scale * np.linspace(1, 2, 50)))
-    assert len(found) == 6
+    assert len(found) == len(RULES) - 1
     for suggestion in found:
         loaded = loading.load(str(write_config(f"extends: none\n{suggestion.yaml}\n")))
         assert loaded.clipping.model_dump(include=set(suggestion.clipping)) == suggestion.clipping
