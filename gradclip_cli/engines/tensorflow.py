@@ -107,6 +107,11 @@ def _norm(gradient: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.reduce_sum(tf.square(tf.cast(gradient, tf.float64))))
 
 
+def _distance(before: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
+    """Norm of the difference, which is taken in float64: float32 would round it, or overflow."""
+    return _norm(tf.cast(after, tf.float64) - tf.cast(before, tf.float64))
+
+
 def _max_abs(gradient: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reduce_max(tf.abs(gradient)), tf.float64)
 
@@ -199,6 +204,7 @@ class TensorFlowEngine:
         inputs = self._network.inputs(tf.gather(self._train_inputs, batch))
         targets = tf.gather(self._train_targets, batch)
         weights = [variable.value for variable in self._variables.values()]
+        before = [tf.identity(weight) for weight in weights]
         with tf.GradientTape() as tape:
             outputs = self._model(inputs, training=True)
             loss, penalty = tf.reduce_mean(self._network.losses(targets, outputs)), self._penalty()
@@ -210,9 +216,15 @@ class TensorFlowEngine:
         excess = tf.zeros(()) if clipped.excess is None else clipped.excess
         correct = tf.reduce_sum(tf.cast(self._network.correct(targets, outputs), tf.int32))
         of_step = {"loss": loss, "penalty": penalty, "correct": correct, "excess": excess}
+        of_step["update_norm"] = self._update_norm(before)
         of_variables = self._measured(gradients)
         row = [of_step[name] for name in OF_STEP] + [value for name in OF_VARIABLES for value in of_variables[name]]
         return tf.stack([tf.cast(value, tf.float64) for value in row])
+
+    def _update_norm(self, before: list[tf.Tensor]) -> tf.Tensor:
+        """Norm of what was added to all variables together since they were `before`."""
+        norms = [_distance(weight, variable.value) for weight, variable in zip(before, self._variables.values(), strict=True)]
+        return _norm(tf.stack(norms))
 
     def _measured(self, gradients: list[tf.Tensor]) -> dict[str, list[tf.Tensor]]:
         """What is recorded of each variable, by the names of OF_VARIABLES."""

@@ -34,6 +34,7 @@ def store_steps(
     *,
     applied: Sequence[float] | None = None,
     clipped: Sequence[bool] | None = None,
+    update: Sequence[float] | None = None,
     variables: Sequence[str] = VARIABLES,
     settings: Sequence[str] = (),
     base: str = "none",
@@ -47,13 +48,14 @@ def store_steps(
         joint,
         joint if applied is None else applied,
         np.zeros(len(norm), bool) if clipped is None else clipped,
+        0.01 * joint if update is None else update,
     )
     directory = RunDirectory.of(results, "arm", 3)
     with directory.locked():
         directory.start(loading.load(base, ["name=arm", "training.seed=3", *settings]), variables, {})
         directory.append_steps(
-            [step, float(loss), 0.0, 8, float(total), float(used), int(cut), *row, *row, *row, *row]
-            for step, (loss, total, used, cut, row) in enumerate(zip(*columns, norm.tolist(), strict=True), 1)
+            [step, float(loss), 0.0, 8, float(total), float(used), int(cut), *row, *row, *row, *row, float(added)]
+            for step, (loss, total, used, cut, added, row) in enumerate(zip(*columns, norm.tolist(), strict=True), 1)
         )
         ended = {"seed": 3, "status": "complete", "epochs": 0, "steps": len(norm)}
         directory.write_metadata({**FACTS, **ended, **changes})

@@ -58,7 +58,7 @@ def made_up(norms: Any, *, loss: Any = None, variables: int = 2, diverged: bool 
     none = np.zeros(len(norms))
     excess = norms / 10 / suggest.UNREACHABLE
     finite = np.isfinite(each)
-    records = StepRecords(losses, none, none.astype(int), each, each, each, each, excess, finite)
+    records = StepRecords(losses, none, none.astype(int), each, each, each, each, excess, norms / 100, finite)
     detector = Detector([f"layer_{index}/kernel" for index in range(variables)])
     detector.update(losses, each, norms, none.astype(bool))
     diagnosis = detector.diagnosis(diverged=diverged)
