@@ -6,7 +6,7 @@ Source: Seetharaman, Wichern, Pardo and Le Roux 2020, "AutoClip: adaptive gradie
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,7 +16,7 @@ from gradclip_cli.gradients.lengths import Length, shortened
 from gradclip_cli.gradients.scopes import ALL_TOGETHER
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray
+    from gradclip_cli.arrays import Array, BoolArray, FloatArray
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
@@ -54,16 +54,24 @@ class AutoClip(ClippingRule):
         return {"recent": empty, "sorted": empty.copy(), "count": np.zeros((), np.int32)}
 
     def acts(self, steps: UnclippedSteps) -> BoolArray:
-        """Whatever the gradients were: to this rule, one element of their joint norm is the same."""
+        import numpy as np
+
+        return np.array([clipped.excess for clipped in self._applied(steps)]) > 1
+
+    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
+        import numpy as np
+
+        return np.array([clipped.gradients[0].item() for clipped in self._applied(steps)])
+
+    def _applied(self, steps: UnclippedSteps) -> Iterator[Clipped]:
+        """What becomes of each step, whatever the gradients were: to this rule, one element of their joint norm is the same."""
         import numpy as np
 
         memory: Mapping[str, Any] = self.memory()
-        excesses = []
         for norm in steps.joint_norm.astype(np.float32):
             clipped = self.apply(Situation([norm[None]], memory=memory), np)
-            excesses.append(clipped.excess)
+            yield clipped
             memory = clipped.memory
-        return np.array(excesses) > 1
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:
