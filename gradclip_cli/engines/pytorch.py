@@ -257,7 +257,7 @@ class PyTorchEngine:
         block.applied[step] = self._gradient
         if not (self._rule.skips and clipped.skip):
             self._apply()
-        block.keep_weights(step)
+        block.keep_weights(step + 1)
 
     def _apply(self) -> None:
         self._steps += 1
@@ -288,7 +288,7 @@ class PyTorchEngine:
         sizes = [sum(parameter.numel() for parameter in variable.parameters) for variable in self._variables]
         norm, max_abs = _norms(block.gradients, sizes)
         applied_norm, applied_max_abs = _norms(block.applied, sizes)
-        finite = torch.stack([part.isfinite().all(1) for part in block.weights.split(sizes, 1)], 1)
+        finite = torch.stack([part.isfinite().all(1) for part in block.weights[1:].split(sizes, 1)], 1)
         records = StepRecords(
             loss=block.loss.cpu().double().numpy(),
             penalty=block.penalty.cpu().double().numpy(),
@@ -298,6 +298,7 @@ class PyTorchEngine:
             applied_norm=applied_norm,
             applied_max_abs=applied_max_abs,
             excess=block.excess.cpu().double().numpy(),
+            update_norm=torch.linalg.vector_norm(block.weights.double().diff(dim=0), dim=1).cpu().numpy(),
             weights_finite=finite.cpu().numpy(),
         )
         return self._chosen.with_excess(records)
@@ -309,13 +310,15 @@ class Block:
     def __init__(self, steps: int, outputs: tuple[int, ...], parameters: Sequence[torch.nn.Parameter]) -> None:
         self._parameters = [parameter.detach().view(-1) for parameter in parameters]
         device, values = parameters[0].device, sum(parameter.numel() for parameter in parameters)
-        self.gradients, self.applied, self.weights = (torch.empty(steps, values, device=device) for _ in range(3))
+        self.gradients, self.applied = (torch.empty(steps, values, device=device) for _ in range(2))
+        self.weights = torch.empty(steps + 1, values, device=device)  # before the first step, then after each
         self.outputs = torch.empty(steps, *outputs, device=device)
         self.loss, self.penalty, self.excess = (torch.zeros(steps, device=device) for _ in range(3))
+        self.keep_weights(0)
 
-    def keep_weights(self, step: int) -> None:
-        """Keep the parameters as they are now."""
-        torch.cat(self._parameters, out=self.weights[step])
+    def keep_weights(self, steps: int) -> None:
+        """Keep the parameters as they are now, after so many steps of the block."""
+        torch.cat(self._parameters, out=self.weights[steps])
 
 
 def _shared_gradient(parameters: Sequence[torch.nn.Parameter]) -> Tensor:

@@ -172,6 +172,11 @@ def _norm(gradient: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.reduce_sum(tf.square(tf.cast(gradient, tf.float64))))
 
 
+def _distance(before: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
+    """Norm of the difference, which is taken in float64: float32 would round it, or overflow."""
+    return _norm(tf.cast(after, tf.float64) - tf.cast(before, tf.float64))
+
+
 def _max_abs(gradient: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reduce_max(tf.abs(gradient)), tf.float64)
 
@@ -298,6 +303,7 @@ class TensorFlowEngine:
         inputs = self._network.inputs(_each(_taken(batch), self._train_inputs))
         targets = _each(_taken(batch), self._train_targets)
         weights = [variable.value for variable in self._variables.values()]
+        before = [tf.identity(weight) for weight in weights]
         with tf.GradientTape() as tape:
             outputs = self._model(inputs, training=True)
             loss, penalty = self._network.loss_and_penalty(inputs, targets, outputs)
@@ -310,6 +316,7 @@ class TensorFlowEngine:
         correct = self._network.correct(targets, outputs) if self.counts_correct else tf.zeros((1,), tf.bool)
         correct = tf.reduce_sum(tf.cast(correct, tf.int32))
         of_step = {"loss": loss, "penalty": penalty, "correct": correct, "excess": excess}
+        of_step["update_norm"] = self._update_norm(before)
         of_variables = self._measured(gradients, applied)
         row = [of_step[name] for name in OF_STEP] + [value for name in OF_VARIABLES for value in of_variables[name]]
         return tf.stack([tf.cast(value, tf.float64) for value in row])
@@ -324,6 +331,11 @@ class TensorFlowEngine:
         """The same, where the rule doesn't leave the step out: then nothing of optimizer and weights is touched."""
         applied: list[tf.Tensor] = tf.cond(clipped.skip, lambda: clipped.gradients, lambda: list(self._apply(clipped)))
         return applied
+
+    def _update_norm(self, before: list[tf.Tensor]) -> tf.Tensor:
+        """Norm of what was added to all variables together since they were `before`."""
+        norms = [_distance(weight, variable.value) for weight, variable in zip(before, self._variables.values(), strict=True)]
+        return _norm(tf.stack(norms))
 
     def _measured(self, gradients: list[tf.Tensor], applied: list[tf.Tensor]) -> dict[str, list[tf.Tensor]]:
         """What is recorded of each variable, by the names of OF_VARIABLES."""

@@ -11,7 +11,7 @@ from gradclip_cli.gradients.scopes import Scope
 from gradclip_cli.sections import Positive, Section
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray
+    from gradclip_cli.arrays import Array, BoolArray, FloatArray
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 LayerThresholds = dict[str, Positive | None]
@@ -99,6 +99,15 @@ class ClippingRule(Section):
         """
         assert self.threshold_of_all is not None
         return steps.excess(self.scope, self.threshold_of_all) > 1
+
+    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray | None:
+        """(S,) joint norm of what it would have left of each of these steps' gradients; None where the norms don't tell.
+
+        `thresholds` are those of the V variables.
+        """
+        from gradclip_cli.gradients.excess import shortened_norm  # which brings NumPy: a config is read without it
+
+        return shortened_norm(self.scope, steps.norm, thresholds) if self.measured else None
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice | None:

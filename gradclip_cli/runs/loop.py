@@ -16,9 +16,9 @@ from gradclip_cli.errors import StoreError
 from gradclip_cli.problems.batches import BatchSchedule
 from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs.checkpoints import Checkpoint
-from gradclip_cli.runs.csv_files import rows_and_sha256
+from gradclip_cli.runs.csv_files import read_columns, rows_and_sha256
 from gradclip_cli.runs.metadata import Status
-from gradclip_cli.runs.steps import step_rows
+from gradclip_cli.runs.steps import step_columns, step_rows
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Divergence, EpochSummary, Outcome, Progress, RunTally, find_divergence
 
@@ -171,12 +171,14 @@ def _hold_the_same(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool
 
 
 def _require_agreement(setup: Setup, moment: Moment) -> None:
-    """Refuse a checkpoint whose counts are not those of both CSVs. Raises StoreError."""
+    """Refuse a checkpoint whose counts are not those of both CSVs, or rows that would be longer. Raises StoreError."""
     directory, an_epoch = setup.directory, setup.config.training.steps_per_epoch
     epochs, in_epoch, steps = moment.summary.epoch - 1, moment.summary.steps, moment.tally.steps
     written = rows_and_sha256(directory.metrics_path)[0], rows_and_sha256(directory.steps_path)[0]
     if (epochs, steps) != written or steps != epochs * an_epoch + in_epoch or in_epoch > an_epoch:
         raise StoreError("its checkpoint counts other steps or epochs than were written")
+    if read_columns(directory.steps_path) != step_columns(setup.engine.variables):
+        raise StoreError("another version of gradclip began it, whose steps.csv has other columns")
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:

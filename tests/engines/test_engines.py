@@ -97,11 +97,28 @@ def test_recorded_applied_gradient_is_the_one_used(mode: str, framework: str) ->
         np.testing.assert_allclose(records.applied_max_abs[0], [np.abs(gradient).max() for gradient in applied], rtol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["{name: sgd}", "{name: adam}"])
+@pytest.mark.parametrize("rate", [0.01, 1e25])
+def test_recorded_update_is_what_the_weights_changed_by(optimizer: str, rate: float, framework: str) -> None:
+    """At the larger rate its square is beyond float32, which the norm must not notice."""
+    chosen = small(framework, f"optimizer={optimizer}", *UNCOMPILED[framework])
+    engine, before = engine_for(chosen), start_weights(chosen)
+    engine.reset(before, learning_rate=rate)
+    for batch in schedule_for(chosen).take(3 if rate < 1 else 1):
+        record, after = engine.train(batch[None]), engine.weights()
+        changes = [after[name].astype(np.float64) - before[name] for name in after]
+        expected = np.sqrt(sum(np.square(change).sum() for change in changes))
+        assert record.update_norm[0] == pytest.approx(expected, rel=1e-12)
+        assert 0 < expected < np.inf
+        before = after
+
+
 def test_without_clipping_the_gradient_is_applied_as_it_is(framework: str) -> None:
     chosen = small(framework)
     records = engine_for(chosen).train(schedule_for(chosen).take(60))
     np.testing.assert_array_equal(records.applied_norm, records.norm)
     np.testing.assert_array_equal(records.applied_max_abs, records.max_abs)
+    np.testing.assert_allclose(records.update_norm, chosen.optimizer.learning_rate * records.global_norm, rtol=1e-4)
     assert not records.clipped.any()
 
 

@@ -58,7 +58,7 @@ def made_up(norms: Any, *, loss: Any = None, variables: int = 2, diverged: bool 
     none = np.zeros(len(norms))
     excess = norms / 10 / suggest.UNREACHABLE
     finite = np.isfinite(each)
-    records = StepRecords(losses, none, none.astype(int), each, each, each, each, excess, finite)
+    records = StepRecords(losses, none, none.astype(int), each, each, each, each, excess, norms / 100, finite)
     detector = Detector([f"layer_{index}/kernel" for index in range(variables)])
     detector.update(losses, each, norms, none.astype(bool))
     diagnosis = detector.diagnosis(diverged=diverged)
@@ -318,17 +318,24 @@ def invoked(*arguments: str) -> Any:
 def test_the_command_tells_pilot_distribution_and_suggestions() -> None:
     told = invoked("clipnorm", "--steps", str(STEPS), "--seed", "3")
     assert told.exit_code == 0, told.output
-    assert told.stderr == "clipnorm 1 in clipnorm is ignored: the pilot runs without clipping.\n"
+    assert told.stderr == "The pilot runs without clipping; clipnorm 1 in clipnorm is judged by it.\n"
+    assert "Yours, clipnorm 1, would have acted on none of these steps." in told.stdout
+    assert told.stdout.index("Yours, ") < told.stdout.index("to try")
     for suggestion in suggest.suggestions(pilot_of()):
         (line,) = [line for line in told.stdout.splitlines() if line.startswith(suggestion.yaml)]
         assert f" {suggestion.clipped_share:.0%} " in line
         assert suggestion.reason in line
     assert told.stdout.startswith(f"{STEPS} steps of clipnorm")
     other = invoked("global_clipnorm", "--steps", str(STEPS), "--seed", "3")
-    assert "global_clipnorm 1 in global_clipnorm is ignored" in other.stderr
+    assert "global_clipnorm 1 in global_clipnorm is judged" in other.stderr
     unclipped = invoked("clipnorm", "--steps", str(STEPS), "--seed", "3", "--set", "clipping={mode: none}")
     assert unclipped.stderr == ""
-    assert unclipped.stdout.splitlines()[1:] == other.stdout.splitlines()[1:] == told.stdout.splitlines()[1:]
+    assert "Yours" not in unclipped.stdout
+    same = [
+        [line for line in ended.stdout.splitlines()[1:] if line and not line.startswith("Yours, ")]
+        for ended in (unclipped, other, told)
+    ]
+    assert same[0] == same[1] == same[2]
 
 
 def test_a_pilot_that_diverges_is_an_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -350,12 +357,71 @@ def test_json_holds_the_figures_unrounded() -> None:
     content, pilot = json.loads(told.stdout, parse_constant=pytest.fail), pilot_of()
     assert (content["schema"], content["steps"], content["sane_steps"], content["seed"]) == (1, STEPS, STEPS, 3)
     assert content["ignored"] == {"mode": "clipnorm", "threshold": 1.0, "layers": {}}
+    assert content["yours"] == {
+        "clipped_share": 0.0,
+        "cut_share": None,
+        "told": "Yours, clipnorm 1, would have acted on none of these steps.",
+    }
     joint = np.sqrt(np.square(pilot.records.norm).sum(axis=1))
     assert content["norms"][0]["norm of"] == "all together"
     assert content["norms"][0]["mean"] == pytest.approx(joint.mean(), rel=1e-12)
     for said, suggestion in zip(content["suggestions"], suggest.suggestions(pilot), strict=True):
         assert said == {"clipping": suggestion.clipping, "clipped_share": suggestion.clipped_share, "reason": suggestion.reason}
     assert json.loads(json.dumps(suggest.to_dict(made_up([np.nan, np.inf, 1.0])), allow_nan=False))["norms"] == []
+
+
+def judged(norms: Any, clipping: str) -> suggest.Judgement | None:
+    """How a pilot of these norms, all in the first of two variables, judges a config that clips so."""
+    pilot = made_up(norms)
+    names = ("lstm/kernel", "dense/kernel")
+    return suggest.judgement(replace(pilot, variables=names, config=loading.load("none", ["name=mine", f"clipping={clipping}"])))
+
+
+NORMS = [1.0] * 30 + [2.0] * 6 + [4.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("clipping", "share", "cut"),
+    [
+        ("{mode: clipnorm, threshold: 1}", 0.25, (6 * 0.5 + 4 * 0.75) / 10),
+        ("{mode: global_clipnorm, threshold: 2}", 0.1, 0.5),
+        ("{mode: global_clipnorm, threshold: 5}", 0.0, None),
+        ("{mode: clipnorm, threshold: 5, layers: {lstm: 2}}", 0.1, 0.5),
+        ("{mode: clipnorm, threshold: 1, layers: {lstm: null}}", 0.0, None),
+        ("{mode: clipvalue, threshold: 2}", 0.1, None),  # which elements were cut, no norm tells
+        ("{mode: normalize, threshold: 1}", 1.0, (6 * 0.5 + 4 * 0.75) / 40),
+        ("{mode: normalize, threshold: 8}", 1.0, 0.0),
+        ("{mode: autoclip, percentile: 0}", 0.25, (6 * 0.5 + 4 * 0.75) / 10),
+        ("{mode: agc, threshold: 0.3}", 0.1, None),
+        ("{mode: agc, threshold: 0.3, layers: {lstm: 1}}", None, None),
+    ],
+)
+def test_the_config_s_own_rule_is_judged(clipping: str, share: float | None, cut: float | None) -> None:
+    own = judged(NORMS, clipping)
+    assert own
+    assert own.clipped_share == share
+    assert own.cut_share == (None if cut is None else pytest.approx(cut))
+
+
+@pytest.mark.parametrize(
+    ("clipping", "told"),
+    [
+        ("{mode: clipnorm, threshold: 1}", "clipnorm 1, would have acted on 25% of these steps and cut 60% off the norm there"),
+        ("{mode: clipnorm, threshold: 9}", "clipnorm 9, would have acted on none of these steps."),
+        ("{mode: clipvalue, threshold: 2}", "clipvalue 2, would have acted on 10% of these steps; how much"),
+        ("{mode: normalize, threshold: 8}", "normalize 8, would have acted on 100% of these steps and cut nothing off: it would"),
+        ("{mode: agc, layers: {lstm: 1}}", "agc 0.01 (lstm 1), can't be judged by this pilot"),
+    ],
+)  # fmt: skip
+def test_the_judgement_is_a_sentence(clipping: str, told: str) -> None:
+    own = judged(NORMS, clipping)
+    assert own
+    assert own.message.startswith(f"Yours, {told}")
+
+
+def test_nothing_is_judged_where_nothing_clips_or_too_little_was_seen() -> None:
+    assert judged(NORMS, "{mode: none}") is None
+    assert judged([1.0] * 5, "{mode: clipnorm, threshold: 1}") is None
 
 
 def test_agc_s_paper_default_is_set_beside() -> None:

@@ -14,6 +14,7 @@ Source: Wang et al. 2025, "AdaGC: improving training stability for large languag
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -25,7 +26,7 @@ from gradclip_cli.gradients.scopes import EACH_VARIABLE
 from gradclip_cli.sections import Positive
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray
+    from gradclip_cli.arrays import Array, BoolArray, FloatArray
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
@@ -96,6 +97,9 @@ class AdaGC(ClippingRule):
 
     def acts(self, steps: UnclippedSteps) -> BoolArray:
         return replay.acted(self, steps.norm)
+
+    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
+        return replay.left(self, steps.norm)
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:

@@ -5,6 +5,7 @@ Source: Seetharaman, Wichern, Pardo and Le Roux 2020, "AutoClip: adaptive gradie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -15,7 +16,7 @@ from gradclip_cli.gradients.lengths import Length, shortened
 from gradclip_cli.gradients.scopes import ALL_TOGETHER
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray
+    from gradclip_cli.arrays import Array, BoolArray, FloatArray
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
@@ -51,6 +52,9 @@ class AutoClip(ClippingRule):
 
     def acts(self, steps: UnclippedSteps) -> BoolArray:
         return replay.acted(self, steps.joint_norm[:, None])
+
+    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
+        return replay.left(self, steps.joint_norm[:, None])
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:

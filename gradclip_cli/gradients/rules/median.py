@@ -13,6 +13,7 @@ of 100 norms; Yao et al. 2024, "Zipformer: a faster and better encoder for autom
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -24,7 +25,7 @@ from gradclip_cli.gradients.scopes import ALL_TOGETHER
 from gradclip_cli.sections import Positive
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray
+    from gradclip_cli.arrays import Array, BoolArray, FloatArray
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 MEDIAN = 50.0
@@ -62,6 +63,9 @@ class MedianClip(ClippingRule):
 
     def acts(self, steps: UnclippedSteps) -> BoolArray:
         return replay.acted(self, steps.joint_norm[:, None])
+
+    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
+        return replay.left(self, steps.joint_norm[:, None])
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:

@@ -13,6 +13,7 @@ Source: the optimizer SkipStepAdamW of OLMo-core (github.com/allenai/OLMo-core),
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -24,7 +25,7 @@ from gradclip_cli.gradients.scopes import ALL_TOGETHER
 from gradclip_cli.sections import Positive
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray
+    from gradclip_cli.arrays import Array, BoolArray, FloatArray
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
@@ -66,6 +67,9 @@ class SkipStep(ClippingRule):
 
     def acts(self, steps: UnclippedSteps) -> BoolArray:
         return replay.acted(self, steps.joint_norm[:, None])
+
+    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
+        return replay.left(self, steps.joint_norm[:, None])
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:

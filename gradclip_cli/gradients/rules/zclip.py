@@ -14,7 +14,7 @@ Source: Kumar, Owen, Roy Chowdhury and Güra 2025, "ZClip: adaptive spike mitiga
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -26,7 +26,7 @@ from gradclip_cli.gradients.scopes import ALL_TOGETHER
 from gradclip_cli.sections import Positive
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray
+    from gradclip_cli.arrays import Array, BoolArray, FloatArray
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
@@ -90,6 +90,9 @@ class ZClip(ClippingRule):
 
     def acts(self, steps: UnclippedSteps) -> BoolArray:
         return replay.acted(self, steps.joint_norm[:, None])
+
+    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
+        return replay.left(self, steps.joint_norm[:, None])
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:
