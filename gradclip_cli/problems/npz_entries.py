@@ -107,7 +107,6 @@ def _blocks(stream: IO[bytes], entry: Entry) -> Iterator[Array]:
             raise EOFError(f"{entry.name} ends too early")
         left -= len(content)
         yield np.frombuffer(content, entry.dtype)
-    stream.read(1)  # the end, where zipfile compares the checksum
 
 
 def _turn(target: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

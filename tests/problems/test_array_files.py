@@ -198,6 +198,10 @@ def shorten(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 1)
 
 
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"1")
+
+
 def retype(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"<f4", b"<i4"))
 
@@ -206,6 +210,7 @@ def retype(path: Path) -> None:
     ("name", "damage"),
     [
         ("0.npy", shorten),
+        ("0.npy", lengthen),
         ("0.npy", retype),
         ("0.npy", Path.unlink),
         ("arrays.json", shorten),
@@ -318,6 +323,15 @@ def test_a_file_cut_off_or_altered_is_told(save: Callable[..., Path], how: Calla
     middle = len(whole) // 2
     path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :])
     assert "is damaged or was not written to its end" in failure(path)
+
+
+@pytest.mark.parametrize("how", [np.savez, np.savez_compressed])
+def test_the_checksum_of_each_array_is_compared(save: Callable[..., Path], how: Callable[..., None]) -> None:
+    path = save(how=how)
+    with zipfile.ZipFile(path) as archive:
+        checksum = archive.getinfo("x_train.npy").CRC.to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(checksum, bytes(4)))
+    assert "is damaged or was not written to its end (Bad CRC-32" in failure(path)
 
 
 def test_a_header_that_promises_more_than_there_is_is_told(tmp_path: Path) -> None:
