@@ -14,7 +14,7 @@ def identified(config: Config) -> Config:
     Raises ConfigError and OwnCodeError where that code is not there, or is no Python.
     """
     if isinstance(config, OwnConfig):
-        from gradclip_cli.problems.own_identity import identified as with_hashes
+        from gradclip_cli.problems.own.identity import identified as with_hashes
 
         return with_hashes(config)
     return config
@@ -23,7 +23,7 @@ def identified(config: Config) -> Config:
 def problem_of(config: Config) -> Problem:
     """The problem that a config poses."""
     if isinstance(config, OwnConfig):
-        from gradclip_cli.problems.own import OwnProblem
+        from gradclip_cli.problems.own.problem import OwnProblem
 
         return OwnProblem(config)
     return article_problem(config)

@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 
 from gradclip_cli.arrays import Array
 from gradclip_cli.errors import DatasetError
-from gradclip_cli.problems.array_likes import BLOCK, TAKEN_AS, fits, narrowed, taken_types, too_large
+from gradclip_cli.problems.own_arrays.array_likes import BLOCK, TAKEN_AS, fits, narrowed, taken_types, too_large
 
 
 @dataclass(frozen=True)

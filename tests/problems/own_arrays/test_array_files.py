@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from gradclip_cli.errors import DatasetError
-from gradclip_cli.problems import array_files, npz_entries
-from gradclip_cli.problems.array_files import NotFinite, Unpacked
+from gradclip_cli.problems.own_arrays import array_files, npz_entries
+from gradclip_cli.problems.own_arrays.array_files import NotFinite, Unpacked
 
 LABELS = np.array([0, 1, 2])
 INPUTS = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -247,7 +247,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(save: Callable[..., Pat
 def test_two_processes_at_once_unpack_once(save: Callable[..., Path]) -> None:
     path = older(save(how=np.savez_compressed, x_train=np.zeros((3, 2_000_000))))
     code = (
-        "import sys; from pathlib import Path; from gradclip_cli.problems import array_files\n"
+        "import sys; from pathlib import Path; from gradclip_cli.problems.own_arrays import array_files\n"
         "sys.stdin.readline()\n"
         "found = array_files.unpacked(Path(sys.argv[1]), lambda said: print(said.split()[0]))\n"
         "assert found.arrays['x_train'].shape == (3, 2_000_000)\n"
@@ -282,7 +282,7 @@ class _Usage:
 def test_memory_stays_bounded_however_large_an_array_is(save: Callable[..., Path]) -> None:
     path = save(how=np.savez_compressed, x_train=np.zeros((25, 1_000_000)))  # 200 MB
     code = (
-        "import sys, tracemalloc; from pathlib import Path; from gradclip_cli.problems import array_files\n"
+        "import sys, tracemalloc; from pathlib import Path; from gradclip_cli.problems.own_arrays import array_files\n"
         "tracemalloc.start()\n"
         "found = array_files.unpacked(Path(sys.argv[1]), print)\n"
         "assert found.arrays['x_train'].nbytes == 100_000_000\n"

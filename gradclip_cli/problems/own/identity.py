@@ -7,8 +7,8 @@ from pathlib import Path
 
 from gradclip_cli.config.own import OWN_SECTIONS, OwnConfig
 from gradclip_cli.errors import ConfigError
-from gradclip_cli.problems.own_references import Reference
-from gradclip_cli.problems.own_sources import sources_sha256
+from gradclip_cli.problems.own.references import Reference
+from gradclip_cli.problems.own.sources import sources_sha256
 
 
 def identified(config: OwnConfig) -> OwnConfig:
