@@ -100,7 +100,7 @@ def compare(options: CompareOptions) -> None:
     if options.as_json:
         click.echo(report.to_json(compared), nl=False)
     else:
-        _print_comparison(compared)
+        print_comparison(compared)
     for warning in warnings:
         note(f"warning: {warning}", "yellow")
     if paths:
@@ -145,7 +145,8 @@ def _written(compared: Comparison, folder: Path, options: CompareOptions) -> tup
         return [], [*warnings, f"nothing was written: {error}"]  # the folder is the user's to look at, even if not to write to
 
 
-def _print_comparison(compared: Comparison) -> None:
+def print_comparison(compared: Comparison) -> None:
+    """Print a comparison's tables, and what it says."""
     from gradclip_cli.cli.console import tell
     from gradclip_cli.cli.tables import print_runs, print_verdicts
     from gradclip_cli.evidence import report
