@@ -87,6 +87,7 @@ def _pilot(chosen: Config, options: SuggestOptions) -> Pilot:
 
 
 def print_pilot(pilot: Pilot) -> None:
+    """Print what a pilot was, its norms, what the config's own clipping would have done, and what to try."""
     from gradclip_cli.cli.console import print_table, tell
     from gradclip_cli.cli.layout import Table
     from gradclip_cli.experiments import suggest as experiment

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 USUAL_SEEDS = 8
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """Seconds, from a text such as 90s, 10m or 1h."""
 
     name = "duration"
