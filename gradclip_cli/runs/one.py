@@ -145,6 +145,7 @@ def _facts(setup: Setup) -> dict[str, Any]:
         "evaluation_split": dataset.evaluation_split,
         "dataset_sha256": dataset.sha256,
         "metrics": {name: {"higher_is_better": higher} for name, higher in setup.engine.metrics.items()},
+        "counts_correct": setup.engine.counts_correct,
         "chance": dict(setup.engine.chance),
         "compiled": setup.engine.compiled,
         "variables": list(setup.engine.variables),

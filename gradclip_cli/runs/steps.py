@@ -9,15 +9,25 @@ if TYPE_CHECKING:
     from gradclip_cli.engines.contract import StepRecords
 
 STEP_COLUMNS = ("step", "loss", "penalty", "correct", "grad_norm", "applied_norm", "clipped")
+COUNTED = STEP_COLUMNS.index("correct")
+"""The column that only steps have whose problem can tell which samples are classified correctly."""
 STEP_COLUMNS_PER_VARIABLE = ("norm", "max_abs", "applied_norm", "applied_max_abs")
 
 
-def step_columns(variables: Sequence[str]) -> list[str]:
+def step_columns(variables: Sequence[str], *, counts_correct: bool = True) -> list[str]:
     """Columns of `steps.csv` for these variables: the common ones, then `norm/VARIABLE` and so on."""
-    return [*STEP_COLUMNS, *(f"{quantity}/{variable}" for quantity in STEP_COLUMNS_PER_VARIABLE for variable in variables)]
+    return [
+        *common_columns(counts_correct=counts_correct),
+        *(f"{quantity}/{variable}" for quantity in STEP_COLUMNS_PER_VARIABLE for variable in variables),
+    ]
 
 
-def step_rows(records: StepRecords, done: int) -> Iterator[list[float]]:
+def common_columns(*, counts_correct: bool) -> list[str]:
+    """The columns that are not of a variable."""
+    return [name for place, name in enumerate(STEP_COLUMNS) if counts_correct or place != COUNTED]
+
+
+def step_rows(records: StepRecords, done: int, *, counts_correct: bool = True) -> Iterator[list[float]]:
     """Rows in the order of `step_columns`, of the steps that follow the first `done`."""
     import numpy as np  # which no start-up waits for
 
@@ -25,4 +35,7 @@ def step_rows(records: StepRecords, done: int) -> Iterator[list[float]]:
     floats = np.column_stack([records.loss, records.penalty, records.global_norm, records.applied_global_norm]).tolist()
     each = np.hstack([getattr(records, quantity) for quantity in STEP_COLUMNS_PER_VARIABLE]).tolist()
     for (step, correct, clipped), (loss, penalty, norm, applied), variables in zip(integers, floats, each, strict=True):
-        yield [step, loss, penalty, correct, norm, applied, int(clipped), *variables]
+        row = [step, loss, penalty, correct, norm, applied, int(clipped), *variables]
+        if not counts_correct:
+            del row[COUNTED]
+        yield row
