@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.gradients.health import cut_shares
 from gradclip_cli.problems import problem_of
-from gradclip_cli.runs.metadata import FINISHED
+from gradclip_cli.runs.csv_files import EVALUATED, score_columns
+from gradclip_cli.runs.metadata import FINISHED, metrics_of
 from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import counted
 
 BINS = 50
+COLLAPSING = "val_accuracy"
 COLLAPSE = 0.05
 """Fall of the evaluated accuracy within an epoch, beyond which a run collapsed."""
 
@@ -53,6 +55,8 @@ class Arm:
     runs: tuple[StoredRun, ...]
     replicates: tuple[Arm, ...] = ()
     """Arms that repeat it with other rounding, with seeds that it has; empty unless somebody asked for them."""
+    worst_of_all: Mapping[str, float] = field(default_factory=dict)
+    """By column: the worst that a finished run ended at, of all that this arm is compared with: see `held_together`."""
 
     @property
     def config(self) -> Config:
@@ -74,16 +78,37 @@ class Arm:
         return str(self.runs[0].metadata["evaluation_split"])
 
     @property
+    def metrics(self) -> dict[str, bool]:
+        """Its metrics by name, each with whether higher is better."""
+        return metrics_of(self.runs[0].metadata)
+
+    @property
+    def columns(self) -> list[str]:
+        """Of `metrics.csv`: those of losses and metrics."""
+        return score_columns(self.metrics)
+
+    def higher_is_better(self, column: str) -> bool:
+        """Whether a metric's or loss's column is better where it is higher."""
+        return self.metrics.get(_name(column), False)
+
+    @property
+    def can_collapse(self) -> bool:
+        """Whether it has the accuracy by which a collapse is known."""
+        return COLLAPSING in self.columns
+
+    @property
     def collapsed(self) -> BoolArray:
-        """Which runs' evaluated accuracy fell by more than 5 points from one epoch to the next, (seeds,)."""
-        falls = -np.diff(self.curves("val_accuracy"), axis=1, prepend=np.nan)
+        """Which runs' evaluated accuracy fell by more than 5 points from one epoch to the next, (seeds,); none without one."""
+        if not self.can_collapse:
+            return np.zeros(len(self.runs), dtype=bool)
+        falls = -np.diff(self.curves(COLLAPSING), axis=1, prepend=np.nan)
         return np.asarray((falls > COLLAPSE).any(axis=1))  # what is not known is no fall
 
     def only(self, seeds: Iterable[int]) -> Arm:
         """The same arm with these of its seeds."""
         wanted = set(seeds)
         runs = tuple(run for run in self.runs if run.seed in wanted)
-        return Arm(self.name, runs, tuple(each.only(wanted) for each in self.replicates))
+        return replace(self, runs=runs, replicates=tuple(each.only(wanted) for each in self.replicates))
 
     def curves(self, column: str) -> FloatArray:
         """A column of `metrics.csv` as it is, (seeds, epochs); NaN where a run has no such epoch."""
@@ -92,37 +117,87 @@ class Arm:
             row[: len(run.metrics)] = run.metrics[column]
         return values
 
-    def chance(self, column: str) -> float:
-        """What a model that looks at nothing scores in a loss or accuracy column."""
-        stored = self.runs[0].metadata.get("chance") or _chance_of_older_runs(self.config)
-        return float(stored["accuracy" if column.endswith("accuracy") else "loss"])
+    def chance(self, column: str) -> float | None:
+        """What a model that looks at nothing scores in a column of a loss or metric; None where that isn't known."""
+        stored = self.runs[0].metadata.get("chance")
+        known = _chance_of_older_runs(self.config) if stored is None else stored
+        chance = known.get(_name(column))
+        return None if chance is None else float(chance)
+
+    def worst(self, column: str) -> float:
+        """What a diverged run is scored as: chance, or where that isn't known the worst that finished; NaN where none did."""
+        chance = self.chance(column)
+        return self.worst_of_all.get(column, worst_end([self], column)) if chance is None else chance
 
     def scored(self, column: str) -> FloatArray:
-        """A loss or accuracy column as it is scored, (seeds, epochs): chance is the worst, and a diverged run ends there."""
-        accuracy = column.endswith("accuracy")
-        return scored(self.curves(column), self.diverged, worst=self.chance(column), higher_is_better=accuracy)
+        """A loss's or metric's column as it is scored, (seeds, epochs): chance is the worst, and a diverged run ends there.
+
+        Where chance isn't known nothing is capped, and a diverged run ends where the worst did that finished.
+        """
+        higher, capped = self.higher_is_better(column), self.chance(column) is not None
+        return scored(self.curves(column), self.diverged, worst=self.worst(column), higher_is_better=higher, capped=capped)
 
     def scored_throughout(self, column: str) -> FloatArray:
         """The same for scores of whole curves: a diverged run is at chance on all its epochs, whatever came before."""
-        return np.where(self.diverged[:, None], self.chance(column), self.scored(column))
+        return np.where(self.diverged[:, None], self.worst(column), self.scored(column))
+
+
+def _name(column: str) -> str:
+    """The loss or metric that a column holds, over the steps or on the evaluation split."""
+    return column.removeprefix(EVALUATED)
 
 
 def _chance_of_older_runs(config: Config) -> dict[str, float]:
-    """What runs don't say that were trained before they did; all of them are of the article's kind."""
+    """What runs don't say that were trained before they did: they are of the article's kind."""
     chance = problem_of(config).chance
-    assert chance is not None
-    return asdict(chance)
+    return asdict(chance) if chance else {}
 
 
-def scored(curves: FloatArray, diverged: BoolArray, *, worst: float, higher_is_better: bool) -> FloatArray:
-    """Curves (seeds, epochs) as they are scored: nothing is worse than `worst`, and a diverged run is no better.
+def worst_end(arms: Iterable[Arm], column: str) -> float:
+    """The worst finite value that a column of these arms ends at, in runs that did not diverge; NaN where there is none."""
+    arms = list(arms)
+    ends = np.concatenate([arm.curves(column)[~arm.diverged, -1] for arm in arms])
+    ends = ends[np.isfinite(ends)]
+    if not len(ends):
+        return float("nan")
+    return float(ends.min() if arms[0].higher_is_better(column) else ends.max())
 
-    `worst` is what a uniform guess gets. A diverged run (`diverged`, (seeds,)) has it from the epoch that it didn't
-    finish on, and at its last epoch in any case: a score from the last epoch then never rewards divergence. Losses are
-    capped at it; accuracies that really were lower stay.
+
+def held_together(arms: Sequence[Arm]) -> list[Arm]:
+    """Arms that know the worst that a finished run of any of them ended at: what diverged runs score as without chance.
+
+    Losses are held together where they are of one kind, metrics where the same way is better.
     """
-    values = np.where(np.isnan(curves), worst, curves)
-    if not higher_is_better:
+    return [_knowing(arm, arms) for arm in arms]
+
+
+def _knowing(arm: Arm, others: Sequence[Arm]) -> Arm:
+    worst = {}
+    for column in arm.columns:
+        if arm.chance(column) is None:
+            alike = [other for other in others if _are_alike(arm, other, column)]
+            worst[column] = worst_end([each for other in alike for each in (other, *other.replicates)], column)
+    if not worst:
+        return arm
+    return replace(arm, worst_of_all=worst, replicates=tuple(replace(each, worst_of_all=worst) for each in arm.replicates))
+
+
+def _are_alike(one: Arm, other: Arm, column: str) -> bool:
+    """Whether what two arms have in a column means the same."""
+    if _name(column) == "loss":
+        return one.config.loss == other.config.loss
+    return column in other.columns and one.higher_is_better(column) == other.higher_is_better(column)
+
+
+def scored(curves: FloatArray, diverged: BoolArray, *, worst: float, higher_is_better: bool, capped: bool = True) -> FloatArray:
+    """Curves (seeds, epochs) as scored: where they are `capped` nothing is worse than `worst`, and a diverged run is no better.
+
+    `worst` is what a uniform guess gets, or the worst that there is. A diverged run (`diverged`, (seeds,)) has it from the epoch
+    that it didn't finish on, and at its last epoch in any case: a score from the last epoch then never rewards divergence. Losses
+    are capped at it; accuracies that really were lower stay.
+    """
+    values = np.where(np.isfinite(curves), curves, worst)
+    if capped and not higher_is_better:
         values = np.minimum(values, worst)
     values[diverged, -1] = worst
     return values
@@ -146,7 +221,7 @@ def read_arms(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list
         finished: list[StoredRun] = []
         for directory in (run for run in stored if run.arm == name):
             try:
-                finished.append(_read_run(directory))
+                finished.append(_fitting(_read_run(directory), finished))
             except (StoreError, ReportError) as error:
                 warnings.append(f"left out: {error}")
         if finished:
@@ -161,6 +236,14 @@ def _read_run(directory: RunDirectory) -> StoredRun:
     if metadata["status"] not in FINISHED:
         raise ReportError(f"{directory.path}: {metadata['status']}, not finished; run it again to finish it")
     return StoredRun(directory, config, metadata, directory.metrics())
+
+
+def _fitting(run: StoredRun, others: Sequence[StoredRun]) -> StoredRun:
+    """The run, where it has the metrics of its arm's others. Raises ReportError where it hasn't."""
+    if others and metrics_of(run.metadata) != metrics_of(others[0].metadata):
+        ours, theirs = (", ".join(metrics_of(each.metadata)) or "none" for each in (run, others[0]))
+        raise ReportError(f"{run.directory.path}: its metrics ({ours}) are not those of seed {others[0].seed} ({theirs})")
+    return run
 
 
 def other_differences(base: Arm, arm: Arm) -> list[tuple[str, Any, Any]]:

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from gradclip_cli.evidence import figures, stats
-from gradclip_cli.evidence.comparison import RESULT_COLUMNS, Comparison, with_gradients
+from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.comparison import Comparison, with_gradients
 from gradclip_cli.evidence.judging import AgainstBaseline, ArmReport
-from gradclip_cli.evidence.metrics import Metric, Unit
+from gradclip_cli.evidence.metrics import Unit, in_words
 from gradclip_cli.evidence.plans import COMPARISON_SCHEMA
 from gradclip_cli.evidence.remarks import collapse_sentence, planning_sentence, scope_sentence
 from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.files import unwritable, write_atomically
+from gradclip_cli.runs.csv_files import EVALUATED
 from gradclip_cli.texts import decimals, for_markdown, percent, shown_p
 
 NORM_COLUMNS = ("grad_norm_median", "grad_norm_max")
@@ -58,7 +60,7 @@ def _arm_json(report: ArmReport, row: dict[Any, Any]) -> dict[str, Any]:
         "diverged_share": float(report.arm.diverged.mean()),
         "diverged_low": low,
         "diverged_high": high,
-        "collapsed": int(report.arm.collapsed.sum()),
+        "collapsed": int(report.arm.collapsed.sum()) if report.arm.can_collapse else None,
         "scores": report.scores,
         "typical": report.typical,
         "low": report.low,
@@ -78,9 +80,10 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def verdict_columns(metric: Metric) -> list[str]:
+def verdict_columns(comparison: Comparison) -> list[str]:
     """Headings of the verdict table."""
-    return ["arm", "seeds", metric.heading, "difference", "on average", "p", "won", "diverged", "collapsed", "verdict"]
+    shares = ["diverged", *(["collapsed"] if comparison.can_collapse else [])]
+    return ["arm", "seeds", comparison.metric.heading, "difference", "on average", "p", "won", *shares, "verdict"]
 
 
 def verdict_rows(comparison: Comparison) -> list[list[str]]:
@@ -97,9 +100,14 @@ def verdict_rows(comparison: Comparison) -> list[list[str]]:
         else:
             row += ["", "", "", ""]
         verdict = _verdict(against) if against else "baseline" if report is comparison.baseline else "no shared seed"
-        shares = [percent(float(happened.mean()), 0) for happened in (report.arm.diverged, report.arm.collapsed)]
-        rows.append([*row, *shares, verdict])
+        rows.append([*row, *_shares(report.arm, comparison), verdict])
     return rows
+
+
+def _shares(arm: Arm, comparison: Comparison) -> list[str]:
+    """The shares of an arm's runs that diverged and, where some arm's can, that collapsed."""
+    diverged, collapsed = (percent(float(happened.mean()), 0) for happened in (arm.diverged, arm.collapsed))
+    return [diverged, *([collapsed if arm.can_collapse else "-"] if comparison.can_collapse else [])]
 
 
 def _verdict(against: AgainstBaseline) -> str:
@@ -133,7 +141,11 @@ def _with_interval(value: float, low: float, high: float, unit: Unit, *, sign: b
 def run_columns(comparison: Comparison) -> list[str]:
     """Headings of the table of what the runs did."""
     split = comparison.baseline.arm.evaluation_split
-    results = [f"{split} {name.removeprefix('val_')} ({name})" if name.startswith("val_") else name for name in RESULT_COLUMNS]
+    own = {name for part in comparison.arms for name in part.arm.metrics}
+    results = [
+        f"{split} {in_words(name)} ({name})" if name.startswith(EVALUATED) and name not in own else name
+        for name in comparison.result_columns
+    ]
     return ["arm", "seeds", *results, "norm median", "norm max", "clipped", "status"]
 
 
@@ -149,7 +161,7 @@ def run_rows(comparison: Comparison) -> list[list[str]]:
     """What the runs did, as texts: the last epoch's figures, uncapped, mean ± standard deviation over seeds."""
     rows = []
     for row in comparison.table.to_dict("records"):
-        results = [_with_deviation(row[column], row[f"{column}_std"]) for column in RESULT_COLUMNS]
+        results = [_with_deviation(row[column], row[f"{column}_std"]) for column in comparison.result_columns]
         norms = [_norm(row[name]) for name in NORM_COLUMNS]
         rows.append([str(row["arm"]), str(row["runs"]), *results, *norms, percent(row["clipped_fraction"]), _status(row)])
     return rows
@@ -196,7 +208,7 @@ def to_markdown(comparison: Comparison) -> str:
     others = ", ".join(report.arm.name for report in comparison.others) or "one arm"
     parts = [
         f"# {for_markdown(f'{metric.title.capitalize()}: {others} against {comparison.baseline.arm.name}')}",
-        markdown_table(verdict_columns(metric), verdict_rows(comparison)),
+        markdown_table(verdict_columns(comparison), verdict_rows(comparison)),
         for_markdown(verdict_caption(comparison)),
         *[f"- {for_markdown(sentence)}" for sentence in comparison.sentences],
         *[

@@ -206,7 +206,8 @@ def follow(display: displays.RunDisplay, planned: list[PlannedRun]) -> None:
                 display.preparing(run, what)
             for epoch in range(1, 4):
                 display.progressed(
-                    run, Progress(epoch, 4 * epoch, 12, 1.0, 0.5, 1.0, 0.25, Evaluation(1.0, 0.0, {"accuracy": 0.5}))
+                    run,
+                    Progress(epoch, 4 * epoch, 12, 1.0, {"accuracy": 0.5}, 1.0, 0.25, Evaluation(1.0, 0.0, {"accuracy": 0.5})),
                 )
             display.ended(many.Result(run, "complete", 1.5, health="healthy"))
 

@@ -117,7 +117,7 @@ def test_parity_of_other_settings(settings: Sequence[str]) -> None:
 
 def steps_of(name: str, gradients: Sequence[float], **parameters: Any) -> tuple[list[float], list[float]]:
     """What the real optimizers of Keras and PyTorch take off a weight for some gradients, a step after another."""
-    from gradclip_cli.engines.tensorflow import keras, tf, set_up
+    from gradclip_cli.engines.tensorflow import keras, set_up, tf
 
     set_up()
     section = OPTIMIZER_SECTIONS[name](name=name, learning_rate=1.0, **parameters)

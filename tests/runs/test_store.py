@@ -16,7 +16,7 @@ from gradclip_cli.config import loading
 from gradclip_cli.errors import ConflictError, StoreError
 from gradclip_cli.files import write_atomically
 from gradclip_cli.runs import store
-from gradclip_cli.runs.csv_files import METRIC_COLUMNS
+from gradclip_cli.runs.csv_files import metric_columns
 from gradclip_cli.runs.store import RunDirectory
 
 
@@ -30,17 +30,17 @@ def started(results: Path, seed: int = 0) -> RunDirectory:
 def test_start_clears_what_was_there(results: Path) -> None:
     directory = started(results)
     (directory.path / "model.keras").write_text("old")
-    directory.append_metrics(dict.fromkeys(METRIC_COLUMNS, 1.0))
+    directory.append_metrics(dict.fromkeys(metric_columns(["accuracy"]), 1.0))
     again = started(results)
     assert {path.name for path in again.path.iterdir()} == {"config.yaml", "run.json", "metrics.csv", "steps.csv"}
-    assert again.metrics_path.read_text() == ",".join(METRIC_COLUMNS) + "\n"
+    assert again.metrics_path.read_text() == ",".join(metric_columns(["accuracy"])) + "\n"
     assert again.status() == "running"
 
 
 def test_metrics_come_back_as_the_same_numbers(results: Path) -> None:
     directory = started(results)
     values = [1, 0.1 + 0.2, 1 / 3, 1e-17, 123456.789, 5e-324, 1.7976931348623157e308, 0.0]
-    directory.append_metrics(dict(zip(METRIC_COLUMNS, values, strict=True)))
+    directory.append_metrics(dict(zip(metric_columns(["accuracy"]), values, strict=True)))
     directory.write_metadata({**FACTS, "seed": 0, "status": "complete", "epochs": 1, "steps": 1})
     assert directory.metrics().iloc[0].tolist() == values
 
