@@ -11,18 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradclip_cli.arrays import BoolArray, FloatArray, IntArray
+from gradclip_cli.arrays import BoolArray, FloatArray
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.gradients.health import cut_shares
 from gradclip_cli.problems import problem_of
 from gradclip_cli.runs.csv_files import EVALUATED, score_columns
 from gradclip_cli.runs.metadata import FINISHED, metrics_of
 from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import counted
 
-BINS = 50
 COLLAPSING = "val_accuracy"
 COLLAPSE = 0.05
 """Fall of the evaluated accuracy within an epoch, beyond which a run collapsed."""
@@ -55,8 +53,8 @@ class Arm:
     runs: tuple[StoredRun, ...]
     replicates: tuple[Arm, ...] = ()
     """Arms that repeat it with other rounding, with seeds that it has; empty unless somebody asked for them."""
-    worst_of_all: Mapping[str, float] = field(default_factory=dict)
-    """By column: the worst that a finished run ended at, of all that this arm is compared with: see `held_together`."""
+    worst_of_all: Mapping[str, FloatArray] = field(default_factory=dict)
+    """By column: the worst that a finished run had at each epoch, of all that this arm is compared with: see `held_together`."""
 
     @property
     def config(self) -> Config:
@@ -118,24 +116,34 @@ class Arm:
         return values
 
     def chance(self, column: str) -> float | None:
-        """What a model that looks at nothing scores in a column of a loss or metric; None where that isn't known."""
+        """What a model that looks at nothing scores in a column of a loss or metric; None where that isn't known.
+
+        On the evaluated split as stored for it, else as on the training split: in the article both have the same classes.
+        """
         stored = self.runs[0].metadata.get("chance")
         known = _chance_of_older_runs(self.config) if stored is None else stored
-        chance = known.get(_name(column))
+        chance = known.get(column, known.get(_name(column)))
         return None if chance is None else float(chance)
 
     def worst(self, column: str) -> float:
         """What a diverged run is scored as: chance, or where that isn't known the worst that finished; NaN where none did."""
-        chance = self.chance(column)
-        return self.worst_of_all.get(column, worst_end([self], column)) if chance is None else chance
+        return float(self._worst_by_epoch(column)[-1])
+
+    def _worst_by_epoch(self, column: str) -> FloatArray:
+        """The same for each epoch, (epochs,)."""
+        chance, epochs = self.chance(column), self.config.training.epochs
+        if chance is not None:
+            return np.full(epochs, chance)
+        return self.worst_of_all[column] if column in self.worst_of_all else worst_by_epoch([self], column, epochs)
 
     def scored(self, column: str) -> FloatArray:
         """A loss's or metric's column as it is scored, (seeds, epochs): chance is the worst, and a diverged run ends there.
 
-        Where chance isn't known nothing is capped, and a diverged run ends where the worst did that finished.
+        Where chance isn't known nothing is capped, and a diverged run is where the worst is that finished.
         """
         higher, capped = self.higher_is_better(column), self.chance(column) is not None
-        return scored(self.curves(column), self.diverged, worst=self.worst(column), higher_is_better=higher, capped=capped)
+        worst = self._worst_by_epoch(column)
+        return scored(self.curves(column), self.diverged, worst=worst, higher_is_better=higher, capped=capped)
 
     def scored_throughout(self, column: str) -> FloatArray:
         """The same for scores of whole curves: a diverged run is at chance on all its epochs, whatever came before."""
@@ -153,18 +161,25 @@ def _chance_of_older_runs(config: Config) -> dict[str, float]:
     return asdict(chance) if chance else {}
 
 
-def worst_end(arms: Iterable[Arm], column: str) -> float:
-    """The worst finite value that a column of these arms ends at, in runs that did not diverge; NaN where there is none."""
-    arms = list(arms)
-    ends = np.concatenate([arm.curves(column)[~arm.diverged, -1] for arm in arms])
-    ends = ends[np.isfinite(ends)]
-    if not len(ends):
-        return float("nan")
-    return float(ends.min() if arms[0].higher_is_better(column) else ends.max())
+def worst_by_epoch(arms: Sequence[Arm], column: str, epochs: int) -> FloatArray:
+    """The worst finite value of a column at each of so many epochs, (epochs,), in these arms' runs that did not diverge.
+
+    At the last one it is the worst at any run's own end, which also stands for epochs of which nothing is known; NaN where no
+    run has one.
+    """
+    worst = np.fmin if arms[0].higher_is_better(column) else np.fmax
+    curves, ends = [np.full(epochs, np.nan)], [np.nan]
+    for arm in arms:
+        for curve in arm.curves(column)[~arm.diverged]:
+            known = np.where(np.isfinite(curve), curve, np.nan)
+            curves.append(np.pad(known[:epochs], (0, max(0, epochs - len(known))), constant_values=np.nan))
+            ends.append(known[-1])
+    found, end = worst.reduce(curves), worst.reduce(ends)
+    return np.append(np.where(np.isnan(found), end, found)[:-1], end)
 
 
 def held_together(arms: Sequence[Arm]) -> list[Arm]:
-    """Arms that know the worst that a finished run of any of them ended at: what diverged runs score as without chance.
+    """Arms that know the worst that a finished run of any of them had: what diverged runs score as without chance.
 
     Losses are held together where they are of one kind, metrics where the same way is better.
     """
@@ -176,7 +191,8 @@ def _knowing(arm: Arm, others: Sequence[Arm]) -> Arm:
     for column in arm.columns:
         if arm.chance(column) is None:
             alike = [other for other in others if _are_alike(arm, other, column)]
-            worst[column] = worst_end([each for other in alike for each in (other, *other.replicates)], column)
+            together = [each for other in alike for each in (other, *other.replicates)]
+            worst[column] = worst_by_epoch(together, column, arm.config.training.epochs)
     if not worst:
         return arm
     return replace(arm, worst_of_all=worst, replicates=tuple(replace(each, worst_of_all=worst) for each in arm.replicates))
@@ -189,17 +205,19 @@ def _are_alike(one: Arm, other: Arm, column: str) -> bool:
     return column in other.columns and one.higher_is_better(column) == other.higher_is_better(column)
 
 
-def scored(curves: FloatArray, diverged: BoolArray, *, worst: float, higher_is_better: bool, capped: bool = True) -> FloatArray:
+def scored(
+    curves: FloatArray, diverged: BoolArray, *, worst: float | FloatArray, higher_is_better: bool, capped: bool = True
+) -> FloatArray:
     """Curves (seeds, epochs) as scored: where they are `capped` nothing is worse than `worst`, and a diverged run is no better.
 
-    `worst` is what a uniform guess gets, or the worst that there is. A diverged run (`diverged`, (seeds,)) has it from the epoch
-    that it didn't finish on, and at its last epoch in any case: a score from the last epoch then never rewards divergence. Losses
-    are capped at it; accuracies that really were lower stay.
+    `worst` is what a uniform guess gets, or (epochs,) the worst that there is. A diverged run (`diverged`, (seeds,)) has it from
+    the epoch that it didn't finish on, and at its last epoch in any case: a score from the last epoch then never rewards
+    divergence. Losses are capped at it; accuracies that really were lower stay.
     """
     values = np.where(np.isfinite(curves), curves, worst)
     if capped and not higher_is_better:
         values = np.minimum(values, worst)
-    values[diverged, -1] = worst
+    values[diverged, -1] = np.broadcast_to(worst, values.shape[1])[-1]
     return values
 
 
@@ -303,74 +321,3 @@ def mixtures(arms: Sequence[Arm]) -> list[str]:
             found = (f"{value} ({counted(len(places), 'run')}, such as {places[0]})" for value, places in values.items())
             warnings.append(f"mixed {fact}: {'; '.join(found)}")
     return warnings
-
-
-@dataclass(frozen=True)
-class StepBins:
-    """An arm's gradients in bins of steps, for B bins; NaN where nothing is known."""
-
-    middles: FloatArray
-    """(B,) in epochs."""
-    median_norm: FloatArray
-    """(seeds, B) median gradient norm of each run."""
-    largest_norm: FloatArray
-    """(B,) largest gradient norm of any run."""
-    clipped: FloatArray
-    """(seeds, B) share of clipped steps of each run."""
-    median_applied: FloatArray
-    """(seeds, B) median norm of what clipping left in each run; unknown without `steps.csv`."""
-    largest_applied: FloatArray
-    """(B,) largest norm of what clipping left in any run."""
-    cut: FloatArray
-    """(seeds, B) mean share of the norm that clipping took off each run's clipped steps."""
-    warnings: tuple[str, ...] = ()
-    """Runs whose `steps.csv` can't be read, with the reason; their rows hold NaN."""
-
-
-def step_bins(arm: Arm) -> StepBins:
-    """Bin an arm's `steps.csv`; where a run has none, its epoch columns stand in. One that can't be read is left out."""
-    training = arm.config.training
-    total = training.epochs * training.steps_per_epoch
-    bins = min(BINS, total)
-    middles = (np.arange(bins) + 0.5) * training.epochs / bins
-    binned = {name: np.full((len(arm.runs), bins), np.nan) for name in _BINNED}
-    warnings = []
-    for index, run in enumerate(arm.runs):
-        try:
-            found = _binned_steps(run, bins, total) if run.directory.has("steps.csv") else _binned_epochs(run, middles)
-        except StoreError as error:
-            warnings.append(f"steps left out of the picture: {error}")
-            continue
-        for name, (there, values) in found.items():
-            binned[name][index, there] = values
-    largest = {name: np.fmax.reduce(binned.pop(name)) for name in ("largest_norm", "largest_applied")}
-    return StepBins(middles=middles, warnings=tuple(warnings), **binned, **largest)
-
-
-_BINNED = ("median_norm", "largest_norm", "clipped", "median_applied", "largest_applied", "cut")
-
-
-def _binned_steps(run: StoredRun, bins: int, total: int) -> dict[str, tuple[IntArray, FloatArray]]:
-    """By quantity: which bins a run's `steps.csv` reaches, and the quantity there. Raises StoreError."""
-    steps = run.directory.steps(["step", "grad_norm", "applied_norm", "clipped"])
-    steps["cut"] = cut_shares(steps["grad_norm"].to_numpy(), steps["applied_norm"].to_numpy(), steps["clipped"].to_numpy(bool))
-    groups = steps.groupby((steps["step"] - 1) * bins // total)
-    there = groups["step"].first().index.to_numpy()
-    found = (
-        groups["grad_norm"].median(),
-        groups["grad_norm"].max(),
-        groups["clipped"].mean(),
-        groups["applied_norm"].median(),
-        groups["applied_norm"].max(),
-        groups["cut"].mean(),
-    )
-    return {name: (there, column.to_numpy(float)) for name, column in zip(_BINNED, found, strict=True)}
-
-
-def _binned_epochs(run: StoredRun, middles: FloatArray) -> dict[str, tuple[IntArray, FloatArray]]:
-    """The same from the columns of `metrics.csv`: what clipping left isn't among them, unless nothing was clipped."""
-    there = np.flatnonzero(middles < len(run.metrics))
-    epochs = middles[there].astype(int)
-    columns = ("grad_norm_median", "grad_norm_max", "clipped_fraction", "grad_norm_median", "grad_norm_max")
-    known = columns if run.config.clipping.mode == "none" else columns[:3]
-    return {name: (there, run.metrics[column].to_numpy()[epochs]) for name, column in zip(_BINNED, known, strict=False)}

@@ -12,7 +12,8 @@ import pandas as pd
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence import exploratory, plans
-from gradclip_cli.evidence.arms import Arm, StepBins, differences, held_together, mixtures, read_arms, step_bins
+from gradclip_cli.evidence.arms import Arm, differences, held_together, mixtures, read_arms
+from gradclip_cli.evidence.bins import StepBins, step_bins
 from gradclip_cli.evidence.judging import ArmReport, judged, reported
 from gradclip_cli.evidence.ledger import FirstCompared, Ledger, read_ledger
 from gradclip_cli.evidence.metrics import METRICS, Metric, names_for, usual_metric

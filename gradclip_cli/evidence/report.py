@@ -13,7 +13,7 @@ from gradclip_cli.evidence import figures, stats
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.comparison import Comparison, with_gradients
 from gradclip_cli.evidence.judging import AgainstBaseline, ArmReport
-from gradclip_cli.evidence.metrics import Unit, in_words
+from gradclip_cli.evidence.metrics import Unit, in_words, own_metric
 from gradclip_cli.evidence.plans import COMPARISON_SCHEMA
 from gradclip_cli.evidence.remarks import collapse_sentence, planning_sentence, scope_sentence
 from gradclip_cli.evidence.verdicts import Verdict
@@ -21,6 +21,8 @@ from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.runs.csv_files import EVALUATED
 from gradclip_cli.texts import decimals, for_markdown, percent, shown_p
 
+VAST = 1e6
+"""From so much on a figure is told with an exponent."""
 NORM_COLUMNS = ("grad_norm_median", "grad_norm_max")
 FIGURES = ("comparison.png", "comparison.svg", "differences.png", "differences.svg")
 FILES = (*FIGURES, "comparison.csv", "comparison.json", "comparison.md")
@@ -159,9 +161,9 @@ def run_caption(comparison: Comparison) -> str:
 
 def run_rows(comparison: Comparison) -> list[list[str]]:
     """What the runs did, as texts: the last epoch's figures, uncapped, mean ± standard deviation over seeds."""
-    rows = []
+    rows, columns = [], {column: _digits(comparison, column) for column in comparison.result_columns}
     for row in comparison.table.to_dict("records"):
-        results = [_with_deviation(row[column], row[f"{column}_std"]) for column in comparison.result_columns]
+        results = [_with_deviation(row[column], row[f"{column}_std"], digits) for column, digits in columns.items()]
         norms = [_norm(row[name]) for name in NORM_COLUMNS]
         rows.append([str(row["arm"]), str(row["runs"]), *results, *norms, percent(row["clipped_fraction"]), _status(row)])
     return rows
@@ -173,12 +175,20 @@ def _norm(value: float) -> str:
     return f"{value:,.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
 
 
-def _with_deviation(mean: float, deviation: float) -> str:
+def _digits(comparison: Comparison, column: str) -> int | None:
+    """The decimals of a metric that has a size of its own; None for losses and shares, which have three or an exponent."""
+    metric = own_metric(column, {name: higher for part in comparison.arms for name, higher in part.arm.metrics.items()})
+    size = float(comparison.table[column].abs().max())
+    return metric.unit.sized(size).digits if metric and metric.unit.adapts and size < VAST else None
+
+
+def _with_deviation(mean: float, deviation: float, digits: int | None) -> str:
     if not math.isfinite(mean):
         return "-"
-    if mean >= 1000:
+    if mean >= 1000 and digits is None:
         return f"{mean:.3g} ±{deviation:.2g}"
-    return f"{decimals(mean, 3)} ±{decimals(deviation, 3)}" if math.isfinite(deviation) else decimals(mean, 3)
+    places = 3 if digits is None else digits
+    return f"{decimals(mean, places)} ±{decimals(deviation, places)}" if math.isfinite(deviation) else decimals(mean, places)
 
 
 def _status(row: dict[Any, Any]) -> str:

@@ -7,6 +7,7 @@ used twice.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,7 @@ class Row:
     metric: Metric
     """What the best column is chosen by."""
 
-    @property
+    @functools.cached_property
     def best(self) -> int | None:
         """The best column, the first of equals; None where no cell of the row was better than chance."""
         sign = 1 if self.metric.higher_is_better else -1
@@ -69,7 +70,7 @@ class Row:
         """Whether each cell is better than chance; where that isn't known, whether some run of it finished."""
         return [_is_better_than_chance(self.metric, arm, score) for arm, score in zip(self.arms, self.scores, strict=True)]
 
-    @property
+    @functools.cached_property
     def scores(self) -> list[float]:
         """Mean score of each cell over seeds, as told; a diverged run counts as chance."""
         return [score(self.metric, arm) for arm in self.arms]

@@ -156,7 +156,8 @@ def best_rows(result: Result) -> list[list[str]]:
 
 def _best_row(row: Row) -> list[str]:
     if row.best is None:
-        return [row.label, "nothing was better than chance", "", ""]
+        known = row.metric.chance(row.arms[0]) is not None
+        return [row.label, "nothing was better than chance" if known else "every run diverged", "", ""]
     edge = " (at the edge)" if row.at_edge else ""
     place = f"{row.columns.title} {row.columns.labels[row.best]}{edge}"
     return [row.label, place, row.metric.unit.shown(row.scores[row.best]), f"{row.diverged[row.best]:.0%}"]

@@ -287,3 +287,11 @@ def test_the_articles_runs_beside_them_keep_their_own(regression: Path) -> None:
     assert article.chance("val_accuracy") == 0.1
     with pytest.raises(ReportError, match="Not all arms have val_mae: article has accuracy instead"):
         comparison.compare(regression, baseline="none")
+
+
+def test_a_diverged_run_is_drawn_no_better_than_any_that_went_on(regression: Path) -> None:
+    store_diverged(regression, "reckless", 0, [1.9])
+    mae = figures.panels(compared(regression))[3]
+    curves = {curve.name: curve.values for curve in mae.curves}
+    assert curves["reckless"][0].tolist() == pytest.approx([2000, 1600, 1300])
+    assert (curves["reckless"][0, 1:] >= curves["none"][:, 1:]).all()

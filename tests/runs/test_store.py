@@ -52,6 +52,33 @@ def test_steps_have_six_digits_and_keep_infinities(results: Path) -> None:
     assert directory.steps(["grad_norm"])["grad_norm"].tolist() == [float("inf")]
 
 
+REGRESSION = {"metrics": {"mae": {"higher_is_better": False}}, "counts_correct": False, "chance": {}}
+
+
+def test_columns_are_those_that_run_json_says(results: Path) -> None:
+    directory = RunDirectory.of(results, "arm", 0)
+    with directory.locked():
+        directory.start(loading.load("none", ["name=arm"]), ["a/kernel"], {"seed": 0, **REGRESSION})
+    assert directory.metrics_path.read_text().startswith("epoch,loss,mae,val_loss,val_mae,grad_norm_median,")
+    assert directory.steps_path.read_text().startswith("step,loss,penalty,grad_norm,")
+    directory.append_metrics(dict(zip(metric_columns(["mae"]), [1, 2.0, float("nan"), 3.0, 4.0, 5.0, 6.0, 0.0], strict=True)))
+    ended = {**FACTS, "seed": 0, "status": "complete", "epochs": 1, "steps": 0, **REGRESSION}
+    directory.write_metadata(ended)
+    assert directory.metrics().iloc[0]["val_mae"] == 4
+    assert "correct" not in directory.steps()
+    directory.write_metadata({**ended, "metrics": None})  # as if an older run had such columns
+    with pytest.raises(StoreError, match="its columns are not those of the run's metrics"):
+        directory.metrics()
+
+
+@pytest.mark.parametrize("name", ["loss", "val_loss", "epoch", "a,b", 'a"b', "a\nb", "", "grad_norm_max"])
+def test_a_name_that_no_column_can_have_is_refused_before_anything_is_cleared(name: str, results: Path) -> None:
+    directory = started(results)
+    with directory.locked(), pytest.raises(StoreError, match="a metric can't be called"):
+        directory.start(loading.load("none"), ["a/kernel"], {"metrics": {name: {"higher_is_better": True}}})
+    assert directory.metrics_path.read_text().startswith("epoch,loss,accuracy")
+
+
 def test_a_locked_run_is_refused(results: Path) -> None:
     directory = started(results)
     with (
