@@ -263,7 +263,9 @@ def store_run(
             values = (epoch, loss, 1 - loss / 3, loss + 0.1, 0.9 - loss / 3, loss, 10 * loss, clipped_fraction)
             directory.append_metrics(dict(zip(METRIC_COLUMNS, values, strict=True)))
             steps = range(4 * (epoch - 1) + 1, 4 * epoch + 1)
-            directory.append_steps([step, loss, 0.0, 8, loss * step, loss, step % 2, 1.0, 1.0, 1.0, 1.0] for step in steps)
+            directory.append_steps(
+                [step, loss, 0.0, 8, loss * step, loss, step % 2, 1.0, 1.0, 1.0, 1.0, 0.01 * loss] for step in steps
+            )
         ended = {"arm": arm, "seed": seed, "status": status, "epochs": len(losses), "steps": 4 * len(losses)}
         ended |= {
             "config_sha256": directory.config_sha256(),

@@ -24,7 +24,7 @@ Clip = Callable[[Arrays, float], Arrays]
 # The kernel's columns and the bias are the units; each of them is longer than the threshold of 1.
 KERNEL, BIAS = np.array([[-2, 1], [0.5, -0.25], [2, 0.1]], np.float32), np.array([3, -0.5], np.float32)
 UNIT_WEIGHTS = [np.full((3, 2), 3**-0.5, np.float32), np.full(2, 2**-0.5, np.float32)]  # of norm 1, each unit
-SETTINGS = {"epsilon": 1e-3, "percentile": 50.0, "window": 4}
+SETTINGS = {"epsilon": 1e-3, "percentile": 50.0, "window": 4, "multiple": 1.0, "warmup": 3}
 KERAS_MODES = [mode for mode, rule in RULES.items() if rule.keras_argument]
 OUR_RULE = "gradclip's own rule"
 INFINITE, NOT_A_NUMBER, OVERFLOWING, ORDINARY = (np.inf, -np.inf), (np.nan,), (1e30, -1e30), (-2.0, 2.0)
@@ -43,17 +43,19 @@ def norm(*arrays: FloatArray) -> float:
 
 def rule_for(mode: str, threshold: float) -> ClippingRule:
     """A rule with this threshold, and the settings above."""
-    settings = {**SETTINGS, "threshold": threshold}
+    settings = {**SETTINGS, "threshold": threshold, "warmup_threshold": 2 * threshold}
     return RULES[mode].model_validate({key: value for key, value in settings.items() if key in RULES[mode].model_fields})
 
 
 @functools.cache
 def seen_norms(mode: str, threshold: float) -> Mapping[str, Any]:
-    """A memory of steps that all had this norm, so that their median is the threshold even after one more."""
+    """A memory of steps that all had this norm, jointly or each variable, so that it is the threshold even after one more."""
     rule = rule_for(mode, threshold)
-    memory: Any = rule.memory()
+    memory: Any = rule.memory(2)
+    norms = (threshold, threshold if rule.scope is EACH_VARIABLE else 0)
     for _ in range(SETTINGS["window"] if memory else 0):
-        memory = rule.apply(Situation([np.array([threshold], np.float32)], memory=memory), np).memory
+        with np.errstate(invalid="ignore"):  # of bounds that are not there yet
+            memory = rule.apply(Situation([np.array([norm], np.float32) for norm in norms], memory=memory), np).memory
     return memory
 
 
@@ -229,6 +231,8 @@ def scope(clip: Clip) -> str:
     """How far it reaches that one element is ten times as large: into what is clipped together with it."""
     before, larger = gradients_with(-2.0), gradients_with(-20.0)
     one, other = clip(before, 1.0), clip(larger, 1.0)
+    if not any(array.any() for array in one):  # The step is left out: how far it reaches that one element is large at all.
+        one = clip([array / 100 for array in before], 1.0)
     if all(np.array_equal(*each) for each in zip(before, one, strict=True)):
         return "nothing"
     names = ("each element", "each unit", "each variable", "all together")

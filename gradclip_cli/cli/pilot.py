@@ -50,7 +50,8 @@ class SuggestOptions:
 def suggest(options: SuggestOptions) -> None:
     """Suggest thresholds to try, from the gradients of a short unclipped pilot on a config's model and data.
 
-    For each rule: the YAML to paste, on what share of the pilot's steps it would have acted, and why. Nothing is stored.
+    First what the config's own clipping would have done, if it clips. Then for each rule: the YAML to paste, on what share
+    of the pilot's steps it would have acted, and why. Nothing is stored.
     """
     from gradclip_cli.config import loading
 
@@ -62,7 +63,7 @@ def suggest(options: SuggestOptions) -> None:
     from gradclip_cli.experiments import suggest as experiment
 
     if chosen.clipping.mode != "none":
-        note(f"{chosen.clipping.label} in {options.config} is ignored: the pilot runs without clipping.")
+        note(f"The pilot runs without clipping; {chosen.clipping.label} in {options.config} is judged by it.")
     pilot = _pilot(chosen, options)
     if options.as_json:
         print_json(experiment.to_dict(pilot))
@@ -97,6 +98,9 @@ def _print_pilot(pilot: Pilot) -> None:
     headings, rows = experiment.distribution(pilot)
     tell()
     print_table(Table(headings, rows, primary=[headings[0], "50%", "90%", "largest"]), elsewhere="suggest --json")
+    if own := experiment.judgement(pilot):
+        tell()
+        tell(own.message, sentence=True)
     if found := [[each.yaml, f"{each.clipped_share:.0%}", each.reason] for each in experiment.suggestions(pilot)]:
         tell()
         headings = ["to try", "acts on", "because"]

@@ -75,12 +75,13 @@ def _inspected(run: RunDirectory) -> Inspection | None:
 
 
 def _facts(run: RunDirectory, metadata: dict[str, Any], inspected: Inspection | None) -> dict[str, Any]:
-    from gradclip_cli.evidence import report
+    from gradclip_cli.evidence import inspection, report
 
     frame = _metrics(run, metadata)
     metrics = [] if frame is None else frame.to_dict("records")
     health = asdict(inspected.diagnosis) if inspected else None
     facts = {"path": str(run.path), "run": metadata, "config": run.config().model_dump(), "metrics": metrics, "health": health}
+    facts["clipping"] = inspection.clipping(inspected) if inspected else None
     return {key: report.finite(value) for key, value in facts.items()}
 
 

@@ -1,6 +1,4 @@
-"""The schema, as far as all problems share it: keys with their defaults, units and meanings, and nothing else. What differs
-stands in `config/article.py` and `config/own.py`.
-"""
+"""The schema as far as all problems share it: keys with defaults, units and meanings; the rest is in article and own."""
 
 from __future__ import annotations
 

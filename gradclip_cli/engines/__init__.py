@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from types import ModuleType
 
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.schema import Config
@@ -25,10 +26,14 @@ def build(config: Config, dataset: Dataset) -> Engine:
 
     Raises EngineError where the framework is not installed or can't run as configured.
     """
-    name = config.engine.framework
+    engine: Engine = imported(config.engine.framework).ENGINE(problem_of(config), dataset)
+    return engine
+
+
+def imported(name: str) -> ModuleType:
+    """The module of a framework's engine, which sets the framework up as it is imported. Raises EngineError as `build` does."""
     framework = FRAMEWORKS[name]
     if not importlib.util.find_spec(framework.package):
         message = f"{framework.short_title} is not installed here: {framework.installation}, then the same command again."
         raise EngineError(message)
-    engine: Engine = importlib.import_module(f"{__name__}.{name}").ENGINE(problem_of(config), dataset)
-    return engine
+    return importlib.import_module(f"{__name__}.{name}")

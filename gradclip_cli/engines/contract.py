@@ -13,7 +13,7 @@ from gradclip_cli.arrays import Array, BoolArray, FloatArray, IntArray, Weights
 from gradclip_cli.config.schema import Config
 from gradclip_cli.gradients.scopes import joint_norm
 
-OF_STEP = ("loss", "penalty", "correct", "excess")
+OF_STEP = ("loss", "penalty", "correct", "excess", "update_norm")
 OF_VARIABLES = ("norm", "max_abs", "applied_norm", "applied_max_abs", "weights_finite")
 """What is recorded of a step, and of each of its variables, as a row of numbers holds it: one after another."""
 
@@ -43,6 +43,8 @@ class StepRecords:
     """(S, V) largest absolute element of the same."""
     excess: FloatArray
     """(S,) how many times its bound the gradient was at most, as the rule measures it; 0 without a bound."""
+    update_norm: FloatArray
+    """(S,) norm of what the optimizer added to all variables together: the weights after the step minus those before it."""
     weights_finite: BoolArray
     """(S, V) whether each variable held only finite values after the update."""
 

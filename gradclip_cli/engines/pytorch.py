@@ -25,16 +25,20 @@ from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
-from gradclip_cli.engines.pytorch_blocks import Block, norms, shared_gradient
+from gradclip_cli.engines.pytorch_blocks import Block, norms, shared_gradient, update_norms
 from gradclip_cli.engines.pytorch_generators import Generators
 from gradclip_cli.engines.pytorch_network import Network, Tensors, as_targets, taken
 from gradclip_cli.engines.shared import ChosenRule, generator_key, memory_key, metric_key, slot_key, state_key
 from gradclip_cli.errors import EngineError
+from gradclip_cli.gradients.clipping_rule import Clipped
 from gradclip_cli.gradients.scopes import EACH_VARIABLE
-from gradclip_cli.problems.array_likes import each
 from gradclip_cli.problems.contract import GENERATOR_SEED, Arrays, Dataset, Problem, samples
+from gradclip_cli.problems.own_arrays.array_likes import each
 
 BLOCK_BYTES = 4_000_000  # of what a block of steps keeps on the device: as much as a cache holds
+
+NOTHING_TOLD = Clipped([])
+"""Of a step whose gradients PyTorch clipped in place, or nobody."""
 
 
 def find_device(device: str) -> torch.device:
@@ -198,7 +202,7 @@ class PyTorchEngine:
         name, arguments = pytorch_optimizer(self._config.optimizer)
         given = {} if learning_rate is None else {"lr": learning_rate}
         self._optimizer = getattr(torch.optim, name)(self._parameters, **{**arguments, **given})
-        self._memory = {key: self._moved(value) for key, value in self._rule.memory().items()}
+        self._memory = {key: self._moved(value) for key, value in self._chosen.memory().items()}
         self._sums, self._observed, self._steps = self._no_sums(), 0, 0
 
     def _all(self, arrays: Arrays) -> Tensors:
@@ -235,6 +239,7 @@ class PyTorchEngine:
         if self._block is None or self._block.outputs.shape != (steps, *outputs):
             self._block = None  # what a big model needs is not to be held twice
             self._block = Block(steps, outputs, self._parameters)
+        self._block.keep_weights(0)
         return self._block
 
     def _step(self, inputs: Tensors, targets: Tensors, block: Block, step: int) -> None:
@@ -251,46 +256,49 @@ class PyTorchEngine:
         if self._network.observes:
             self._observe(targets, outputs)
         block.gradients[step] = self._gradient
-        excess = self._clip()
-        if excess is not None:
-            block.excess[step] = excess
+        clipped = self._clip()
+        if clipped.excess is not None:
+            block.excess[step] = clipped.excess
         block.applied[step] = self._gradient
+        if not (self._rule.skips and clipped.skip):
+            self._apply()
+        block.keep_weights(step + 1)
+
+    def _apply(self) -> None:
         self._steps += 1
         place_epsilon(self._optimizer, self._config.optimizer.name, self._optimizer_parameters, self._steps)
         self._optimizer.step()
-        block.keep_weights(step)
 
     def _observe(self, targets: Tensors, outputs: Tensors) -> None:
         with torch.no_grad():
             self._sums += self._network.sums(targets, outputs)
         self._observed += samples(targets)
 
-    def _clip(self) -> Tensor | None:
-        """Clip in place, by PyTorch's own function where it means the same; the excess, where only the rule knows it."""
+    def _clip(self) -> Clipped:
+        """Clip in place, by PyTorch's own function where it means the same; what is told of it is what only the rule knows."""
         rule = self._rule
         if rule.mode == "none":
-            return None
+            return NOTHING_TOLD
         if not rule.pytorch_function or rule.layer_thresholds:
             return self._clip_by_our_rule()
         clip = getattr(torch.nn.utils, rule.pytorch_function)
         for parameters in self._clipped_together:
             clip(parameters, rule.threshold_of_all)
-        return None
+        return NOTHING_TOLD
 
-    def _clip_by_our_rule(self) -> Tensor | None:
+    def _clip_by_our_rule(self) -> Clipped:
         gradients, weights = [one.gradient for one in self._variables], [one.weight for one in self._variables]
         clipped = self._chosen.clip(gradients, weights, self._memory, torch)
         for variable, gradient in zip(self._variables, clipped.gradients, strict=True):
             variable.set_gradient(gradient)
         self._memory = {key: clipped.memory[key].to(value.dtype) for key, value in self._memory.items()}
-        excess: Tensor | None = clipped.excess
-        return excess
+        return clipped
 
     def _records(self, block: Block, targets: Tensors) -> StepRecords:
         sizes = [sum(parameter.numel() for parameter in variable.parameters) for variable in self._variables]
         norm, max_abs = norms(block.gradients, sizes)
         applied_norm, applied_max_abs = norms(block.applied, sizes)
-        finite = torch.stack([part.isfinite().all(1) for part in block.weights.split(sizes, 1)], 1)
+        finite = torch.stack([part.isfinite().all(1) for part in block.weights[1:].split(sizes, 1)], 1)
         records = StepRecords(
             loss=_copied(block.loss),
             penalty=_copied(block.penalty),
@@ -300,6 +308,7 @@ class PyTorchEngine:
             applied_norm=applied_norm,
             applied_max_abs=applied_max_abs,
             excess=_copied(block.excess),
+            update_norm=update_norms(block.weights),
             weights_finite=finite.cpu().numpy(),
         )
         return self._chosen.with_excess(records)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,13 +20,14 @@ class Block:
         self._parameters = [parameter.detach().view(-1) for parameter in parameters]
         kind = {"device": parameters[0].device, "dtype": parameters[0].dtype}
         values = sum(parameter.numel() for parameter in parameters)
-        self.gradients, self.applied, self.weights = (torch.empty(steps, values, **kind) for _ in range(3))
+        self.gradients, self.applied = (torch.empty(steps, values, **kind) for _ in range(2))
+        self.weights = torch.empty(steps + 1, values, **kind)  # before the first step, then after each
         self.outputs = torch.empty(steps, *outputs, **kind)
         self.loss, self.penalty, self.excess = (torch.zeros(steps, **kind) for _ in range(3))
 
-    def keep_weights(self, step: int) -> None:
-        """Keep the parameters as they are now."""
-        torch.cat(self._parameters, out=self.weights[step])
+    def keep_weights(self, steps: int) -> None:
+        """Keep the parameters as they are now, after so many steps of the block."""
+        torch.cat(self._parameters, out=self.weights[steps])
 
 
 def shared_gradient(parameters: Sequence[torch.nn.Parameter]) -> Tensor:
@@ -43,3 +45,10 @@ def norms(rows: Tensor, sizes: Sequence[int]) -> tuple[FloatArray, FloatArray]:
     norm = torch.stack([sum(piece.double().square().sum(1) for piece in pieces).sqrt() for pieces in parts], 1)
     max_abs = torch.stack([torch.stack([piece.abs().amax(1) for piece in pieces]).amax(0) for pieces in parts], 1)
     return norm.cpu().numpy(), max_abs.cpu().double().numpy()
+
+
+def update_norms(weights: Tensor) -> FloatArray:
+    """Norm of what each step added, (steps,), from the weights before the first and after each, (steps + 1, elements of all)."""
+    pieces = [torch.linalg.vector_norm(piece.double().diff(dim=0), dim=1) for piece in weights.split(PIECE, 1)]
+    norm = pieces[0] if len(pieces) == 1 else torch.linalg.vector_norm(torch.stack(pieces), dim=0)
+    return np.asarray(norm.cpu().numpy())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradclip_cli.arrays import FloatArray, Weights
-from gradclip_cli.problems.array_likes import each
+from gradclip_cli.problems.own_arrays.array_likes import each
 
 Tensors = Any
 """One tensor, a tuple of them, or several by name."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gradclip_cli.arrays import Array
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, Situation
@@ -49,6 +50,10 @@ class ChosenRule:
     def of(cls, config: Config, variables: Sequence[str]) -> ChosenRule:
         """The rule that a config chooses."""
         return cls(config.clipping, config.thresholds(variables))
+
+    def memory(self) -> dict[str, Array]:
+        """What it remembers before the first step."""
+        return self.rule.memory(len(self.thresholds))
 
     def clip(self, gradients: Sequence[Any], weights: Sequence[Any], memory: Mapping[str, Any], operations: Any) -> Clipped:
         """Clip a step's gradients, of any framework, with its operations."""

@@ -172,6 +172,11 @@ def _norm(gradient: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.reduce_sum(tf.square(tf.cast(gradient, tf.float64))))
 
 
+def _distance(before: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
+    """Norm of the difference, which is taken in float64: float32 would round it, or overflow."""
+    return _norm(tf.cast(after, tf.float64) - tf.cast(before, tf.float64))
+
+
 def _max_abs(gradient: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reduce_max(tf.abs(gradient)), tf.float64)
 
@@ -197,7 +202,7 @@ class TensorFlowEngine:
         self._evaluation_targets = _each(_targets, dataset.evaluation_targets)
         self._chosen = ChosenRule.of(config, self.variables)
         self._rule = self._chosen.rule
-        self._memory = {key: tf.Variable(value) for key, value in self._rule.memory().items()}
+        self._memory = {key: tf.Variable(value) for key, value in self._chosen.memory().items()}
         self._compile(self._network.recurrent if config.engine.jit == "auto" else config.engine.jit)
 
     def _compile(self, xla: bool) -> None:
@@ -238,7 +243,7 @@ class TensorFlowEngine:
         fresh.build(self._model.trainable_variables)
         for variable, start in zip(self._optimizer.variables, fresh.variables, strict=True):
             variable.assign(start)
-        for key, value in self._rule.memory().items():
+        for key, value in self._chosen.memory().items():
             self._memory[key].assign(value)
         if learning_rate is not None:
             self._optimizer.learning_rate = learning_rate
@@ -298,30 +303,47 @@ class TensorFlowEngine:
         inputs = self._network.inputs(_each(_taken(batch), self._train_inputs))
         targets = _each(_taken(batch), self._train_targets)
         weights = [variable.value for variable in self._variables.values()]
+        before = [tf.identity(weight) for weight in weights]
         with tf.GradientTape() as tape:
             outputs = self._model(inputs, training=True)
             loss, penalty = self._network.loss_and_penalty(inputs, targets, outputs)
             total = loss + penalty
         gradients = [_dense(*each) for each in zip(tape.gradient(total, weights), weights, strict=True)]
         self._network.observe(inputs, targets, outputs)
-        self._applied.clear()
         clipped = self._clip(gradients, weights)
-        self._optimizer.apply(clipped.gradients, self._model.trainable_variables)
+        applied = self._applied_or_skipped(clipped) if self._rule.skips else self._apply(clipped)
         excess = tf.zeros(()) if clipped.excess is None else clipped.excess
         correct = self._network.correct(targets, outputs) if self.counts_correct else tf.zeros((1,), tf.bool)
         correct = tf.reduce_sum(tf.cast(correct, tf.int32))
         of_step = {"loss": loss, "penalty": penalty, "correct": correct, "excess": excess}
-        of_variables = self._measured(gradients)
+        of_step["update_norm"] = self._update_norm(before)
+        of_variables = self._measured(gradients, applied)
         row = [of_step[name] for name in OF_STEP] + [value for name in OF_VARIABLES for value in of_variables[name]]
         return tf.stack([tf.cast(value, tf.float64) for value in row])
 
-    def _measured(self, gradients: list[tf.Tensor]) -> dict[str, list[tf.Tensor]]:
+    def _apply(self, clipped: Clipped) -> list[tf.Tensor]:
+        """Let the optimizer take its step; the gradients that it used."""
+        self._applied.clear()
+        self._optimizer.apply(clipped.gradients, self._model.trainable_variables)
+        return self._applied
+
+    def _applied_or_skipped(self, clipped: Clipped) -> list[tf.Tensor]:
+        """The same, where the rule doesn't leave the step out: then nothing of optimizer and weights is touched."""
+        applied: list[tf.Tensor] = tf.cond(clipped.skip, lambda: clipped.gradients, lambda: list(self._apply(clipped)))
+        return applied
+
+    def _update_norm(self, before: list[tf.Tensor]) -> tf.Tensor:
+        """Norm of what was added to all variables together since they were `before`."""
+        norms = [_distance(weight, variable.value) for weight, variable in zip(before, self._variables.values(), strict=True)]
+        return _norm(tf.stack(norms))
+
+    def _measured(self, gradients: list[tf.Tensor], applied: list[tf.Tensor]) -> dict[str, list[tf.Tensor]]:
         """What is recorded of each variable, by the names of OF_VARIABLES."""
         return {
             "norm": [_norm(gradient) for gradient in gradients],
             "max_abs": [_max_abs(gradient) for gradient in gradients],
-            "applied_norm": [_norm(gradient) for gradient in self._applied],
-            "applied_max_abs": [_max_abs(gradient) for gradient in self._applied],
+            "applied_norm": [_norm(gradient) for gradient in applied],
+            "applied_max_abs": [_max_abs(gradient) for gradient in applied],
             "weights_finite": [tf.reduce_all(tf.math.is_finite(variable.value)) for variable in self._variables.values()],
         }
 

@@ -46,7 +46,9 @@ def difference_rows(comparison: Comparison) -> list[DifferenceRow]:
 
 
 def panels(comparison: Comparison) -> list[Panel]:
-    """The six panels of the comparison's figure: scored losses and accuracies by epoch, gradients by step.
+    """The panels of the comparison's figure: scored losses and accuracies by epoch, gradients by step.
+
+    The gradients have a row more where it is known of an arm that clips what clipping left.
 
     Losses of another kind than the baseline's have no place on its axis: arms that are trained by one are not drawn there.
     """
@@ -69,19 +71,47 @@ def panels(comparison: Comparison) -> list[Panel]:
 
 
 def _gradient_panels(comparison: Comparison) -> list[Panel]:
-    from gradclip_cli.plots import Curve, Panel
+    """Norms before and after clipping, on one scale and with the thresholds, then on how many steps it acted and how much."""
+    from gradclip_cli.plots import Panel
 
-    norms, shares, thresholds = [], [], {}
-    for arm in [report.arm for report in comparison.arms]:
-        bins, ends = comparison.gradients[arm.name], _ends(arm)
-        norms.append(Curve(arm.name, bins.middles, bins.median_norm, ends, bins.largest_norm))
-        shares.append(Curve(arm.name, bins.middles, bins.clipped, ends))
-        if arm.config.threshold is not None and arm.config.clipping.measured:
-            thresholds[arm.name] = (arm.config.threshold, arm.config.clipping.scope.name)
-    title = "Gradient norm before clipping: median and largest"
+    arms = [report.arm for report in comparison.arms]
+    thresholds = {
+        arm.name: (arm.config.threshold, arm.config.clipping.scope.name)
+        for arm in arms
+        if arm.config.threshold is not None and arm.config.clipping.measured
+    }
+    before = _gradient_curves(comparison, "median_norm", "largest_norm")
+    shares = Panel("Clipped steps", "share of steps", _gradient_curves(comparison, "clipped"), bounds=SHARES)
+    kind, unit = "median and largest", "global L2 norm"
+    if not any(np.isfinite(comparison.gradients[arm.name].cut).any() for arm in arms):
+        return [Panel(f"Gradient norm before clipping: {kind}", unit, before, log=True, thresholds=thresholds), shares]
+    after = _gradient_curves(comparison, "median_applied", "largest_applied", absent="not stored")
+    cut = _gradient_curves(comparison, "cut", absent="nothing cut")
     return [
-        Panel(title, "global L2 norm", norms, log=True, thresholds=thresholds),
-        Panel("Clipped steps", "share of steps", shares, bounds=SHARES),
+        Panel(f"Gradient norm before clipping: {kind}", unit, before, log=True, thresholds=thresholds, beside=after),
+        Panel(f"Gradient norm after clipping: {kind}", unit, after, log=True, thresholds=thresholds, beside=before),
+        shares,
+        Panel("Cut off the norm, on clipped steps", "share of the norm", cut, bounds=SHARES),
+    ]
+
+
+def _gradient_curves(
+    comparison: Comparison, values: str, peaks: str | None = None, absent: str = "nothing finite"
+) -> list[Curve]:
+    """A curve an arm, of what its `StepBins` hold under these names."""
+    from gradclip_cli.plots import Curve
+
+    found = [(report.arm, comparison.gradients[report.arm.name]) for report in comparison.arms]
+    return [
+        Curve(
+            arm.name,
+            bins.middles,
+            getattr(bins, values),
+            _ends(arm),
+            None if peaks is None else getattr(bins, peaks),
+            absent=absent,
+        )
+        for arm, bins in found
     ]
 
 

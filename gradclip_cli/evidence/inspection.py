@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import StoreError
 from gradclip_cli.files import unwritable
 from gradclip_cli.gradients.health import EXPLOSION, SPIKE, Detector, Diagnosis, Spike
+from gradclip_cli.gradients.scopes import EACH_ELEMENT
+from gradclip_cli.runs.steps import UPDATE_NORM
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.texts import counted
 
 if TYPE_CHECKING:
-    from gradclip_cli.plots import GradientTrace
+    from gradclip_cli.plots import Applied, GradientTrace, Updates
 
 BINS = 1000
 ROWS = 5000  # read at a time
 NAMED_SPIKES = 5
+MEANS = ("step", "clipped")
 QUANTITIES = ("step", "loss", "grad_norm", "applied_norm", "clipped")
 
 
@@ -55,22 +59,28 @@ def inspect(run: RunDirectory) -> Inspection:
     detector: Detector | None = None
     variables: tuple[str, ...] = ()
     bins = []
-    for frame in _pieces(run, rows, size * math.ceil(ROWS / size)):
+    drawn = ("max_abs", "applied_max_abs") if _bounds_elements(config) else ("norm", "applied_norm")
+    for frame in _pieces(run, rows, size * math.ceil(ROWS / size), drawn):
         if detector is None:
-            variables = tuple(column.removeprefix("norm/") for column in frame.columns[len(QUANTITIES) :])
+            variables = tuple(name.removeprefix("norm/") for name in map(str, frame.columns) if name.startswith("norm/"))
             detector = Detector(variables)
         detector.read(frame)
-        bins.append(_binned(frame, variables, size))
+        bins.append(_binned(frame, size))
     assert detector
     diagnosis = detector.diagnosis(diverged=metadata["status"] == "diverged")
     return Inspection(run, config, metadata, variables, diagnosis, pd.concat(bins, ignore_index=True))
 
 
-def _pieces(run: RunDirectory, rows: int, size: int) -> Iterator[pd.DataFrame]:
-    """The first `rows` rows, `size` at a time: the common quantities and each variable's norm, all float64."""
+def _bounds_elements(config: Config) -> bool:
+    """Whether its thresholds are held against single elements: then the picture shows these, and not norms."""
+    return config.clipping.scope is EACH_ELEMENT
+
+
+def _pieces(run: RunDirectory, rows: int, size: int, drawn: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """The first `rows` rows, `size` at a time: the common quantities, each variable's norm, and what is drawn, all float64."""
     done = 0
     for piece in run.steps_in_pieces(size):
-        frame = _numbers(run, piece[: rows - done])
+        frame = _numbers(run, piece[: rows - done], drawn)
         in_order = np.array_equal(frame["step"], np.arange(done + 1, done + len(frame) + 1))
         if not in_order or not frame["clipped"].isin((0, 1)).all():
             raise StoreError(f"{run.steps_path}: not every step from {done + 1:,} on is there, whole and in order")
@@ -81,10 +91,11 @@ def _pieces(run: RunDirectory, rows: int, size: int) -> Iterator[pd.DataFrame]:
     raise StoreError(f"{run.steps_path}: holds {done:,} steps in {rows:,} lines")
 
 
-def _numbers(run: RunDirectory, piece: pd.DataFrame) -> pd.DataFrame:
+def _numbers(run: RunDirectory, piece: pd.DataFrame, drawn: Sequence[str]) -> pd.DataFrame:
     norms = [column for column in piece.columns if str(column).startswith("norm/")]
+    others = [column for column in piece.columns if str(column).split("/")[0] in {UPDATE_NORM, *drawn} - {"norm"}]
     try:
-        frame = piece[[*QUANTITIES, *norms]].astype(float)
+        frame = piece[[*QUANTITIES, *norms, *(column for column in others if column not in QUANTITIES)]].astype(float)
     except (KeyError, ValueError) as error:
         raise StoreError(f"{run.steps_path}: not a table of steps: {error}") from None
     if not norms:
@@ -92,22 +103,18 @@ def _numbers(run: RunDirectory, piece: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _binned(frame: pd.DataFrame, variables: tuple[str, ...], size: int) -> pd.DataFrame:
-    """Medians (and the largest) of what is finite in each bin of `size` steps."""
+def _binned(frame: pd.DataFrame, size: int) -> pd.DataFrame:
+    """Medians and the largest of what is finite in each bin of `size` steps; means of what belongs to a variable."""
     groups = frame.replace([np.inf, -np.inf], np.nan).groupby((frame["step"] - 1) // size)
-    columns = {"step": groups["step"].mean(), "clipped": groups["clipped"].mean()}
-    for name in ("grad_norm", "loss", *(f"norm/{variable}" for variable in variables)):
-        columns[name] = groups[name].median()
-    columns |= {f"largest {name}": groups[name].max() for name in ("grad_norm", "loss")}
-    return pd.DataFrame(columns)
+    of_run = [name for name in (*QUANTITIES, UPDATE_NORM) if name in frame and name not in MEANS]
+    means = groups[[name for name in frame if name not in of_run]].mean()
+    return means.join(groups[of_run].median()).join(groups[of_run].max().add_prefix("largest "))
 
 
 def lines(inspection: Inspection) -> list[tuple[str, str]]:
     """The diagnosis as headings with sentences; the word itself comes last."""
     health = inspection.diagnosis
-    found = [("norm", _norms(health)), ("spikes", _spikes(health))]
-    if inspection.config.clipping.mode != "none":
-        found.append(("clipped", _clipping(health)))
+    found = [("norm", _norms(health)), ("spikes", _spikes(health)), ("clipping", clipping(inspection))]
     found += [("leading", _leading(health)), ("vanishing", _vanishing(health))]
     found += [("events" if not number else "", event) for number, event in enumerate(_events(inspection))]
     return [*found, ("diagnosis", health.word)]
@@ -133,11 +140,27 @@ def _times(spike: Spike) -> str:
     return f"{spike.shown_multiple}x" if math.isfinite(spike.norm) else "not finite"
 
 
-def _clipping(health: Diagnosis) -> str:
+def clipping(inspection: Inspection) -> str:
+    """What clipping did, in one line: on how many steps, how much of the norm it cut there, and what it met."""
+    return f"{_clipped(inspection)}; {_not_finite(inspection.diagnosis)}"
+
+
+def _clipped(inspection: Inspection) -> str:
+    health = inspection.diagnosis
+    if inspection.config.clipping.mode == "none":
+        return "none: every gradient was used whole"
     if not health.clipped_share:
-        return "no step: the gradient never exceeded the rule's bound"
-    cut = f"; {_percent(health.cut_share)} of their norm was cut off on average" if math.isfinite(health.cut_share) else ""
-    return f"{_percent(health.clipped_share)} of the steps{cut}"
+        return "acted on no step: the gradient never exceeded the rule's bound"
+    acted = f"acted on {_percent(health.clipped_share)} of the steps"
+    if not math.isfinite(health.cut_share):
+        return acted
+    quartiles = ", ".join(map(_percent, health.cut_quartiles))
+    return f"{acted} and cut {_percent(health.cut_share)} off the norm there on average (quartiles {quartiles})"
+
+
+def _not_finite(health: Diagnosis) -> str:
+    steps = health.steps_not_finite
+    return f"on {counted(steps, 'step')} the gradient was not finite" if steps else "all gradients were finite"
 
 
 def _percent(share: float) -> str:
@@ -197,7 +220,7 @@ def trace(inspection: Inspection) -> GradientTrace:
         steps=bins["step"].to_numpy(float),
         median_norm=bins["grad_norm"].to_numpy(float),
         largest_norm=bins["largest grad_norm"].to_numpy(float),
-        variable_norms={name: bins[f"norm/{name}"].to_numpy(float) for name in inspection.variables},
+        variables=_of_variables(inspection, "max_abs" if _bounds_elements(config) else "norm"),
         clipped=bins["clipped"].to_numpy(float),
         loss=bins["loss"].to_numpy(float),
         largest_loss=bins["largest loss"].to_numpy(float),
@@ -205,7 +228,38 @@ def trace(inspection: Inspection) -> GradientTrace:
         diverged=inspection.diverged_step,
         thresholds=config.clipping.bounds,
         steps_per_epoch=config.training.steps_per_epoch,
+        applied=_applied(inspection),
+        updates=_updates(bins),
+        of_elements=_bounds_elements(config),
     )
+
+
+def _of_variables(inspection: Inspection, quantity: str) -> dict[str, FloatArray]:
+    return {name: inspection.bins[f"{quantity}/{name}"].to_numpy(float) for name in inspection.variables}
+
+
+def _applied(inspection: Inspection) -> Applied | None:
+    from gradclip_cli.plots import Applied
+
+    bins, config = inspection.bins, inspection.config
+    if config.clipping.mode == "none":
+        return None
+    counts = inspection.metadata.get("clipped_steps") or {}
+    return Applied(
+        median_norm=bins["applied_norm"].to_numpy(float),
+        largest_norm=bins["largest applied_norm"].to_numpy(float),
+        variables=_of_variables(inspection, "applied_max_abs" if _bounds_elements(config) else "applied_norm"),
+        clipped={name: count / inspection.diagnosis.steps for name, count in counts.items()},
+    )
+
+
+def _updates(bins: pd.DataFrame) -> Updates | None:
+    """What the run recorded of its updates; None where it is older than that."""
+    from gradclip_cli.plots import Updates
+
+    if UPDATE_NORM not in bins:
+        return None
+    return Updates(bins[UPDATE_NORM].to_numpy(float), bins[f"largest {UPDATE_NORM}"].to_numpy(float))
 
 
 def draw(inspection: Inspection, folder: Path) -> Path:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from gradclip_cli.arrays import BoolArray
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.gradients.clipping_rule import ClippingRule
-from gradclip_cli.gradients.health import Detector, Diagnosis
+from gradclip_cli.gradients.excess import measured_excess
+from gradclip_cli.gradients.health import Detector, Diagnosis, cut_shares
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.gradients.rules.agc import AdaptiveClip
 from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
@@ -73,6 +75,32 @@ class Suggestion:
         return f"clipping: {{{inside}}}"
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What the config's own rule would have done on the pilot's sane steps, had it not acted before."""
+
+    rule: ClippingRule
+    clipped_share: float | None
+    """On what share of the steps it would have acted; None where the pilot can't tell."""
+    cut_share: float | None
+    """What share of the norm it would have cut off there on average; None where it wouldn't have acted, or norms don't tell."""
+
+    @property
+    def message(self) -> str:
+        """The judgement in a sentence."""
+        yours = f"Yours, {self.rule.full_label}, "
+        if self.clipped_share is None:
+            return f"{yours}can't be judged by this pilot: only a run with it tells on which steps it acts."
+        if not self.clipped_share:
+            return f"{yours}would have acted on none of these steps."
+        acted = f"{yours}would have acted on {_percent(self.clipped_share)} of these steps"
+        if self.cut_share is None:
+            return f"{acted}; how much of the norm it would have cut off, the recorded norms don't tell."
+        if not self.cut_share:
+            return f"{acted} and cut nothing off: it would have lengthened those gradients."
+        return f"{acted} and cut {_percent(self.cut_share)} off the norm there on average."
+
+
 def pilot(
     config: Config,
     steps: int,
@@ -122,6 +150,39 @@ def _enough(sane: StepRecords) -> bool:
 def share(pilot: Pilot, rule: ClippingRule) -> float:
     """The share of the pilot's sane steps on which a rule would have acted, had it not acted before."""
     return float(rule.acts(pilot.measured).mean())
+
+
+def judgement(pilot: Pilot) -> Judgement | None:
+    """What the config's own rule would have done; None where it doesn't clip, or too few steps were sane."""
+    rule = pilot.config.clipping
+    if rule.mode == "none" or not _enough(pilot.sane):
+        return None
+    acted = _acted(pilot)
+    if acted is None:
+        return Judgement(rule, None, None)
+    left = rule.left(pilot.measured, pilot.config.thresholds(pilot.variables))
+    cuts = np.empty(0) if left is None else cut_shares(pilot.sane.global_norm, left, acted)
+    known = cuts[np.isfinite(cuts)]
+    return Judgement(rule, float(acted.mean()), float(known.mean()) if len(known) else None)
+
+
+def _acted(pilot: Pilot) -> BoolArray | None:
+    """On which sane steps the config's own rule would have acted, (S,); None where neither norms nor the rule tell.
+
+    Only of a rule that is measured the thresholds of single layers can be held against what was recorded.
+    """
+    rule, sane = pilot.config.clipping, pilot.sane
+    if rule.measured and type(rule).acts is ClippingRule.acts:
+        thresholds = pilot.config.thresholds(pilot.variables)
+        return np.asarray(measured_excess(rule.scope, sane.norm, sane.max_abs, thresholds) > 1)
+    if rule.layer_thresholds or type(rule).acts is ClippingRule.acts:
+        return None
+    return rule.acts(pilot.measured)
+
+
+def _percent(share: float) -> str:
+    """Two digits, so that little is not nothing."""
+    return f"{100 * share:.2g}%" if share < 0.995 else f"{100 * share:.3g}%"
 
 
 def _suggestion(pilot: Pilot, mode: str) -> Suggestion | None:
@@ -195,7 +256,7 @@ def _nothing_told(pilot: Pilot) -> str:
 
 def to_dict(pilot: Pilot) -> dict[str, Any]:
     """The pilot and the suggestions, for JSON."""
-    ignored = pilot.config.clipping
+    ignored, own = pilot.config.clipping, judgement(pilot)
     return {
         "config": pilot.config.name,
         "ignored": None if ignored.mode == "none" else ignored.model_dump(mode="json"),
@@ -205,6 +266,7 @@ def to_dict(pilot: Pilot) -> dict[str, Any]:
         "diverged": pilot.divergence.message if pilot.divergence else None,
         "diagnosis": pilot.diagnosis.word,
         "norms": [dict(zip(_headings(), [name, *figures], strict=True)) for name, figures in _figures(pilot).items()],
+        "yours": own and {"clipped_share": own.clipped_share, "cut_share": own.cut_share, "told": own.message},
         "suggestions": [
             {"clipping": suggestion.clipping, "clipped_share": suggestion.clipped_share, "reason": suggestion.reason}
             for suggestion in suggestions(pilot)

@@ -11,7 +11,7 @@ from gradclip_cli.gradients.scopes import Scope
 from gradclip_cli.sections import Positive, Section
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray
+    from gradclip_cli.arrays import Array, BoolArray, FloatArray
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 LayerThresholds = dict[str, Positive | None]
@@ -33,11 +33,15 @@ class Situation(NamedTuple):
 
 
 class Clipped(NamedTuple):
-    """What a rule makes of a step: `excess` is how many times its bound the gradient was, where only the rule knows."""
+    """What a rule makes of a step."""
 
     gradients: list[Any]
     excess: Any = None
+    """How many times its bound the gradient was, where only the rule knows."""
     memory: Mapping[str, Any] = MappingProxyType({})
+    """What it keeps for later steps."""
+    skip: Any = None
+    """Whether the step is left out, of a rule that `skips`: its gradients are zero then, and its excess is above 1."""
 
 
 class InWords(NamedTuple):
@@ -75,6 +79,8 @@ class ClippingRule(Section):
     """The argument of Keras's optimizers that clips by this rule."""
     pytorch_function: ClassVar[str | None] = None
     """The function of `torch.nn.utils` that does, called once for each variable where that is the scope, else once for all."""
+    skips: ClassVar[bool] = False
+    """Whether it may leave out a step: the optimizer is not called then, so that its slots and counts and the weights stay."""
     label_keys: ClassVar[frozenset[str]] = frozenset({"mode", "threshold", "layers"})
     """What `label` tells, if a config says it."""
 
@@ -82,8 +88,8 @@ class ClippingRule(Section):
         """Clip the gradients of one step, in an array namespace."""
         raise NotImplementedError
 
-    def memory(self) -> dict[str, Array]:
-        """What the rule remembers before the first step."""
+    def memory(self, variables: int) -> dict[str, Array]:
+        """What the rule remembers of so many variables before the first step."""
         return {}
 
     def acts(self, steps: UnclippedSteps) -> BoolArray:
@@ -93,6 +99,15 @@ class ClippingRule(Section):
         """
         assert self.threshold_of_all is not None
         return steps.excess(self.scope, self.threshold_of_all) > 1
+
+    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray | None:
+        """(S,) joint norm of what it would have left of each of these steps' gradients; None where the norms don't tell.
+
+        `thresholds` are those of the V variables.
+        """
+        from gradclip_cli.gradients.excess import shortened_norm  # which brings NumPy: a config is read without it
+
+        return shortened_norm(self.scope, steps.norm, thresholds) if self.measured else None
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice | None:

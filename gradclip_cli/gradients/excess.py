@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradclip_cli.arrays import FloatArray
-from gradclip_cli.gradients.scopes import Scope
+from gradclip_cli.gradients.scopes import ALL_TOGETHER, EACH_VARIABLE, Scope, joint_norm
 
 
 def measured_excess(scope: Scope, norm: FloatArray, max_abs: FloatArray, thresholds: Sequence[float]) -> FloatArray:
@@ -25,3 +25,14 @@ def excess_of_variables(scope: Scope, norm: FloatArray, max_abs: FloatArray, thr
     measured = scope.measure(norm, max_abs)
     with np.errstate(invalid="ignore"):  # an infinite norm without a bound
         return np.asarray(measured / np.asarray(thresholds)[: measured.shape[-1]])
+
+
+def shortened_norm(scope: Scope, norm: FloatArray, thresholds: Sequence[float]) -> FloatArray | None:
+    """Joint norm, (S,), of gradients of which each variable, or all together, were shortened to thresholds (V,).
+
+    From the variables' norms, (S, V). None for other scopes, where norms don't tell it.
+    """
+    if scope not in (EACH_VARIABLE, ALL_TOGETHER):
+        return None
+    parts = joint_norm(norm) if scope is ALL_TOGETHER else norm
+    return joint_norm(np.minimum(parts, np.asarray(thresholds)[: parts.shape[-1]]))[:, 0]

@@ -112,6 +112,10 @@ class Diagnosis:
     clipped_share: float
     cut_share: float
     """Mean share of the norm that clipping took off the clipped steps of finite norm; NaN without one."""
+    cut_quartiles: tuple[float, float, float]
+    """Quartiles of the same shares; NaN without one."""
+    steps_not_finite: int
+    """Steps with a gradient that was not finite."""
     leading_variable: str | None
     leading_share: float
     """The variable that contributes most, and its mean share of the squared norm; None and NaN where no norm is above zero."""
@@ -148,7 +152,7 @@ class Diagnosis:
 class Detector:
     """Reads a run's steps in order, in pieces of any size: what it finds does not depend on the pieces.
 
-    It keeps three numbers a step.
+    It keeps three numbers a step, and a fourth of a clipped one.
     """
 
     def __init__(self, variables: Sequence[str]) -> None:
@@ -160,6 +164,7 @@ class Detector:
         self._norms: list[FloatArray] = []
         self._losses: list[FloatArray] = []
         self._reaches: list[FloatArray] = []
+        self._cut_of_steps: list[FloatArray] = []
         self._spikes: list[Spike] = []
         self._last_sane: tuple[int, float] | None = None
         self._overflow: Overflow | None = None
@@ -178,8 +183,10 @@ class Detector:
         self._note_overflow(norm, joint)
         counted = np.isfinite(joint) & (joint > 0)
         self._shares.add(np.square(norm[counted] / joint[counted, None]))
-        cut = clipped & counted & np.isfinite(applied_norm)
-        self._cuts.add(1 - np.minimum(1, applied_norm[cut] / joint[cut])[:, None])
+        cuts = cut_shares(joint, applied_norm, clipped)
+        cuts = cuts[np.isfinite(cuts)]
+        self._cuts.add(cuts[:, None])
+        self._cut_of_steps.append(cuts)
         self._clipped += int(clipped.sum())
         with np.errstate(all="ignore"):
             first, last = (joint_norm(norm.compress(layer, axis=1))[:, 0] for layer in (self._first, self._last))
@@ -242,6 +249,8 @@ class Detector:
             overflow=self._overflow,
             clipped_share=self._clipped / max(1, self._steps),
             cut_share=float(self._cuts.mean[0]),
+            cut_quartiles=_quartiles(_joined(self._cut_of_steps)),
+            steps_not_finite=int(np.count_nonzero(~np.isfinite(norms))),
             leading_variable=self._variables[leading] if np.isfinite(shares[leading]) else None,
             leading_share=float(shares[leading]),
             norm_ratio=norm_ratio,
@@ -258,6 +267,21 @@ class Detector:
         if vanishing:
             return Health.VANISHING
         return Health.SPIKING if self._spikes else Health.HEALTHY
+
+
+def cut_shares(norm: FloatArray, applied_norm: FloatArray, clipped: BoolArray) -> FloatArray:
+    """What share of the norm clipping took off each of S steps, (S,), 0 to 1; NaN where it didn't act or a norm is not finite."""
+    known = clipped & np.isfinite(norm) & (norm > 0) & np.isfinite(applied_norm)
+    shares = np.full(len(norm), np.nan)
+    shares[known] = 1 - np.minimum(1, applied_norm[known] / norm[known])
+    return shares
+
+
+def _quartiles(values: FloatArray) -> tuple[float, float, float]:
+    if not len(values):
+        return np.nan, np.nan, np.nan
+    first, median, third = np.percentile(values, [25, 50, 75]).tolist()
+    return first, median, third
 
 
 def _joined(parts: Sequence[FloatArray]) -> FloatArray:

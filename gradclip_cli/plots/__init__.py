@@ -2,17 +2,20 @@
 
 from gradclip_cli.plots.comparison import comparison_figure
 from gradclip_cli.plots.differences import DifferenceRow, differences_figure
-from gradclip_cli.plots.gradients import GradientTrace, gradients_figure
+from gradclip_cli.plots.gradients import gradients_figure
 from gradclip_cli.plots.panels import Curve, Panel
 from gradclip_cli.plots.stability import StabilityMap, stability_figure
 from gradclip_cli.plots.style import save
+from gradclip_cli.plots.trace import Applied, GradientTrace, Updates
 
 __all__ = [
+    "Applied",
     "Curve",
     "DifferenceRow",
     "GradientTrace",
     "Panel",
     "StabilityMap",
+    "Updates",
     "comparison_figure",
     "differences_figure",
     "gradients_figure",

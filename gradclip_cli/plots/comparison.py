@@ -57,7 +57,7 @@ class _Look:
 
 
 def comparison_figure(panels: Sequence[Panel]) -> Figure:
-    """Draw six panels, two by two by two: losses, accuracies, gradients.
+    """Draw panels two in a row, an even number of them: losses, accuracies, gradients.
 
     A few arms with short names are named beside their lines; others in a legend below, and then without single runs and bands
     where they are many.
@@ -70,7 +70,7 @@ def comparison_figure(panels: Sequence[Panel]) -> Figure:
     heading += [_crowd_sentence(len(names))] if len(names) > FEW else []
     with styled():
         figure = Figure()
-        grid = figure.subplots(3, 2, sharex=True)
+        grid = figure.subplots(len(panels) // 2, 2, sharex=True, squeeze=False)
         drawn = list(zip(grid.flat, panels, strict=True))
         _limit_epochs(grid[0, 0], panels)
         ends = [_draw_panel(axes, panel, looks) for axes, panel in drawn]
@@ -94,13 +94,13 @@ def _place(
     figure: Figure, grid: Any, room: float, heading: Sequence[str], feet: Sequence[Legend | None], legend: Legend | None
 ) -> None:
     """Size the figure so that panels keep their size in inches, with `room` right of each, and write the heading."""
-    below = [FOOT + max(_size(foot)[1] for foot in feet[row : row + 2]) for row in range(0, 6, 2)]
+    below = [FOOT + max(_size(foot)[1] for foot in feet[row : row + 2]) for row in range(0, len(feet), 2)]
     column = LEFT + PANEL_WIDTH + room
     width = max(2 * column + 0.1, _size(legend)[0])
     lines = "\n".join(fitted_in(line, width - 0.3, 11) for line in heading)
     above = 0.1 + (LINE_HEIGHT * (lines.count("\n") + 1) + 0.05 if lines else 0.0)
     bottom = _size(legend)[1] + 0.1 if legend else 0.05
-    height = above + bottom + 3 * (TITLE + PANEL_HEIGHT) + sum(below)
+    height = above + bottom + len(grid) * (TITLE + PANEL_HEIGHT) + sum(below)
     figure.set_size_inches(width, height)
     for (row, line), axes in np.ndenumerate(grid):
         low = height - above - (row + 1) * (TITLE + PANEL_HEIGHT) - sum(below[:row])
@@ -158,7 +158,8 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[Li
 
 def _limit_values(axes: Axes, panel: Panel, middles: Sequence[FloatArray]) -> None:
     """Make the y axis hold runs and middles, bands and thresholds as far as these leave the curves room; nothing impossible."""
-    runs = [curve.values.ravel() for curve in panel.curves] + [curve.peaks for curve in panel.curves if curve.peaks is not None]
+    curves = (*panel.curves, *panel.beside)
+    runs = [curve.values.ravel() for curve in curves] + [curve.peaks for curve in curves if curve.peaks is not None]
     values = np.clip(known(np.concatenate([*middles, *(panel.shown(each) for each in runs)])), *panel.bounds)
     thresholds = known(np.array([threshold for threshold, _ in panel.curves_by_threshold()], dtype=float))
     if panel.log:

@@ -1,9 +1,8 @@
-"""One run's gradients: their norm, each variable's share in it, what was clipped, and the loss beneath."""
+"""One run's gradients: their norm and each variable's share in it, before and after clipping, the updates, the loss."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.ticker
@@ -35,58 +34,35 @@ from gradclip_cli.plots.style import (
     text_width,
     whole_numbers,
 )
+from gradclip_cli.plots.trace import Applied, GradientTrace
 
 LINE, ENVELOPE, SPIKE, THRESHOLD, DIVERGED = "#000000", "#808080", "#D55E00", "#0072B2", "#C00000"
+# Of what clipping took off, and of the median and the largest of what it left; they differ in grey too.
+CUT, AFTER, LARGEST_AFTER, AFTER_DASH = "#F0AC2C", "#007A5A", "#606060", (0, (4, 1.5))
 JOINT = "all together"
 # In inches; the first gap holds the strip of clipped steps.
-PANEL_WIDTH, LEFT, TOP, BOTTOM, EPOCHS, GAPS = 7.4, 1.0, 0.75, 0.62, 0.53, (0.78, 0.5)
+PANEL_WIDTH, LEFT, TOP, BOTTOM, EPOCHS, FIRST_GAP, GAP = 7.4, 1.0, 0.75, 0.62, 0.53, 0.78, 0.5
 # A threshold farther than this factor from the curves would flatten them: it is named at the edge instead.
 NEAR = 1e3
 # So many variables at most have a line and a name of their own, those with the largest norms; and so many thresholds are named.
 MOST_VARIABLES, MOST_THRESHOLDS, MOST_LETTERS = PLAIN_STYLES, 8, 48
 
 
-@dataclass(frozen=True)
-class GradientTrace:
-    """One run's gradients in B >= 1 bins of steps, in order; NaN where there is nothing finite."""
-
-    title: str
-    steps: FloatArray
-    """(B,) middle step of each bin, from 1."""
-    median_norm: FloatArray
-    """(B,) median global L2 norm before clipping."""
-    largest_norm: FloatArray
-    """(B,) largest global L2 norm before clipping."""
-    variable_norms: Mapping[str, FloatArray]
-    """By variable: (B,) median L2 norm of its gradient before clipping."""
-    clipped: FloatArray
-    """(B,) share of clipped steps, 0 to 1."""
-    loss: FloatArray
-    """(B,) median loss."""
-    largest_loss: FloatArray
-    """(B,) largest loss."""
-    spikes: Sequence[tuple[int, float]]
-    """Step and global norm of steps far above the running median; the norm may be infinite or NaN."""
-    diverged: int | None
-    """Step at which the run ended in NaN or infinity."""
-    thresholds: Mapping[str, float]
-    """By what it bounds ("all together", "each variable", "each element", or a variable's name): the threshold."""
-    steps_per_epoch: int
-
-
 def gradients_figure(trace: GradientTrace) -> Figure:
-    """Draw three panels over one axis of steps: the global norm with what was clipped, each variable's norm, the loss."""
+    """Draw panels over one axis of steps: the global norm with what was clipped, each variable's, the updates, the loss."""
     with styled():
-        named = min(len(trace.variable_norms), MOST_VARIABLES + 1) + min(len(trace.thresholds), MOST_THRESHOLDS + 1)
-        heights = (2.8, max(2.4, 0.2 * named), 1.8)
+        named = min(len(trace.variables), MOST_VARIABLES + 1) + min(len(trace.thresholds), MOST_THRESHOLDS + 1)
+        parts = {_draw_norm: 2.8, _draw_variables: max(2.4, 0.2 * named), _draw_updates: 1.5, _draw_loss: 1.8}
+        if trace.updates is None:
+            del parts[_draw_updates]
         figure = Figure()
-        panels = figure.subplots(3, 1, sharex=True)
-        ends = [draw(axes, trace) for draw, axes in zip((_draw_norm, _draw_variables, _draw_loss), panels, strict=True)]
+        panels = figure.subplots(len(parts), 1, sharex=True)
+        ends = [draw(axes, trace) for draw, axes in zip(parts, panels, strict=True)]
         bottom = _draw_steps(panels[-1], trace)
         _draw_divergence(panels, trace)
         width = LEFT + PANEL_WIDTH + 0.35 + max(1.0, text_width(name for panel in ends for _, name, _ in panel))
         title = fitted_in(trace.title, width - 0.3, 13, bold=True)
-        height = _place(figure, panels, width, heights, bottom, TOP + 0.25 * title.count("\n"))
+        height = _place(figure, panels, width, list(parts.values()), bottom, TOP + 0.25 * title.count("\n"))
         figure.text(0.15 / width, 1 - 0.12 / height, title, fontsize=13, weight="bold", va="top")
         for axes, panel_ends in zip(panels, ends, strict=True):
             name_lines(axes, panel_ends)
@@ -95,7 +71,8 @@ def gradients_figure(trace: GradientTrace) -> Figure:
 
 def _place(figure: Figure, panels: Sequence[Axes], width: float, heights: Sequence[float], bottom: float, top: float) -> float:
     """Size the figure so that panels keep their size in inches, whatever stands around them; return its height."""
-    bottoms = bottom + np.cumsum([0, *(size + gap for size, gap in zip(heights[:0:-1], GAPS[::-1], strict=True))])[::-1]
+    gaps = [GAP] * (len(heights) - 2) + [FIRST_GAP]
+    bottoms = bottom + np.cumsum([0, *(size + gap for size, gap in zip(heights[:0:-1], gaps, strict=True))])[::-1]
     height = float(bottoms[0] + heights[0] + top)
     figure.set_size_inches(width, height)
     for axes, low, size in zip(panels, bottoms, heights, strict=True):
@@ -107,10 +84,17 @@ def _draw_norm(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
     """Draw the global norm, its spikes and its threshold, and how much was clipped; return what to write beside them."""
     spikes = np.array([norm for _, norm in trace.spikes], dtype=float)
     thresholds = {scope: value for scope, value in trace.thresholds.items() if scope == JOINT}
-    axes.set_title("Gradient norm before clipping")
+    applied = trace.applied
+    axes.set_title(
+        "Gradient norm, not clipped" if applied is None else "Gradient norm before and after clipping (shaded: cut off)"
+    )
     axes.set_ylabel("global L2 norm")
-    _set_range(axes, trace.median_norm, [trace.largest_norm, spikes], thresholds)
-    ends = _draw_median(axes, trace.steps, trace.median_norm, trace.largest_norm)
+    after = [] if applied is None else [applied.median_norm, applied.largest_norm]
+    _set_range(axes, trace.median_norm, [trace.largest_norm, spikes, *after], thresholds)
+    if applied is None:
+        ends = _draw_median(axes, trace.steps, trace.median_norm, trace.largest_norm)
+    else:
+        ends = _draw_both(axes, trace, applied)
     ends += _draw_spikes(axes, trace.spikes) + _draw_zeros(axes, trace.steps, trace.median_norm)
     _draw_clipped(axes, trace)
     return ends + _draw_thresholds(axes, thresholds, {})
@@ -119,28 +103,57 @@ def _draw_norm(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
 def _draw_variables(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
     """Draw each variable's norm and the thresholds for variables or elements; return the lines' ends."""
     thresholds = {scope: value for scope, value in trace.thresholds.items() if scope != JOINT}
-    norms = list(trace.variable_norms.values())
-    axes.set_title("Gradient norm of each variable, before clipping")
-    axes.set_ylabel("L2 norm")
-    _set_range(axes, np.concatenate([*norms, np.empty(0)]), [], thresholds)
+    what = "largest gradient element" if trace.of_elements else "gradient norm"
+    after = {} if trace.applied is None else trace.applied.variables
+    axes.set_title(f"Each variable's {what}{' before clipping (shaded: cut off)' if after else ''}")
+    axes.set_ylabel("absolute value" if trace.of_elements else "L2 norm")
+    norms, left = (
+        [_smooth(positive(values)) if after else values for values in each.values()] for each in (trace.variables, after)
+    )
+    _set_range(axes, np.concatenate([*norms, np.empty(0)]), left, thresholds)
     ends: list[LineEnd] = []
     colours: dict[str, str] = {}
-    labels = dict(zip(trace.variable_norms, _labels(trace.variable_norms), strict=True))
-    for index, name in enumerate(_largest(trace.variable_norms)):
-        norm, style = trace.variable_norms[name], line_style(index)
+    labels = dict(zip(trace.variables, _labels(trace.variables), strict=True))
+    for index, name in enumerate(_largest(trace.variables)):
+        norm, style = trace.variables[name], line_style(index)
         colours[name] = style["color"]
         shown = positive(norm)
-        _draw_smooth(axes, trace.steps, shown, **style)
+        if name in after:
+            _shade_cut(axes, trace.steps, _smooth(shown), _smooth(positive(after[name])), style["color"])
+            draw_line(axes, trace.steps, _smooth(shown), linewidth=1.6, **style)
+        else:
+            _draw_smooth(axes, trace.steps, shown, **style)
         last = known(shown)
-        text = labels[name] if len(last) else f"{labels[name]}: {'all zero' if (norm == 0).any() else 'nothing finite'}"
+        text = (
+            f"{labels[name]}{_clipped_share(trace, name)}"
+            if len(last)
+            else f"{labels[name]}: {'all zero' if (norm == 0).any() else 'nothing finite'}"
+        )
         ends.append((float(last[-1]) if len(last) else axes.get_ylim()[0], text, ink(style["color"])))
-    if others := [norm for name, norm in trace.variable_norms.items() if name not in colours]:
+    if others := [norm for name, norm in trace.variables.items() if name not in colours]:
         for norm in others:
             draw_line(axes, trace.steps, positive(norm), color=ENVELOPE, linewidth=0.5, alpha=0.5, zorder=1.5)
         ends.append((axes.get_ylim()[0], f"and {len(others):,} variables with smaller gradients", ENVELOPE))
     if not any(np.isfinite(positive(norm)).any() for norm in norms):
         say_nothing_to_draw(axes, "no finite gradient above zero")
     return ends + _draw_thresholds(axes, thresholds, colours)
+
+
+def _clipped_share(trace: GradientTrace, name: str) -> str:
+    """On what share of the steps a variable was clipped, in words; nothing where it is the same for all."""
+    shares = {} if trace.applied is None else trace.applied.clipped
+    if len(set(shares.values())) < 2:
+        return ""
+    return f", clipped on {percent(shares[name])}" if shares[name] else ", never clipped"
+
+
+def _draw_updates(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
+    """Draw the norm of what was added to the weights; return the lines' ends."""
+    axes.set_title("Norm of the update: what the optimizer added to the weights")
+    axes.set_ylabel("L2 norm")
+    assert trace.updates
+    _set_range(axes, trace.updates.median_norm, [trace.updates.largest_norm], {})
+    return _draw_median(axes, trace.steps, trace.updates.median_norm, trace.updates.largest_norm)
 
 
 def _largest(norms: Mapping[str, FloatArray]) -> list[str]:
@@ -217,18 +230,42 @@ def _draw_median(axes: Axes, steps: FloatArray, median: FloatArray, largest: Flo
     return _end(upper, "largest", ENVELOPE) + _end(middle, "median", LINE)
 
 
+def _draw_both(axes: Axes, trace: GradientTrace, applied: Applied) -> list[LineEnd]:
+    """Draw the norm before clipping and after, and shade from the largest after to the largest before; return the lines' ends."""
+    before, after = positive(trace.largest_norm), positive(applied.largest_norm)
+    if not (np.isfinite(before).any() or np.isfinite(after).any()):
+        say_nothing_to_draw(axes, "nothing finite above zero")
+        return []
+    _shade_cut(axes, trace.steps, before, after, CUT, alpha=0.5)
+    draw_line(axes, trace.steps, before, color=CUT, linewidth=0.8)
+    draw_line(axes, trace.steps, after, color=LARGEST_AFTER, linewidth=0.8)
+    median, left = positive(trace.median_norm), positive(applied.median_norm)
+    draw_line(axes, trace.steps, _smooth(median), color=LINE, linewidth=1.8)
+    draw_line(axes, trace.steps, _smooth(left), color=AFTER, linewidth=1.8, linestyle=AFTER_DASH, zorder=2.5)
+    ends = _end(before, "largest before", ink(CUT)) + _end(after, "largest after", LARGEST_AFTER)
+    return ends + _end(median, "median before", LINE) + _end(left, "median after", AFTER)
+
+
+def _shade_cut(axes: Axes, steps: FloatArray, before: FloatArray, after: FloatArray, colour: str, alpha: float = 0.3) -> None:
+    """Shade what was cut off, wherever a curve before clipping is above the one after it."""
+    axes.fill_between(steps, after, np.maximum(before, after), color=colour, alpha=alpha, linewidth=0)
+
+
 def _draw_smooth(axes: Axes, steps: FloatArray, values: FloatArray, **style: Any) -> None:
     """Draw a line; where bins are many, thin, and its running median over it, whose dash can be told in the noise."""
-    reach = len(values) // 160 - 1
-    if reach < 1:
+    smooth = _smooth(values)
+    if smooth is values:
         draw_line(axes, steps, values, linewidth=1.5, **style)
     else:
         draw_line(axes, steps, values, linewidth=0.7, alpha=0.5, color=style["color"])
-        axes.plot(steps, _running_median(values, reach), linewidth=1.6, **style)
+        axes.plot(steps, smooth, linewidth=1.6, **style)
 
 
-def _running_median(values: FloatArray, reach: int) -> FloatArray:
-    """Median of each value and its neighbours up to `reach` bins away, NaN where the value is."""
+def _smooth(values: FloatArray) -> FloatArray:
+    """Where bins are many, the median of each value and its neighbours, NaN where the value is; else the values themselves."""
+    reach = len(values) // 160 - 1
+    if reach < 1:
+        return values
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, reach, constant_values=np.nan), 2 * reach + 1)
     there = np.isfinite(values)
     smooth = np.full(len(values), np.nan)

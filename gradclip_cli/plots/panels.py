@@ -26,6 +26,8 @@ class Curve:
     """95% interval of the middle, two (E,)."""
     middle: FloatArray | None = None
     """(E,) what stands for all runs; their mean where it isn't given."""
+    absent: str = "nothing finite"
+    """Why there is nothing to draw, where there is nothing finite."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Panel:
     """By curve: the threshold, and what it bounds; these and no others are drawn."""
     bounds: tuple[float, float] = (-math.inf, math.inf)
     """What values are possible: neither axis nor band goes beyond."""
+    beside: Sequence[Curve] = ()
+    """Curves of another panel that has the same scale: the y axis holds them too."""
 
     def shown(self, values: FloatArray) -> FloatArray:
         """What the panel's scale can show, NaN elsewhere."""
@@ -53,7 +57,7 @@ class Panel:
     def without_line(self) -> dict[str, str]:
         """The curves that have no value to draw, each with the reason."""
         return {
-            curve.name: "all zero" if (curve.values == 0).any() else "nothing finite"
+            curve.name: "all zero" if (curve.values == 0).any() else curve.absent
             for curve in self.curves
             if not np.isfinite(self.shown(curve.values)).any()
         }

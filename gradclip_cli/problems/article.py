@@ -60,6 +60,10 @@ class ArticleProblem:
         data = self.config.data.model_dump_json(include={"dataset", "sequence", "pool", "batch_size"})
         return data + self.config.model.model_dump_json(exclude=ONLY_FOR_WEIGHTS)
 
+    @property
+    def loads_with_framework(self) -> bool:
+        return False
+
     def on_a_sample(self) -> ArticleProblem:
         has_sample = self.config.data.published.sample is not None
         few = self.config.data.model_copy(update={"subset": "sample" if has_sample else "full", "holdout": 0})

@@ -111,6 +111,11 @@ class Problem(Protocol):
         """All of the config's data and model that the time of a step depends on."""
         ...
 
+    @property
+    def loads_with_framework(self) -> bool:
+        """Whether to load the data may import the framework, which its engine must have set up before."""
+        ...
+
     def on_a_sample(self) -> Problem:
         """The same problem on few data that are at hand, to time a step on."""
         ...

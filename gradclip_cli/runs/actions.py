@@ -130,7 +130,13 @@ def _require_like_the_others(config: Config, directory: RunDirectory) -> None:
 
 
 def _described(differences: Sequence[tuple[str, Any, Any]]) -> str:
-    return "; ".join(f"{key}: {there} there, {here} here" for key, there, here in differences)
+    return "; ".join(_difference(*each) for each in differences)
+
+
+def _difference(key: str, there: Any, here: Any) -> str:
+    if key.endswith(".source_sha256"):
+        return f"the code behind its {key.partition('.')[0]} has changed"
+    return f"{key}: {there} there, {here} here"
 
 
 def _only_longer(differences: Sequence[tuple[str, Any, Any]]) -> bool:

@@ -114,6 +114,14 @@ def read_steps(path: Readable, columns: Sequence[str], rows: int) -> pd.DataFram
     return frame
 
 
+def read_columns(path: Readable) -> list[str]:
+    """The names in a CSV's header. Raises StoreError where it is missing or broken."""
+    import pandas as pd
+
+    with _parsing(path), opened(path) as file:
+        return [str(column) for column in pd.read_csv(file, nrows=0).columns]
+
+
 def read_in_pieces(path: Readable, rows: int) -> Iterator[pd.DataFrame]:
     """Read a CSV some rows at a time, however long it is. Raises StoreError where it is missing or broken."""
     import pandas as pd

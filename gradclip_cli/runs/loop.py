@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from gradclip_cli.arrays import Array
+from gradclip_cli.arrays import Array, Weights
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, StepRecords
 from gradclip_cli.errors import StoreError
 from gradclip_cli.problems.batches import BatchSchedule
 from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs.checkpoints import Checkpoint
-from gradclip_cli.runs.csv_files import rows_and_sha256
+from gradclip_cli.runs.csv_files import read_columns, rows_and_sha256
 from gradclip_cli.runs.metadata import Status
-from gradclip_cli.runs.steps import step_rows
+from gradclip_cli.runs.steps import step_columns, step_rows
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Divergence, EpochSummary, Outcome, Progress, RunTally, find_divergence
 
@@ -35,6 +36,11 @@ class Setup:
     dataset: Dataset
     directory: RunDirectory
 
+    @functools.cached_property
+    def initial_weights(self) -> Weights:
+        """What the run begins with."""
+        return self.engine.initial_weights(self.config)
+
 
 @dataclass
 class Moment:
@@ -48,6 +54,11 @@ class Moment:
 def start(config: Config, engine: Engine, dataset: Dataset) -> BatchSchedule:
     """Reset an engine to a config's initial weights and return the batches that its seed gives."""
     engine.reset(engine.initial_weights(config), learning_rate=config.optimizer.learning_rate)
+    return batch_schedule(config, dataset)
+
+
+def batch_schedule(config: Config, dataset: Dataset) -> BatchSchedule:
+    """The batches that a config's seed gives."""
     return BatchSchedule(
         config.training.seed,
         samples=dataset.samples,
@@ -59,8 +70,10 @@ def start(config: Config, engine: Engine, dataset: Dataset) -> BatchSchedule:
 def beginning(setup: Setup) -> Moment:
     """Bring the engine to a run's beginning."""
     config, engine = setup.config, setup.engine
-    schedule = start(config, engine, setup.dataset)
-    return Moment(schedule, RunTally(config, engine.variables), EpochSummary(1, config.data.batch_size))
+    engine.reset(setup.initial_weights, learning_rate=config.optimizer.learning_rate)
+    return Moment(
+        batch_schedule(config, setup.dataset), RunTally(config, engine.variables), EpochSummary(1, config.data.batch_size)
+    )
 
 
 def train(
@@ -158,12 +171,14 @@ def _hold_the_same(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool
 
 
 def _require_agreement(setup: Setup, moment: Moment) -> None:
-    """Refuse a checkpoint whose counts are not those of both CSVs. Raises StoreError."""
+    """Refuse a checkpoint whose counts are not those of both CSVs, or rows that would be longer. Raises StoreError."""
     directory, an_epoch = setup.directory, setup.config.training.steps_per_epoch
     epochs, in_epoch, steps = moment.summary.epoch - 1, moment.summary.steps, moment.tally.steps
     written = rows_and_sha256(directory.metrics_path)[0], rows_and_sha256(directory.steps_path)[0]
     if (epochs, steps) != written or steps != epochs * an_epoch + in_epoch or in_epoch > an_epoch:
         raise StoreError("its checkpoint counts other steps or epochs than were written")
+    if read_columns(directory.steps_path) != step_columns(setup.engine.variables):
+        raise StoreError("another version of gradclip began it, whose steps.csv has other columns")
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -15,7 +15,7 @@ from gradclip_cli import engines
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ConflictsError, ExitCode, GradclipError, StoreError
 from gradclip_cli.files import require_writable
-from gradclip_cli.problems import problem_of
+from gradclip_cli.problems import identified, problem_of
 from gradclip_cli.problems.contract import DownloadProgress
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.metadata import Status
@@ -71,8 +71,9 @@ def plan(given: Sequence[Config], seeds: Sequence[int] | None, results: Path, *,
     """Decide for each config and seed (the config's own without `seeds`) what is to be done, writing nothing.
 
     Runs that one compilation can serve stand together. Raises ConflictsError where directories hold another config, StoreError
-    where something is to be trained into a packed folder.
+    where something is to be trained into a packed folder, ConfigError and OwnCodeError where a user's own code is missing.
     """
+    given = [identified(config) for config in given]
     chosen = [config.with_seed(seed) for config in given for seed in (seeds if seeds is not None else [config.training.seed])]
     keys = list(dict.fromkeys(engines.compile_key(config) for config in chosen))
     chosen.sort(key=lambda config: keys.index(engines.compile_key(config)))

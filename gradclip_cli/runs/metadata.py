@@ -82,6 +82,8 @@ class _Metadata(_Stored):
     reason: str | None = None
     evaluation_split: Literal["test", "holdout"] | None = None
     dataset_sha256: str | None = None
+    initial_weights_sha256: str | None = None
+    first_epoch_sha256: str | None = None
     metrics: dict[str, _Metric] | None = None
     chance: dict[str, float] | None = None
     compiled: str | None = None

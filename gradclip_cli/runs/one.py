@@ -6,6 +6,8 @@ A run goes on from its checkpoint where there is one that can be used; else it s
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
 import sys
 import threading
@@ -16,16 +18,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gradclip_cli import engines
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
-from gradclip_cli.errors import BusyError, StoreError
+from gradclip_cli.errors import BusyError, ConflictError, StoreError
 from gradclip_cli.gradients.health import Diagnosis, Spike
 from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import Dataset, DownloadProgress
+from gradclip_cli.runs import store
 from gradclip_cli.runs.actions import Action, decide
-from gradclip_cli.runs.loop import Moment, Setup, at_checkpoint, beginning, train
+from gradclip_cli.runs.loop import Moment, Setup, at_checkpoint, batch_schedule, beginning, train
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.provenance import provenance
 from gradclip_cli.runs.store import RunDirectory
@@ -70,6 +75,9 @@ class Workshop:
             moment, remark = _checkpointed(setup) if decision.action == Action.RESUME else (None, "")
             if remark:
                 report(Event(task.directory, EventKind.REMARK, remark))
+            _require_the_data_of_the_others(setup, task.force)
+            for remark in (*dataset.remarks, *engine.remarks):
+                report(Event(task.directory, EventKind.REMARK, remark))
             facts = _facts(setup) | (_history(directory) if moment else {})
 
             def begin() -> Moment:
@@ -86,6 +94,9 @@ class Workshop:
 
         Raises DatasetError and EngineError.
         """
+        if problem_of(config).loads_with_framework:
+            preparing(_building(config))
+            engines.imported(config.engine.framework)
         preparing("loading the dataset")
         dataset = self._dataset(config, data_directory)
         kept = engines.compile_key(config) in self._engines
@@ -136,6 +147,16 @@ def _checkpointed(setup: Setup) -> tuple[Moment | None, str]:
     return moment, f"goes on from step {moment.tally.steps:,}"
 
 
+def _require_the_data_of_the_others(setup: Setup, force: bool) -> None:
+    """Raises ConflictError where a run of this arm was trained on data that have changed since."""
+    for run in [] if force else store.runs_of(setup.directory.path.parent):
+        with contextlib.suppress(StoreError):
+            there = run.metadata().get("dataset_sha256")
+            if there not in (None, setup.dataset.sha256):
+                hint = "put the data back, give the config another name, or train the whole arm again with --force"
+                raise ConflictError(f"{run.path}: was trained on other data (their SHA-256 differs)", hint)
+
+
 def _facts(setup: Setup) -> dict[str, Any]:
     config, dataset = setup.config, setup.dataset
     return {
@@ -144,12 +165,22 @@ def _facts(setup: Setup) -> dict[str, Any]:
         "started": _now(),
         "evaluation_split": dataset.evaluation_split,
         "dataset_sha256": dataset.sha256,
+        **_start(setup),
         "metrics": {name: {"higher_is_better": higher} for name, higher in setup.engine.metrics.items()},
         "chance": dict(setup.engine.chance),
         "compiled": setup.engine.compiled,
         "variables": list(setup.engine.variables),
         **provenance(config.engine.framework),
     }
+
+
+def _start(setup: Setup) -> dict[str, str]:
+    """Hashes by which runs tell whether they began alike: of all initial weights, and of the first epoch's batches."""
+    weights, config = hashlib.sha256(), setup.config
+    for name, value in setup.initial_weights.items():
+        weights.update(f"{name} {value.dtype} {value.shape}\n".encode() + np.ascontiguousarray(value).tobytes())
+    batches = batch_schedule(config, setup.dataset).take(config.training.steps_per_epoch)
+    return {"initial_weights_sha256": weights.hexdigest(), "first_epoch_sha256": hashlib.sha256(batches.tobytes()).hexdigest()}
 
 
 def _history(directory: RunDirectory) -> dict[str, Any]:

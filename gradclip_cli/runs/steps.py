@@ -10,11 +10,14 @@ if TYPE_CHECKING:
 
 STEP_COLUMNS = ("step", "loss", "penalty", "correct", "grad_norm", "applied_norm", "clipped")
 STEP_COLUMNS_PER_VARIABLE = ("norm", "max_abs", "applied_norm", "applied_max_abs")
+UPDATE_NORM = "update_norm"
+"""The last column, which older runs don't have."""
 
 
 def step_columns(variables: Sequence[str]) -> list[str]:
-    """Columns of `steps.csv` for these variables: the common ones, then `norm/VARIABLE` and so on."""
-    return [*STEP_COLUMNS, *(f"{quantity}/{variable}" for quantity in STEP_COLUMNS_PER_VARIABLE for variable in variables)]
+    """Columns of `steps.csv` for these variables: the common ones, then `norm/VARIABLE` and so on, then the update's norm."""
+    each = [f"{quantity}/{variable}" for quantity in STEP_COLUMNS_PER_VARIABLE for variable in variables]
+    return [*STEP_COLUMNS, *each, UPDATE_NORM]
 
 
 def step_rows(records: StepRecords, done: int) -> Iterator[list[float]]:
@@ -23,6 +26,7 @@ def step_rows(records: StepRecords, done: int) -> Iterator[list[float]]:
 
     integers = zip(range(done + 1, done + len(records) + 1), records.correct.tolist(), records.clipped.tolist(), strict=True)
     floats = np.column_stack([records.loss, records.penalty, records.global_norm, records.applied_global_norm]).tolist()
-    each = np.hstack([getattr(records, quantity) for quantity in STEP_COLUMNS_PER_VARIABLE]).tolist()
-    for (step, correct, clipped), (loss, penalty, norm, applied), variables in zip(integers, floats, each, strict=True):
-        yield [step, loss, penalty, correct, norm, applied, int(clipped), *variables]
+    each = [getattr(records, quantity) for quantity in STEP_COLUMNS_PER_VARIABLE]
+    last = np.column_stack([*each, records.update_norm]).tolist()
+    for (step, correct, clipped), (loss, penalty, norm, applied), rest in zip(integers, floats, last, strict=True):
+        yield [step, loss, penalty, correct, norm, applied, int(clipped), *rest]

@@ -370,6 +370,8 @@ def test_list_show_and_json(trained: Path) -> None:
         shown = json.loads(call("show", name, "--json", "--results", str(trained)).stdout)
         assert shown["run"]["arm"] == "none"
         assert len(shown["metrics"]) == 2
+        assert shown["clipping"] == "none: every gradient was used whole; all gradients were finite"
+        assert (shown["health"]["cut_quartiles"], shown["health"]["steps_not_finite"]) == ([None] * 3, 0)
     assert "lstm(10), sgd at 0.01, clipping clipvalue 0.5" in call("show", "clipvalue", "--results", str(trained)).output
 
 

@@ -16,6 +16,7 @@ from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.optimizers import OPTIMIZERS
 from gradclip_cli.config.seeds import named_seeds, parse_seeds
 from gradclip_cli.errors import ConfigError
+from gradclip_cli.gradients.rules import RULES
 
 
 def test_shipped_configs_load_and_differ_from_none_in_what_they_say() -> None:
@@ -188,7 +189,7 @@ def test_seeds_may_be_as_large_as_a_config_s() -> None:
 # Under which choices a section's keys are known; a section without a choice has one.
 CHOICES: dict[str, list[list[str]]] = {
     "optimizer": [[], *([f"optimizer.name={name}"] for name in OPTIMIZERS)],
-    "clipping": [[], ["clipping.mode=clipnorm"], ["clipping.mode=agc"], ["clipping.mode=autoclip"]],
+    "clipping": [[], *([f"clipping.mode={mode}"] for mode in RULES)],
 }
 
 

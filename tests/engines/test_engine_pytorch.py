@@ -36,6 +36,9 @@ CLIPPING = {
     "normalize": "{mode: normalize, threshold: 0.2}",
     "agc": "{mode: agc, threshold: 0.02, epsilon: 0.1}",
     "autoclip": "{mode: autoclip, percentile: 10, window: 20}",
+    "median": "{mode: median, multiple: 0.5}",
+    "zclip": "{mode: zclip, deviations: 0.01, warmup: 5}",
+    "adagc": "{mode: adagc, multiple: 0.9, warmup: 10, warmup_threshold: 0.2}",
     "clipnorm of layers": "{mode: clipnorm, threshold: 0.1, layers: {dense: 0.05}}",
 }
 OPTIMIZER = {"sgd": "{name: sgd}", "momentum": "{name: sgd, momentum: 0.9}", "adam": "{name: adam}"}
@@ -85,7 +88,9 @@ def cases() -> list[Any]:
 @pytest.mark.parametrize(("cell", "mode", "optimizer"), cases())
 def test_parity_with_keras(cell: str, mode: str, optimizer: str) -> None:
     records = assert_parity(small(f"model.cell={cell}", f"clipping={CLIPPING[mode]}", f"optimizer={OPTIMIZER[optimizer]}"))
-    assert records.clipped.mean() > 0.5 if mode != "none" else not records.clipped.any()
+    # What zclip clips enters its mean, so that not all steps can be above it.
+    assert records.clipped.mean() > {"none": -1, "zclip": 0.2}.get(mode, 0.5)
+    assert mode != "none" or not records.clipped.any()
 
 
 @pytest.mark.parametrize(

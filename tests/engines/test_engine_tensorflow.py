@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 import time
@@ -16,9 +17,11 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL, engine_for, latest, sample, schedule_for, seen_of, slowly, start_weights
 
+from gradclip_cli import engines
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.tensorflow import CHUNK, build_optimizer, use_one_thread
+from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems.article_tensorflow import build_model
 
 pytestmark = pytest.mark.trains
@@ -206,6 +209,19 @@ def test_one_compilation_serves_every_call() -> None:
 
     compiling, *others = map(seconds, batches)
     assert max(others) < compiling / 5
+
+
+@pytest.mark.parametrize("mode", RULES)
+def test_only_a_rule_that_skips_makes_a_step_conditional(mode: str) -> None:
+    """The graph of every other rule has nothing of it."""
+    threshold = {"threshold": 1} if "threshold" in RULES[mode].model_fields else {}
+    chosen = small(f"clipping={json.dumps({'mode': mode, **threshold})}", "model={cell: simple_rnn, units: 2}", "data.pool=4")
+    engine = engines.build(chosen, sample())
+    batches = tf.TensorSpec([CHUNK, chosen.data.batch_size], tf.int32)
+    graph = engine._train.get_concrete_function(batches, tf.TensorSpec([], tf.int32)).graph.as_graph_def()  # type: ignore[attr-defined]
+    operations = {node.op for function in graph.library.function for node in function.node_def}
+    assert "ResourceApplyGradientDescent" in operations or "AssignSubVariableOp" in operations
+    assert bool(operations & {"If", "StatelessIf"}) == RULES[mode].skips
 
 
 @pytest.mark.slow

@@ -31,12 +31,16 @@ CLIPPING = {
     "normalize": "{mode: normalize, threshold: 0.2}",
     "agc": "{mode: agc, threshold: 0.05, epsilon: 0.1}",
     "autoclip": "{mode: autoclip, percentile: 30, window: 8}",
+    "median": "{mode: median, multiple: 0.9, window: 8}",
+    "zclip": "{mode: zclip, deviations: 0.2, smoothing: 0.5, warmup: 2}",
+    "adagc": "{mode: adagc, multiple: 0.9, smoothing: 0.5, warmup: 3, warmup_threshold: 0.2}",
+    "skip": "{mode: skip, deviations: 0.5, window: 6}",
     "clipvalue of layers": "{mode: clipvalue, threshold: 0.02, layers: {dense: 0.05}}",
     "clipnorm of layers": "{mode: clipnorm, threshold: 0.1, layers: {dense: null}}",
     "agc of layers": "{mode: agc, threshold: 0.05, epsilon: 0.1, layers: {dense: 5}}",
 }
-COMPILED = ("clipnorm", "agc", "autoclip")
-"""One that Keras clips by, one of ours, one of ours with a memory; test_rules.py has each of ours compiled too."""
+COMPILED = ("clipnorm", "agc", "autoclip", "skip")
+"""One that Keras clips by, one of ours, one of ours with a memory, one that skips; test_rules.py compiles each of ours too."""
 MANY_STEPS = 267  # more than the Keras engine takes in one call of its compiled loop
 
 
@@ -54,7 +58,7 @@ def test_rules_do_in_the_engine_what_they_do_in_numpy(mode: str, framework: str)
     """Under plain SGD, from the same weights, the clipped step is the rule applied to the unclipped one; memory goes on."""
     chosen, unclipped = clipped(framework, mode), small(framework)
     engine, plain = engine_for(chosen), engine_for(unclipped)
-    rule, memory = chosen.clipping, chosen.clipping.memory()
+    rule, memory = chosen.clipping, chosen.clipping.memory(len(engine.variables))
     rate, weights = 64.0, start_weights(chosen)  # A large rate, so that rounding in the weights is small beside the change.
     acted, kept = 0, engine.state()
     for batch in schedule_for(chosen).take(12):
@@ -93,11 +97,28 @@ def test_recorded_applied_gradient_is_the_one_used(mode: str, framework: str) ->
         np.testing.assert_allclose(records.applied_max_abs[0], [np.abs(gradient).max() for gradient in applied], rtol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["{name: sgd}", "{name: adam}"])
+@pytest.mark.parametrize("rate", [0.01, 1e25])
+def test_recorded_update_is_what_the_weights_changed_by(optimizer: str, rate: float, framework: str) -> None:
+    """At the larger rate its square is beyond float32, which the norm must not notice."""
+    chosen = small(framework, f"optimizer={optimizer}", *UNCOMPILED[framework])
+    engine, before = engine_for(chosen), start_weights(chosen)
+    engine.reset(before, learning_rate=rate)
+    for batch in schedule_for(chosen).take(3 if rate < 1 else 1):
+        record, after = engine.train(batch[None]), engine.weights()
+        changes = [after[name].astype(np.float64) - before[name] for name in after]
+        expected = np.sqrt(sum(np.square(change).sum() for change in changes))
+        assert record.update_norm[0] == pytest.approx(expected, rel=1e-12)
+        assert 0 < expected < np.inf
+        before = after
+
+
 def test_without_clipping_the_gradient_is_applied_as_it_is(framework: str) -> None:
     chosen = small(framework)
     records = engine_for(chosen).train(schedule_for(chosen).take(60))
     np.testing.assert_array_equal(records.applied_norm, records.norm)
     np.testing.assert_array_equal(records.applied_max_abs, records.max_abs)
+    np.testing.assert_allclose(records.update_norm, chosen.optimizer.learning_rate * records.global_norm, rtol=1e-4)
     assert not records.clipped.any()
 
 
@@ -133,6 +154,10 @@ def test_steps_do_not_depend_on_how_they_are_taken(framework: str) -> None:
         ("{name: sgd, momentum: 0.9}", "clipnorm", False),
         ("{name: adam}", "autoclip", True),
         ("{name: rmsprop, centered: true, momentum: 0.5}", "agc", False),
+        ("{name: sgd}", "median", False),
+        ("{name: sgd}", "zclip", False),
+        ("{name: sgd}", "adagc", False),
+        ("{name: adamw, weight_decay: 0.1}", "skip", False),
     ],
 )
 def test_restored_state_goes_on_to_the_byte(optimizer: str, mode: str, compiled: bool, framework: str) -> None:
@@ -172,6 +197,77 @@ def test_reset_leaves_nothing_of_the_run_before(framework: str, setting: str) ->
     engine.reset(start_weights(chosen), learning_rate=chosen.optimizer.learning_rate)
     again = engine.train(schedule_for(chosen).take(5))
     assert again.loss.tobytes() == first.loss.tobytes()
+
+
+SKIPPING = f"clipping={CLIPPING['skip']}"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "compiled"),
+    [
+        ("{name: sgd}", True),  # compiled for other tests too
+        ("{name: adamw, weight_decay: 0.1}", False),
+        pytest.param("{name: adamw, weight_decay: 0.1}", True, marks=pytest.mark.slow),
+    ],
+)
+def test_a_skipped_step_touches_nothing_but_the_rule_s_memory(optimizer: str, compiled: bool, framework: str) -> None:
+    """Neither weights, nor the optimizer's slots and counts, nor weight decay; the steps around it are taken."""
+    chosen = small(framework, f"optimizer={optimizer}", SKIPPING, *(() if compiled else UNCOMPILED[framework]))
+    engine, skipped, taken = engine_for(chosen), 0, 0
+    for batch in schedule_for(chosen).take(16):
+        before = engine.state()
+        records = engine.train(batch[None])
+        after = engine.state()
+        same = {key for key, value in before.items() if value.tobytes() == after[key].tobytes()}
+        if records.clipped[0]:
+            assert not records.applied_norm.any()
+            assert not records.applied_max_abs.any()
+            assert records.global_norm[0] > 0
+            assert {key for key in before if not key.startswith("clipping/")} <= same
+            assert "clipping/count" not in same
+            skipped += 1
+        else:
+            np.testing.assert_array_equal(records.applied_norm, records.norm)
+            assert not same & set(engine.variables)
+            taken += 1
+    assert skipped >= 2
+    assert taken >= 5
+
+
+def test_steps_after_a_skipped_one_are_as_if_it_had_not_been(framework: str) -> None:
+    """Adam's bias correction counts the steps that were taken."""
+    settings = ("optimizer={name: adam, learning_rate: 0.01}", *UNCOMPILED[framework])
+    chosen = small(framework, SKIPPING, *settings)
+    batches = schedule_for(chosen).take(24)
+    engine, plain = engine_for(chosen), engine_for(small(framework, *settings))
+    records = engine.train(batches)
+    assert 2 <= records.clipped.sum() <= 20
+    plain.train(batches[~records.clipped])
+    for name, weights in plain.weights().items():
+        np.testing.assert_allclose(engine.weights()[name], weights, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_is_skipped(bad: float, framework: str) -> None:
+    """It comes from weights that are broken for one step; from whole ones training goes on."""
+    chosen = small(framework, SKIPPING, *UNCOMPILED[framework])
+    engine, batches = engine_for(chosen), schedule_for(chosen).take(3)
+    start = engine.weights()
+    broken = {**engine.state(), "dense/bias": np.full_like(start["dense/bias"], bad)}
+    engine.restore(broken)
+    records = engine.train(batches[:1])
+    assert not np.isfinite(records.global_norm[0])
+    assert records.excess[0] == np.inf
+    assert records.clipped[0]
+    assert records.applied_global_norm[0] == 0
+    state = engine.state()
+    assert state["clipping/count"] == 0
+    for name in ("lstm/kernel", "dense/kernel"):
+        assert state[name].tobytes() == start[name].tobytes()
+    engine.restore({**state, **start})
+    later = engine.train(batches[1:])
+    assert not later.clipped.any()
+    assert (later.applied_global_norm > 0).all()
 
 
 def test_learning_rate_is_not_compiled_in(framework: str) -> None:

@@ -148,12 +148,22 @@ def test_step_bins_and_their_stand_in(results: Path) -> None:
     np.testing.assert_allclose(bins.median_norm[0], [loss * step for step, loss in enumerate(np.repeat([2.0, 1.0, 0.5], 4), 1)])
     np.testing.assert_allclose(bins.largest_norm, bins.median_norm[0])
     np.testing.assert_allclose(bins.clipped[0], [1, 0] * 6)
+    np.testing.assert_allclose(bins.median_applied[0], np.repeat([2.0, 1.0, 0.5], 4))
+    np.testing.assert_allclose(bins.largest_applied, bins.median_applied[0])
+    np.testing.assert_allclose(bins.cut[0], [1 - 1 / step if step % 2 else np.nan for step in range(1, 13)])
     run.steps_path.unlink()
     (arm,), _ = arms.read_arms(results)
     bins = arms.step_bins(arm)
     np.testing.assert_allclose(bins.median_norm[0], np.repeat([2.0, 1.0, 0.5], 4))
     np.testing.assert_allclose(bins.largest_norm, np.repeat([20.0, 10.0, 5.0], 4))
     np.testing.assert_allclose(bins.clipped[0], 0.25)
+    np.testing.assert_allclose(bins.median_applied, bins.median_norm)  # of a run that doesn't clip
+    store_run(results, "clipvalue", 0, [2.0, 1.0, 0.5], base="clipvalue").steps_path.unlink()
+    (arm,), _ = arms.read_arms(results, ["clipvalue"])
+    bins = arms.step_bins(arm)
+    assert np.isfinite(bins.median_norm).all()
+    assert np.isnan(bins.median_applied).all()
+    assert np.isnan(bins.cut).all()
 
 
 def test_scores_never_reward_divergence() -> None:

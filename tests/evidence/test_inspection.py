@@ -34,6 +34,7 @@ def store_steps(
     *,
     applied: Sequence[float] | None = None,
     clipped: Sequence[bool] | None = None,
+    update: Sequence[float] | None = None,
     variables: Sequence[str] = VARIABLES,
     settings: Sequence[str] = (),
     base: str = "none",
@@ -47,13 +48,14 @@ def store_steps(
         joint,
         joint if applied is None else applied,
         np.zeros(len(norm), bool) if clipped is None else clipped,
+        0.01 * joint if update is None else update,
     )
     directory = RunDirectory.of(results, "arm", 3)
     with directory.locked():
         directory.start(loading.load(base, ["name=arm", "training.seed=3", *settings]), variables, {})
         directory.append_steps(
-            [step, float(loss), 0.0, 8, float(total), float(used), int(cut), *row, *row, *row, *row]
-            for step, (loss, total, used, cut, row) in enumerate(zip(*columns, norm.tolist(), strict=True), 1)
+            [step, float(loss), 0.0, 8, float(total), float(used), int(cut), *row, *row, *row, *row, float(added)]
+            for step, (loss, total, used, cut, added, row) in enumerate(zip(*columns, norm.tolist(), strict=True), 1)
         )
         ended = {"seed": 3, "status": "complete", "epochs": 0, "steps": len(norm)}
         directory.write_metadata({**FACTS, **ended, **changes})
@@ -85,7 +87,7 @@ def explosion() -> list[list[float]]:
 def test_a_diverged_run_is_told_in_order(results: Path) -> None:
     run = store_steps(results, explosion(), [2.0] * 35 + [NAN], **diverged(36))
     sentences = told(run)
-    assert list(sentences) == ["norm", "spikes", "leading", "vanishing", "events", "diagnosis"]
+    assert list(sentences) == ["norm", "spikes", "clipping", "leading", "vanishing", "events", "diagnosis"]
     assert sentences["norm"].startswith("median 1, 99th percentile ")
     assert sentences["norm"].endswith("largest 5e+08 (step 34), of 36 steps, before clipping")
     expected = (
@@ -93,6 +95,7 @@ def test_a_diverged_run_is_told_in_order(results: Path) -> None:
     )
     assert sentences["spikes"] == expected
     assert sentences["leading"] == "dense/kernel contributes most: 64% of the squared norm on average"
+    assert sentences["clipping"] == "none: every gradient was used whole; on 2 steps the gradient was not finite"
     assert sentences["events"].splitlines() == [
         "step 31: first spike, norm 50, 50x the running median, most in dense/kernel",
         "step 33: last sane norm, 2",
@@ -126,6 +129,7 @@ def test_a_healthy_run_has_no_events(results: Path) -> None:
     assert sentences == {
         "norm": "median 5, 99th percentile 5, largest 5 (step 1), of 1,200 steps, before clipping",
         "spikes": "none: no step above 10 times the running median",
+        "clipping": "none: every gradient was used whole; all gradients were finite",
         "leading": "dense/kernel contributes most: 64% of the squared norm on average",
         "vanishing": "no signs: norms end at 1 times what they began with; "
         "the first layer's norm ends at 0.75 times the last layer's; the loss changed by -47%",
@@ -157,23 +161,31 @@ def test_many_spikes_are_counted_and_the_first_named(results: Path) -> None:
 @pytest.mark.parametrize(
     ("steps", "clipped", "applied", "expected"),
     [
-        (4, 2, 0.5, "50% of the steps; 75% of their norm was cut off on average"),
-        (2500, 1, 1.0, "0.04% of the steps; 50% of their norm was cut off on average"),
-        (2500, 2499, 1.0, ">99.9% of the steps; 50% of their norm was cut off on average"),
-        (4, 4, 1.0, "100% of the steps; 50% of their norm was cut off on average"),
-        (4, 0, 2.0, "no step: the gradient never exceeded the rule's bound"),
+        (4, 2, 0.5, "acted on 50% of the steps and cut 75% off the norm there on average (quartiles 75%, 75%, 75%)"),
+        (2500, 1, 1.0, "acted on 0.04% of the steps and cut 50% off the norm there on average (quartiles 50%, 50%, 50%)"),
+        (2500, 2499, 1.0, "acted on >99.9% of the steps and cut 50% off the norm there on average (quartiles 50%, 50%, 50%)"),
+        (4, 4, 1.0, "acted on 100% of the steps and cut 50% off the norm there on average (quartiles 50%, 50%, 50%)"),
+        (4, 0, 2.0, "acted on no step: the gradient never exceeded the rule's bound"),
     ],
 )
 def test_clipping_is_told_in_shares(steps: int, clipped: int, applied: float, expected: str, results: Path) -> None:
     run = store_steps(
         results, [[2.0, 0]] * steps, applied=[applied] * steps, clipped=[step < clipped for step in range(steps)], base="clipnorm"
     )
-    assert told(run)["clipped"] == expected
+    assert told(run)["clipping"] == f"{expected}; all gradients were finite"
+
+
+def test_quartiles_are_of_what_was_cut_off_clipped_steps(results: Path) -> None:
+    applied, clipped = [2.0, 1.8, 1.2, 1.0, 0.4, 2.0], [False, True, True, True, True, False]
+    health = inspect(store_steps(results, [[2.0, 0]] * 6, applied=applied, clipped=clipped, base="clipnorm")).diagnosis
+    cuts = [0.1, 0.4, 0.5, 0.8]
+    assert health.cut_quartiles == pytest.approx(np.percentile(cuts, [25, 50, 75]))
+    assert (health.cut_share, health.steps_not_finite) == (pytest.approx(np.mean(cuts)), 0)
 
 
 def test_clipped_steps_of_endless_norm_have_no_share(results: Path) -> None:
     run = store_steps(results, [[INF, 1.0]] * 3, applied=[1.0] * 3, clipped=[True] * 3, base="clipvalue")
-    assert told(run)["clipped"] == "100% of the steps"
+    assert told(run)["clipping"] == "acted on 100% of the steps; on 3 steps the gradient was not finite"
 
 
 # The same live and afterwards.
@@ -242,7 +254,10 @@ def test_bins_hold_medians_and_the_largest(steps: int, size: int, results: Path)
         assert trace.steps[index] == np.arange(1, steps + 1)[inside].mean()
         assert trace.median_norm[index] == pytest.approx(np.median(joint), rel=1e-5)
         assert trace.largest_norm[index] == pytest.approx(joint.max(), rel=1e-5)
-        assert trace.variable_norms["dense/kernel"][index] == pytest.approx(np.median(norms[inside, 1]))
+        assert trace.variables["dense/kernel"][index] == pytest.approx(norms[inside, 1].mean())
+        assert trace.updates
+        assert trace.updates.median_norm[index] == pytest.approx(np.median(0.01 * joint), rel=1e-5)
+        assert trace.updates.largest_norm[index] == pytest.approx(0.01 * joint.max(), rel=1e-5)
         assert trace.clipped[index] == pytest.approx(clipped[inside].mean())
         assert trace.loss[index] == pytest.approx(np.median(losses[inside]))
         assert trace.largest_loss[index] == losses[inside].max()
@@ -255,7 +270,42 @@ def test_the_trace_says_which_run_it_was_and_where_it_ended(results: Path) -> No
     assert [step for step, _ in trace.spikes] == [31, 34, 35, 36]
     assert (trace.diverged, trace.steps_per_epoch) == (36, 500)
     assert np.isnan(trace.median_norm[-2:]).all()
-    assert trace.variable_norms["simple_rnn/kernel"][34] == 1
+    assert trace.variables["simple_rnn/kernel"][34] == 1
+
+
+def test_the_trace_says_what_clipping_left(results: Path) -> None:
+    run = store_steps(
+        results, [[3.0, 4.0]] * 3, applied=[5, 1, 2], clipped=[False, True, True], base="clipnorm",
+        clipped_steps={"simple_rnn/kernel": 1, "dense/kernel": 3},
+    )  # fmt: skip
+    applied = inspection.trace(inspect(run)).applied
+    assert applied
+    assert applied.median_norm.tolist() == applied.largest_norm.tolist() == [5, 1, 2]
+    assert applied.variables["dense/kernel"].tolist() == [4, 4, 4]
+    assert applied.clipped == {"simple_rnn/kernel": pytest.approx(1 / 3), "dense/kernel": 1}
+    assert inspection.trace(inspect(store_steps(results, [[3.0, 4.0]] * 3))).applied is None
+
+
+def test_what_is_bounded_element_by_element_is_drawn_so(results: Path) -> None:
+    run = store_steps(results, [[3.0, 4.0]] * 2, base="clipvalue")
+    table = pd.read_csv(run.steps_path)
+    table["max_abs/dense/kernel"], table["applied_max_abs/dense/kernel"] = [0.7, 0.3], [0.5, 0.3]
+    table.to_csv(run.steps_path, index=False)
+    trace = inspection.trace(inspect(run))
+    assert trace.of_elements
+    assert trace.variables["dense/kernel"].tolist() == [0.7, 0.3]
+    assert trace.applied
+    assert trace.applied.variables["dense/kernel"].tolist() == [0.5, 0.3]
+
+
+def test_a_run_that_recorded_no_updates_is_read_and_drawn(results: Path, tmp_path: Path) -> None:
+    run = store_steps(results, [[1.0, 1.0]] * 30)
+    with_updates = inspect(run)
+    run.steps_path.write_text("".join(f"{line.rsplit(',', 1)[0]}\n" for line in run.steps_path.read_text().splitlines()))
+    older = inspect(run)
+    assert inspection.trace(older).updates is None
+    assert repr(older.diagnosis) == repr(with_updates.diagnosis)
+    assert inspection.draw(older, tmp_path).exists()
 
 
 def test_a_run_may_lie_anywhere(results: Path, tmp_path: Path) -> None:
@@ -278,6 +328,7 @@ def test_a_run_may_lie_anywhere(results: Path, tmp_path: Path) -> None:
         ("{mode: normalize, threshold: 1}", {"all together": 1}),
         ("{mode: agc, threshold: 0.01, layers: {dense: 0.1}}", {}),  # of units' norms and weights: not of what is drawn
         ("{mode: autoclip}", {}),
+        ("{mode: adagc}", {}),
     ],
 )
 def test_thresholds_say_what_they_bound(clipping: str, expected: dict[str, float], results: Path) -> None:
@@ -373,7 +424,7 @@ def test_show_ends_in_the_diagnosis_and_draws(results: Path) -> None:
     shown = call("show", "clipped", "--results", str(results))
     assert shown.exit_code == 0, shown.output
     assert shown.stdout.splitlines()[-1].split() == ["diagnosis", "healthy"]
-    for heading in ("norm ", "spikes ", "clipped ", "leading ", "vanishing "):
+    for heading in ("norm ", "spikes ", "clipping ", "leading ", "vanishing "):
         assert f"\n{heading}" in shown.stdout
     assert shown.stderr == f"wrote {run.path / 'gradients.png'}\n"
     assert (run.path / "gradients.png").read_bytes().startswith(b"\x89PNG")

@@ -92,8 +92,8 @@ def test_steps_that_are_broken_are_told_and_stop_nothing(broken: list[int], two_
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-20]), True, "cut short"),
         (lambda path: path.write_bytes(path.read_bytes()[:-20]), False, "cut short"),
-        (lambda path: path.write_text(path.read_text().replace(",1,1,1,1,1\n", ",0,1,1,1,1\n", 1)), True, "SHA-256"),
-        (lambda path: path.write_text(path.read_text().replace(",1,1,1,1,1\n", ",0,1,1,1,1\n", 1)), False, None),
+        (lambda path: path.write_text(path.read_text().replace(",1,1,1,1,1,", ",0,1,1,1,1,", 1)), True, "SHA-256"),
+        (lambda path: path.write_text(path.read_text().replace(",1,1,1,1,1,", ",0,1,1,1,1,", 1)), False, None),
         (lambda path: path.write_text(path.read_text().replace("\n1,", "\none,", 1)), True, "SHA-256"),
         (lambda path: path.write_text(path.read_text().replace("\n1,", "\none,", 1)), False, "could not convert string"),
     ],
@@ -273,4 +273,4 @@ def test_a_page_shows_hostile_names_literally(results: Path, tmp_path: Path) -> 
 
 def test_axes_of_stored_runs_end_where_values_do(two_arms: Path) -> None:
     made = figures.panels(comparison.compare(two_arms))
-    assert [panel.bounds for panel in made] == [(0, math.inf)] * 2 + [(0, 1)] * 2 + [(-math.inf, math.inf), (0, 1)]
+    assert [panel.bounds for panel in made] == [(0, math.inf)] * 2 + [(0, 1)] * 2 + [(-math.inf, math.inf)] * 2 + [(0, 1)] * 2

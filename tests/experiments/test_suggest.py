@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import call, engine_for, options, sample, schedule_for, start_weights
+from conftest import call, engine_for, options, rule_with, sample, schedule_for, start_weights
 
 from gradclip_cli import engines
 from gradclip_cli.config import loading
@@ -58,7 +58,7 @@ def made_up(norms: Any, *, loss: Any = None, variables: int = 2, diverged: bool 
     none = np.zeros(len(norms))
     excess = norms / 10 / suggest.UNREACHABLE
     finite = np.isfinite(each)
-    records = StepRecords(losses, none, none.astype(int), each, each, each, each, excess, finite)
+    records = StepRecords(losses, none, none.astype(int), each, each, each, each, excess, norms / 100, finite)
     detector = Detector([f"layer_{index}/kernel" for index in range(variables)])
     detector.update(losses, each, norms, none.astype(bool))
     diagnosis = detector.diagnosis(diverged=diverged)
@@ -144,7 +144,8 @@ def test_thresholds_follow_from_the_records_by_hand() -> None:
     records = pilot.records
     joint = np.sqrt(np.square(records.norm).sum(axis=1))
     largest_element = records.max_abs.max(axis=1)
-    assert list(found) == ["global_clipnorm", "clipnorm", "clipvalue", "normalize", "agc", "autoclip"]
+    adaptive = ["autoclip", "median", "zclip", "adagc", "skip"]
+    assert list(found) == ["global_clipnorm", "clipnorm", "clipvalue", "normalize", "agc", *adaptive]
     assert set(found) == set(RULES) - {"none"}
     expected = {
         "global_clipnorm": joint.mean(),
@@ -159,6 +160,10 @@ def test_thresholds_follow_from_the_records_by_hand() -> None:
     assert f"{low:g} to {high:g}" in found["global_clipnorm"].reason
     assert "Pascanu" in found["global_clipnorm"].reason
     assert found["autoclip"].clipping == {"mode": "autoclip", "percentile": 10}
+    assert found["median"].clipping == {"mode": "median", "multiple": 2}
+    assert found["zclip"].clipping == {"mode": "zclip", "deviations": 2.5}
+    assert found["adagc"].clipping == {"mode": "adagc", "multiple": 1.05}
+    assert found["skip"].clipping == {"mode": "skip", "deviations": 6}
 
 
 def test_shares_are_those_of_the_steps_beyond() -> None:
@@ -174,6 +179,9 @@ def test_shares_are_those_of_the_steps_beyond() -> None:
         assert found[mode].clipped_share == beyond.mean(), mode
     past = [joint[step] > np.percentile(joint[: step + 1].astype(np.float32), 10) for step in range(len(joint))]
     assert found["autoclip"].clipped_share == pytest.approx(np.mean(past), abs=1.5 / len(joint))
+    past = [step > 0 and joint[step] > 2 * np.median(joint[max(0, step - 100) : step]) for step in range(len(joint))]
+    assert found["median"].clipped_share == pytest.approx(np.mean(past), abs=1.5 / len(joint))
+    assert found["adagc"].clipped_share >= (joint[:100] > 1).sum() / len(joint)
     assert found["normalize"].clipped_share == 1
     longer = (joint > threshold["normalize"]).mean()
     assert f"{longer:.0%}" in found["normalize"].reason
@@ -222,12 +230,12 @@ def test_a_share_says_on_which_steps_the_rule_really_acts(mode: str, multiple: f
         "clipvalue": float(first.records.max_abs.max()),
         "clipnorm": float(first.records.norm.max()),
     }.get(mode, float(first.records.global_norm[0]))
-    rule = RULES[mode](**({} if mode == "autoclip" else {"threshold": multiple * at_bound}), mode=mode)
+    rule = rule_with(mode, threshold=multiple * at_bound, warmup_threshold=multiple * at_bound)
     thresholds = [rule.threshold_of_all or np.inf] * len(gradients)
-    clipped = rule.apply(Situation(gradients, thresholds, weights, rule.memory()), np).gradients
+    clipped = rule.apply(Situation(gradients, thresholds, weights, rule.memory(len(gradients))), np).gradients
     acted = any((before != after).any() for before, after in zip(gradients, clipped, strict=True))
-    if mode == "autoclip":
-        assert suggest.share(first, rule) == 0  # Alone, a step is its own percentile.
+    if mode in ("autoclip", "median", "zclip", "skip"):
+        assert suggest.share(first, rule) == 0  # Alone, a step is its own percentile, and stands out from nothing.
     elif multiple != 1:  # Exactly at the bound rounding decides.
         assert suggest.share(first, rule) == acted
 
@@ -257,7 +265,7 @@ def test_what_is_pasted_is_a_config(name: str, write_config: Callable[..., Path]
 @pytest.mark.parametrize("scale", [1e-20, 1e-5, 1, 1e6, 1e30])
 def test_what_is_pasted_is_a_config_at_any_scale(scale: float, write_config: Callable[..., Path]) -> None:
     found = suggest.suggestions(made_up(scale * np.linspace(1, 2, 50)))
-    assert len(found) == 6
+    assert len(found) == len(RULES) - 1
     for suggestion in found:
         loaded = loading.load(str(write_config(f"extends: none\n{suggestion.yaml}\n")))
         assert loaded.clipping.model_dump(include=set(suggestion.clipping)) == suggestion.clipping
@@ -310,17 +318,24 @@ def invoked(*arguments: str) -> Any:
 def test_the_command_tells_pilot_distribution_and_suggestions() -> None:
     told = invoked("clipnorm", "--steps", str(STEPS), "--seed", "3")
     assert told.exit_code == 0, told.output
-    assert told.stderr == "clipnorm 1 in clipnorm is ignored: the pilot runs without clipping.\n"
+    assert told.stderr == "The pilot runs without clipping; clipnorm 1 in clipnorm is judged by it.\n"
+    assert "Yours, clipnorm 1, would have acted on none of these steps." in told.stdout
+    assert told.stdout.index("Yours, ") < told.stdout.index("to try")
     for suggestion in suggest.suggestions(pilot_of()):
         (line,) = [line for line in told.stdout.splitlines() if line.startswith(suggestion.yaml)]
         assert f" {suggestion.clipped_share:.0%} " in line
         assert suggestion.reason in line
     assert told.stdout.startswith(f"{STEPS} steps of clipnorm")
     other = invoked("global_clipnorm", "--steps", str(STEPS), "--seed", "3")
-    assert "global_clipnorm 1 in global_clipnorm is ignored" in other.stderr
+    assert "global_clipnorm 1 in global_clipnorm is judged" in other.stderr
     unclipped = invoked("clipnorm", "--steps", str(STEPS), "--seed", "3", "--set", "clipping={mode: none}")
     assert unclipped.stderr == ""
-    assert unclipped.stdout.splitlines()[1:] == other.stdout.splitlines()[1:] == told.stdout.splitlines()[1:]
+    assert "Yours" not in unclipped.stdout
+    same = [
+        [line for line in ended.stdout.splitlines()[1:] if line and not line.startswith("Yours, ")]
+        for ended in (unclipped, other, told)
+    ]
+    assert same[0] == same[1] == same[2]
 
 
 def test_a_pilot_that_diverges_is_an_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -342,12 +357,71 @@ def test_json_holds_the_figures_unrounded() -> None:
     content, pilot = json.loads(told.stdout, parse_constant=pytest.fail), pilot_of()
     assert (content["schema"], content["steps"], content["sane_steps"], content["seed"]) == (1, STEPS, STEPS, 3)
     assert content["ignored"] == {"mode": "clipnorm", "threshold": 1.0, "layers": {}}
+    assert content["yours"] == {
+        "clipped_share": 0.0,
+        "cut_share": None,
+        "told": "Yours, clipnorm 1, would have acted on none of these steps.",
+    }
     joint = np.sqrt(np.square(pilot.records.norm).sum(axis=1))
     assert content["norms"][0]["norm of"] == "all together"
     assert content["norms"][0]["mean"] == pytest.approx(joint.mean(), rel=1e-12)
     for said, suggestion in zip(content["suggestions"], suggest.suggestions(pilot), strict=True):
         assert said == {"clipping": suggestion.clipping, "clipped_share": suggestion.clipped_share, "reason": suggestion.reason}
     assert json.loads(json.dumps(suggest.to_dict(made_up([np.nan, np.inf, 1.0])), allow_nan=False))["norms"] == []
+
+
+def judged(norms: Any, clipping: str) -> suggest.Judgement | None:
+    """How a pilot of these norms, all in the first of two variables, judges a config that clips so."""
+    pilot = made_up(norms)
+    names = ("lstm/kernel", "dense/kernel")
+    return suggest.judgement(replace(pilot, variables=names, config=loading.load("none", ["name=mine", f"clipping={clipping}"])))
+
+
+NORMS = [1.0] * 30 + [2.0] * 6 + [4.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("clipping", "share", "cut"),
+    [
+        ("{mode: clipnorm, threshold: 1}", 0.25, (6 * 0.5 + 4 * 0.75) / 10),
+        ("{mode: global_clipnorm, threshold: 2}", 0.1, 0.5),
+        ("{mode: global_clipnorm, threshold: 5}", 0.0, None),
+        ("{mode: clipnorm, threshold: 5, layers: {lstm: 2}}", 0.1, 0.5),
+        ("{mode: clipnorm, threshold: 1, layers: {lstm: null}}", 0.0, None),
+        ("{mode: clipvalue, threshold: 2}", 0.1, None),  # which elements were cut, no norm tells
+        ("{mode: normalize, threshold: 1}", 1.0, (6 * 0.5 + 4 * 0.75) / 40),
+        ("{mode: normalize, threshold: 8}", 1.0, 0.0),
+        ("{mode: autoclip, percentile: 0}", 0.25, (6 * 0.5 + 4 * 0.75) / 10),
+        ("{mode: agc, threshold: 0.3}", 0.1, None),
+        ("{mode: agc, threshold: 0.3, layers: {lstm: 1}}", None, None),
+    ],
+)
+def test_the_config_s_own_rule_is_judged(clipping: str, share: float | None, cut: float | None) -> None:
+    own = judged(NORMS, clipping)
+    assert own
+    assert own.clipped_share == share
+    assert own.cut_share == (None if cut is None else pytest.approx(cut))
+
+
+@pytest.mark.parametrize(
+    ("clipping", "told"),
+    [
+        ("{mode: clipnorm, threshold: 1}", "clipnorm 1, would have acted on 25% of these steps and cut 60% off the norm there"),
+        ("{mode: clipnorm, threshold: 9}", "clipnorm 9, would have acted on none of these steps."),
+        ("{mode: clipvalue, threshold: 2}", "clipvalue 2, would have acted on 10% of these steps; how much"),
+        ("{mode: normalize, threshold: 8}", "normalize 8, would have acted on 100% of these steps and cut nothing off: it would"),
+        ("{mode: agc, layers: {lstm: 1}}", "agc 0.01 (lstm 1), can't be judged by this pilot"),
+    ],
+)  # fmt: skip
+def test_the_judgement_is_a_sentence(clipping: str, told: str) -> None:
+    own = judged(NORMS, clipping)
+    assert own
+    assert own.message.startswith(f"Yours, {told}")
+
+
+def test_nothing_is_judged_where_nothing_clips_or_too_little_was_seen() -> None:
+    assert judged(NORMS, "{mode: none}") is None
+    assert judged([1.0] * 5, "{mode: clipnorm, threshold: 1}") is None
 
 
 def test_agc_s_paper_default_is_set_beside() -> None:

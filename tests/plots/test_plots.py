@@ -19,11 +19,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from gradclip_cli.plots import (
+    Applied,
     Curve,
     DifferenceRow,
     GradientTrace,
     Panel,
     StabilityMap,
+    Updates,
     comparison_figure,
     differences_figure,
     gradients_figure,
@@ -179,7 +181,7 @@ def test_maps_with_labels_of_any_length_are_readable(names: list[str]) -> None:
 def test_gradients_with_names_of_any_length_are_readable(names: list[str]) -> None:
     norms = {name: np.full(40, 1.0 + index) for index, name in enumerate(names)}
     thresholds = {f"each element of {name}": 1.0 + index for index, name in enumerate(names)}
-    figure = gradients_figure(trace(title=f"{names[-1]}, seed 0", variable_norms=norms, thresholds=thresholds, diverged=400))
+    figure = gradients_figure(trace(title=f"{names[-1]}, seed 0", variables=norms, thresholds=thresholds, diverged=400))
     assert_readable(figure)
     assert max(figure.get_size_inches()) < 40
 
@@ -191,7 +193,7 @@ def test_gradients_with_names_of_any_length_are_readable(names: list[str]) -> No
         lambda: comparison_figure(panels(HOSTILE, 1, 2)),
         lambda: differences_figure(HOSTILE[0], [DifferenceRow(name, [0.0], 0, 0, 0) for name in HOSTILE]),
         lambda: stability_figure(stability(8, 8, rows=HOSTILE, columns=HOSTILE, metric=HOSTILE[3], axis=HOSTILE[0])),
-        lambda: gradients_figure(trace(title=HOSTILE[3], variable_norms=dict.fromkeys(HOSTILE, np.ones(40)))),
+        lambda: gradients_figure(trace(title=HOSTILE[3], variables=dict.fromkeys(HOSTILE, np.ones(40)))),
     ],
     ids=["comparison", "differences", "stability", "gradients"],
 )
@@ -341,6 +343,93 @@ def trace(bins: int = 40, factor: Any = 1.0, **changes: Any) -> GradientTrace:
     return replace(made, **changes)
 
 
+def clipped_trace(bins: int = 40, **changes: Any) -> GradientTrace:
+    """The same, clipped to 1 all together, with updates of a hundredth of what was left."""
+    made = trace(bins)
+    median, largest = np.minimum(made.median_norm, 1), np.minimum(made.largest_norm, 1)
+    left = {name: 0.5 * norm for name, norm in made.variables.items()}
+    applied = Applied(median, largest, left, dict(zip(VARIABLES, (0.5, 0.25, 0.0, 1.0, 0.004), strict=True)))
+    updates = Updates(0.01 * median, 0.01 * largest)
+    return replace(made, **{"applied": applied, "updates": updates, "thresholds": {"all together": 1.0}, **changes})
+
+
+def curves_of(axes: Axes) -> list[list[float]]:
+    """The values of each line over 40 bins."""
+    return [np.asarray(line.get_ydata(), float).tolist() for line in axes.lines if len(line.get_xdata()) == 40]
+
+
+def test_norms_before_and_after_stand_with_the_threshold_in_one_panel() -> None:
+    made = clipped_trace()
+    axes = gradients_figure(made).axes[0]
+    assert made.applied
+    shown = (made.median_norm, made.largest_norm, made.applied.median_norm, made.applied.largest_norm)
+    assert all(values.tolist() in curves_of(axes) for values in shown)
+    assert {"median before", "largest before", "median after", "largest after", "threshold 1 (all together)"} <= set(texts(axes))
+    [shade] = [artist for artist in axes.collections if not isinstance(artist, QuadMesh)]
+    edges = shade.get_paths()[0].vertices[:, 1]
+    assert (edges.min(), edges.max()) == (made.applied.largest_norm.min(), made.largest_norm.max())
+    inks = {line.get_color(): luminance(line.get_color()) for line in axes.lines if len(line.get_xdata()) == 40}
+    assert len(inks) == 4
+    assert min(abs(one - other) for one, other in itertools.combinations(inks.values(), 2)) > 0.02  # in grey too
+
+
+def test_what_was_cut_off_a_variable_is_shaded_and_on_what_share_it_was_is_named() -> None:
+    axes = gradients_figure(clipped_trace()).axes[1]
+    assert len(axes.collections) == len(VARIABLES)
+    assert {
+        "lstm/kernel, clipped on 50%",
+        "lstm/bias, never clipped",
+        "dense/kernel, clipped on 100%",
+        "dense/bias, clipped on <1%",
+    } <= set(texts(axes))
+    alike = clipped_trace()
+    assert alike.applied
+    same = replace(alike.applied, clipped=dict.fromkeys(VARIABLES, 0.5))
+    assert set(VARIABLES) <= set(texts(gradients_figure(replace(alike, applied=same)).axes[1]))
+
+
+def test_only_a_run_that_clips_is_said_to() -> None:
+    titles = [[axes.get_title(loc="left") for axes in gradients_figure(made).axes] for made in (trace(), clipped_trace())]
+    assert "not clipped" in titles[0][0]
+    assert not any("before" in title for title in titles[0])
+    assert all("before" in title for title in titles[1][:2])
+    elements = gradients_figure(clipped_trace(of_elements=True)).axes[1]
+    assert "largest gradient element" in elements.get_title(loc="left")
+
+
+def test_updates_have_a_panel_where_they_are_known() -> None:
+    made = clipped_trace()
+    figure = gradients_figure(made)
+    assert len(figure.axes) == 4
+    assert made.updates
+    assert {tuple(made.updates.median_norm), tuple(made.updates.largest_norm)} <= {*map(tuple, curves_of(figure.axes[2]))}
+    assert len(gradients_figure(clipped_trace(updates=None)).axes) == 3
+    assert_readable(figure)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bins", [1, 3, 1000])
+@pytest.mark.parametrize("value", [math.nan, 0.0, 1e300])
+def test_what_clipping_left_may_be_anything(bins: int, value: float) -> None:
+    values = np.full(bins, value)
+    applied, updates = Applied(values, values, dict.fromkeys(VARIABLES, values)), Updates(values, values)
+    assert_readable(gradients_figure(replace(trace(bins), applied=applied, updates=updates)))
+
+
+def test_two_panels_may_share_their_scale() -> None:
+    low, high = (
+        [Curve("a", np.arange(1.0, 6), np.full((2, 5), value), [None, None], absent="not stored")] for value in (1e-3, 1e3)
+    )
+    made = [Panel("p", "u", low, log=True, beside=high), Panel("q", "u", high, log=True, beside=low)] * 4
+    figure = comparison_figure(made)
+    assert len(figure.axes) == 8
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    assert figure.axes[0].get_ylim()[0] < 1e-3 < 1e3 < figure.axes[0].get_ylim()[1]
+    assert_readable(figure)
+    missing = [Curve("a", np.arange(1.0, 6), np.full((2, 5), np.nan), [None, None], absent="not stored"), *low]
+    assert "a: not stored" in texts(comparison_figure([Panel("p", "u", [missing[0], replace(low[0], name="b")])] * 2).axes[0])
+
+
 def stability(height: int = 3, width: int = 4, **changes: Any) -> StabilityMap:
     values = np.arange(height * width, dtype=float).reshape(height, width) + 50
     made = StabilityMap(
@@ -456,7 +545,7 @@ def test_divergence_is_marked_in_every_panel_and_said() -> None:
 
 def test_zero_norms_are_marked_at_the_bottom() -> None:
     norm = np.array([1.0, 0, 0, 1e-30, 1e38])
-    made = trace(5, median_norm=norm, largest_norm=norm, variable_norms={"a": norm, "dead": np.zeros(5)})
+    made = trace(5, median_norm=norm, largest_norm=norm, variables={"a": norm, "dead": np.zeros(5)})
     axes = gradients_figure(made).axes
     assert [step for step, _ in marked(axes[0], "v")] == made.steps[1:3].tolist()
     assert "▽ zero" in texts(axes[0])
@@ -479,7 +568,7 @@ def test_a_trace_of_nothing_finite_is_drawn(bins: int, tmp_path: Path) -> None:
             bins,
             median_norm=nothing,
             largest_norm=nothing,
-            variable_norms={"lstm/kernel": nothing},
+            variables={"lstm/kernel": nothing},
             clipped=nothing,
             loss=nothing,
             largest_loss=nothing,
@@ -501,8 +590,8 @@ def test_a_trace_of_nothing_finite_is_drawn(bins: int, tmp_path: Path) -> None:
         trace(1000),
         trace(factor=np.logspace(-30, 38, 40, dtype=np.float32)),
         trace(steps=np.linspace(500, 999_500, 40), thresholds={"all together": 1.0}),
-        trace(variable_norms={}, thresholds={"each variable": math.inf}),
-        trace(variable_norms={f"bidirectional/forward_lstm/kernel_{index}": np.full(40, 2.0**index) for index in range(20)}),
+        trace(variables={}, thresholds={"each variable": math.inf}),
+        trace(variables={f"bidirectional/forward_lstm/kernel_{index}": np.full(40, 2.0**index) for index in range(20)}),
         trace(title="clipvalue+" + ",".join(f"optimizer.parameter_{index}=0.1" for index in range(8))),
     ],
     ids=["one bin", "most bins", "wide range", "a million steps", "no variable", "many variables", "long title"],

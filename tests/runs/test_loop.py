@@ -37,6 +37,8 @@ def test_csvs_hold_what_was_trained(framework: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(metrics["grad_norm_median"], halves["grad_norm"].median(), rtol=1e-5)
     np.testing.assert_allclose(metrics["grad_norm_max"], halves["grad_norm"].max(), rtol=1e-5)
     np.testing.assert_allclose(metrics["clipped_fraction"], halves["clipped"].mean())
+    assert steps.columns[-1] == "update_norm"
+    np.testing.assert_allclose(steps["update_norm"], chosen.optimizer.learning_rate * steps["applied_norm"], rtol=1e-4)
     variables = [column for column in steps if column.startswith("norm/")]
     np.testing.assert_allclose(steps["grad_norm"], np.linalg.norm(steps[variables], axis=1), rtol=1e-4)
     assert seen[-1].evaluation is not None

@@ -35,7 +35,7 @@ def test_steps_evaluations_and_compilations_by_hand(results: Path) -> None:
     runs = planned(results, "none", "clipnorm", settings=settings, seeds=(0, 1))
     expected = pace.estimate(runs, all_at(HALF))
     assert expected.least == expected.most == 4 * 3 * (40 * 0.5 + 10) + 2 * 100  # a compilation for each rule, not for each seed
-    assert expected.size == pytest.approx(4 * 3 * 40 * 230, rel=0.01)
+    assert expected.size == pytest.approx(4 * 3 * 40 * 238, rel=0.01)
 
 
 def test_an_evaluation_takes_as_long_as_there_are_images(results: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_deeper_model_writes_more(results: Path) -> None:
         pace.estimate(planned(results, "none", settings=(*short, units))).size
         for units in ("model.units=10", "model.units=[10,10]")
     )
-    assert two / one == pytest.approx(39 / 27, rel=0.01)
+    assert two / one == pytest.approx(40 / 28, rel=0.01)
 
 
 def test_bytes_are_about_those_of_a_real_run(results: Path) -> None:
@@ -119,7 +119,7 @@ def test_bytes_are_about_those_of_a_real_run(results: Path) -> None:
     with directory.locked():
         directory.start(chosen, ["lstm/kernel", "lstm/recurrent_kernel", "lstm/bias", "dense/kernel", "dense/bias"], {})
         header = directory.steps_path.stat().st_size
-        directory.append_steps([step, 2.30258, 0.0, 8, 0.123456, 0.123456, 1, *[0.0123456] * 20] for step in range(1, 101))
+        directory.append_steps([step, 2.30258, 0.0, 8, 0.123456, 0.123456, 1, *[0.0123456] * 21] for step in range(1, 101))
     runs = planned(results / "other", "none", settings=("training.epochs=1", "training.steps_per_epoch=100"))
     assert pace.estimate(runs).size == pytest.approx(directory.steps_path.stat().st_size - header, rel=0.2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import json
 import os
@@ -158,6 +159,21 @@ def test_damaged_files(file: str, damage: Any, remark: str, workshop: OneFramewo
     assert go(workshop, tmp_path).status == "complete"
     assert remarks().startswith(remark)
     assert bool(remarks()) == bool(remark)
+    assert content(tmp_path) == content(whole)
+
+
+@only_tensorflow
+def test_rows_are_never_longer_than_the_header(workshop: OneFramework, whole: Path, tmp_path: Path) -> None:
+    """A run that was begun before `steps.csv` had its last column starts over."""
+    go(workshop, tmp_path, stop_after=3)
+    run = RunDirectory(tmp_path / "resumed" / "seed-0")
+    run.steps_path.write_text("".join(f"{line.rsplit(',', 1)[0]}\n" for line in run.steps_path.read_text().splitlines()))
+    older = run.steps_path.read_bytes()
+    forged(lengths=lambda lengths: [lengths[0], len(older)], sha256=lambda sums: [sums[0], hashlib.sha256(older).hexdigest()])(
+        run.checkpoint_path
+    )
+    assert go(workshop, tmp_path).status == "complete"
+    assert remarks() == "starts over: another version of gradclip began it, whose steps.csv has other columns"
     assert content(tmp_path) == content(whole)
 
 

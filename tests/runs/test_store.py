@@ -47,8 +47,8 @@ def test_metrics_come_back_as_the_same_numbers(results: Path) -> None:
 
 def test_steps_have_six_digits_and_keep_infinities(results: Path) -> None:
     directory = started(results)
-    directory.append_steps([[1, 1 / 3, 0.0, 8, float("inf"), float("nan"), 1, 1e-30, 2.0, 3.0, 4.0]])
-    assert directory.steps_path.read_text().splitlines()[1] == "1,0.333333,0,8,inf,nan,1,1e-30,2,3,4"
+    directory.append_steps([[1, 1 / 3, 0.0, 8, float("inf"), float("nan"), 1, 1e-30, 2.0, 3.0, 4.0, 0.1]])
+    assert directory.steps_path.read_text().splitlines()[1] == "1,0.333333,0,8,inf,nan,1,1e-30,2,3,4,0.1"
     assert directory.steps(["grad_norm"])["grad_norm"].tolist() == [float("inf")]
 
 
@@ -182,7 +182,7 @@ def test_a_checkpoint_of_another_run_is_refused(results: Path) -> None:
 def test_a_checkpoint_of_other_rows_is_refused(results: Path, file: str) -> None:
     chosen = loading.load("none", ["name=arm"])
     directory = started(results)
-    directory.append_steps([[1, 1.0, 0.0, 8, 1.0, 1.0, 1, 1.0, 2.0, 3.0, 4.0]])
+    directory.append_steps([[1, 1.0, 0.0, 8, 1.0, 1.0, 1, 1.0, 2.0, 3.0, 4.0, 0.1]])
     directory.write_checkpoint(chosen, {})
     path = directory.path / file
     altered = bytearray(path.read_bytes())
@@ -251,7 +251,7 @@ def test_a_run_on_a_disk_that_is_really_full_ends_as_failed(tmp_path: Path) -> N
         pytest.skip("this machine lets nobody mount a small disk")
     try:
         directory = started(disk / "results")
-        row = [1, 1.0, 0.0, 8, 1.0, 1.0, 1, 1.0, 2.0, 3.0, 4.0]
+        row = [1, 1.0, 0.0, 8, 1.0, 1.0, 1, 1.0, 2.0, 3.0, 4.0, 0.1]
         with pytest.raises(StoreError, match=r"steps\.csv: can't be written: No space left on device"):
             directory.append_steps([row] * 10_000)
         directory.write_last_words({"seed": 0, "status": "failed", "reason": "No space left on device"})
@@ -294,6 +294,6 @@ def test_a_config_that_was_changed_afterwards_is_told(results: Path) -> None:
 @pytest.mark.parametrize("recorded", [{}, {"steps_sha256": None}])
 def test_steps_of_runs_that_recorded_no_sum_are_read(recorded: dict[str, Any], results: Path) -> None:
     directory = started(results)
-    directory.append_steps([[1, 1.0, 0.0, 8, 1.0, 1.0, 1, 1.0, 2.0, 3.0, 4.0]])
+    directory.append_steps([[1, 1.0, 0.0, 8, 1.0, 1.0, 1, 1.0, 2.0, 3.0, 4.0, 0.1]])
     directory.write_metadata({**FACTS, "seed": 0, "status": "complete", "epochs": 0, "steps": 1, **recorded})
     assert directory.count_steps() == 1

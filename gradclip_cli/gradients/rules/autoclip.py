@@ -5,18 +5,18 @@ Source: Seetharaman, Wichern, Pardo and Le Roux 2020, "AutoClip: adaptive gradie
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from gradclip_cli.gradients import replay, window
 from gradclip_cli.gradients.clipping_rule import Choice, Clipped, ClippingRule, InWords, Situation
 from gradclip_cli.gradients.lengths import Length, shortened
 from gradclip_cli.gradients.scopes import ALL_TOGETHER
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray
+    from gradclip_cli.arrays import Array, BoolArray, FloatArray
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
@@ -41,29 +41,20 @@ class AutoClip(ClippingRule):
 
     def apply(self, now: Situation, xp: Any) -> Clipped:
         length = Length(now.gradients, xp)
-        memory = _remembered(now.memory, length.norm, xp)
-        threshold = _percentile(memory, self.percentile, xp)
+        memory = window.remembered(now.memory, length.norm, xp)
+        threshold = window.percentile(memory, self.percentile, xp)
         excess = length.norm / xp.where(threshold > 0, threshold, xp.ones_like(threshold))
         return Clipped(shortened(now.gradients, threshold, length, xp), excess, memory)
 
-    def memory(self) -> dict[str, Array]:
-        """An empty memory of the last norms: in order of arrival, sorted (infinite where empty), and their count."""
-        import numpy as np  # only here and below: a config is read without it
-
-        empty = np.full(self.window, np.inf, np.float32)
-        return {"recent": empty, "sorted": empty.copy(), "count": np.zeros((), np.int32)}
+    def memory(self, variables: int) -> dict[str, Array]:
+        """An empty memory of the last norms."""
+        return window.empty(self.window)
 
     def acts(self, steps: UnclippedSteps) -> BoolArray:
-        """Whatever the gradients were: to this rule, one element of their joint norm is the same."""
-        import numpy as np
+        return replay.acted(self, steps.joint_norm[:, None])
 
-        memory: Mapping[str, Any] = self.memory()
-        excesses = []
-        for norm in steps.joint_norm.astype(np.float32):
-            clipped = self.apply(Situation([norm[None]], memory=memory), np)
-            excesses.append(clipped.excess)
-            memory = clipped.memory
-        return np.array(excesses) > 1
+    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
+        return replay.left(self, steps.joint_norm[:, None])
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:
@@ -74,34 +65,3 @@ class AutoClip(ClippingRule):
     @property
     def label(self) -> str:
         return f"{self.mode} {self.percentile:g}%"
-
-
-def _remembered(memory: Mapping[str, Any], norm: Any, xp: Any) -> dict[str, Any]:
-    """Put a norm in the oldest one's place, in as many operations as the window is long: no sort. Not if it isn't finite."""
-    recent, ordered, count = memory["recent"], memory["sorted"], memory["count"]
-    places = xp.arange(recent.shape[0])
-    slot = count % recent.shape[0]
-    # Close the gap that the oldest leaves, then open one for the new norm.
-    # (XLA would compile a plain recent[slot] anew for each slot.)
-    oldest = xp.amin(xp.where(places == slot, recent, xp.full_like(recent, math.inf)))
-    gap = xp.count_nonzero(ordered < oldest)
-    following = xp.concatenate([ordered[1:], xp.full_like(ordered[:1], math.inf)])
-    closed = xp.where(places < gap, ordered, following)
-    place = xp.count_nonzero(closed < norm)
-    preceding = xp.concatenate([closed[:1], closed[:-1]])
-    opened = xp.where(places < place, closed, xp.where(places == place, norm, preceding))
-    keep = xp.isfinite(norm)
-    return {
-        "recent": xp.where(xp.logical_and(keep, places == slot), norm, recent),
-        "sorted": xp.where(keep, opened, ordered),
-        "count": xp.where(keep, count + 1, count),
-    }
-
-
-def _percentile(memory: Mapping[str, Any], percentile: float, xp: Any) -> Any:
-    """The percentile of the norms in a memory, interpolated as `numpy.percentile` does; infinite where it is empty."""
-    ordered = memory["sorted"]
-    last = xp.clip(memory["count"] - 1, 0, ordered.shape[0] - 1)
-    position = xp.multiply(last, percentile / 100)
-    share = xp.clip(1 - xp.abs(xp.subtract(xp.arange(ordered.shape[0]), position)), 0, 1)
-    return xp.sum(share * xp.where(share > 0, ordered, xp.zeros_like(ordered)))

@@ -15,7 +15,9 @@ from gradclip_cli.gradients.scopes import ALL_TOGETHER
 from gradclip_cli.sections import Positive
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import BoolArray
+    from collections.abc import Sequence
+
+    from gradclip_cli.arrays import BoolArray, FloatArray
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
@@ -43,6 +45,9 @@ class Normalize(ClippingRule):
 
     def acts(self, steps: UnclippedSteps) -> BoolArray:
         return steps.joint_norm > 0  # up as well as down
+
+    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
+        return self.threshold * (steps.joint_norm > 0)
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:

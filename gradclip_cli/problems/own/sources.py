@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradclip_cli.errors import ConfigError, OwnCodeError
-from gradclip_cli.problems.own_references import NEVER_OWN, Finder, Located, Reference, absolute, locate
+from gradclip_cli.problems.own.references import NEVER_OWN, Finder, Located, Reference, absolute, locate
 
 
 def sources(reference: Reference, folder: Path) -> Mapping[str, bytes]:

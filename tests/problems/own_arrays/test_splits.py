@@ -15,8 +15,8 @@ import scipy.sparse
 from conftest import needs_pytorch
 
 from gradclip_cli.errors import DatasetError
-from gradclip_cli.problems import array_likes, own_data, read_once
-from gradclip_cli.problems.own_data import OwnArrays, label_range
+from gradclip_cli.problems.own_arrays import array_likes, read_once, splits
+from gradclip_cli.problems.own_arrays.splits import OwnArrays, label_range
 
 X = np.arange(40, dtype=np.float32).reshape(10, 4)
 Y = np.arange(10, dtype=np.int32) % 2
@@ -37,13 +37,13 @@ def npz(tmp_path: Path) -> Npz:
 
     def load(holdout: int = 0, **arrays: Any) -> OwnArrays:
         np.savez(tmp_path / "data.npz", **arrays)
-        return own_data.load_npz(tmp_path / "data.npz", holdout=holdout, tell=lambda said: None)
+        return splits.load_npz(tmp_path / "data.npz", holdout=holdout, tell=lambda said: None)
 
     return load
 
 
 def made(value: object, holdout: int = 0) -> OwnArrays:
-    return own_data.from_factory(value, holdout=holdout, what="data.py:load")
+    return splits.from_factory(value, holdout=holdout, what="data.py:load")
 
 
 def refusal(value: object, holdout: int = 0) -> str:
@@ -206,11 +206,11 @@ def test_the_hash_is_of_names_types_shapes_and_bytes() -> None:
 def test_hash_and_search_go_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     values = X.copy()
     values[3, 1] = values[9, 0] = np.nan
-    whole = own_data.hash_of({"x": values})
+    whole = splits.hash_of({"x": values})
     monkeypatch.setattr(array_likes, "BLOCK", 48)
     assert [start for start, _ in array_likes.blocks(values)] == [0, 3, 6, 9]
-    assert own_data.hash_of({"x": values}) == whole
-    assert own_data.find_not_finite(values) == own_data.NotFinite(2, (3, 1))
+    assert splits.hash_of({"x": values}) == whole
+    assert splits.find_not_finite(values) == splits.NotFinite(2, (3, 1))
 
 
 @pytest.mark.parametrize(
@@ -272,8 +272,8 @@ def test_the_range_of_labels() -> None:
 
 def test_nothing_of_a_framework_is_imported() -> None:
     code = (
-        "import sys\nfrom gradclip_cli.problems import data_summary, own_data\n"
-        "found = own_data.from_factory(([[1.0], [2.0]], [0, 1]), what='it')\n"
+        "import sys\nfrom gradclip_cli.problems.own_arrays import data_summary, splits\n"
+        "found = splits.from_factory(([[1.0], [2.0]], [0, 1]), what='it')\n"
         "data_summary.describe(found)\n"
         "assert not {'tensorflow', 'keras', 'torch', 'pandas', 'scipy'} & set(sys.modules)\n"
     )

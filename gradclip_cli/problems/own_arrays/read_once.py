@@ -10,7 +10,7 @@ import numpy as np
 
 from gradclip_cli.arrays import Array
 from gradclip_cli.errors import DatasetError
-from gradclip_cli.problems.array_likes import Arrays, as_arrays, each, leaves
+from gradclip_cli.problems.own_arrays.array_likes import Arrays, as_arrays, each, leaves
 
 INFINITE = -1  # tf.data.INFINITE_CARDINALITY; an unknown one is negative too
 READ_TOGETHER = 1024  # samples of a tf.data.Dataset without batches

@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 
 from gradclip_cli.arrays import Array
 from gradclip_cli.errors import DatasetError
-from gradclip_cli.problems.array_likes import BLOCK, TAKEN_AS, fits, narrowed, taken_types, too_large
+from gradclip_cli.problems.own_arrays.array_likes import BLOCK, TAKEN_AS, fits, narrowed, taken_types, too_large
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,6 @@ def _blocks(stream: IO[bytes], entry: Entry) -> Iterator[Array]:
             raise EOFError(f"{entry.name} ends too early")
         left -= len(content)
         yield np.frombuffer(content, entry.dtype)
-    stream.read(1)  # the end, where zipfile compares the checksum
 
 
 def _turn(target: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

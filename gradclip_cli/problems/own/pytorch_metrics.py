@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.errors import ConfigError
-from gradclip_cli.problems.own_pytorch_losses import (
+from gradclip_cli.problems.own.pytorch_losses import (
     BINARY,
     CATEGORICAL,
     LOSSES,

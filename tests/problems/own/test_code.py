@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from gradclip_cli.errors import ConfigError, ExitCode, OwnCodeError
-from gradclip_cli.problems import own_code
-from gradclip_cli.problems.own_calls import call, returned
-from gradclip_cli.problems.own_code import load_function
-from gradclip_cli.problems.own_references import Reference
-from gradclip_cli.problems.own_sources import sources, sources_sha256, suggest_functions
+from gradclip_cli.problems.own import code
+from gradclip_cli.problems.own.calls import call, returned
+from gradclip_cli.problems.own.code import load_function
+from gradclip_cli.problems.own.references import Reference
+from gradclip_cli.problems.own.sources import sources, sources_sha256, suggest_functions
 
 Write = Callable[..., Path]
 
@@ -417,7 +417,7 @@ WAITS = "import threading\nassert threading.was_told.wait(10)\n"
 
 
 def test_a_slow_import_is_told_while_it_goes_on(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_code, "SLOW_IMPORT", 0.01)
+    monkeypatch.setattr(code, "SLOW_IMPORT", 0.01)
     monkeypatch.setattr(threading, "was_told", threading.Event(), raising=False)
     told: list[str] = []
 
@@ -439,7 +439,7 @@ def test_a_slow_import_is_told_while_it_goes_on(write: Write, monkeypatch: pytes
 
 @pytest.mark.parametrize("place", ["installed", "mine/.venv/lib/python3.11/site-packages"])
 def test_a_library_takes_its_time(place: str, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_code, "SLOW_IMPORT", 0.01)
+    monkeypatch.setattr(code, "SLOW_IMPORT", 0.01)
     home = write({f"{place}/slow_library.py": "import time\ntime.sleep(0.2)"})
     write({"mine/model.py": "import slow_library\ndef build(): pass"})
     monkeypatch.syspath_prepend(home / place)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from gradclip_cli.config.own import OwnConfig
-from gradclip_cli.problems.own_calls import call
-from gradclip_cli.problems.own_code import load_function
-from gradclip_cli.problems.own_references import Reference
+from gradclip_cli.problems.own.calls import call
+from gradclip_cli.problems.own.code import load_function
+from gradclip_cli.problems.own.references import Reference
 
 
 def built(config: OwnConfig, seed: int) -> Any:

@@ -16,13 +16,13 @@ from torch.nn.parameter import UninitializedParameter
 from gradclip_cli.arrays import Array, FloatArray, Weights
 from gradclip_cli.config.own import COMPILED, OwnConfig
 from gradclip_cli.errors import ConfigError, DatasetError, OwnCodeError
-from gradclip_cli.problems.array_likes import each, leaves
 from gradclip_cli.problems.chance import chance_scores
 from gradclip_cli.problems.contract import GENERATOR_SEED, Arrays, Dataset, samples
-from gradclip_cli.problems.own_calls import own_code_runs, returned
-from gradclip_cli.problems.own_models import built
-from gradclip_cli.problems.own_pytorch_losses import SPARSE, by_class, choose_loss
-from gradclip_cli.problems.own_pytorch_metrics import choose_metrics
+from gradclip_cli.problems.own.calls import own_code_runs, returned
+from gradclip_cli.problems.own.models import built
+from gradclip_cli.problems.own.pytorch_losses import SPARSE, by_class, choose_loss
+from gradclip_cli.problems.own.pytorch_metrics import choose_metrics
+from gradclip_cli.problems.own_arrays.array_likes import each, leaves
 
 PROBE = 2
 """Samples on which a module is called once, to see what it gives."""

@@ -12,9 +12,9 @@ import numpy as np
 
 from gradclip_cli.arrays import Array
 from gradclip_cli.errors import DatasetError
-from gradclip_cli.problems import array_files, read_once
-from gradclip_cli.problems.array_files import NotFinite, Tell, near_names
-from gradclip_cli.problems.array_likes import Arrays, as_arrays, blocks, each, leaves
+from gradclip_cli.problems.own_arrays import array_files, read_once
+from gradclip_cli.problems.own_arrays.array_files import NotFinite, Tell, near_names
+from gradclip_cli.problems.own_arrays.array_likes import Arrays, as_arrays, blocks, each, leaves
 from gradclip_cli.texts import counted
 
 HELD_OUT = 5

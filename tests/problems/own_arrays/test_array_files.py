@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from gradclip_cli.errors import DatasetError
-from gradclip_cli.problems import array_files, npz_entries
-from gradclip_cli.problems.array_files import NotFinite, Unpacked
+from gradclip_cli.problems.own_arrays import array_files, npz_entries
+from gradclip_cli.problems.own_arrays.array_files import NotFinite, Unpacked
 
 LABELS = np.array([0, 1, 2])
 INPUTS = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -198,6 +198,10 @@ def shorten(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 1)
 
 
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"1")
+
+
 def retype(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"<f4", b"<i4"))
 
@@ -206,6 +210,7 @@ def retype(path: Path) -> None:
     ("name", "damage"),
     [
         ("0.npy", shorten),
+        ("0.npy", lengthen),
         ("0.npy", retype),
         ("0.npy", Path.unlink),
         ("arrays.json", shorten),
@@ -242,7 +247,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(save: Callable[..., Pat
 def test_two_processes_at_once_unpack_once(save: Callable[..., Path]) -> None:
     path = older(save(how=np.savez_compressed, x_train=np.zeros((3, 2_000_000))))
     code = (
-        "import sys; from pathlib import Path; from gradclip_cli.problems import array_files\n"
+        "import sys; from pathlib import Path; from gradclip_cli.problems.own_arrays import array_files\n"
         "sys.stdin.readline()\n"
         "found = array_files.unpacked(Path(sys.argv[1]), lambda said: print(said.split()[0]))\n"
         "assert found.arrays['x_train'].shape == (3, 2_000_000)\n"
@@ -277,7 +282,7 @@ class _Usage:
 def test_memory_stays_bounded_however_large_an_array_is(save: Callable[..., Path]) -> None:
     path = save(how=np.savez_compressed, x_train=np.zeros((25, 1_000_000)))  # 200 MB
     code = (
-        "import sys, tracemalloc; from pathlib import Path; from gradclip_cli.problems import array_files\n"
+        "import sys, tracemalloc; from pathlib import Path; from gradclip_cli.problems.own_arrays import array_files\n"
         "tracemalloc.start()\n"
         "found = array_files.unpacked(Path(sys.argv[1]), print)\n"
         "assert found.arrays['x_train'].nbytes == 100_000_000\n"
@@ -318,6 +323,15 @@ def test_a_file_cut_off_or_altered_is_told(save: Callable[..., Path], how: Calla
     middle = len(whole) // 2
     path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :])
     assert "is damaged or was not written to its end" in failure(path)
+
+
+@pytest.mark.parametrize("how", [np.savez, np.savez_compressed])
+def test_the_checksum_of_each_array_is_compared(save: Callable[..., Path], how: Callable[..., None]) -> None:
+    path = save(how=how)
+    with zipfile.ZipFile(path) as archive:
+        checksum = archive.getinfo("x_train.npy").CRC.to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(checksum, bytes(4)))
+    assert "is damaged or was not written to its end (Bad CRC-32" in failure(path)
 
 
 def test_a_header_that_promises_more_than_there_is_is_told(tmp_path: Path) -> None:

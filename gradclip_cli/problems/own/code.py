@@ -18,9 +18,9 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from gradclip_cli.problems.own_calls import described, own_code_runs
-from gradclip_cli.problems.own_references import NEVER_OWN, Finder, Loader, Located, Reference, locate
-from gradclip_cli.problems.own_sources import scanned, suggest_functions
+from gradclip_cli.problems.own.calls import described, own_code_runs
+from gradclip_cli.problems.own.references import NEVER_OWN, Finder, Loader, Located, Reference, locate
+from gradclip_cli.problems.own.sources import scanned, suggest_functions
 
 SLOW_IMPORT = 5.0
 """Seconds after which an import that goes on is told, if it isn't a library's that the file waits for: some take longer."""

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from gradclip_cli.config.own import COMPILED, OwnConfig, OwnLoss
 from gradclip_cli.errors import ConfigError, OwnCodeError
-from gradclip_cli.problems.own_calls import described, own_code_runs, returned
-from gradclip_cli.problems.own_models import own_function
+from gradclip_cli.problems.own.calls import described, own_code_runs, returned
+from gradclip_cli.problems.own.models import own_function
 
 Measure = Callable[[Any, Any], Tensor]
 """A mean over samples, (), from targets and outputs."""

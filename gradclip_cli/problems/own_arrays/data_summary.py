@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from gradclip_cli.arrays import Array
-from gradclip_cli.problems.array_likes import blocks
-from gradclip_cli.problems.own_data import MOST_CLASSES, OwnArrays, find_not_finite
+from gradclip_cli.problems.own_arrays.array_likes import blocks
+from gradclip_cli.problems.own_arrays.splits import MOST_CLASSES, OwnArrays, find_not_finite
 from gradclip_cli.texts import counted
 
 BRIGHTEST = 255

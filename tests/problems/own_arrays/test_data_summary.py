@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradclip_cli.problems import array_likes, data_summary, own_data
-from gradclip_cli.problems.data_summary import Summary
+from gradclip_cli.problems.own_arrays import array_likes, data_summary, splits
+from gradclip_cli.problems.own_arrays.data_summary import Summary
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(20, 3)).astype(np.float32)
@@ -17,7 +17,7 @@ Y = np.arange(20) % 4
 
 def described(inputs: Any, targets: Any, test: Any = None) -> dict[str, Summary]:
     value = ((inputs, targets), test) if test else (inputs, targets)
-    return {each.name: each for each in data_summary.describe(own_data.from_factory(value, what="it"))}
+    return {each.name: each for each in data_summary.describe(splits.from_factory(value, what="it"))}
 
 
 @pytest.mark.parametrize("block", [24, 1 << 20])

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from gradclip_cli.config.own import OwnConfig
-from gradclip_cli.problems import own_data
 from gradclip_cli.problems.contract import Chance, Dataset, DownloadProgress
-from gradclip_cli.problems.own_calls import call
-from gradclip_cli.problems.own_code import load_function
-from gradclip_cli.problems.own_references import Reference
+from gradclip_cli.problems.own.calls import call
+from gradclip_cli.problems.own.code import load_function
+from gradclip_cli.problems.own.references import Reference
+from gradclip_cli.problems.own_arrays import splits
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class OwnProblem:
     def timed_as(self) -> str:
         return self.compiled_for
 
+    @property
+    def loads_with_framework(self) -> bool:
+        return self.config.data.factory is not None
+
     def on_a_sample(self) -> OwnProblem:
         return self
 
@@ -58,17 +62,17 @@ class OwnProblem:
     def load(self, data_directory: Path | None = None, progress: DownloadProgress | None = None) -> Dataset:
         data, folder = self.config.data, Path(self.config.folder)
         if data.npz:
-            arrays = own_data.load_npz(folder / data.npz, holdout=data.holdout, tell=_unheard)
+            arrays = splits.load_npz(folder / data.npz, holdout=data.holdout, tell=_unheard)
         else:
             reference = Reference.parse(str(data.factory), "data.factory")
             value = call(load_function(reference, folder, _unheard), data.args, str(reference))
-            arrays = own_data.from_factory(value, holdout=data.holdout, what=str(reference))
+            arrays = splits.from_factory(value, holdout=data.holdout, what=str(reference))
         train, evaluation = arrays.train, arrays.evaluation
         parts = (train.inputs, train.targets, evaluation.inputs, evaluation.targets)
         return Dataset(*parts, arrays.evaluation_split, arrays.sha256, arrays.remarks)
 
     def network(self, framework: str, dataset: Dataset) -> Any:
-        return importlib.import_module(f"{__name__}_{framework}").Network(self.config, dataset)
+        return importlib.import_module(f"{__package__}.{framework}").Network(self.config, dataset)
 
 
 def _unheard(told: str) -> None:

@@ -14,11 +14,11 @@ import tensorflow as tf
 from gradclip_cli.arrays import Array, Weights
 from gradclip_cli.config.own import COMPILED, OwnConfig
 from gradclip_cli.errors import ConfigError, DatasetError, OwnCodeError
-from gradclip_cli.problems import own_keras_losses
 from gradclip_cli.problems.chance import ACCURACY, chance_scores
 from gradclip_cli.problems.contract import Dataset
-from gradclip_cli.problems.own_calls import own_code_runs, returned
-from gradclip_cli.problems.own_models import built
+from gradclip_cli.problems.own import tensorflow_losses
+from gradclip_cli.problems.own.calls import own_code_runs, returned
+from gradclip_cli.problems.own.models import built
 
 EVALUATION_BATCH = 256
 """Samples that are evaluated at a time."""
@@ -96,7 +96,7 @@ class Network:
         self._probe = inputs
         with own_code_runs(str(config.model.factory or config.model.file), "calling the model on two samples"):
             outputs = self.model(inputs, training=False)
-        self.remarks = own_keras_losses.compiled(self.model, config, dataset, outputs)
+        self.remarks = tensorflow_losses.compiled(self.model, config, dataset, outputs)
         self._build_metrics(inputs, targets, outputs, config)
         named, trained = named_variables(self.model), {id(variable) for variable in self.model.trainable_variables}
         self.variables = {name: variable for name, variable in named.items() if id(variable) in trained}
@@ -196,7 +196,7 @@ class Network:
     def _chance(self, dataset: Dataset) -> dict[str, float]:
         if not isinstance(dataset.train_targets, np.ndarray):
             return {}
-        loss = own_keras_losses.function_name(self.model.loss)
+        loss = tensorflow_losses.function_name(self.model.loss)
         functions = {name: _function_of(name) for name in self.metrics}
         return chance_scores(loss, functions, dataset.train_targets)
 
@@ -227,7 +227,7 @@ def _function_of(metric: str) -> str:
     if metric in ACCURACY:
         return metric
     try:
-        return own_keras_losses.function_name(keras.metrics.get(metric))
+        return tensorflow_losses.function_name(keras.metrics.get(metric))
     except ValueError:
         return metric
 

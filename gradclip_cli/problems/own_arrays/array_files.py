@@ -22,7 +22,7 @@ from numpy.lib.format import MAGIC_PREFIX
 from gradclip_cli.arrays import Array
 from gradclip_cli.errors import DatasetError, StoreError
 from gradclip_cli.files import cache_folder, read_json, write_atomically
-from gradclip_cli.problems.npz_entries import Entry, entry_of, unpack_array
+from gradclip_cli.problems.own_arrays.npz_entries import Entry, entry_of, unpack_array
 
 Tell = Callable[[str], None]
 """Takes a sentence about what is being done."""

@@ -12,7 +12,7 @@ import numpy as np
 from gradclip_cli.config.own import COMPILED, OwnConfig
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.problems.contract import Dataset
-from gradclip_cli.problems.own_models import own_function
+from gradclip_cli.problems.own.models import own_function
 
 SUMS_TO_ONE = 1e-3
 
