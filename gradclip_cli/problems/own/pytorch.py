@@ -227,6 +227,8 @@ class Network:
     def _require_fit(self, dataset: Dataset, targets: Any, outputs: Any) -> None:
         """Let loss and metrics see some samples. Raises DatasetError where they don't fit."""
         try:
+            if self._loss.name == SPARSE and self._loss.plain:
+                _require_classes(dataset, by_class(targets, outputs)[1].shape[-1])
             loss = self._loss.measure(targets, outputs)
             self.sums(targets, outputs)
         except (ValueError, RuntimeError, IndexError) as error:
@@ -236,8 +238,6 @@ class Network:
         if not loss.requires_grad:
             message = "what it returns has no gradient; was it, or the module's output, detached?"
             raise OwnCodeError(f"{self._loss.label}: {message}")
-        if self._loss.name == SPARSE and self._loss.plain:
-            _require_classes(dataset, by_class(targets, outputs)[1].shape[-1])
 
     def _chance(self, dataset: Dataset) -> dict[str, float]:
         if not isinstance(dataset.train_targets, np.ndarray):

@@ -45,7 +45,7 @@ class ChosenLoss:
 
 def snake_case(name: str) -> str:
     """A name of Keras's as its functions are called: `MeanSquaredError` is `mean_squared_error`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def aligned(targets: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
