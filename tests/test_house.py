@@ -121,7 +121,7 @@ def test_private_names_stay_in_their_file() -> None:
 def test_only_engines_import_a_framework() -> None:
     for module, tree in modules().items():
         imported = {name.split(".")[0] for name in imports(tree)} & IMPORTED_OF_FRAMEWORKS
-        network = re.fullmatch(rf"problems\.(article_|own\.)({'|'.join(FRAMEWORKS)})(_losses)?", module)
+        network = re.fullmatch(rf"problems\.(article_|own\.)({'|'.join(FRAMEWORKS)})(_losses|_metrics)?", module)
         assert not imported or room_of(module) == "engines" or network, f"{module} imports {imported}"
 
 
