@@ -19,9 +19,9 @@ from frameworks.layers import model_table
 from frameworks.optimizers import lacking_table, optimizer_table, step_table
 from pages import Tables, write_or_check
 
-from gradclip_cli.engines.tensorflow import use_one_thread
+from gradclip_cli.engines.tensorflow import set_up
 
-use_one_thread()
+set_up()
 torch.set_num_threads(1)
 
 PAGE = Path(__file__).with_name("frameworks.md")

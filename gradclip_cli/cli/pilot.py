@@ -68,7 +68,7 @@ def suggest(options: SuggestOptions) -> None:
     if options.as_json:
         print_json(experiment.to_dict(pilot))
     else:
-        _print_pilot(pilot)
+        print_pilot(pilot)
 
 
 def _pilot(chosen: Config, options: SuggestOptions) -> Pilot:
@@ -86,7 +86,8 @@ def _pilot(chosen: Config, options: SuggestOptions) -> Pilot:
         )
 
 
-def _print_pilot(pilot: Pilot) -> None:
+def print_pilot(pilot: Pilot) -> None:
+    """Print what a pilot was, its norms, what the config's own clipping would have done, and what to try."""
     from gradclip_cli.cli.console import print_table, tell
     from gradclip_cli.cli.layout import Table
     from gradclip_cli.experiments import suggest as experiment

@@ -106,6 +106,15 @@ def load(name: str, settings: Sequence[str] = ()) -> Config:
     return read(name, settings).config
 
 
+def from_text(text: str, source: str) -> Config:
+    """The config that a YAML text says, whose relative paths begin where the file `source` would be. Raises ConfigError."""
+    tree, problems = parse(text, source)
+    whole, others = extended(tree, Path(source))
+    if problems or others:
+        raise ConfigError([*problems, *others])
+    return validated(whole)
+
+
 def load_all(names: Sequence[str], settings: Sequence[str] = (), framework: str | None = None) -> list[Config]:
     """Load several configs as `load` does; raises ConfigError as `read_all` does."""
     return [loaded.config for loaded in read_all(names, settings, framework)]

@@ -138,6 +138,6 @@ def _unknown_key(path: Sequence[str], tree: Tree) -> str:
         return f"{problem} where mode is {tree.value['clipping'].value['mode'].value}; modes with {what}: {', '.join(modes)}"
     if near := difflib.get_close_matches(key, _keys_at(section, tree), n=1):
         return f"{problem}; did you mean '{near[0]}'?"
-    if homes := [other for other in _keys_at([], tree) if key in _keys_at([other], tree)]:
+    if homes := [other for other in _keys_at([], tree) if key in _keys_at([other], None if other in KINDS else tree)]:
         return f"{problem}; did you mean {homes[0]}.{key}?"
     return f"{problem}; known here: {', '.join(_keys_at(section, tree))}"

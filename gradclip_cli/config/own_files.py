@@ -35,6 +35,19 @@ def placed(config: OwnConfig, tree: Tree) -> OwnConfig:
     return config.model_copy(update=moved)
 
 
+def moved(config: OwnConfig, folder: Path) -> OwnConfig:
+    """The same config with its paths as they are written in another folder."""
+    here, there = Path(config.folder), folder.absolute()
+    updates: dict[str, Any] = {"folder": str(there)}
+    for section, keys in NAMING_FILES.items():
+        values = {key: value for key in keys if (value := getattr(getattr(config, section), key))}
+        written = {key: _moved(value, here, there) for key, value in values.items()}
+        updates[section] = getattr(config, section).model_copy(update=written)
+    if config.metrics:
+        updates["metrics"] = [_moved(name, here, there) if ":" in name else name for name in config.metrics]
+    return config.model_copy(update=updates)
+
+
 def _folder(tree: Tree, key: str) -> Path:
     place = place_of(tree, key)
     return (Path(place.source).parent if place.line else Path()).absolute()

@@ -31,9 +31,11 @@ def build(config: Config, dataset: Dataset) -> Engine:
 
 
 def imported(name: str) -> ModuleType:
-    """The module of a framework's engine, which sets the framework up as it is imported. Raises EngineError as `build` does."""
+    """The module of a framework's engine, with the framework set up for it. Raises EngineError as `build` does."""
     framework = FRAMEWORKS[name]
     if not importlib.util.find_spec(framework.package):
         message = f"{framework.short_title} is not installed here: {framework.installation}, then the same command again."
         raise EngineError(message)
-    return importlib.import_module(f"{__name__}.{name}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    module.set_up()
+    return module

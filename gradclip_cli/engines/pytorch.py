@@ -48,6 +48,11 @@ def find_device(device: str) -> torch.device:
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def set_up() -> None:
+    """Give PyTorch one thread: runs then are the same bits whatever else the machine does, and go one to a core."""
+    torch.set_num_threads(1)
+
+
 class PyTorchEngine:
     """`gradclip_cli.engines.contract.Engine` in PyTorch, on one thread of a CPU or on a GPU.
 
@@ -58,7 +63,6 @@ class PyTorchEngine:
     compiled = "eager"
 
     def __init__(self, problem: Problem, dataset: Dataset) -> None:
-        torch.set_num_threads(1)  # Runs then are the same bits whatever else the machine does, and go one to a core.
         self._config = config = problem.config
         self._device = find_device(config.engine.device)
         self._network: Network = problem.network("pytorch", dataset)

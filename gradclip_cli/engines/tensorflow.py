@@ -190,7 +190,7 @@ class TensorFlowEngine:
     compiles = True
 
     def __init__(self, problem: Problem, dataset: Dataset) -> None:
-        use_one_thread()
+        set_up()
         self._config = config = problem.config
         self._network: Network = problem.network("tensorflow", dataset)
         self._model, self._variables = self._network.model, dict(self._network.variables)
@@ -367,7 +367,7 @@ class TensorFlowEngine:
         return self._chosen.with_excess(records)
 
 
-def use_one_thread() -> None:
+def set_up() -> None:
     """Give TensorFlow one thread: runs then are the same bits whatever else the machine does, and go one to a core.
 
     Raises EngineError where TensorFlow already runs with another number of threads in this process.

@@ -190,6 +190,10 @@ def test_seeds_may_be_as_large_as_a_config_s() -> None:
 CHOICES: dict[str, list[list[str]]] = {
     "optimizer": [[], *([f"optimizer.name={name}"] for name in OPTIMIZERS)],
     "clipping": [[], *([f"clipping.mode={mode}"] for mode in RULES)],
+    "data": [[], ["model.factory=model.py:build"]],
+    "model": [[], ["model.factory=model.py:build"], ["model.file=model.keras"]],
+    "loss": [[], ["model.factory=model.py:build"]],
+    "metrics": [["model.factory=model.py:build"]],
 }
 
 

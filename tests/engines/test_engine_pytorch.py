@@ -121,9 +121,9 @@ def test_parity_of_other_settings(settings: Sequence[str]) -> None:
 
 def steps_of(name: str, gradients: Sequence[float], **parameters: Any) -> tuple[list[float], list[float]]:
     """What the real optimizers of Keras and PyTorch take off a weight for some gradients, a step after another."""
-    from gradclip_cli.engines.tensorflow import keras, tf, use_one_thread
+    from gradclip_cli.engines.tensorflow import keras, set_up, tf
 
-    use_one_thread()
+    set_up()
     section = OPTIMIZER_SECTIONS[name](name=name, learning_rate=1.0, **parameters)
     classes = {each.lower(): kind for each, kind in vars(keras.optimizers).items()}
     by_keras = classes[name](learning_rate=section.learning_rate, **section.parameters())
@@ -267,11 +267,11 @@ def test_a_saved_model_predicts_the_same_in_plain_pytorch(cell: str, tmp_path: P
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_network_gives_the_logits_of_keras(cell: str) -> None:
     """From weights without a zero, in stacked layers: a gate or a bias in the wrong place would show."""
-    from gradclip_cli.engines.tensorflow import use_one_thread
+    from gradclip_cli.engines.tensorflow import set_up
     from gradclip_cli.problems.article_pytorch import RecurrentNetwork, keras_variables
     from gradclip_cli.problems.article_tensorflow import build_model
 
-    use_one_thread()
+    set_up()
     model, generator = small(f"model.cell={cell}", "model.units=[6, 4]").model, np.random.default_rng(1)
     network, keras = RecurrentNetwork(model, 28, 10), build_model(model, 28, 28, 10)
     named = {f"{layer.name}/{variable.name}": variable for layer in keras.layers for variable in layer.trainable_variables}

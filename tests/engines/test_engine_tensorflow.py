@@ -20,13 +20,13 @@ from conftest import SMALL, engine_for, latest, sample, schedule_for, seen_of, s
 from gradclip_cli import engines
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.tensorflow import CHUNK, build_optimizer, use_one_thread
+from gradclip_cli.engines.tensorflow import CHUNK, build_optimizer, set_up
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems.article_tensorflow import build_model
 
 pytestmark = pytest.mark.trains
 
-use_one_thread()
+set_up()
 
 # Low enough to act on the small gradients of the first steps.
 CLIPPING = {

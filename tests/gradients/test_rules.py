@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gradclip_cli.arrays import FloatArray
-from gradclip_cli.engines.tensorflow import use_one_thread
+from gradclip_cli.engines.tensorflow import set_up
 from gradclip_cli.gradients import rules, tables
 from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, Situation
 from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.gradients.scopes import joint_norm
 
-use_one_thread()
+set_up()
 
 LARGEST = float(np.finfo(np.float32).max)
 # From just above float32's smallest normal number to its largest: squares over- and underflow.

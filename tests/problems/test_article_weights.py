@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from gradclip_cli.config.article import Model
-from gradclip_cli.engines.tensorflow import use_one_thread
+from gradclip_cli.engines.tensorflow import set_up
 from gradclip_cli.problems.article_tensorflow import build_model
 from gradclip_cli.problems.article_weights import initial_weights
 
-use_one_thread()
+set_up()
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])

@@ -51,9 +51,9 @@ def test_shuffle_draws_like_tf_data() -> None:
     import tensorflow as tf
     from scipy import stats
 
-    from gradclip_cli.engines.tensorflow import use_one_thread
+    from gradclip_cli.engines.tensorflow import set_up
 
-    use_one_thread()
+    set_up()
 
     ours = schedule(0, samples=10**6, shuffle_buffer=200, batch_size=100).take(200).ravel()
     theirs = tf.data.Dataset.range(10**6).shuffle(200, seed=1).take(20_000)

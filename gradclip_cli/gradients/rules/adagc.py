@@ -4,9 +4,8 @@ During the warm-up all variables are clipped by their joint norm, and each one's
 after that; zero, which would bound it by nothing for good, doesn't count. A variable learns nothing from a norm that is not
 finite, and during the warm-up none does if another one's is not.
 
-Paper and published code agree on the formulas and not on the settings: the paper first had a multiple of 1.05 and a smoothing of
-0.98, which are the defaults here; the authors' code (github.com/lishuai-97/AdaGC) has 1.04 and 0.99. The code also adds 1e-6 to
-the norms that it divides by.
+The defaults, a multiple of 1.05 and a smoothing of 0.98, are those that implementations for PyTorch share; the authors' code
+(github.com/lishuai-97/AdaGC) has 1.04 and 0.99, and adds 1e-6 to the norms that it divides by.
 
 Source: Wang et al. 2025, "AdaGC: improving training stability for large language model pretraining".
 """

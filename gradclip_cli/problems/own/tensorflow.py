@@ -12,11 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from gradclip_cli.arrays import Array, Weights
+from gradclip_cli.config.optimizers import OPTIMIZERS
 from gradclip_cli.config.own import COMPILED, OwnConfig
 from gradclip_cli.errors import ConfigError, DatasetError, OwnCodeError
 from gradclip_cli.problems.chance import ACCURACY, chance_scores
 from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.problems.own import tensorflow_losses
+from gradclip_cli.problems.own.brought import Brought
 from gradclip_cli.problems.own.calls import own_code_runs, returned
 from gradclip_cli.problems.own.models import built
 
@@ -24,6 +26,7 @@ EVALUATION_BATCH = 256
 """Samples that are evaluated at a time."""
 PROBE = 2
 """Samples on which a model is called once, so that all of it is built."""
+CLIPPING_ARGUMENTS = ("clipnorm", "clipvalue", "global_clipnorm")
 LOWER_IS_BETTER = re.compile(r"loss|error|mse|mae|entropy|divergence|perplexity|poisson|hinge|false")
 
 
@@ -194,11 +197,12 @@ class Network:
         self._forget()
 
     def _chance(self, dataset: Dataset) -> dict[str, float]:
-        if not isinstance(dataset.train_targets, np.ndarray):
+        trained, evaluated = dataset.train_targets, dataset.evaluation_targets
+        if not isinstance(trained, np.ndarray) or not isinstance(evaluated, np.ndarray):
             return {}
         loss = tensorflow_losses.function_name(self.model.loss)
         functions = {name: _function_of(name) for name in self.metrics}
-        return chance_scores(loss, functions, dataset.train_targets)
+        return chance_scores(loss, functions, trained, evaluated)
 
     def _counts_correct(self, outputs: Any) -> bool:
         return self._whole_labels and "accuracy" in self.metrics and getattr(outputs, "ndim", 0) == 2
@@ -248,7 +252,28 @@ def _shapes(values: Any) -> str:
     return ", ".join(str(tuple(value.shape)) for value in keras.tree.flatten(values))
 
 
-def described(model: keras.Model) -> Mapping[str, int]:
-    """A model's trainable variables with their sizes."""
-    trained = {id(variable) for variable in model.trainable_variables}
-    return {name: int(np.prod(each.shape)) for name, each in named_variables(model).items() if id(each) in trained}
+def brought(config: OwnConfig, dataset: Dataset) -> Brought:
+    """What the model was compiled with. Raises ConfigError and OwnCodeError as `build_model`."""
+    model = build_model(config, config.training.seed)
+    with own_code_runs(str(config.model.factory or config.model.file), "calling the model on two samples"):
+        outputs = keras.tree.flatten(model(_first(dataset.train_inputs, PROBE), training=False))
+    shape = (None, *outputs[0].shape[1:])
+    if not model.compiled or model.optimizer is None:
+        return Brought(shape)
+    arguments = model.optimizer.get_config()
+    clipping = {name: arguments[name] for name in CLIPPING_ARGUMENTS if arguments.get(name) is not None}
+    rule = [{"mode": name, "threshold": float(threshold)} for name, threshold in clipping.items()]
+    return Brought(shape, _optimizer_keys(model.optimizer, arguments), rule[0] if rule else None, has_loss=True)
+
+
+def _optimizer_keys(optimizer: keras.optimizers.Optimizer, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer as a config says it; `compiled` where it has a schedule or something else that no key is for."""
+    name = type(optimizer).__name__.lower()
+    if type(optimizer).__module__.startswith("keras.") and name in OPTIMIZERS and isinstance(arguments["learning_rate"], float):
+        return {"name": name, **{key: _plain(arguments[key]) for key in OPTIMIZERS[name] if key in arguments}}
+    return {"name": COMPILED}
+
+
+def _plain(value: Any) -> Any:
+    """A number in the fewest digits that are the same float32: what Keras keeps of a learning rate."""
+    return float(str(np.float32(value))) if isinstance(value, float) else value

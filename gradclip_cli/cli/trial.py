@@ -1,0 +1,237 @@
+"""The command that goes from a model to a verdict: try."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gradclip_cli.cli.execution import require_none_failed, tally, train
+from gradclip_cli.cli.options import (
+    RESULTS,
+    FiniteFloat,
+    TrainingOptions,
+    is_set,
+    json_option,
+    parameters,
+    print_json,
+    remark,
+    results_option,
+    takes,
+    training_options,
+)
+
+if TYPE_CHECKING:
+    from gradclip_cli.config.schema import Config
+    from gradclip_cli.evidence.comparison import Comparison
+    from gradclip_cli.experiments.suggest import Pilot
+    from gradclip_cli.experiments.trial import Posed, Wishes
+
+USUAL_SEEDS = 8
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, from a text such as 90s, 10m or 1h."""
+
+    name = "duration"
+    UNITS = {"s": 1, "m": 60, "h": 3600}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        number, unit = (value[:-1], value[-1:]) if value[-1:] in self.UNITS else (value, "s")
+        try:
+            seconds = float(number) * self.UNITS[unit]
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{value!r} is no duration; write it as in 90s, 10m or 1h.", param, ctx)
+        return seconds
+
+
+@parameters
+class TryOptions(TrainingOptions):
+    """What `try` takes."""
+
+    model: str
+    data: str | None
+    loss: str | None
+    optimizer: str | None
+    learning_rate: float | None
+    batch_size: int | None
+    epochs: int | None
+    framework: str | None
+    rules: str
+    seeds: int | None
+    budget: float | None
+    pilot_steps: int
+    results: Path | None
+    force: bool
+    as_json: bool
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is to be tried."""
+        from gradclip_cli.experiments.trial import Wishes
+
+        asked = (self.model, self.data, self.loss, self.optimizer, self.learning_rate, self.batch_size, self.epochs)
+        return Wishes(*asked, self.framework)
+
+
+@click.command("try")
+@click.argument("model", metavar="MODEL")
+@click.option("--data", metavar="FILE", help="An .npz file, or FILE.py:function.  [default: `load` in MODEL's file, or data.npz]")
+@click.option(
+    "--loss", metavar="NAME", help="By its Keras name, or FILE.py:function.  [default: yours, else what fits the targets]"
+)
+@click.option("--optimizer", metavar="NAME", help="By its Keras name.  [default: yours, else adam]")
+@click.option("--learning-rate", type=FiniteFloat(), metavar="RATE", help="[default: yours, else 0.001]")
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="[default: 32]")
+@click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Of at most 500 steps each.  [default: 5]")
+@click.option("--framework", metavar="NAME", help="tensorflow or pytorch.  [default: which MODEL's file imports]")
+@click.option(
+    "--rules",
+    default="none,yours,suggested",
+    show_default=True,
+    metavar="RULES",
+    help="Arms: yours (what the model was compiled with), suggested, or rules such as clipnorm=1.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help=f"How many seeds.  [default: {USUAL_SEEDS}]")
+@click.option("--budget", type=Duration(), metavar="TIME", help="As many seeds as fit into 90s, 10m or 1h, measured here first.")
+@click.option("--pilot-steps", type=click.IntRange(min=20), default=500, show_default=True, help="Length of the pilot, at most.")
+@results_option(default=None, text="Folder of the runs.  [default: results/ and the model's name]")
+@training_options
+@click.option("--force", is_flag=True, help="Train again what is finished, and replace what holds another config.")
+@json_option
+@takes(TryOptions)
+def try_(options: TryOptions) -> None:
+    """Does clipping help your model? From a model to a verdict, without a config.
+
+    MODEL is FILE.py:function, package.module:function, a saved FILE.keras or a config. Its code is run. A short unclipped pilot
+    says how large the gradients are and which thresholds to try; then none, your own clipping and the suggested ones are
+    trained with the same seeds, and compared. The configs are written beside the runs.
+    """
+    from gradclip_cli.cli.displays import StepDisplay
+    from gradclip_cli.experiments import trial
+
+    with StepDisplay("looking at the model", None, quiet=is_set("quiet")) as display:
+        posed = trial.pose(options.wishes, display.doing)
+    _say_posed(posed)
+    pilot = _pilot(posed, options)
+    folder = options.results or RESULTS / _name(options.model)
+    configs = trial.write_configs(_arms(posed, pilot, options), folder)
+    seeds = _seeds(configs, options)
+    planned = trial.plan(configs, seeds, folder, force=options.force)
+    compared = None
+    if len(configs) > 1:
+        _say_plan(configs, seeds)
+    trial.record_plan(configs, seeds, folder, pilot.metrics)
+    ended = train(planned, options)
+    remark(tally(ended))
+    require_none_failed(ended)
+    if len(configs) > 1:
+        compared = _compared(folder, configs, seeds)
+    _say_result(compared, configs, folder, options)
+
+
+def _name(model: str) -> str:
+    return Path(model.partition(":")[0]).stem.rpartition(".")[2] or "try"
+
+
+def _say_posed(posed: Posed) -> None:
+    config = posed.config
+    remark(f"{config.model.label} on {config.data.label}, {config.engine.framework}, {config.optimizer.label}.", sentence=True)
+    for choice in posed.choices:
+        remark(f"  {choice}", sentence=False)
+    if posed.yours:
+        remark(f"  clipping yours: {', '.join(f'{key} {value}' for key, value in posed.yours.items())}")
+
+
+def _pilot(posed: Posed, options: TryOptions) -> Pilot:
+    """The pilot, printed: how large gradients are, what your clipping would have done, what to try."""
+    from gradclip_cli.cli.displays import DownloadDisplay, StepDisplay
+    from gradclip_cli.cli.pilot import print_pilot
+    from gradclip_cli.experiments import suggest, trial
+
+    judged = trial.arms(posed, [trial.YOURS], [])[-1]
+    training = judged.training
+    steps = min(options.pilot_steps, training.epochs * training.steps_per_epoch)
+    with StepDisplay("pilot", steps, quiet=is_set("quiet")) as display:
+        pilot = suggest.pilot(
+            judged,
+            steps,
+            data_directory=options.data_dir,
+            download_progress=DownloadDisplay(),
+            report=display.update,
+            preparing=display.doing,
+        )
+    if not options.as_json:
+        print_pilot(pilot)
+    return pilot
+
+
+def _arms(posed: Posed, pilot: Pilot, options: TryOptions) -> list[Config]:
+    from gradclip_cli.experiments import suggest, trial
+
+    suggested = trial.suggestions_of(pilot, suggest.suggestions(pilot))
+    return trial.arms(posed, [rule.strip() for rule in options.rules.split(",")], suggested)
+
+
+def _seeds(configs: Sequence[Config], options: TryOptions) -> list[int]:
+    from gradclip_cli.experiments import trial
+
+    if options.budget is None:
+        return trial.fresh_seeds(options.seeds or USUAL_SEEDS)
+    if options.seeds is not None:
+        raise click.UsageError("--budget says how many seeds there are, and so does --seeds: give one of the two.")
+    return trial.fresh_seeds(_affordable(configs, options))
+
+
+def _affordable(configs: Sequence[Config], options: TryOptions) -> int:
+    from gradclip_cli.cli.displays import StepDisplay
+    from gradclip_cli.experiments import budget
+
+    assert options.budget is not None
+    with StepDisplay("measuring how long a step takes here", None, quiet=is_set("quiet")) as display:
+        affordable = budget.affordable_seeds(configs, options.budget, options.way, display.doing)
+    remark(affordable.sentence, sentence=True)
+    return affordable.seeds
+
+
+def _say_plan(configs: Sequence[Config], seeds: Sequence[int]) -> None:
+    from gradclip_cli.experiments import trial
+
+    names = ", ".join(config.name for config in configs)
+    remark(f"Arms: {names}. {trial.what_a_plan_detects(len(seeds), len(configs) - 1)}", sentence=True)
+
+
+def _compared(folder: Path, configs: Sequence[Config], seeds: Sequence[int]) -> Comparison:
+    from gradclip_cli.evidence import comparison, ledger, report
+
+    compared = comparison.compare(folder, [config.name for config in configs], configs[0].name, seeds=seeds)
+    compared = comparison.with_gradients(compared)
+    if not_recorded := ledger.record(folder, compared.first_compared, [compared.look]):
+        remark(f"warning: {not_recorded}", even_if_quiet=True)
+    report.write(compared, folder / "compare")
+    return compared
+
+
+def _say_result(compared: Comparison | None, configs: Sequence[Config], folder: Path, options: TryOptions) -> None:
+    from gradclip_cli.cli.comparisons import print_comparison
+    from gradclip_cli.cli.console import tell
+    from gradclip_cli.experiments import trial
+
+    if options.as_json:
+        content = {"configs": {config.name: str(folder / f"{config.name}.yaml") for config in configs}}
+        print_json({**content, "lines": {config.name: trial.line_to_paste(config) for config in configs}})
+        return
+    if compared is None:
+        tell("There was nothing to compare: no rule but none. Name some with --rules, such as clipnorm=1.", sentence=True)
+        return
+    tell()
+    print_comparison(compared)
+    tell()
+    tell(trial.conclusion(compared, configs), "bold", sentence=True)
+    remark(f"report: {folder / 'compare'}; configs: {folder}/*.yaml, as in gradclip run {folder / configs[-1].name}.yaml")
