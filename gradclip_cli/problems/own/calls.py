@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from gradclip_cli.config.yaml_tree import shortened
-from gradclip_cli.errors import ConfigError, OwnCodeError
+from gradclip_cli.errors import ConfigError, GradclipError, OwnCodeError
 
 
 def call(function: Callable[..., Any], arguments: Mapping[str, Any], what: str) -> Any:
@@ -56,7 +56,7 @@ def _unknown(name: str, known: list[str]) -> str:
 
 @contextlib.contextmanager
 def own_code_runs(what: str, doing: str) -> Iterator[None]:
-    """Run the user's code: stdout is stderr meanwhile, and what it raises becomes an OwnCodeError."""
+    """Run the user's code: stdout is stderr meanwhile, and what it raises becomes an OwnCodeError; ours pass."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
@@ -65,6 +65,8 @@ def own_code_runs(what: str, doing: str) -> Iterator[None]:
         raise OwnCodeError(
             f"{what}: {doing} would have ended the process, sys.exit({ended.code!r}); {hint}", _shown(ended)
         ) from ended
+    except GradclipError:
+        raise
     except Exception as error:
         raise OwnCodeError(f"{what}: {doing} raised {type(error).__qualname__}", _shown(error)) from error
 

@@ -262,7 +262,8 @@ def brought(config: OwnConfig, dataset: Dataset) -> Brought:
     arguments = model.optimizer.get_config()
     clipping = {name: arguments[name] for name in CLIPPING_ARGUMENTS if arguments.get(name) is not None}
     rule = [{"mode": name, "threshold": float(threshold)} for name, threshold in clipping.items()]
-    return Brought(shape, _optimizer_keys(model.optimizer, arguments), rule[0] if rule else None, has_loss=True)
+    loss = tensorflow_losses.function_name(model.loss)
+    return Brought(shape, _optimizer_keys(model.optimizer, arguments), rule[0] if rule else None, has_loss=True, loss=loss)
 
 
 def _optimizer_keys(optimizer: keras.optimizers.Optimizer, arguments: Mapping[str, Any]) -> dict[str, Any]:
