@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems import article_weights, idx_files
 from gradclip_cli.problems.batches import BatchSchedule
 from gradclip_cli.problems.contract import Dataset
-from gradclip_cli.runs.csv_files import METRIC_COLUMNS
+from gradclip_cli.runs.csv_files import metric_columns
 from gradclip_cli.runs.store import RunDirectory
 
 # Whatever else the machine does, a property is no less true for taking longer.
@@ -242,6 +242,10 @@ FACTS: dict[str, Any] = {
 }
 
 
+Scores = Mapping[str, tuple[bool, Callable[[float], float]]]
+ACCURACY: Scores = {"accuracy": (True, lambda loss: 1 - loss / 3)}
+
+
 @functools.cache
 def loaded_once(base: str, *settings: str) -> Config:
     """A shipped config with settings: what many stored runs share."""
@@ -251,20 +255,32 @@ def loaded_once(base: str, *settings: str) -> Config:
 def store_run(
     results: Path, arm: str, seed: int, losses: list[float], *, status: str = "complete", epochs: int = 3, **changes: Any
 ) -> RunDirectory:
-    """Store a run of made-up figures through the real store: what a report says of them is then known."""
+    """Store a run of made-up figures through the real store: what a report says of them is then known.
+
+    `scores` are metrics in place of accuracy: by name, whether higher is better and what they are at a loss.
+    """
     settings, clipped_fraction = changes.pop("settings", []), changes.pop("clipped_fraction", 0.25)
+    scores: Scores = changes.pop("scores", ACCURACY)
+    if scores is not ACCURACY:
+        changes["metrics"] = {name: {"higher_is_better": higher} for name, (higher, _) in scores.items()}
+        changes.setdefault("counts_correct", "accuracy" in scores)
+    facts = {name: changes[name] for name in ("metrics", "counts_correct") if name in changes}
     said = latest(f"name={arm}", f"training.epochs={epochs}", "training.steps_per_epoch=4", *settings)
     chosen = loaded_once(changes.pop("base", "none"), *said).with_seed(seed)
     directory = RunDirectory.of(results, arm, seed)
     with directory.locked(), pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda descriptor: None)  # no test's power fails, and a test may store hundreds of runs
-        directory.start(chosen, ["lstm/kernel"], {})
+        directory.start(chosen, ["lstm/kernel"], facts)
         for epoch, loss in enumerate(losses, 1):
-            values = (epoch, loss, 1 - loss / 3, loss + 0.1, 0.9 - loss / 3, loss, 10 * loss, clipped_fraction)
-            directory.append_metrics(dict(zip(METRIC_COLUMNS, values, strict=True)))
+            evaluated = loss + 0.1
+            trained, tested = ([at(value) for _, at in scores.values()] for value in (loss, evaluated))
+            tested = [0.9 - loss / 3] if scores is ACCURACY else tested
+            values = (epoch, loss, *trained, evaluated, *tested, loss, 10 * loss, clipped_fraction)
+            directory.append_metrics(dict(zip(metric_columns(scores), values, strict=True)))
             steps = range(4 * (epoch - 1) + 1, 4 * epoch + 1)
+            counted = [8] if facts.get("counts_correct", True) else []
             directory.append_steps(
-                [step, loss, 0.0, 8, loss * step, loss, step % 2, 1.0, 1.0, 1.0, 1.0, 0.01 * loss] for step in steps
+                [step, loss, 0.0, *counted, loss * step, loss, step % 2, 1.0, 1.0, 1.0, 1.0, 0.01 * loss] for step in steps
             )
         ended = {"arm": arm, "seed": seed, "status": status, "epochs": len(losses), "steps": 4 * len(losses)}
         ended |= {

@@ -142,5 +142,5 @@ def _under_adam(compared: Comparison) -> list[str]:
 
 def _scores_table(compared: Comparison) -> str:
     """The verdict table without the tests: scores and differences only."""
-    columns = report.verdict_columns(compared.metric)[:DESCRIBED]
+    columns = report.verdict_columns(compared)[:DESCRIBED]
     return report.markdown_table(columns, [row[:DESCRIBED] for row in report.verdict_rows(compared)])

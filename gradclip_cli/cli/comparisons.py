@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from gradclip_cli.cli.options import (
     FiniteFloat,
@@ -20,13 +21,13 @@ from gradclip_cli.cli.options import (
     takes,
 )
 from gradclip_cli.errors import StoreError
-from gradclip_cli.evidence.metrics import DEFAULT_METRIC, METRICS
+from gradclip_cli.evidence.metrics import DEFAULT_METRIC, METRICS, PLANNED_SHARE
 
 if TYPE_CHECKING:
     from gradclip_cli.evidence.comparison import Comparison
 
 _WITH_TARGET = ", ".join(name for name, metric in METRICS.items() if metric.takes_target)
-_DEFAULT_EFFECT = DEFAULT_METRIC.unit.asked(DEFAULT_METRIC.effect)
+_DEFAULT_EFFECT = f"{DEFAULT_METRIC.unit.asked(DEFAULT_METRIC.planned_effect(0))}; {PLANNED_SHARE:.0%} of what has no usual one"
 
 SELDOM = 100_000
 """So many new objects before Python looks for garbage: what imports and pictures make lives on, and looking takes time."""
@@ -39,13 +40,25 @@ class CompareOptions:
     arms: Sequence[str]
     results: Path
     baseline: str | None
-    metric: str
+    metric: str | None
     seeds: str | None
     target_loss: float | None
     effect: float | None
     margin: float | None
     out: Path | None
     as_json: bool
+
+
+class MetricName(click.ParamType[str]):
+    """What arms are compared by: one of gradclip's metrics, or one that the runs have."""
+
+    name = "metric"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[{'|'.join(METRICS)}|NAME]"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in METRICS if name.startswith(incomplete)]
 
 
 @click.command()
@@ -59,10 +72,9 @@ class CompareOptions:
 )
 @click.option(
     "--metric",
-    type=click.Choice([*METRICS]),
-    default=DEFAULT_METRIC.name,
-    show_default=True,
-    help="What verdicts are about.",
+    type=MetricName(),
+    help="What verdicts are about; NAME is a metric of the runs' own, such as mae or, evaluated, val_mae.  "
+    f"[default: {DEFAULT_METRIC.name}; without accuracy the runs' first metric, evaluated, else their evaluated loss]",
 )
 @seeds_option(otherwise=", or all; else those that an experiment planned there, else all")
 @click.option(

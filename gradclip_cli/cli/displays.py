@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -26,8 +26,10 @@ from rich.text import Text
 from gradclip_cli.cli.console import notes_console, safe
 from gradclip_cli.cli.grid import FillingGrid, Grid
 from gradclip_cli.errors import StoreError
+from gradclip_cli.evidence.metrics import SHARES
 from gradclip_cli.runs.actions import Action
-from gradclip_cli.runs.metadata import FINISHED, Status
+from gradclip_cli.runs.csv_files import EVALUATED, metric_names, score_columns
+from gradclip_cli.runs.metadata import FINISHED, Status, metrics_of
 from gradclip_cli.runs.store import RunDirectory
 
 if TYPE_CHECKING:
@@ -44,16 +46,20 @@ MOST_SKIPS_SHOWN = 10
 
 
 def last_metrics(run: RunDirectory) -> dict[str, float]:
-    """Loss and accuracy, and those of the evaluation split, at a run's last whole epoch; nothing where there is none."""
+    """Loss and metrics, and those of the evaluation split, at a run's last whole epoch; nothing where there is none."""
     try:
-        frame = run.metrics()
+        frame, columns = run.metrics(), ["epoch", *score_columns(metrics_of(run.metadata()))]
     except StoreError:
         return {}
-    columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
     return {column: frame[column].iloc[-1].item() for column in columns} if len(frame) else {}
 
 
 _SHORT = {"accuracy": "acc"}
+
+
+def _value(name: str, value: float, prefix: str = "") -> str:
+    """A metric's or loss's value with its name, such as `val_acc 0.683`."""
+    return f"{prefix}{_SHORT.get(name, name)} {value:{'.3f' if name in SHARES else '#.4g'}}"
 
 
 class _Description(ProgressColumn):
@@ -194,8 +200,9 @@ class RunDisplay:
                 self._say(f"{where}  {spike.message}", "yellow")
         if progress.evaluation and self._verbose:
             evaluation = progress.evaluation
-            metrics = "".join(f"  val_{_SHORT.get(name, name)} {value:.3f}" for name, value in evaluation.metrics.items())
-            self._say(f"{where}  {_numbers(progress)}  val_loss {evaluation.loss:#.4g}{metrics}")
+            scores = {"loss": evaluation.loss, **evaluation.metrics}
+            told = "".join(f"  {_value(name, value, EVALUATED)}" for name, value in scores.items())
+            self._say(f"{where}  {_numbers(progress)}{told}")
 
     def _count(self, path: Path, steps: int) -> None:
         """Let the overall bar know how many steps of a run are done."""
@@ -226,9 +233,9 @@ class RunDisplay:
             self._progress.remove_task(self._bars.pop(run.directory.path))
         self._done += 1
         label = f"[{self._done}/{self._total}] {run.label}" if self._total > 1 else run.label
-        accuracy = self._accuracy(result)
+        last = self._last_metrics(result)
         if self._grid:
-            self._grid.ended(run.directory.arm, result.status, accuracy)
+            self._grid.ended(run.directory.arm, result.status, last)
         if run.action == Action.SKIP:
             if self._verbose or (self._total <= MOST_SKIPS_SHOWN and not self._grid):
                 self._say(f"{label}: already {result.status}{_reason(result)}, left as it is")
@@ -236,18 +243,23 @@ class RunDisplay:
         self._count(run.directory.path, training.epochs * training.steps_per_epoch)
         if result.status == Status.COMPLETE:
             if not self._grid:
-                scored = f", val_acc {accuracy:.3f}" if accuracy is not None else ""
-                self._say(f"{label}: complete in {result.seconds:.1f} s{scored}, gradients {result.health}", "green")
+                self._say(f"{label}: complete in {result.seconds:.1f} s{_scored(last)}, gradients {result.health}", "green")
         elif not (self._grid and result.status == Status.DIVERGED):  # Said even when quiet: it is not what was asked for.
             line = f"{label}: {result.status}{_reason(result)}"
             self._progress.print_above(Text(safe(line, self._console.file), "red"))
 
-    def _accuracy(self, result: Result) -> float | None:
-        """A finished run's accuracy, where it will be shown."""
+    def _last_metrics(self, result: Result) -> dict[str, float]:
+        """A finished run's loss and metrics, where they will be shown."""
         shown = self._grid or (not self._quiet and result.run.action != Action.SKIP)
-        if not shown or result.status not in FINISHED:
-            return None
-        return last_metrics(result.run.directory).get("val_accuracy")
+        return last_metrics(result.run.directory) if shown and result.status in FINISHED else {}
+
+
+def _scored(last: Mapping[str, float]) -> str:
+    """What a run's line says of its last epoch: its first metric on the evaluation split, without one its loss there."""
+    if not last:
+        return ""
+    name = [*metric_names(last), "loss"][0]
+    return f", {_value(name, last[f'{EVALUATED}{name}'], EVALUATED)}"
 
 
 def _reason(result: Result) -> str:
@@ -255,7 +267,8 @@ def _reason(result: Result) -> str:
 
 
 def _numbers(progress: RunProgress) -> str:
-    text = f"loss {progress.loss:#.4g}  acc {progress.accuracy:.3f}  norm {progress.grad_norm:#.3g}"
+    scores = "  ".join(_value(name, value) for name, value in {"loss": progress.loss, **progress.metrics}.items())
+    text = f"{scores}  norm {progress.grad_norm:#.3g}"
     return f"{text}  clipped {progress.clipped_fraction:.0%}"
 
 

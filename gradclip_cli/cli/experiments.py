@@ -239,7 +239,7 @@ def _print_sweep(result: SweepResult) -> None:
     from gradclip_cli.cli.layout import Table
     from gradclip_cli.experiments import sweep_report
 
-    headings = sweep_report.best_columns()
+    headings = sweep_report.best_columns(result)
     rows = sweep_report.best_rows(result)
     print_table(Table(headings, rows, primary=headings[:3], texts=["best at"]), elsewhere="report.md")
     if result.best:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from gradclip_cli.evidence.metrics import POINTS, usual_metric
+from gradclip_cli.runs.csv_files import metric_names
 from gradclip_cli.runs.metadata import Status
 
 if TYPE_CHECKING:
@@ -24,12 +27,13 @@ class Grid:
 
 
 class FillingGrid:
-    """A grid that fills: a cell shows the mean accuracy of its runs, and where some diverged or failed, a mark."""
+    """A grid that fills: a cell shows its runs' mean in their usual metric, and where some diverged or failed, a mark."""
 
     def __init__(self, grid: Grid, planned: Sequence[PlannedRun], plain: bool) -> None:
         self._grid = grid
         self._expected = Counter(run.directory.arm for run in planned)
-        self._accuracies: dict[str, list[float]] = {arm: [] for arm in self._expected}
+        self._scores: dict[str, list[float]] = {arm: [] for arm in self._expected}
+        self._unit = POINTS
         self._ended: Counter[str] = Counter()
         self._broken: set[str] = set()
         self._waiting, self._mark = (".", "x") if plain else ("·", "✗")
@@ -39,20 +43,23 @@ class FillingGrid:
         self.width = self._first + sum(self._widths) + 2 * len(self._widths)
         self.height = len(grid.rows) + 1
 
-    def ended(self, arm: str, status: Status, accuracy: float | None) -> None:
-        """Take in how one of an arm's runs ended."""
+    def ended(self, arm: str, status: Status, last: Mapping[str, float]) -> None:
+        """Take in how one of an arm's runs ended, with the last values of its columns as far as they are known."""
         self._ended[arm] += 1
-        if accuracy is not None and status == Status.COMPLETE:
-            self._accuracies.setdefault(arm, []).append(accuracy)
+        if last and status == Status.COMPLETE:
+            metric = usual_metric(dict.fromkeys(metric_names(last), True))
+            self._unit = metric.unit
+            self._scores.setdefault(arm, []).append(last[metric.column] * metric.unit.scale)
         if status in (Status.DIVERGED, Status.FAILED):
             self._broken.add(arm)
 
     def _cell(self, arm: str) -> tuple[str, str]:
-        values, ended = self._accuracies.get(arm, []), self._ended[arm]
+        values, ended = self._scores.get(arm, []), self._ended[arm]
         if not ended:
             return self._waiting, "dim"
         mark = self._mark if arm in self._broken else ""
-        shown = f"{100 * sum(values) / len(values):.1f}{mark}" if values else mark or "-"
+        mean = sum(values) / len(values) if values else math.nan
+        shown = f"{self._unit.sized(mean).shown(mean)}{mark}" if values else mark or "-"
         return shown, ("red" if mark else "green") if ended >= self._expected[arm] else "yellow"
 
     def __rich__(self) -> Text:

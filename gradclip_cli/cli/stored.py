@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from gradclip_cli.evidence.inspection import Inspection
     from gradclip_cli.runs.store import RunDirectory
 
-PRIMARY_COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
-
 
 @click.command()
 @click.argument("name", metavar="RUN", shell_complete=complete_runs)
@@ -89,13 +87,15 @@ def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspectio
     from gradclip_cli.cli.console import WORD_STYLES, print_table, tell
     from gradclip_cli.cli.layout import Table
     from gradclip_cli.evidence import inspection
+    from gradclip_cli.runs.csv_files import GRADIENT_COLUMNS
 
     for line in _description(run, metadata):
         tell(line)
     frame = _metrics(run, metadata)
     if frame is not None and len(frame):
         rows = [[str(int(row[0])), *(f"{value:.4g}" for value in row[1:])] for row in frame.itertuples(index=False)]
-        print_table(Table(list(frame.columns), rows, primary=PRIMARY_COLUMNS), elsewhere="metrics.csv")
+        primary = [name for name in frame.columns if name not in GRADIENT_COLUMNS]
+        print_table(Table(list(frame.columns), rows, primary=primary), elsewhere="metrics.csv")
     if inspected:
         *lines, (heading, word) = inspection.lines(inspected)
         headings = ["gradients", ""]

@@ -15,8 +15,8 @@ def print_runs(compared: Comparison) -> None:
     from gradclip_cli.evidence import report
 
     headings, rows = report.run_columns(compared), report.run_rows(compared)
-    columns = {heading.rpartition("(")[2].rstrip(")"): heading for heading in headings}  # `test loss (val_loss)` by `val_loss`
-    primary = [columns[name] for name in ("arm", "val_accuracy", "accuracy", "val_loss", "loss", "seeds")]
+    columns = dict(zip(["arm", "seeds", *compared.result_columns], headings, strict=False))
+    primary = [columns[name] for name in ("arm", *reversed(compared.result_columns), "seeds")]
     print_table(Table(headings, rows, primary, texts=["status"], names="arm"), elsewhere="comparison.md")
 
 
@@ -26,7 +26,7 @@ def print_verdicts(compared: Comparison) -> None:
     from gradclip_cli.cli.layout import Table
     from gradclip_cli.evidence import report
 
-    headings = report.verdict_columns(compared.metric)
+    headings = report.verdict_columns(compared)
     primary = ["arm", "difference", "on average", "p", "verdict", compared.metric.heading]
     rows = report.verdict_rows(compared)
     print_table(Table(headings, rows, primary, ["difference"], ["verdict"], names="arm"), elsewhere="comparison.md")

@@ -127,7 +127,7 @@ def try_(options: TryOptions) -> None:
     compared = None
     if len(configs) > 1:
         _say_plan(configs, seeds)
-    trial.record_plan(configs, seeds, folder, _metric(posed))
+    trial.record_plan(configs, seeds, folder, pilot.metrics)
     ended = train(planned, options)
     remark(tally(ended))
     require_none_failed(ended)
@@ -207,12 +207,6 @@ def _say_plan(configs: Sequence[Config], seeds: Sequence[int]) -> None:
     remark(f"Arms: {names}. {trial.what_a_plan_detects(len(seeds), len(configs) - 1)}", sentence=True)
 
 
-def _metric(posed: Posed) -> str:
-    from gradclip_cli.evidence.metrics import DEFAULT_METRIC
-
-    return DEFAULT_METRIC.name
-
-
 def _compared(folder: Path, configs: Sequence[Config], seeds: Sequence[int]) -> Comparison:
     from gradclip_cli.evidence import comparison, ledger, report
 
@@ -227,7 +221,6 @@ def _compared(folder: Path, configs: Sequence[Config], seeds: Sequence[int]) -> 
 def _say_result(compared: Comparison | None, configs: Sequence[Config], folder: Path, options: TryOptions) -> None:
     from gradclip_cli.cli.comparisons import print_comparison
     from gradclip_cli.cli.console import tell
-    from gradclip_cli.evidence import report
     from gradclip_cli.experiments import trial
 
     if options.as_json:
@@ -242,4 +235,3 @@ def _say_result(compared: Comparison | None, configs: Sequence[Config], folder: 
     tell()
     tell(trial.conclusion(compared, configs), "bold", sentence=True)
     remark(f"report: {folder / 'compare'}; configs: {folder}/*.yaml, as in gradclip run {folder / configs[-1].name}.yaml")
-    assert report

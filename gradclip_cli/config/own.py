@@ -16,6 +16,8 @@ from gradclip_cli.sections import NotNegative, Section
 COMPILED = "compiled"
 """Stands for what a Keras model was compiled with."""
 MOST_IN_A_BATCH = 1_000_000
+IN_NATS = {"sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"}
+"""Losses that are measured in nats."""
 
 if TYPE_CHECKING:
     AnyOptimizer = Optimizer
@@ -131,7 +133,9 @@ class OwnLoss(CommonLoss):
 
     @property
     def unit(self) -> str:
-        return self.label.replace("_", " ")
+        if self.factory or self.name == COMPILED:
+            return "loss"
+        return "cross-entropy (nats)" if self.name in IN_NATS else self.name.replace("_", " ")
 
     @property
     def arguments(self) -> dict[str, Any]:

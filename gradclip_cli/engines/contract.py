@@ -111,7 +111,10 @@ class Engine(Protocol):
 
     @property
     def chance(self) -> Mapping[str, float]:
-        """What the best constant prediction on the training targets scores: `loss` and metrics by name, as far as known."""
+        """What the best constant prediction on the training targets scores, by the columns of `metrics.csv`, as far as known.
+
+        Where a column of the evaluated split (`val_loss` and so on) is not named, it scores as on the training split.
+        """
         ...
 
     @property

@@ -9,10 +9,13 @@ epsilon is set anew on each step, so that it counts as much as in Keras; RMSprop
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,81 +25,20 @@ from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
-from gradclip_cli.engines.shared import ChosenRule, memory_key, slot_key
+from gradclip_cli.engines.pytorch_blocks import Block, norms, shared_gradient, update_norms
+from gradclip_cli.engines.pytorch_generators import Generators
+from gradclip_cli.engines.pytorch_network import Network, Tensors, as_targets, taken
+from gradclip_cli.engines.shared import ChosenRule, generator_key, memory_key, metric_key, slot_key, state_key
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.clipping_rule import Clipped
 from gradclip_cli.gradients.scopes import EACH_VARIABLE
-from gradclip_cli.problems.contract import EVALUATION_BATCH, Dataset, Problem
+from gradclip_cli.problems.contract import GENERATOR_SEED, Arrays, Dataset, Problem, samples
+from gradclip_cli.problems.own_arrays.array_likes import each
 
 BLOCK_BYTES = 4_000_000  # of what a block of steps keeps on the device: as much as a cache holds
 
 NOTHING_TOLD = Clipped([])
 """Of a step whose gradients PyTorch clipped in place, or nobody."""
-
-
-class Variable(Protocol):
-    """One of a network's variables in the layout that all frameworks share, held by PyTorch in one parameter or several."""
-
-    name: str
-    parameters: tuple[torch.nn.Parameter, ...]
-
-    def read(self) -> FloatArray:
-        """Copy out the values in the shared layout."""
-        ...
-
-    def write(self, values: FloatArray) -> None:
-        """Take values in the shared layout."""
-        ...
-
-    @property
-    def weight(self) -> Tensor:
-        """The values as the clipping rules see them: units along the last axis."""
-        ...
-
-    @property
-    def gradient(self) -> Tensor:
-        """The gradient as the clipping rules see it."""
-        ...
-
-    def set_gradient(self, gradient: Tensor) -> None:
-        """Take a gradient as `gradient` gives it."""
-        ...
-
-
-class Network(Protocol):
-    """What this engine asks of a problem's network."""
-
-    module: torch.nn.Module
-    variables: Sequence[Variable]
-    metrics: Mapping[str, bool]
-    chance: Mapping[str, float]
-    counts_correct: bool
-    remarks: tuple[str, ...]
-
-    def initial_weights(self, config: Any) -> Weights:
-        """All of the network's state as the config's seed gives it, by name."""
-        ...
-
-    input_values: int
-    """Numbers in what the module takes of a sample."""
-    output_shape: tuple[int, ...]
-    """Of what the module gives for a sample."""
-
-    def inputs(self, samples: Tensor) -> Tensor:
-        """What the module takes, from samples (N, ...) of the dataset."""
-        ...
-
-    def loss(self, targets: Tensor, outputs: Tensor, reduction: str = "mean") -> Tensor:
-        """The mean (or `sum`) of the samples' losses."""
-        ...
-
-    def correct(self, targets: Tensor, outputs: Tensor) -> Tensor:
-        """Whether each sample was predicted rightly."""
-        ...
-
-    def penalty(self) -> Tensor | None:
-        """What regularizers add to the loss; None without one."""
-        ...
 
 
 def find_device(device: str) -> torch.device:
@@ -126,15 +68,19 @@ class PyTorchEngine:
         self._network: Network = problem.network("pytorch", dataset)
         self._module, self._variables = self._network.module.to(self._device), self._network.variables
         self._parameters = [parameter for variable in self._variables for parameter in variable.parameters]
-        self._gradient = _shared_gradient(self._parameters)
-        self._train_inputs, self._train_targets = self._moved(dataset.train_inputs), self._targets(dataset.train_targets)
-        self._evaluation_inputs = self._moved(dataset.evaluation_inputs)
-        self._evaluation_targets = self._targets(dataset.evaluation_targets)
+        self._gradient = shared_gradient(self._parameters)
+        self._block: Block | None = None
+        self._generators: Generators | None = None
+        self._sums, self._observed = self._no_sums(), 0
+        self._train_inputs, self._train_targets = self._all(dataset.train_inputs), self._all(dataset.train_targets)
+        self._evaluation_inputs = self._all(dataset.evaluation_inputs)
+        self._evaluation_targets = self._all(dataset.evaluation_targets)
+        self._evaluation_samples = samples(dataset.evaluation_inputs)
         self._chosen = ChosenRule.of(config, self.variables)
         self._rule = self._chosen.rule
         self._optimizer_parameters = config.optimizer.parameters()  # dumped from the config: not on every step
-        each = [variable.parameters for variable in self._variables]
-        self._clipped_together = each if self._rule.scope is EACH_VARIABLE else [self._parameters]
+        by_variable = [variable.parameters for variable in self._variables]
+        self._clipped_together = by_variable if self._rule.scope is EACH_VARIABLE else [self._parameters]
         self._memory: dict[str, Tensor] = {}
         self._begin(config.optimizer.learning_rate)
 
@@ -164,28 +110,48 @@ class PyTorchEngine:
     def reset(self, weights: Weights, *, learning_rate: float | None) -> None:
         for variable in self._variables:
             variable.write(weights[variable.name])
+        for name, tensor in self._network.others.items():
+            tensor.detach().copy_(self._moved(weights[name]))
+        self._generators = Generators(int(weights[GENERATOR_SEED])) if GENERATOR_SEED in weights else None
         self._begin(learning_rate)
 
     def train(self, batches: IntArray) -> StepRecords:
         size = self._steps_in_a_block()
-        blocks = [self._train_block(batches[start : start + size]) for start in range(0, len(batches), size)]
+        with self._in_mode(training=True):
+            blocks = [self._train_block(batches[start : start + size]) for start in range(0, len(batches), size)]
         return StepRecords.joined(blocks)
 
     def evaluate(self) -> Evaluation:
-        with torch.no_grad():
+        with torch.no_grad(), self._in_mode(training=False):
             return self._evaluate()
 
+    @contextlib.contextmanager
+    def _in_mode(self, *, training: bool) -> Iterator[None]:
+        """Let the module train or evaluate, with the run's own random numbers."""
+        if self._network.changes_with_mode:
+            self._module.train(training)
+        with self._generators.in_use() if self._generators else contextlib.nullcontext():
+            yield
+
     def _evaluate(self) -> Evaluation:
-        loss = torch.zeros((), dtype=torch.float64, device=self._device)
-        correct = torch.zeros((), dtype=torch.int64, device=self._device)
-        pieces = (self._evaluation_inputs.split(EVALUATION_BATCH), self._evaluation_targets.split(EVALUATION_BATCH))
-        for samples, targets in zip(*pieces, strict=True):
-            outputs = self._module(self._network.inputs(samples))
-            loss += self._network.loss(targets, outputs, "sum")
-            correct += self._network.correct(targets, outputs).sum()
-        count, penalty = len(self._evaluation_targets), self._network.penalty()
-        metrics = {"accuracy": correct.item() / count}
-        return Evaluation(loss.item() / count, 0.0 if penalty is None else penalty.item(), metrics)
+        network, count = self._network, self._evaluation_samples
+        loss, sums = torch.zeros((), dtype=torch.float64, device=self._device), self._no_sums()
+        for start in range(0, count, network.evaluation_batch):
+            chosen = slice(start, start + network.evaluation_batch)
+            targets = as_targets(taken(self._evaluation_targets, chosen))
+            outputs = network.outputs(network.inputs(taken(self._evaluation_inputs, chosen)))
+            loss += network.loss(targets, outputs, "sum")
+            sums += network.sums(targets, outputs)
+        penalty = network.penalty()
+        metrics, training_metrics = self._results(sums, count), self._results(self._sums, self._observed)
+        self._sums, self._observed = self._no_sums(), 0
+        return Evaluation(loss.item() / count, 0.0 if penalty is None else penalty.item(), metrics, training_metrics)
+
+    def _no_sums(self) -> Tensor:
+        return torch.zeros(len(self._network.metrics), dtype=torch.float64, device=self._device)
+
+    def _results(self, sums: Tensor, count: int) -> dict[str, float]:
+        return self._network.results([value / count for value in sums.tolist()]) if count else {}
 
     def weights(self) -> dict[str, FloatArray]:
         return {variable.name: variable.read() for variable in self._variables}
@@ -199,10 +165,21 @@ class PyTorchEngine:
         }
         memory = {memory_key(key): value.cpu().numpy().copy() for key, value in self._memory.items()}
         rate = np.array(self._optimizer.param_groups[0]["lr"])
-        return {**self.weights(), **slots, **memory, "steps": np.array(self._steps), "learning_rate": rate}
+        others = {state_key(name): tensor.detach().cpu().numpy().copy() for name, tensor in self._network.others.items()}
+        state = {**self.weights(), **others, **slots, **memory, "steps": np.array(self._steps), "learning_rate": rate}
+        return {**state, **self._state_of_chance_and_metrics()}
+
+    def _state_of_chance_and_metrics(self) -> dict[str, Array]:
+        drawn = self._generators.arrays() if self._generators else {}
+        state = {generator_key(name): value for name, value in drawn.items()}
+        if self._network.observes:
+            state |= {metric_key(0): self._sums.cpu().numpy().copy(), metric_key(1): np.array(self._observed)}
+        return state
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        self.reset({name: state[name] for name in self.variables}, learning_rate=float(state["learning_rate"]))
+        weights = {name: state[name] for name in self.variables}
+        weights |= {name: state[state_key(name)] for name in self._network.others}
+        self.reset(weights, learning_rate=float(state["learning_rate"]))
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in state.items():
             if name.startswith(slot_key("")):
@@ -211,49 +188,77 @@ class PyTorchEngine:
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": slots})
         self._memory = {key: self._moved(state[memory_key(key)]) for key in self._memory}
         self._steps = int(state["steps"])
+        self._restore_chance_and_metrics(state)
+
+    def _restore_chance_and_metrics(self, state: Mapping[str, Array]) -> None:
+        start = generator_key("")
+        if drawn := {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}:
+            self._generators = Generators(0)
+            self._generators.restore(drawn)
+        if self._network.observes:
+            self._sums, self._observed = self._moved(state[metric_key(0)].copy()), int(state[metric_key(1)])
 
     def save(self, path: Path) -> None:
         torch.save(self._module.state_dict(), path)
 
     def _begin(self, learning_rate: float | None) -> None:
-        """Fresh optimizer slots, an empty memory of the rule, step 0."""
+        """Fresh optimizer slots and metrics, an empty memory of the rule, step 0."""
         name, arguments = pytorch_optimizer(self._config.optimizer)
-        self._optimizer = getattr(torch.optim, name)(self._parameters, **{**arguments, "lr": learning_rate})
+        given = {} if learning_rate is None else {"lr": learning_rate}
+        self._optimizer = getattr(torch.optim, name)(self._parameters, **{**arguments, **given})
         self._memory = {key: self._moved(value) for key, value in self._chosen.memory().items()}
-        self._steps = 0
+        self._sums, self._observed, self._steps = self._no_sums(), 0, 0
+
+    def _all(self, arrays: Arrays) -> Tensors:
+        return each(arrays, self._moved)
 
     def _moved(self, array: Array) -> Tensor:
-        return torch.from_numpy(array.copy() if not array.flags.writeable else array).to(self._device)
-
-    def _targets(self, targets: Array) -> Tensor:
-        """The targets on the device; labels as PyTorch counts."""
-        return self._moved(targets.astype(np.int64) if np.issubdtype(targets.dtype, np.integer) else targets)
+        mapped = isinstance(array, np.memmap)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nothing writes to the data
+            tensor = torch.from_numpy(array if array.flags.writeable or mapped else array.copy())
+        return tensor.to(self._device)
 
     def _steps_in_a_block(self) -> int:
         """As many steps as BLOCK_BYTES hold the inputs, gradients and weights of."""
         values = 3 * sum(parameter.numel() for parameter in self._parameters)
-        values += self._config.data.batch_size * (self._network.input_values + math.prod(self._network.output_shape))
+        outputs = math.prod(self._network.output_shape) if self.counts_correct else 0
+        values += self._config.data.batch_size * (self._network.input_values + outputs)
         return max(1, int(BLOCK_BYTES // (4 * values)))
 
     def _train_block(self, batches: IntArray) -> StepRecords:
         steps, size = batches.shape
         indices = self._moved(batches.astype(np.int64))
-        inputs = self._network.inputs(self._train_inputs[indices.flatten()]).unflatten(0, (steps, size))
-        targets = self._train_targets[indices]
-        block = Block(steps, (size, *self._network.output_shape), self._parameters)
-        for step, batch in enumerate(zip(inputs, targets, strict=True)):
-            self._step(*batch, block, step)
+        inputs = self._network.inputs(taken(self._train_inputs, indices.flatten()))
+        inputs = each(inputs, functools.partial(torch.unflatten, dim=0, sizes=(steps, size)))
+        targets = as_targets(taken(self._train_targets, indices))
+        block = self._block_of(steps, size)
+        for step in range(steps):
+            self._step(taken(inputs, step), taken(targets, step), block, step)
         return self._records(block, targets)
 
-    def _step(self, inputs: Tensor, targets: Tensor, block: Block, step: int) -> None:
+    def _block_of(self, steps: int, size: int) -> Block:
+        """Room for so many steps: what the last block had, where that had as many."""
+        outputs = (size, *self._network.output_shape) if self.counts_correct else (0,)
+        if self._block is None or self._block.outputs.shape != (steps, *outputs):
+            self._block = None  # what a big model needs is not to be held twice
+            self._block = Block(steps, outputs, self._parameters)
+        self._block.keep_weights(0)
+        return self._block
+
+    def _step(self, inputs: Tensors, targets: Tensors, block: Block, step: int) -> None:
         """Take one optimizer step as PyTorch users write it, and keep what is to be recorded of it."""
         self._gradient.zero_()
-        outputs = self._module(inputs)
+        outputs = self._network.outputs(inputs)
         loss, penalty = self._network.loss(targets, outputs), self._network.penalty()
         (loss if penalty is None else loss + penalty).backward()
-        block.loss[step], block.outputs[step] = loss.detach(), outputs.detach()
+        block.loss[step] = loss.detach()
         if penalty is not None:
             block.penalty[step] = penalty.detach()
+        if self.counts_correct:
+            block.outputs[step] = outputs.detach()
+        if self._network.observes:
+            self._observe(targets, outputs)
         block.gradients[step] = self._gradient
         clipped = self._clip()
         if clipped.excess is not None:
@@ -268,6 +273,11 @@ class PyTorchEngine:
         place_epsilon(self._optimizer, self._config.optimizer.name, self._optimizer_parameters, self._steps)
         self._optimizer.step()
 
+    def _observe(self, targets: Tensors, outputs: Tensors) -> None:
+        with torch.no_grad():
+            self._sums += self._network.sums(targets, outputs)
+        self._observed += samples(targets)
+
     def _clip(self) -> Clipped:
         """Clip in place, by PyTorch's own function where it means the same; what is told of it is what only the rule knows."""
         rule = self._rule
@@ -281,65 +291,40 @@ class PyTorchEngine:
         return NOTHING_TOLD
 
     def _clip_by_our_rule(self) -> Clipped:
-        gradients, weights = [each.gradient for each in self._variables], [each.weight for each in self._variables]
+        gradients, weights = [one.gradient for one in self._variables], [one.weight for one in self._variables]
         clipped = self._chosen.clip(gradients, weights, self._memory, torch)
         for variable, gradient in zip(self._variables, clipped.gradients, strict=True):
             variable.set_gradient(gradient)
         self._memory = {key: clipped.memory[key].to(value.dtype) for key, value in self._memory.items()}
         return clipped
 
-    def _records(self, block: Block, targets: Tensor) -> StepRecords:
+    def _records(self, block: Block, targets: Tensors) -> StepRecords:
         sizes = [sum(parameter.numel() for parameter in variable.parameters) for variable in self._variables]
-        norm, max_abs = _norms(block.gradients, sizes)
-        applied_norm, applied_max_abs = _norms(block.applied, sizes)
+        norm, max_abs = norms(block.gradients, sizes)
+        applied_norm, applied_max_abs = norms(block.applied, sizes)
         finite = torch.stack([part.isfinite().all(1) for part in block.weights[1:].split(sizes, 1)], 1)
         records = StepRecords(
-            loss=block.loss.cpu().double().numpy(),
-            penalty=block.penalty.cpu().double().numpy(),
-            correct=self._network.correct(targets, block.outputs).sum(-1).cpu().numpy(),
+            loss=_copied(block.loss),
+            penalty=_copied(block.penalty),
+            correct=self._correct(block, targets),
             norm=norm,
             max_abs=max_abs,
             applied_norm=applied_norm,
             applied_max_abs=applied_max_abs,
-            excess=block.excess.cpu().double().numpy(),
-            update_norm=torch.linalg.vector_norm(block.weights.double().diff(dim=0), dim=1).cpu().numpy(),
+            excess=_copied(block.excess),
+            update_norm=update_norms(block.weights),
             weights_finite=finite.cpu().numpy(),
         )
         return self._chosen.with_excess(records)
 
-
-class Block:
-    """What is kept of some steps on the device, until all of it is measured at once: a step has no time for it."""
-
-    def __init__(self, steps: int, outputs: tuple[int, ...], parameters: Sequence[torch.nn.Parameter]) -> None:
-        self._parameters = [parameter.detach().view(-1) for parameter in parameters]
-        device, values = parameters[0].device, sum(parameter.numel() for parameter in parameters)
-        self.gradients, self.applied = (torch.empty(steps, values, device=device) for _ in range(2))
-        self.weights = torch.empty(steps + 1, values, device=device)  # before the first step, then after each
-        self.outputs = torch.empty(steps, *outputs, device=device)
-        self.loss, self.penalty, self.excess = (torch.zeros(steps, device=device) for _ in range(3))
-        self.keep_weights(0)
-
-    def keep_weights(self, steps: int) -> None:
-        """Keep the parameters as they are now, after so many steps of the block."""
-        torch.cat(self._parameters, out=self.weights[steps])
+    def _correct(self, block: Block, targets: Tensors) -> IntArray:
+        if not self.counts_correct:
+            return np.zeros(len(block.loss), np.int64)
+        return np.asarray(self._network.correct(targets, block.outputs).sum(-1).cpu().numpy())
 
 
-def _shared_gradient(parameters: Sequence[torch.nn.Parameter]) -> Tensor:
-    """Let the parameters' gradients be parts of one tensor, (elements of all,): one copy then keeps all of them."""
-    sizes = [parameter.numel() for parameter in parameters]
-    gradient = torch.zeros(sum(sizes), device=parameters[0].device)
-    for parameter, part in zip(parameters, gradient.split(sizes), strict=True):
-        parameter.grad = part.view_as(parameter)
-    return gradient
-
-
-def _norms(rows: Tensor, sizes: Sequence[int]) -> tuple[FloatArray, FloatArray]:
-    """Norm and largest absolute element of each variable, both (steps, variables), from (steps, elements of all)."""
-    parts = rows.split(list(sizes), 1)
-    norm = torch.stack([part.double().square().sum(1).sqrt() for part in parts], 1)
-    max_abs = torch.stack([part.abs().amax(1) for part in parts], 1)
-    return norm.cpu().numpy(), max_abs.cpu().double().numpy()
+def _copied(values: Tensor) -> FloatArray:
+    return np.array(values.cpu().numpy(), np.float64)
 
 
 def place_epsilon(optimizer: torch.optim.Optimizer, name: str, parameters: Mapping[str, Any], step: int) -> None:

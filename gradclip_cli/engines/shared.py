@@ -28,6 +28,11 @@ def metric_key(index: int) -> str:
     return f"metrics/{index}"
 
 
+def generator_key(name: str) -> str:
+    """The name of one of the random generators that a run draws from, in a state."""
+    return f"generators/{name}"
+
+
 def memory_key(key: str) -> str:
     """The name of one thing that the clipping rule remembers, in a state."""
     return f"clipping/{key}"

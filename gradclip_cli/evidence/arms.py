@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gradclip_cli.arrays import BoolArray, FloatArray, IntArray
+from gradclip_cli.arrays import BoolArray, FloatArray
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.gradients.health import cut_shares
 from gradclip_cli.problems import problem_of
-from gradclip_cli.runs.metadata import FINISHED
+from gradclip_cli.runs.csv_files import EVALUATED, score_columns
+from gradclip_cli.runs.metadata import FINISHED, metrics_of
 from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import counted
 
-BINS = 50
+COLLAPSING = "val_accuracy"
 COLLAPSE = 0.05
 """Fall of the evaluated accuracy within an epoch, beyond which a run collapsed."""
 
@@ -53,6 +53,8 @@ class Arm:
     runs: tuple[StoredRun, ...]
     replicates: tuple[Arm, ...] = ()
     """Arms that repeat it with other rounding, with seeds that it has; empty unless somebody asked for them."""
+    worst_of_all: Mapping[str, FloatArray] = field(default_factory=dict)
+    """By column: the worst that a finished run had at each epoch, of all that this arm is compared with: see `held_together`."""
 
     @property
     def config(self) -> Config:
@@ -74,16 +76,37 @@ class Arm:
         return str(self.runs[0].metadata["evaluation_split"])
 
     @property
+    def metrics(self) -> dict[str, bool]:
+        """Its metrics by name, each with whether higher is better."""
+        return metrics_of(self.runs[0].metadata)
+
+    @property
+    def columns(self) -> list[str]:
+        """Of `metrics.csv`: those of losses and metrics."""
+        return score_columns(self.metrics)
+
+    def higher_is_better(self, column: str) -> bool:
+        """Whether a metric's or loss's column is better where it is higher."""
+        return self.metrics.get(_name(column), False)
+
+    @property
+    def can_collapse(self) -> bool:
+        """Whether it has the accuracy by which a collapse is known."""
+        return COLLAPSING in self.columns
+
+    @property
     def collapsed(self) -> BoolArray:
-        """Which runs' evaluated accuracy fell by more than 5 points from one epoch to the next, (seeds,)."""
-        falls = -np.diff(self.curves("val_accuracy"), axis=1, prepend=np.nan)
+        """Which runs' evaluated accuracy fell by more than 5 points from one epoch to the next, (seeds,); none without one."""
+        if not self.can_collapse:
+            return np.zeros(len(self.runs), dtype=bool)
+        falls = -np.diff(self.curves(COLLAPSING), axis=1, prepend=np.nan)
         return np.asarray((falls > COLLAPSE).any(axis=1))  # what is not known is no fall
 
     def only(self, seeds: Iterable[int]) -> Arm:
         """The same arm with these of its seeds."""
         wanted = set(seeds)
         runs = tuple(run for run in self.runs if run.seed in wanted)
-        return Arm(self.name, runs, tuple(each.only(wanted) for each in self.replicates))
+        return replace(self, runs=runs, replicates=tuple(each.only(wanted) for each in self.replicates))
 
     def curves(self, column: str) -> FloatArray:
         """A column of `metrics.csv` as it is, (seeds, epochs); NaN where a run has no such epoch."""
@@ -92,39 +115,109 @@ class Arm:
             row[: len(run.metrics)] = run.metrics[column]
         return values
 
-    def chance(self, column: str) -> float:
-        """What a model that looks at nothing scores in a loss or accuracy column."""
-        stored = self.runs[0].metadata.get("chance") or _chance_of_older_runs(self.config)
-        return float(stored["accuracy" if column.endswith("accuracy") else "loss"])
+    def chance(self, column: str) -> float | None:
+        """What a model that looks at nothing scores in a column of a loss or metric; None where that isn't known.
+
+        On the evaluated split as stored for it, else as on the training split: in the article both have the same classes.
+        """
+        stored = self.runs[0].metadata.get("chance")
+        known = _chance_of_older_runs(self.config) if stored is None else stored
+        chance = known.get(column, known.get(_name(column)))
+        return None if chance is None else float(chance)
+
+    def worst(self, column: str) -> float:
+        """What a diverged run is scored as: chance, or where that isn't known the worst that finished; NaN where none did."""
+        return float(self._worst_by_epoch(column)[-1])
+
+    def _worst_by_epoch(self, column: str) -> FloatArray:
+        """The same for each epoch, (epochs,)."""
+        chance, epochs = self.chance(column), self.config.training.epochs
+        if chance is not None:
+            return np.full(epochs, chance)
+        return self.worst_of_all[column] if column in self.worst_of_all else worst_by_epoch([self], column, epochs)
 
     def scored(self, column: str) -> FloatArray:
-        """A loss or accuracy column as it is scored, (seeds, epochs): chance is the worst, and a diverged run ends there."""
-        accuracy = column.endswith("accuracy")
-        return scored(self.curves(column), self.diverged, worst=self.chance(column), higher_is_better=accuracy)
+        """A loss's or metric's column as it is scored, (seeds, epochs): chance is the worst, and a diverged run ends there.
+
+        Where chance isn't known nothing is capped, and a diverged run is where the worst is that finished.
+        """
+        higher, capped = self.higher_is_better(column), self.chance(column) is not None
+        worst = self._worst_by_epoch(column)
+        return scored(self.curves(column), self.diverged, worst=worst, higher_is_better=higher, capped=capped)
 
     def scored_throughout(self, column: str) -> FloatArray:
         """The same for scores of whole curves: a diverged run is at chance on all its epochs, whatever came before."""
-        return np.where(self.diverged[:, None], self.chance(column), self.scored(column))
+        return np.where(self.diverged[:, None], self.worst(column), self.scored(column))
+
+
+def _name(column: str) -> str:
+    """The loss or metric that a column holds, over the steps or on the evaluation split."""
+    return column.removeprefix(EVALUATED)
 
 
 def _chance_of_older_runs(config: Config) -> dict[str, float]:
-    """What runs don't say that were trained before they did; all of them are of the article's kind."""
+    """What runs don't say that were trained before they did: they are of the article's kind."""
     chance = problem_of(config).chance
-    assert chance is not None
-    return asdict(chance)
+    return asdict(chance) if chance else {}
 
 
-def scored(curves: FloatArray, diverged: BoolArray, *, worst: float, higher_is_better: bool) -> FloatArray:
-    """Curves (seeds, epochs) as they are scored: nothing is worse than `worst`, and a diverged run is no better.
+def worst_by_epoch(arms: Sequence[Arm], column: str, epochs: int) -> FloatArray:
+    """The worst finite value of a column at each of so many epochs, (epochs,), in these arms' runs that did not diverge.
 
-    `worst` is what a uniform guess gets. A diverged run (`diverged`, (seeds,)) has it from the epoch that it didn't
-    finish on, and at its last epoch in any case: a score from the last epoch then never rewards divergence. Losses are
-    capped at it; accuracies that really were lower stay.
+    At the last one it is the worst at any run's own end, which also stands for epochs of which nothing is known; NaN where no
+    run has one.
     """
-    values = np.where(np.isnan(curves), worst, curves)
-    if not higher_is_better:
+    worst = np.fmin if arms[0].higher_is_better(column) else np.fmax
+    curves, ends = [np.full(epochs, np.nan)], [np.nan]
+    for arm in arms:
+        for curve in arm.curves(column)[~arm.diverged]:
+            known = np.where(np.isfinite(curve), curve, np.nan)
+            curves.append(np.pad(known[:epochs], (0, max(0, epochs - len(known))), constant_values=np.nan))
+            ends.append(known[-1])
+    found, end = worst.reduce(curves), worst.reduce(ends)
+    return np.append(np.where(np.isnan(found), end, found)[:-1], end)
+
+
+def held_together(arms: Sequence[Arm]) -> list[Arm]:
+    """Arms that know the worst that a finished run of any of them had: what diverged runs score as without chance.
+
+    Losses are held together where they are of one kind, metrics where the same way is better.
+    """
+    return [_knowing(arm, arms) for arm in arms]
+
+
+def _knowing(arm: Arm, others: Sequence[Arm]) -> Arm:
+    worst = {}
+    for column in arm.columns:
+        if arm.chance(column) is None:
+            alike = [other for other in others if _are_alike(arm, other, column)]
+            together = [each for other in alike for each in (other, *other.replicates)]
+            worst[column] = worst_by_epoch(together, column, arm.config.training.epochs)
+    if not worst:
+        return arm
+    return replace(arm, worst_of_all=worst, replicates=tuple(replace(each, worst_of_all=worst) for each in arm.replicates))
+
+
+def _are_alike(one: Arm, other: Arm, column: str) -> bool:
+    """Whether what two arms have in a column means the same."""
+    if _name(column) == "loss":
+        return one.config.loss == other.config.loss
+    return column in other.columns and one.higher_is_better(column) == other.higher_is_better(column)
+
+
+def scored(
+    curves: FloatArray, diverged: BoolArray, *, worst: float | FloatArray, higher_is_better: bool, capped: bool = True
+) -> FloatArray:
+    """Curves (seeds, epochs) as scored: where they are `capped` nothing is worse than `worst`, and a diverged run is no better.
+
+    `worst` is what a uniform guess gets, or (epochs,) the worst that there is. A diverged run (`diverged`, (seeds,)) has it from
+    the epoch that it didn't finish on, and at its last epoch in any case: a score from the last epoch then never rewards
+    divergence. Losses are capped at it; accuracies that really were lower stay.
+    """
+    values = np.where(np.isfinite(curves), curves, worst)
+    if capped and not higher_is_better:
         values = np.minimum(values, worst)
-    values[diverged, -1] = worst
+    values[diverged, -1] = np.broadcast_to(worst, values.shape[1])[-1]
     return values
 
 
@@ -146,7 +239,7 @@ def read_arms(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list
         finished: list[StoredRun] = []
         for directory in (run for run in stored if run.arm == name):
             try:
-                finished.append(_read_run(directory))
+                finished.append(_fitting(_read_run(directory), finished))
             except (StoreError, ReportError) as error:
                 warnings.append(f"left out: {error}")
         if finished:
@@ -161,6 +254,14 @@ def _read_run(directory: RunDirectory) -> StoredRun:
     if metadata["status"] not in FINISHED:
         raise ReportError(f"{directory.path}: {metadata['status']}, not finished; run it again to finish it")
     return StoredRun(directory, config, metadata, directory.metrics())
+
+
+def _fitting(run: StoredRun, others: Sequence[StoredRun]) -> StoredRun:
+    """The run, where it has the metrics of its arm's others. Raises ReportError where it hasn't."""
+    if others and metrics_of(run.metadata) != metrics_of(others[0].metadata):
+        ours, theirs = (", ".join(metrics_of(each.metadata)) or "none" for each in (run, others[0]))
+        raise ReportError(f"{run.directory.path}: its metrics ({ours}) are not those of seed {others[0].seed} ({theirs})")
+    return run
 
 
 def other_differences(base: Arm, arm: Arm) -> list[tuple[str, Any, Any]]:
@@ -220,74 +321,3 @@ def mixtures(arms: Sequence[Arm]) -> list[str]:
             found = (f"{value} ({counted(len(places), 'run')}, such as {places[0]})" for value, places in values.items())
             warnings.append(f"mixed {fact}: {'; '.join(found)}")
     return warnings
-
-
-@dataclass(frozen=True)
-class StepBins:
-    """An arm's gradients in bins of steps, for B bins; NaN where nothing is known."""
-
-    middles: FloatArray
-    """(B,) in epochs."""
-    median_norm: FloatArray
-    """(seeds, B) median gradient norm of each run."""
-    largest_norm: FloatArray
-    """(B,) largest gradient norm of any run."""
-    clipped: FloatArray
-    """(seeds, B) share of clipped steps of each run."""
-    median_applied: FloatArray
-    """(seeds, B) median norm of what clipping left in each run; unknown without `steps.csv`."""
-    largest_applied: FloatArray
-    """(B,) largest norm of what clipping left in any run."""
-    cut: FloatArray
-    """(seeds, B) mean share of the norm that clipping took off each run's clipped steps."""
-    warnings: tuple[str, ...] = ()
-    """Runs whose `steps.csv` can't be read, with the reason; their rows hold NaN."""
-
-
-def step_bins(arm: Arm) -> StepBins:
-    """Bin an arm's `steps.csv`; where a run has none, its epoch columns stand in. One that can't be read is left out."""
-    training = arm.config.training
-    total = training.epochs * training.steps_per_epoch
-    bins = min(BINS, total)
-    middles = (np.arange(bins) + 0.5) * training.epochs / bins
-    binned = {name: np.full((len(arm.runs), bins), np.nan) for name in _BINNED}
-    warnings = []
-    for index, run in enumerate(arm.runs):
-        try:
-            found = _binned_steps(run, bins, total) if run.directory.has("steps.csv") else _binned_epochs(run, middles)
-        except StoreError as error:
-            warnings.append(f"steps left out of the picture: {error}")
-            continue
-        for name, (there, values) in found.items():
-            binned[name][index, there] = values
-    largest = {name: np.fmax.reduce(binned.pop(name)) for name in ("largest_norm", "largest_applied")}
-    return StepBins(middles=middles, warnings=tuple(warnings), **binned, **largest)
-
-
-_BINNED = ("median_norm", "largest_norm", "clipped", "median_applied", "largest_applied", "cut")
-
-
-def _binned_steps(run: StoredRun, bins: int, total: int) -> dict[str, tuple[IntArray, FloatArray]]:
-    """By quantity: which bins a run's `steps.csv` reaches, and the quantity there. Raises StoreError."""
-    steps = run.directory.steps(["step", "grad_norm", "applied_norm", "clipped"])
-    steps["cut"] = cut_shares(steps["grad_norm"].to_numpy(), steps["applied_norm"].to_numpy(), steps["clipped"].to_numpy(bool))
-    groups = steps.groupby((steps["step"] - 1) * bins // total)
-    there = groups["step"].first().index.to_numpy()
-    found = (
-        groups["grad_norm"].median(),
-        groups["grad_norm"].max(),
-        groups["clipped"].mean(),
-        groups["applied_norm"].median(),
-        groups["applied_norm"].max(),
-        groups["cut"].mean(),
-    )
-    return {name: (there, column.to_numpy(float)) for name, column in zip(_BINNED, found, strict=True)}
-
-
-def _binned_epochs(run: StoredRun, middles: FloatArray) -> dict[str, tuple[IntArray, FloatArray]]:
-    """The same from the columns of `metrics.csv`: what clipping left isn't among them, unless nothing was clipped."""
-    there = np.flatnonzero(middles < len(run.metrics))
-    epochs = middles[there].astype(int)
-    columns = ("grad_norm_median", "grad_norm_max", "clipped_fraction", "grad_norm_median", "grad_norm_max")
-    known = columns if run.config.clipping.mode == "none" else columns[:3]
-    return {name: (there, run.metrics[column].to_numpy()[epochs]) for name, column in zip(_BINNED, known, strict=False)}

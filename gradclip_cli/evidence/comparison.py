@@ -12,18 +12,20 @@ import pandas as pd
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence import exploratory, plans
-from gradclip_cli.evidence.arms import Arm, StepBins, differences, mixtures, read_arms, step_bins
+from gradclip_cli.evidence.arms import Arm, differences, held_together, mixtures, read_arms
+from gradclip_cli.evidence.bins import StepBins, step_bins
 from gradclip_cli.evidence.judging import ArmReport, judged, reported
 from gradclip_cli.evidence.ledger import FirstCompared, Ledger, read_ledger
-from gradclip_cli.evidence.metrics import DEFAULT_METRIC, METRICS, Metric
+from gradclip_cli.evidence.metrics import METRICS, Metric, names_for, usual_metric
 from gradclip_cli.evidence.plans import Look, Plan
 from gradclip_cli.evidence.questions import USUAL_QUESTION, Question, Yardstick
 from gradclip_cli.evidence.replicates import evened, repeat_notes, with_replicates
 from gradclip_cli.evidence.sentences import some_of
+from gradclip_cli.evidence.starts import Start
 from gradclip_cli.evidence.verdicts import Pair, judged_together
+from gradclip_cli.runs.csv_files import score_columns
 from gradclip_cli.texts import counted
 
-RESULT_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
 Seeds = Sequence[int] | Literal["all"] | None
 """Which seeds count: these, all that are stored, or those that were planned."""
 
@@ -46,6 +48,21 @@ class Comparison:
     def metric(self) -> Metric:
         """What the arms are compared by."""
         return self.yardstick.metric
+
+    @property
+    def result_columns(self) -> list[str]:
+        """The columns of losses and metrics that some arm has."""
+        return result_columns([part.arm for part in self.arms])
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether the metric is the one that such arms are compared by unless another is asked for."""
+        return self.metric.name == usual_metric(self.baseline.arm.metrics).name
+
+    @property
+    def can_collapse(self) -> bool:
+        """Whether some arm has the accuracy by which a collapse is known."""
+        return any(part.arm.can_collapse for part in self.arms)
 
     @property
     def baseline(self) -> ArmReport:
@@ -93,7 +110,7 @@ def compare(
         plan = None
         warnings.append(f"{error}; all stored seeds count")
     arms, notes = _chosen(stored, seeds, plan)
-    if METRICS[question.metric].of_replicates:
+    if question.of_replicates:
         arms, left_out = with_replicates(arms, results)
         warnings += [warning for warning in left_out if warning not in warnings]
     compared = compare_arms(arms, baseline, question)
@@ -117,7 +134,7 @@ def _with_reasons(report: ArmReport, compared: Comparison, plan: Plan | None, le
         return report
     firsts = [ledger.first_compared[part.arm.name] for part in (compared.baseline, report)]
     reasons = [
-        *exploratory.of_metric(compared.yardstick.name, plan, ledger),
+        *exploratory.of_metric(compared.yardstick.name, plan, ledger, usual=compared.is_usual),
         *exploratory.of_seeds(against.seeds, plan, firsts),
     ]
     told = f"{against.sentence} This look is exploratory: {'; '.join(reasons)}." if reasons else against.sentence
@@ -157,18 +174,20 @@ def compare_arms(arms: Sequence[Arm], baseline: str | None = None, question: Que
     Raises ReportError where the baseline isn't among the arms or none is given and it isn't plain which it is, and where the
     metric can't be compared between them.
     """
-    arms, repeated = _baseline_first(arms, baseline), []
-    yardstick = question.put_to(arms[0])
-    if yardstick.metric.of_loss:
-        _require_one_loss(arms)
-    if yardstick.metric.of_replicates:
+    arms, repeated = held_together(_baseline_first(arms, baseline)), []
+    if question.of_replicates:
         even = evened(arms)
         arms, repeated = even, repeat_notes(arms, even)
+    yardstick = question.put_to(arms[0])
+    require_metric(arms, yardstick.metric)
+    if yardstick.metric.of_loss:
+        require_one_loss(arms)
+    columns = result_columns(arms)
     return Comparison(
         yardstick=yardstick,
         arms=tuple(_reports(arms, yardstick)),
-        table=pd.DataFrame([_summary(arm) for arm in arms]),
-        notes=(*repeated, *(note for arm in arms[1:] if (note := _unshared(arms[0], arm)))),
+        table=pd.DataFrame([_summary(arm, columns) for arm in arms]),
+        notes=(*repeated, *(note for arm in arms[1:] for note in _twin_notes(arms[0], arm))),
         differences=tuple(differences(arms)),
         warnings=tuple(mixtures(arms)),
         first_compared={arm.name: arm.seeds for arm in arms},
@@ -197,12 +216,36 @@ def _only_unclipped(arms: Sequence[Arm]) -> Arm:
     raise ReportError(f"{why}: name the baseline with --baseline. It can be {some_of([arm.name for arm in unclipped or arms])}")
 
 
-def _require_one_loss(arms: Sequence[Arm]) -> None:
+def require_one_loss(arms: Sequence[Arm]) -> None:
+    """Raises ReportError where arms are trained by losses of different kinds."""
     for arm in arms[1:]:
         if arm.config.loss != arms[0].config.loss:
             losses = ", ".join(f"{arm.name}: {arm.config.loss.label}" for arm in arms)
-            instead = f"Compare by --metric {DEFAULT_METRIC.name}."
+            others = [name for name in _shared_names(arms) if name not in METRICS or not METRICS[name].of_loss]
+            instead = f"Compare by --metric {others[0]}." if others else "They have no other metric."
             raise ReportError(f"Losses of different kinds can't be compared ({losses}). {instead}")
+
+
+def require_metric(arms: Sequence[Arm], metric: Metric) -> None:
+    """Raises ReportError where not all arms have the metric, or where it isn't the same that is better."""
+    for arm in arms:
+        if metric.column not in arm.columns:
+            has, why = arm.metrics or ["no metric but its loss"], f"{arm.name} has {{}} instead"
+            shared = f"Compare by --metric {_shared_names(arms)[0]}, or name arms that have the same."
+            raise ReportError(f"Not all arms have {metric.name}: {why.format(', '.join(has))}. {shared}")
+        if arm.higher_is_better(metric.column) != arms[0].higher_is_better(metric.column):
+            ways = f"{arm.name} and {arms[0].name} don't agree whether higher is better"
+            raise ReportError(f"{metric.name} is not the same metric in all arms: {ways}.")
+
+
+def _shared_names(arms: Sequence[Arm]) -> list[str]:
+    """Names of the metrics that all arms have, the evaluation split's first."""
+    return [name for name in names_for(arms[0].metrics) if all(name in names_for(arm.metrics) for arm in arms)]
+
+
+def result_columns(arms: Sequence[Arm]) -> list[str]:
+    """The columns of losses and metrics that some of these arms have."""
+    return score_columns(dict.fromkeys(name for arm in arms for name in arm.metrics))
 
 
 def _reports(arms: Sequence[Arm], yardstick: Yardstick) -> list[ArmReport]:
@@ -211,6 +254,13 @@ def _reports(arms: Sequence[Arm], yardstick: Yardstick) -> list[ArmReport]:
     judgements = judged_together(list(pairs.values()))
     against = {name: judged(pair, judgement) for (name, pair), judgement in zip(pairs.items(), judgements, strict=True)}
     return [reported(arm, yardstick, against.get(arm.name)) for arm in arms]
+
+
+def _twin_notes(base: Arm, arm: Arm) -> list[str]:
+    """What a reader must know of an arm's twins in the baseline: which seeds have none, and which did not start alike."""
+    shared = set(base.seeds) & set(arm.seeds)
+    start = Start.of(base.only(shared), arm.only(shared))
+    return [note for note in (_unshared(base, arm), *start.notes(base.name, arm.name)) if note]
 
 
 def _unshared(base: Arm, arm: Arm) -> str | None:
@@ -226,12 +276,16 @@ def _unshared(base: Arm, arm: Arm) -> str | None:
     return f"{arm.name} and {base.name} are compared on the {counted(shared, 'seed')} that both have ({alone})."
 
 
-def _summary(arm: Arm) -> dict[str, Any]:
-    """What an arm's runs did: means and standard deviations over seeds of each run's last whole epoch, uncapped."""
+def _summary(arm: Arm, columns: Sequence[str]) -> dict[str, Any]:
+    """What an arm's runs did: means and standard deviations over seeds of each run's last whole epoch, uncapped.
+
+    NaN stands for columns that it doesn't have.
+    """
     last = pd.DataFrame([run.metrics.iloc[-1] for run in arm.runs if len(run.metrics)], columns=list(arm.runs[0].metrics))
+    last = last.reindex(columns=list(dict.fromkeys([*last, *columns])))
     diverged = int(arm.diverged.sum())
     row: dict[str, Any] = {"arm": arm.name, "runs": len(arm.runs), "complete": len(arm.runs) - diverged, "diverged": diverged}
-    for column in RESULT_COLUMNS:
+    for column in columns:
         row[column] = float(last[column].mean())
         row[f"{column}_std"] = float(last[column].std(ddof=1))
     epochs = pd.concat([run.metrics for run in arm.runs])

@@ -10,18 +10,18 @@ from collections.abc import Iterable, Sequence
 
 from gradclip_cli.config.seeds import named_seeds
 from gradclip_cli.evidence.ledger import Ledger
-from gradclip_cli.evidence.metrics import DEFAULT_METRIC
+from gradclip_cli.evidence.metrics import DEFAULT_METRIC, USUAL
 from gradclip_cli.evidence.plans import Plan
 from gradclip_cli.texts import ordinal
 
 
-def of_metric(metric: str, plan: Plan | None, ledger: Ledger) -> list[str]:
-    """Why a look by this metric is exploratory, in a few words; nothing where it isn't.
+def of_metric(metric: str, plan: Plan | None, ledger: Ledger, *, usual: bool = False) -> list[str]:
+    """Why a look by this metric, which may be the usual one of its arms, is exploratory, in a few words; nothing where it isn't.
 
-    A look on record that doesn't say its metric counts as one by the usual one.
+    A look on record that doesn't say its metric counts as one by the article's usual one.
     """
     if plan and plan.metrics:
-        return [] if metric in plan.metrics else ["metric not planned"]
+        return [] if metric in plan.metrics or (usual and USUAL in plan.metrics) else ["metric not planned"]
     seen = dict.fromkeys(look.metric or DEFAULT_METRIC.name for look in ledger.looks)
     place = [*seen | {metric: None}].index(metric) + 1
     return [f"{ordinal(place)} metric looked at"] if place > 1 else []

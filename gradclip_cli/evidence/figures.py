@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.comparison import Comparison, with_gradients
+from gradclip_cli.evidence.metrics import SHARES as SHARE_METRICS
+from gradclip_cli.evidence.metrics import in_words
 from gradclip_cli.evidence.samples import typical_curve
+from gradclip_cli.runs.csv_files import EVALUATED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gradclip_cli.plots import Curve, DifferenceRow, Panel
 
-SHARES, NOT_NEGATIVE = (0.0, 1.0), (0.0, math.inf)  # what values are possible
+SHARES, NOT_NEGATIVE, ANY = (0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)  # what values are possible
 
 
 def pairs_figure(comparison: Comparison) -> Figure:
@@ -31,7 +35,8 @@ def difference_axis(comparison: Comparison) -> str:
     """The x axis of the differences' figure."""
     metric = comparison.metric
     better = "right" if metric.higher_is_better else "left"
-    return f"difference in {metric.title} from {comparison.baseline.arm.name} ({metric.unit.name}; better to the {better})"
+    told = "; ".join(filter(None, [metric.unit.name, f"better to the {better}"]))
+    return f"difference in {metric.title} from {comparison.baseline.arm.name} ({told})"
 
 
 def difference_rows(comparison: Comparison) -> list[DifferenceRow]:
@@ -46,28 +51,36 @@ def difference_rows(comparison: Comparison) -> list[DifferenceRow]:
 
 
 def panels(comparison: Comparison) -> list[Panel]:
-    """The panels of the comparison's figure: scored losses and accuracies by epoch, gradients by step.
+    """The panels of the comparison's figure, in pairs: scored losses and metrics by epoch, gradients by step.
 
     The gradients have a row more where it is known of an arm that clips what clipping left.
 
     Losses of another kind than the baseline's have no place on its axis: arms that are trained by one are not drawn there.
     """
-    from gradclip_cli.plots import Panel
-
     comparison = comparison if comparison.gradients else with_gradients(comparison)
     arms = [report.arm for report in comparison.arms]
-    split = arms[0].evaluation_split.capitalize()
     alike = [arm for arm in arms if arm.config.loss == arms[0].config.loss]
     of_whom = ", of arms with the baseline's loss" if len(alike) < len(arms) else ""
-    unit = arms[0].config.loss.unit
-    share = "share correct"
-    return [
-        Panel(f"Training loss{of_whom}", unit, [_scored(arm, "loss") for arm in alike], bounds=NOT_NEGATIVE),
-        Panel(f"{split} loss{of_whom}", unit, [_scored(arm, "val_loss") for arm in alike], bounds=NOT_NEGATIVE),
-        Panel("Training accuracy", share, [_scored(arm, "accuracy") for arm in arms], bounds=SHARES),
-        Panel(f"{split} accuracy", share, [_scored(arm, "val_accuracy") for arm in arms], bounds=SHARES),
-        *_gradient_panels(comparison),
-    ]
+    found = _score_panels("loss", alike, arms[0].config.loss.unit, of_whom)
+    for name in dict.fromkeys(name for arm in arms for name in arm.metrics):
+        have = [arm for arm in arms if name in arm.metrics]
+        of_whom = ", of arms that have it" if len(have) < len(arms) else ""
+        found += _score_panels(name, have, "share correct" if name in SHARE_METRICS else in_words(name), of_whom)
+    return [*found, *_gradient_panels(comparison)]
+
+
+def _score_panels(name: str, arms: Sequence[Arm], unit: str, of_whom: str) -> list[Panel]:
+    """Two panels of a loss or metric of these arms: over the steps, and on the evaluation split."""
+    from gradclip_cli.plots import Panel
+
+    splits = {name: "Training", f"{EVALUATED}{name}": arms[0].evaluation_split.capitalize()}
+    found = []
+    for column, split in splits.items():
+        curves = [_scored(arm, column) for arm in arms]
+        negative = any(bool((curve.values < 0).any()) for curve in curves)
+        bounds = SHARES if name in SHARE_METRICS else ANY if negative else NOT_NEGATIVE
+        found.append(Panel(f"{split} {in_words(name)}{of_whom}", unit, curves, bounds=bounds))
+    return found
 
 
 def _gradient_panels(comparison: Comparison) -> list[Panel]:
@@ -121,8 +134,10 @@ def _scored(arm: Arm, column: str) -> Curve:
 
     ends = np.arange(1.0, arm.config.training.epochs + 1)
     values = arm.scored(column)
+    places = ends if column.startswith(EVALUATED) and column not in arm.metrics else ends - 0.5
+    if not np.isfinite(values).all():
+        return Curve(arm.name, places, values, _ends(arm))
     typical, low, high = typical_curve(values)
-    places = ends if column.startswith("val_") else ends - 0.5
     return Curve(arm.name, places, values, _ends(arm), middle=typical, band=(low, high))
 
 

@@ -10,6 +10,7 @@ from gradclip_cli.evidence.planning import SeedsNeeded
 from gradclip_cli.evidence.questions import Yardstick
 from gradclip_cli.evidence.samples import Sample, seeds_for_a_verdict, smallest_p
 from gradclip_cli.evidence.sentences import sentence
+from gradclip_cli.evidence.starts import SameStart, Start
 from gradclip_cli.evidence.verdicts import Collapses, Judgement, Pair, Verdict
 
 
@@ -36,12 +37,17 @@ class AgainstBaseline:
     sign_p: float
     """Of the exact sign test, which leaves ties out."""
     divergence_p: float
-    collapses: Collapses
+    collapses: Collapses | None
+    """None where there is no accuracy that could collapse."""
     acted: float | None
     smallest_p: float
     seeds_for_a_verdict: int
     detectable_effect: float
     seeds_needed: SeedsNeeded | None
+    same_start: SameStart
+    """Whether twins began with the same weights and batches."""
+    other_start: list[int]
+    """The seeds whose twins did not."""
     differs_in: list[str]
     """Keys of the config in which the arms differ, those of clipping apart."""
     equivalent: bool | None
@@ -71,6 +77,7 @@ def judged(pair: Pair, judgement: Judgement) -> AgainstBaseline:
     differences, verdict = pair.differences, pair.verdict(judgement)
     low, high = differences.interval(judgement.level)
     detectable, needed = pair.planned(judgement.tests)
+    start = Start.of(pair.base, pair.arm)
     return AgainstBaseline(
         seeds=pair.arm.seeds,
         differences=differences.values.tolist(),
@@ -94,6 +101,8 @@ def judged(pair: Pair, judgement: Judgement) -> AgainstBaseline:
         seeds_for_a_verdict=seeds_for_a_verdict(judgement.tests),
         detectable_effect=detectable,
         seeds_needed=needed,
+        same_start=start.same,
+        other_start=start.seeds,
         differs_in=pair.differs_in,
         equivalent=pair.equivalent(judgement.level),
         not_worse=pair.not_worse(judgement.level),

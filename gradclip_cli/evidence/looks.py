@@ -12,7 +12,7 @@ from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import plans
 from gradclip_cli.evidence.comparison import Comparison, Seeds
-from gradclip_cli.evidence.questions import USUAL_QUESTION
+from gradclip_cli.evidence.metrics import usual_metric
 
 LOOKS = "compare"
 """Folder of the looks that were taken at a folder's runs, in folders of their own."""
@@ -37,7 +37,8 @@ def look_folder(
     names = [part.arm.name for part in comparison.arms]
     if everything:
         names = ["all"] if baseline is None else [baseline, "all"]
-    options = [] if comparison.metric.name == USUAL_QUESTION.metric else [comparison.metric.name]
+    usual = usual_metric(comparison.baseline.arm.metrics)
+    options = [] if comparison.metric.name == usual.name else [comparison.metric.name]
     if seeds is not None:
         options.append(f"seeds-{'all' if seeds == 'all' else seed_list([int(seed) for seed in seeds]).replace(', ', ',')}")
     whole = "@".join([",".join(_without_prefix(names)), *options])

@@ -28,10 +28,12 @@ def planning_sentence(comparison: Comparison) -> str | None:
 
 def collapse_sentence(comparison: Comparison) -> str | None:
     """How many runs of each arm collapsed, as description; None where none did."""
-    arms = [(report.arm.name, int(report.arm.collapsed.sum()), len(report.arm.runs)) for report in comparison.arms]
+    able = [report for report in comparison.arms if report.arm.can_collapse]
+    arms = [(report.arm.name, int(report.arm.collapsed.sum()), len(report.arm.runs)) for report in able]
     if not any(count for _, count, _ in arms):
         return None
-    ps = {report.arm.name: report.against.collapses.p for report in comparison.others if report.against}
+    tested = {report.arm.name: report.against.collapses for report in comparison.others if report.against}
+    ps = {name: collapses.p for name, collapses in tested.items() if collapses}
     told = [f"{count} of {runs} of {name}{f' ({p_relation(ps[name])})' if name in ps else ''}" for name, count, runs in arms]
     return (
         f"Runs whose {comparison.baseline.arm.evaluation_split} accuracy fell by more than {100 * COLLAPSE:.0f} points from one "

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from gradclip_cli.evidence import figures, stats
-from gradclip_cli.evidence.comparison import RESULT_COLUMNS, Comparison, with_gradients
+from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.comparison import Comparison, with_gradients
 from gradclip_cli.evidence.judging import AgainstBaseline, ArmReport
-from gradclip_cli.evidence.metrics import Metric, Unit
+from gradclip_cli.evidence.metrics import Unit, in_words, own_metric
 from gradclip_cli.evidence.plans import COMPARISON_SCHEMA
 from gradclip_cli.evidence.remarks import collapse_sentence, planning_sentence, scope_sentence
 from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.files import unwritable, write_atomically
+from gradclip_cli.runs.csv_files import EVALUATED
 from gradclip_cli.texts import decimals, for_markdown, percent, shown_p
 
+VAST = 1e6
+"""From so much on a figure is told with an exponent."""
 NORM_COLUMNS = ("grad_norm_median", "grad_norm_max")
 FIGURES = ("comparison.png", "comparison.svg", "differences.png", "differences.svg")
 FILES = (*FIGURES, "comparison.csv", "comparison.json", "comparison.md")
@@ -58,7 +62,7 @@ def _arm_json(report: ArmReport, row: dict[Any, Any]) -> dict[str, Any]:
         "diverged_share": float(report.arm.diverged.mean()),
         "diverged_low": low,
         "diverged_high": high,
-        "collapsed": int(report.arm.collapsed.sum()),
+        "collapsed": int(report.arm.collapsed.sum()) if report.arm.can_collapse else None,
         "scores": report.scores,
         "typical": report.typical,
         "low": report.low,
@@ -78,9 +82,10 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def verdict_columns(metric: Metric) -> list[str]:
+def verdict_columns(comparison: Comparison) -> list[str]:
     """Headings of the verdict table."""
-    return ["arm", "seeds", metric.heading, "difference", "on average", "p", "won", "diverged", "collapsed", "verdict"]
+    shares = ["diverged", *(["collapsed"] if comparison.can_collapse else [])]
+    return ["arm", "seeds", comparison.metric.heading, "difference", "on average", "p", "won", *shares, "verdict"]
 
 
 def verdict_rows(comparison: Comparison) -> list[list[str]]:
@@ -97,9 +102,14 @@ def verdict_rows(comparison: Comparison) -> list[list[str]]:
         else:
             row += ["", "", "", ""]
         verdict = _verdict(against) if against else "baseline" if report is comparison.baseline else "no shared seed"
-        shares = [percent(float(happened.mean()), 0) for happened in (report.arm.diverged, report.arm.collapsed)]
-        rows.append([*row, *shares, verdict])
+        rows.append([*row, *_shares(report.arm, comparison), verdict])
     return rows
+
+
+def _shares(arm: Arm, comparison: Comparison) -> list[str]:
+    """The shares of an arm's runs that diverged and, where some arm's can, that collapsed."""
+    diverged, collapsed = (percent(float(happened.mean()), 0) for happened in (arm.diverged, arm.collapsed))
+    return [diverged, *([collapsed if arm.can_collapse else "-"] if comparison.can_collapse else [])]
 
 
 def _verdict(against: AgainstBaseline) -> str:
@@ -133,7 +143,11 @@ def _with_interval(value: float, low: float, high: float, unit: Unit, *, sign: b
 def run_columns(comparison: Comparison) -> list[str]:
     """Headings of the table of what the runs did."""
     split = comparison.baseline.arm.evaluation_split
-    results = [f"{split} {name.removeprefix('val_')} ({name})" if name.startswith("val_") else name for name in RESULT_COLUMNS]
+    own = {name for part in comparison.arms for name in part.arm.metrics}
+    results = [
+        f"{split} {in_words(name)} ({name})" if name.startswith(EVALUATED) and name not in own else name
+        for name in comparison.result_columns
+    ]
     return ["arm", "seeds", *results, "norm median", "norm max", "clipped", "status"]
 
 
@@ -147,9 +161,9 @@ def run_caption(comparison: Comparison) -> str:
 
 def run_rows(comparison: Comparison) -> list[list[str]]:
     """What the runs did, as texts: the last epoch's figures, uncapped, mean ± standard deviation over seeds."""
-    rows = []
+    rows, columns = [], {column: _digits(comparison, column) for column in comparison.result_columns}
     for row in comparison.table.to_dict("records"):
-        results = [_with_deviation(row[column], row[f"{column}_std"]) for column in RESULT_COLUMNS]
+        results = [_with_deviation(row[column], row[f"{column}_std"], digits) for column, digits in columns.items()]
         norms = [_norm(row[name]) for name in NORM_COLUMNS]
         rows.append([str(row["arm"]), str(row["runs"]), *results, *norms, percent(row["clipped_fraction"]), _status(row)])
     return rows
@@ -161,12 +175,20 @@ def _norm(value: float) -> str:
     return f"{value:,.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
 
 
-def _with_deviation(mean: float, deviation: float) -> str:
+def _digits(comparison: Comparison, column: str) -> int | None:
+    """The decimals of a metric that has a size of its own; None for losses and shares, which have three or an exponent."""
+    metric = own_metric(column, {name: higher for part in comparison.arms for name, higher in part.arm.metrics.items()})
+    size = float(comparison.table[column].abs().max())
+    return metric.unit.sized(size).digits if metric and metric.unit.adapts and size < VAST else None
+
+
+def _with_deviation(mean: float, deviation: float, digits: int | None) -> str:
     if not math.isfinite(mean):
         return "-"
-    if mean >= 1000:
+    if mean >= 1000 and digits is None:
         return f"{mean:.3g} ±{deviation:.2g}"
-    return f"{decimals(mean, 3)} ±{decimals(deviation, 3)}" if math.isfinite(deviation) else decimals(mean, 3)
+    places = 3 if digits is None else digits
+    return f"{decimals(mean, places)} ±{decimals(deviation, places)}" if math.isfinite(deviation) else decimals(mean, places)
 
 
 def _status(row: dict[Any, Any]) -> str:
@@ -196,7 +218,7 @@ def to_markdown(comparison: Comparison) -> str:
     others = ", ".join(report.arm.name for report in comparison.others) or "one arm"
     parts = [
         f"# {for_markdown(f'{metric.title.capitalize()}: {others} against {comparison.baseline.arm.name}')}",
-        markdown_table(verdict_columns(metric), verdict_rows(comparison)),
+        markdown_table(verdict_columns(comparison), verdict_rows(comparison)),
         for_markdown(verdict_caption(comparison)),
         *[f"- {for_markdown(sentence)}" for sentence in comparison.sentences],
         *[

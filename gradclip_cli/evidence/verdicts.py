@@ -41,8 +41,10 @@ class Collapses:
     p: float
 
     @classmethod
-    def of(cls, base: Arm, arm: Arm) -> Collapses:
-        """Of two arms with the same seeds."""
+    def of(cls, base: Arm, arm: Arm) -> Collapses | None:
+        """Of two arms with the same seeds; None where one of them has no such accuracy."""
+        if not (base.can_collapse and arm.can_collapse):
+            return None
         ours, theirs = arm.collapsed, base.collapsed
         return cls(int(ours.sum()), int(theirs.sum()), stats.mcnemar_p(theirs, ours))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class Pilot:
     diagnosis: Diagnosis
     divergence: Divergence | None
     sane_steps: int
+    metrics: Mapping[str, bool]
+    """The problem's, by name, each with whether higher is better."""
 
     @property
     def sane(self) -> StepRecords:
@@ -131,7 +133,7 @@ def pilot(
     diagnosis = detector.diagnosis(diverged=divergence is not None)
     ends = [end.step for end in (diagnosis.first_explosion, divergence) if end]
     sane_steps = min(ends) - 1 if ends else done
-    return Pilot(config, engine.variables, StepRecords.joined(pieces), diagnosis, divergence, sane_steps)
+    return Pilot(config, engine.variables, StepRecords.joined(pieces), diagnosis, divergence, sane_steps, engine.metrics)
 
 
 def suggestions(pilot: Pilot) -> list[Suggestion]:

@@ -7,6 +7,7 @@ used twice.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,25 +15,30 @@ from pathlib import Path
 
 import numpy as np
 
+from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.grids import Axis
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.sweeps import Cell, Sweep
 from gradclip_cli.errors import ConflictError, ConflictsError, ReportError
 from gradclip_cli.evidence import intentions, samples
 from gradclip_cli.evidence.adherence import Adherence
-from gradclip_cli.evidence.arms import Arm, read_arms
-from gradclip_cli.evidence.comparison import Comparison, compare
+from gradclip_cli.evidence.arms import Arm, held_together, read_arms
+from gradclip_cli.evidence.comparison import Comparison, compare, require_metric, require_one_loss
 from gradclip_cli.evidence.intentions import Intention
-from gradclip_cli.evidence.metrics import VAL_ACCURACY
+from gradclip_cli.evidence.metrics import DEFAULT_METRIC, USUAL, Metric, usual_metric
 from gradclip_cli.evidence.plans import BEST, PlannedTest
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.texts import counted
 
-METRIC = VAL_ACCURACY
 CHOICE = (
     "Each row's best column is the one with the highest mean score over the grid's seeds, on what is held out, a diverged run "
     "counting as chance; the first of equals. A row with nothing above chance has none."
+)
+CHOICE_BY_OWN_METRIC = (
+    "Each row's best column is the one with the best mean score over the grid's seeds, on what is held out: by accuracy where "
+    "the runs have it, else by their first metric, else by their loss. A diverged run counts as chance, where chance isn't known "
+    "as the worst of the grid's runs that finished; the first of equals. A row with nothing better than chance has none."
 )
 COMPARISON = (
     "Each row's best is trained with the fresh seeds on all training images, and only these runs are compared, on the test set, "
@@ -48,13 +54,26 @@ class Row:
     cells: tuple[Cell, ...]
     arms: tuple[Arm, ...]
     columns: Axis
-    best: int | None
-    """None where no cell of the row was better than chance."""
+    metric: Metric
+    """What the best column is chosen by."""
+
+    @functools.cached_property
+    def best(self) -> int | None:
+        """The best column, the first of equals; None where no cell of the row was better than chance."""
+        sign = 1 if self.metric.higher_is_better else -1
+        means = [sign * score if learnt else -math.inf for score, learnt in zip(self.scores, self._learnt, strict=True)]
+        best = int(np.argmax(means))
+        return best if math.isfinite(means[best]) else None
 
     @property
+    def _learnt(self) -> list[bool]:
+        """Whether each cell is better than chance; where that isn't known, whether some run of it finished."""
+        return [_is_better_than_chance(self.metric, arm, score) for arm, score in zip(self.arms, self.scores, strict=True)]
+
+    @functools.cached_property
     def scores(self) -> list[float]:
-        """Mean score of each cell over seeds, in percent; a diverged run counts as chance."""
-        return [_score(arm) for arm in self.arms]
+        """Mean score of each cell over seeds, as told; a diverged run counts as chance."""
+        return [score(self.metric, arm) for arm in self.arms]
 
     @property
     def diverged(self) -> list[float]:
@@ -77,6 +96,11 @@ class Result:
     best: Comparison | None = None
     adherence: Adherence = field(default_factory=Adherence)
     """To the plan of its folder."""
+
+    @property
+    def metric(self) -> Metric:
+        """What each row's best was chosen by."""
+        return self.rows[0].metric
 
 
 def plan(sweep: Sweep, results: Path, *, force: bool = False) -> list[PlannedRun]:
@@ -102,7 +126,8 @@ def intention(sweep: Sweep) -> Intention:
         fresh_seeds=sweep.fresh_seeds,
         fresh_arms="each row's best" if fresh else None,
         tests=_tests(sweep) if fresh else [],
-        rules={"choice": CHOICE} | ({"comparison": COMPARISON} if fresh else {}),
+        rules={"choice": CHOICE_BY_OWN_METRIC if planned_metric(sweep) == USUAL else CHOICE}
+        | ({"comparison": COMPARISON} if fresh else {}),
     )
 
 
@@ -112,7 +137,13 @@ def _tests(sweep: Sweep) -> list[PlannedTest]:
     base = next((label for label, cells in rows.items() if cells[0].config.clipping.mode == "none"), next(iter(rows)))
     arm, family = "the best of {}", "the rows at their best"
     others = [label for label in rows if label != base]
-    return [PlannedTest(arm=arm.format(row), baseline=arm.format(base), metric=METRIC.name, family=family) for row in others]
+    metric = planned_metric(sweep)
+    return [PlannedTest(arm=arm.format(row), baseline=arm.format(base), metric=metric, family=family) for row in others]
+
+
+def planned_metric(sweep: Sweep) -> str:
+    """What the best are chosen and compared by, as far as it is known before a run tells which metrics there are."""
+    return DEFAULT_METRIC.name if isinstance(sweep.configs[0], ArticleConfig) else USUAL
 
 
 def _plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, force: bool) -> list[PlannedRun]:
@@ -128,12 +159,16 @@ def _plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, force:
 
 
 def read(sweep: Sweep, results: Path) -> Result:
-    """Read the grid's runs and choose each row's best column. Raises ReportError where a run can't be read."""
+    """Read the grid's runs and choose each row's best column.
+
+    Raises ReportError where a run can't be read, or where the cells have no metric in common by which to choose.
+    """
     arms = _read_all(sweep.configs, sweep.seeds, results)
+    metric = _metric(list(arms.values()))
     rows = []
     for label, cells in sweep.rows().items():
         row = tuple(arms[cell.config.name] for cell in cells)
-        rows.append(Row(label, tuple(cells), row, sweep.columns, _best(row)))
+        rows.append(Row(label, tuple(cells), row, sweep.columns, metric))
     adherence = Adherence.of(results, intention(sweep), list(arms.values()))
     return Result(sweep, tuple(rows), rows[0].arms[0].evaluation_split, adherence=adherence)
 
@@ -141,7 +176,7 @@ def read(sweep: Sweep, results: Path) -> Result:
 def _read_all(configs: Sequence[Config], seeds: Sequence[int], results: Path) -> dict[str, Arm]:
     names = [config.name for config in configs]
     read, warnings = read_arms(results, names)
-    arms = {arm.name: arm.only(seeds) for arm in read}
+    arms = {arm.name: arm for arm in held_together([arm.only(seeds) for arm in read])}
     missing = [name for name in names if name not in arms or set(arms[name].seeds) != set(seeds)]
     if missing:
         broken = "\n  ".join(warnings)
@@ -152,15 +187,27 @@ def _read_all(configs: Sequence[Config], seeds: Sequence[int], results: Path) ->
     return arms
 
 
-def _score(arm: Arm) -> float:
-    return float(np.mean(METRIC.scores(arm))) * METRIC.unit.scale
+def _metric(arms: Sequence[Arm]) -> Metric:
+    """What all arms are scored by: the usual metric of the first. Raises ReportError where another one doesn't have it."""
+    metric = usual_metric(arms[0].metrics).suited(arms[0])
+    require_metric(arms, metric)
+    if metric.of_loss:
+        require_one_loss(arms)
+    size = float(np.median([abs(score(metric, arm)) for arm in arms]))
+    return metric._replace(unit=metric.unit.sized(size), title=metric.title.format(split=arms[0].evaluation_split))
 
 
-def _best(arms: Sequence[Arm]) -> int | None:
-    means, chance = [_score(arm) for arm in arms], METRIC.chance(arms[0])
-    best = int(np.argmax(means))
+def score(metric: Metric, arm: Arm) -> float:
+    """An arm's mean score over seeds, as told; NaN where none of the grid's runs finished and chance isn't known."""
+    return float(np.mean(metric.scores(arm))) * metric.unit.scale
+
+
+def _is_better_than_chance(metric: Metric, arm: Arm, mean: float) -> bool:
+    chance = metric.chance(arm)
+    if chance is None:
+        return not arm.diverged.all()
     # A mean of runs at chance may be above it by rounding.
-    return best if means[best] > chance and not math.isclose(means[best], chance) else None
+    return (mean > chance if metric.higher_is_better else mean < chance) and not math.isclose(mean, chance)
 
 
 def best_configs(result: Result) -> list[Config]:

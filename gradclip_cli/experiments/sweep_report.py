@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,12 @@ from gradclip_cli.config.sweeps import Sweep
 from gradclip_cli.evidence import ledger, plans, report
 from gradclip_cli.evidence.arms import mixtures
 from gradclip_cli.evidence.comparison import Comparison
+from gradclip_cli.evidence.metrics import Metric
 from gradclip_cli.evidence.plans import BEST
 from gradclip_cli.evidence.remarks import scope_sentence, treatment_sentence
-from gradclip_cli.experiments.sweep import METRIC, Result, Row
+from gradclip_cli.experiments.sweep import Result, Row
 from gradclip_cli.files import unwritable, write_atomically
+from gradclip_cli.runs.csv_files import EVALUATED
 from gradclip_cli.texts import counted, for_markdown
 
 if TYPE_CHECKING:
@@ -32,18 +34,18 @@ if TYPE_CHECKING:
 
 # What is said in any case. A number is understood by the words of its key, and most names by themselves.
 _MAIN = {
-    "model": ("cell", "units", "activation"),
-    "data": ("dataset", "subset", "batch_size", "holdout"),
+    "model": ("cell", "units", "activation", "factory", "file"),
+    "data": ("dataset", "subset", "npz", "factory", "batch_size", "holdout"),
     "training": ("epochs", "steps_per_epoch"),
     "optimizer": ("name", "learning_rate"),
 }
-_CLEAR_BY_THEMSELVES = ("cell", "activation", "dataset", "name")
+_CLEAR_BY_THEMSELVES = ("cell", "activation", "dataset", "name", "factory", "file", "npz")
 
 
 def facts(sweep: Sweep) -> dict[str, str]:
     """What is trained, by subject: model, data, training, optimizer, clipping, what else is unusual, and what is swept over."""
     cells = _Cells([dict(values(config.model_dump())) for config in sweep.configs], [axis.key for axis in sweep.axes])
-    found = {subject: ", ".join(cells.main(f"{subject}.{key}") for key in keys) for subject, keys in _MAIN.items()}
+    found = {subject: cells.all_main(f"{subject}.{key}" for key in keys) for subject, keys in _MAIN.items()}
     rules = list(dict.fromkeys(config.clipping.label for config in sweep.configs))
     found["clipping"] = "swept" if any(axis.of_clipping for axis in sweep.axes) else " or ".join(rules)
     if further := [cells.said(key, key) for key in _unusual(sweep.configs) if key not in cells.swept]:
@@ -59,6 +61,10 @@ class _Cells:
 
     configs: Sequence[Mapping[str, Any]]
     swept: Sequence[str]
+
+    def all_main(self, keys: Iterable[str]) -> str:
+        """What is said of keys in any case, of those that some cell says something with."""
+        return ", ".join(self.main(key) for key in keys if any(config.get(key) is not None for config in self.configs))
 
     def main(self, key: str) -> str:
         """What is said of a key in any case."""
@@ -83,16 +89,17 @@ def _unusual(configs: Sequence[Config]) -> list[str]:
     """Dotted keys with a value that is not the default in some config, apart from those that are said in any case."""
     found: dict[str, None] = {}
     for config in configs:
-        usual = _usual(config.optimizer.name)
+        usual = _usual(type(config), config.optimizer.name)
         found |= {key: None for key, value in values(config.model_dump()) if key not in usual or value != usual[key]}
     main = {f"{subject}.{key}" for subject, keys in _MAIN.items() for key in keys} | {"name", "training.seed"}
     return [key for key in found if key not in main and key.partition(".")[0] != CLIPPING]
 
 
 @functools.cache
-def _usual(optimizer: str) -> dict[str, Any]:
-    """All defaults by dotted key; those of the optimizer are its own."""
-    return dict(values(ArticleConfig.model_validate({"name": "usual", "optimizer": {"name": optimizer}}).model_dump()))
+def _usual(kind: type[Config], optimizer: str) -> dict[str, Any]:
+    """All defaults of a kind of config by dotted key; those of the optimizer are its own."""
+    needed: dict[str, Any] = {} if kind is ArticleConfig else {"model": {"factory": "any:one"}, "data": {"npz": "any.npz"}}
+    return dict(values(kind.model_validate({"name": "usual", "optimizer": {"name": optimizer}, **needed}).model_dump()))
 
 
 def table(result: Result) -> pd.DataFrame:
@@ -101,19 +108,23 @@ def table(result: Result) -> pd.DataFrame:
 
 
 def _cell(result: Result, row: Row, index: int) -> dict[str, Any]:
-    columns, arm, accuracy = result.sweep.columns, row.arms[index], f"{result.split}_accuracy"
-    accuracies = METRIC.scores(arm)
+    columns, arm, name = result.sweep.columns, row.arms[index], f"{result.split}_{_name(result.metric)}"
+    scores = row.metric.scores(arm)
     return {
         "row": row.label,
         columns.key: columns.labels[row.cells[index].places[result.sweep.column_axis]],
         "arm": arm.name,
         "runs": len(arm.runs),
         "diverged": int(arm.diverged.sum()),
-        accuracy: float(np.mean(accuracies)),
-        f"{accuracy}_std": float(np.std(accuracies, ddof=1)) if len(arm.runs) > 1 else np.nan,
+        name: float(np.mean(scores)),
+        f"{name}_std": float(np.std(scores, ddof=1)) if len(arm.runs) > 1 else np.nan,
         "best": index == row.best,
         "at_edge": index == row.best and row.at_edge,
     }
+
+
+def _name(metric: Metric) -> str:
+    return metric.column.removeprefix(EVALUATED)
 
 
 def stability(result: Result) -> StabilityMap:
@@ -122,20 +133,20 @@ def stability(result: Result) -> StabilityMap:
 
     columns = result.sweep.columns
     return StabilityMap(
-        metric=f"{result.split} accuracy (%)",
+        metric=result.metric.heading,
         axis=columns.title,
         columns=columns.labels,
         rows=[row.label for row in result.rows],
         values=np.array([row.scores for row in result.rows]),
         diverged=np.array([row.diverged for row in result.rows]),
         best=[row.best for row in result.rows],
-        higher_is_better=METRIC.higher_is_better,
+        higher_is_better=result.metric.higher_is_better,
     )
 
 
-def best_columns() -> list[str]:
+def best_columns(result: Result) -> list[str]:
     """Headings of `best_rows`."""
-    return ["", "best at", "accuracy (%)", "diverged there"]
+    return ["", "best at", result.metric.heading.removeprefix(f"{result.split} "), "diverged there"]
 
 
 def best_rows(result: Result) -> list[list[str]]:
@@ -145,10 +156,11 @@ def best_rows(result: Result) -> list[list[str]]:
 
 def _best_row(row: Row) -> list[str]:
     if row.best is None:
-        return [row.label, "nothing was better than chance", "", ""]
+        known = row.metric.chance(row.arms[0]) is not None
+        return [row.label, "nothing was better than chance" if known else "every run diverged", "", ""]
     edge = " (at the edge)" if row.at_edge else ""
     place = f"{row.columns.title} {row.columns.labels[row.best]}{edge}"
-    return [row.label, place, f"{row.scores[row.best]:.1f}", f"{row.diverged[row.best]:.0%}"]
+    return [row.label, place, row.metric.unit.shown(row.scores[row.best]), f"{row.diverged[row.best]:.0%}"]
 
 
 def scope(result: Result) -> str:
@@ -158,7 +170,8 @@ def scope(result: Result) -> str:
 
 def _choice_sentence(result: Result) -> str:
     axis, seeds = result.sweep.columns, seed_list(result.sweep.seeds)
-    measure = f"mean {result.split} accuracy over seeds {seeds}, a diverged run counting as chance"
+    diverged = "chance" if result.metric.chance(result.rows[0].arms[0]) is not None else "the worst of the grid that finished"
+    measure = f"mean {result.metric.title} over seeds {seeds}, a diverged run counting as {diverged}"
     if len(axis.labels) == 1:
         return f"There is one {axis.title} only, so none was chosen; the map shows {measure}."
     few = f"With {counted(len(result.sweep.seeds), 'seed')} another choice may be as good."
@@ -268,15 +281,15 @@ def to_json(result: Result) -> str:
 
 def to_markdown(result: Result) -> str:
     """The sweep as a page."""
-    axis, split = for_markdown(result.sweep.columns.title), for_markdown(result.split)
+    axis, measure = for_markdown(result.sweep.columns.title), for_markdown(result.metric.title)
     arms, seeds = counted(len(result.sweep.cells), "arm"), counted(len(result.sweep.seeds), "seed")
     parts = [
         f"# {for_markdown(result.sweep.name)}: {arms}, {seeds} each",
         "\n".join(f"- {subject}: {for_markdown(text)}" for subject, text in facts(result.sweep).items()),
         *[f"Mind that {for_markdown(reset)}." for reset in result.sweep.resets],
-        f"![Mean {split} accuracy by {axis} and row, with the share of runs that diverged]({result.sweep.name}.png)",
+        f"![Mean {measure} by {axis} and row, with the share of runs that diverged]({result.sweep.name}.png)",
         f"## The best {axis} of each row",
-        report.markdown_table(best_columns(), best_rows(result)),
+        report.markdown_table(best_columns(result), best_rows(result)),
         for_markdown(scope(result)),
         *[f"Warning: {for_markdown(warning)}" for warning in warnings(result)],
         *(_comparison_parts(result.best, sentences(result)) if result.best else []),
@@ -288,7 +301,7 @@ def to_markdown(result: Result) -> str:
 def _comparison_parts(best: Comparison, told: Sequence[str]) -> list[str]:
     return [
         "## At the best ones",
-        report.markdown_table(report.verdict_columns(best.metric), report.verdict_rows(best)),
+        report.markdown_table(report.verdict_columns(best), report.verdict_rows(best)),
         for_markdown(report.verdict_caption(best)),
         "\n".join(f"- {for_markdown(sentence)}" for sentence in told),
         f"{for_markdown(scope_sentence(best))} [{BEST}/comparison.md]({BEST}/comparison.md) has more.",

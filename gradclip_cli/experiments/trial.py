@@ -22,6 +22,7 @@ from gradclip_cli.errors import ConfigError, ConflictError, ConflictsError
 from gradclip_cli.evidence import intentions, planning, samples
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.intentions import Intention
+from gradclip_cli.evidence.metrics import usual_metric
 from gradclip_cli.evidence.plans import PlannedTest
 from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.experiments.suggest import Pilot, Suggestion
@@ -239,8 +240,12 @@ def plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, *, forc
         raise ConflictError(f"{first.what}{and_more}. {instead}") from None
 
 
-def record_plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, metric: str) -> None:
-    """Write down what is planned before the first run; a plan that is there already stays. Raises StoreError."""
+def record_plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, metrics: Mapping[str, bool]) -> None:
+    """Write down what is planned before the first run; a plan that is there already stays. Raises StoreError.
+
+    `metrics` are the problem's, each with whether higher is better: arms are compared by the usual one of them.
+    """
+    metric = usual_metric(metrics).name
     tests = [PlannedTest(arm=config.name, baseline=UNCLIPPED, metric=metric, family="all arms") for config in configs[1:]]
     rules = {"decision": DECISION}
     intentions.record_plan(results, Intention(kind="try", configs=configs, seeds=seeds, tests=tests, rules=rules))

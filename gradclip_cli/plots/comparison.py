@@ -1,4 +1,4 @@
-"""Arms compared: their curves side by side, in panels of losses, accuracies and gradients."""
+"""Arms compared: their curves side by side, in panels of losses, metrics and gradients."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Look:
 
 
 def comparison_figure(panels: Sequence[Panel]) -> Figure:
-    """Draw panels two in a row, an even number of them: losses, accuracies, gradients.
+    """Draw the panels, an even number of them, two in a row: losses, metrics, gradients.
 
     A few arms with short names are named beside their lines; others in a legend below, and then without single runs and bands
     where they are many.

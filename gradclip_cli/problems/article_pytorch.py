@@ -15,16 +15,20 @@ from torch.nn import functional
 from gradclip_cli.arrays import FloatArray, Weights
 from gradclip_cli.config.article import ArticleConfig, Model
 from gradclip_cli.problems.article_weights import initial_weights
+from gradclip_cli.problems.contract import EVALUATION_BATCH
 
 RECURRENT_LAYERS: dict[str, type[torch.nn.RNNBase]] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "simple_rnn": torch.nn.RNN}
 
 
 class Network:
-    """`gradclip_cli.engines.pytorch.Network` of the article."""
+    """`gradclip_cli.engines.pytorch_network.Network` of the article."""
 
     metrics: ClassVar[Mapping[str, bool]] = {"accuracy": True}
     counts_correct = True
     remarks = ()
+    changes_with_mode = observes = False
+    evaluation_batch = EVALUATION_BATCH
+    others: ClassVar[Mapping[str, Tensor]] = {}
 
     def __init__(self, config: ArticleConfig, chance: Mapping[str, float]) -> None:
         self._data, self._loss, self._regularizer = config.data, config.loss, config.model.regularizer
@@ -45,6 +49,10 @@ class Network:
             pixels = functional.avg_pool2d(pixels[:, None], self._data.pool)
         return pixels.reshape(-1, *self._data.sequence_shape) / self._data.scale
 
+    def outputs(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.module(inputs)
+        return logits
+
     def loss(self, targets: Tensor, outputs: Tensor, reduction: str = "mean") -> Tensor:
         if self._loss.name == "crossentropy":
             return functional.cross_entropy(outputs, targets, reduction=reduction)
@@ -54,6 +62,12 @@ class Network:
 
     def correct(self, targets: Tensor, outputs: Tensor) -> Tensor:
         return outputs.argmax(-1) == targets
+
+    def sums(self, targets: Tensor, outputs: Tensor) -> Tensor:
+        return self.correct(targets, outputs).sum().double()[None]
+
+    def results(self, means: Sequence[float]) -> dict[str, float]:
+        return dict(zip(self.metrics, means, strict=True))
 
     def penalty(self) -> Tensor | None:
         l1, l2 = self._regularizer.l1, self._regularizer.l2

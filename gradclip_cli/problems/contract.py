@@ -55,6 +55,9 @@ class Chance:
     """Between 0 and 1."""
 
 
+GENERATOR_SEED = "generator.seed"
+"""Stands among a network's initial weights for what the random generators outside of it begin with, where it draws from them."""
+
 EVALUATION_BATCH = 1000
 """The article's samples that are evaluated at a time, so that long sequences fit into memory."""
 

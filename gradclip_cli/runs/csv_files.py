@@ -15,27 +15,44 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gradclip_cli.errors import StoreError
 from gradclip_cli.files import Readable, opened, read_bounded, writing
+from gradclip_cli.runs.metadata import metrics_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRIC_COLUMNS = (
-    "epoch",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "grad_norm_median",
-    "grad_norm_max",
-    "clipped_fraction",
-)
-MOST_BYTES_A_METRICS_ROW = 300
+EVALUATED = "val_"
+"""What the columns of the evaluation split begin with."""
+GRADIENT_COLUMNS = ("grad_norm_median", "grad_norm_max", "clipped_fraction")
+MOST_BYTES_A_NUMBER = 40
+NO_NAMES = ',"\r\n'
+"""Signs that no column's name has: a header is written as it is."""
 BLOCK = 1 << 20  # bytes read at a time
 
 
+def score_columns(metrics: Iterable[str]) -> list[str]:
+    """The columns of loss and metrics, over an epoch's steps and then on the evaluation split."""
+    training = ["loss", *metrics]
+    return [*training, *(f"{EVALUATED}{name}" for name in training)]
+
+
+def metric_names(columns: Iterable[str]) -> list[str]:
+    """The metrics of such columns: what stands between the loss over the steps and that on the evaluation split."""
+    names = list(columns)
+    return names[names.index("loss") + 1 : names.index(f"{EVALUATED}loss")]
+
+
+def metric_columns(metrics: Iterable[str]) -> list[str]:
+    """Columns of the `metrics.csv` of a run with these metrics. Raises StoreError for names that no columns can have."""
+    columns = ["epoch", *score_columns(metrics), *GRADIENT_COLUMNS]
+    for name in columns:
+        if columns.count(name) > 1 or not name.removeprefix(EVALUATED) or any(sign in name for sign in NO_NAMES):
+            raise StoreError(f"a metric can't be called {name!r}: a column has that name already, or no column can have it")
+    return columns
+
+
 def metrics_line(row: Mapping[str, float]) -> str:
-    """A line of `metrics.csv`; floats are written so that reading gives the same number."""
-    epoch, *values = (row[column] for column in METRIC_COLUMNS)
+    """A line of `metrics.csv`, of values in the order of `metric_columns`; floats so that reading gives the same number."""
+    epoch, *values = row.values()
     return ",".join([str(int(epoch)), *(repr(float(value)) for value in values)])
 
 
@@ -86,10 +103,13 @@ def read_metrics(path: Readable, metadata: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
     epochs, recorded = metadata.get("epochs") or 0, metadata.get("metrics_sha256")
-    content = read_bounded(path, MOST_BYTES_A_METRICS_ROW * (epochs + 1))
+    columns = metric_columns(metrics_of(metadata))
+    content = read_bounded(path, len(",".join(columns).encode()) + MOST_BYTES_A_NUMBER * len(columns) * (epochs + 1))
     with _parsing(path):
         frame = pd.read_csv(io.BytesIO(content))
-    if tuple(frame.columns) != METRIC_COLUMNS or len(frame) != epochs:
+    if list(frame.columns) != columns:
+        raise StoreError(f"{path}: its columns are not those of the run's metrics ({', '.join(columns)}): cut short, or edited?")
+    if len(frame) != epochs:
         raise StoreError(f"{path}: holds {len(frame)} epochs where {epochs} were trained: cut short?")
     if len(frame) and not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
         raise StoreError(f"{path}: holds something that is not a number")

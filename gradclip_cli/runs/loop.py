@@ -71,9 +71,13 @@ def beginning(setup: Setup) -> Moment:
     """Bring the engine to a run's beginning."""
     config, engine = setup.config, setup.engine
     engine.reset(setup.initial_weights, learning_rate=config.optimizer.learning_rate)
-    return Moment(
-        batch_schedule(config, setup.dataset), RunTally(config, engine.variables), EpochSummary(1, config.data.batch_size)
-    )
+    schedule = batch_schedule(config, setup.dataset)
+    return Moment(schedule, RunTally(config, engine.variables), EpochSummary(1, _batch(setup)))
+
+
+def _batch(setup: Setup) -> int | None:
+    """How many samples of a batch may be correct; None where that is not counted."""
+    return setup.config.data.batch_size if setup.engine.counts_correct else None
 
 
 def train(
@@ -108,7 +112,7 @@ def train(
             return tally.outcome(Status.DIVERGED, summary.epoch - 1, Divergence(summary.epoch, tally.steps, "val_loss", ()))
         directory.append_metrics(summary.metrics(evaluation))
         report(summary.progress(tally, total, evaluation))
-        summary = EpochSummary(summary.epoch + 1, config.data.batch_size)
+        summary = EpochSummary(summary.epoch + 1, _batch(setup))
         if keep_checkpoint if summary.epoch > epochs else time.monotonic() - clock >= CHECKPOINT_SECONDS:
             _keep(setup, tally, summary)
             clock = time.monotonic()
@@ -121,7 +125,7 @@ def _take(setup: Setup, schedule: BatchSchedule, tally: RunTally, steps: int) ->
     divergence = find_divergence(records, setup.engine.variables, done, setup.config.training.steps_per_epoch)
     if divergence:
         records = records.first(divergence.step - done)
-    setup.directory.append_steps(step_rows(records, done))
+    setup.directory.append_steps(step_rows(records, done, counts_correct=setup.engine.counts_correct))
     tally.add(records)
     return records, divergence
 

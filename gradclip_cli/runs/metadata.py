@@ -67,6 +67,10 @@ class _Metric(_Stored):
     higher_is_better: bool
 
 
+METRICS_OF_OLDER_RUNS: Mapping[str, bool] = {"accuracy": True}
+"""What runs have that were trained before there were others."""
+
+
 class _Metadata(_Stored):
     """What `run.json` holds; a finished run's holds all that reports need."""
 
@@ -85,6 +89,7 @@ class _Metadata(_Stored):
     initial_weights_sha256: str | None = None
     first_epoch_sha256: str | None = None
     metrics: dict[str, _Metric] | None = None
+    counts_correct: bool | None = None
     chance: dict[str, float] | None = None
     compiled: str | None = None
     variables: list[str] | None = None
@@ -118,6 +123,19 @@ def read_metadata(path: Readable) -> dict[str, Any]:
     except ValidationError as error:
         raise StoreError(f"{path}: is not one of gradclip's ({_first_mistake(error)})") from None
     return content
+
+
+def metrics_of(metadata: Mapping[str, Any]) -> dict[str, bool]:
+    """A run's metrics by name, in the order of its columns, each with whether higher is better, by what `run.json` says."""
+    stored = metadata.get("metrics")
+    if stored is None:
+        return dict(METRICS_OF_OLDER_RUNS)
+    return {name: metric["higher_is_better"] for name, metric in stored.items()}
+
+
+def counts_correct(metadata: Mapping[str, Any]) -> bool:
+    """Whether a run's steps say how many samples were classified correctly, by what `run.json` says."""
+    return metadata.get("counts_correct") is not False
 
 
 def _first_mistake(error: ValidationError) -> str:

@@ -9,18 +9,25 @@ if TYPE_CHECKING:
     from gradclip_cli.engines.contract import StepRecords
 
 STEP_COLUMNS = ("step", "loss", "penalty", "correct", "grad_norm", "applied_norm", "clipped")
+COUNTED = STEP_COLUMNS.index("correct")
+"""The column that only steps have whose problem can tell which samples are classified correctly."""
 STEP_COLUMNS_PER_VARIABLE = ("norm", "max_abs", "applied_norm", "applied_max_abs")
 UPDATE_NORM = "update_norm"
 """The last column, which older runs don't have."""
 
 
-def step_columns(variables: Sequence[str]) -> list[str]:
+def step_columns(variables: Sequence[str], *, counts_correct: bool = True) -> list[str]:
     """Columns of `steps.csv` for these variables: the common ones, then `norm/VARIABLE` and so on, then the update's norm."""
     each = [f"{quantity}/{variable}" for quantity in STEP_COLUMNS_PER_VARIABLE for variable in variables]
-    return [*STEP_COLUMNS, *each, UPDATE_NORM]
+    return [*common_columns(counts_correct=counts_correct), *each, UPDATE_NORM]
 
 
-def step_rows(records: StepRecords, done: int) -> Iterator[list[float]]:
+def common_columns(*, counts_correct: bool) -> list[str]:
+    """The columns that are not of a variable."""
+    return [name for place, name in enumerate(STEP_COLUMNS) if counts_correct or place != COUNTED]
+
+
+def step_rows(records: StepRecords, done: int, *, counts_correct: bool = True) -> Iterator[list[float]]:
     """Rows in the order of `step_columns`, of the steps that follow the first `done`."""
     import numpy as np  # which no start-up waits for
 
@@ -29,4 +36,7 @@ def step_rows(records: StepRecords, done: int) -> Iterator[list[float]]:
     each = [getattr(records, quantity) for quantity in STEP_COLUMNS_PER_VARIABLE]
     last = np.column_stack([*each, records.update_norm]).tolist()
     for (step, correct, clipped), (loss, penalty, norm, applied), rest in zip(integers, floats, last, strict=True):
-        yield [step, loss, penalty, correct, norm, applied, int(clipped), *rest]
+        row = [step, loss, penalty, correct, norm, applied, int(clipped), *rest]
+        if not counts_correct:
+            del row[COUNTED]
+        yield row

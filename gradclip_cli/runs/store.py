@@ -27,9 +27,9 @@ from gradclip_cli.errors import ConfigError, StoreError
 from gradclip_cli.files import Packed, Readable, read_bounded, replaced_by, write_atomically, writing
 from gradclip_cli.runs import checkpoints, csv_files, locks, packs
 from gradclip_cli.runs.checkpoints import Checkpoint
-from gradclip_cli.runs.csv_files import METRIC_COLUMNS, GrowingCsv
-from gradclip_cli.runs.metadata import FINISHED, Status, metadata_json, read_metadata
-from gradclip_cli.runs.steps import STEP_COLUMNS, step_columns
+from gradclip_cli.runs.csv_files import GrowingCsv, metric_columns
+from gradclip_cli.runs.metadata import FINISHED, Status, counts_correct, metadata_json, metrics_of, read_metadata
+from gradclip_cli.runs.steps import common_columns, step_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,8 +172,12 @@ class RunDirectory:
             raise StoreError(f"{self.steps_path}: was changed after the run wrote it (its SHA-256 differs)")
         return rows
 
-    def steps(self, columns: Sequence[str] = STEP_COLUMNS) -> pd.DataFrame:
-        """Read columns of `steps.csv`, as numbers. Raises StoreError where it is missing, broken or not in order."""
+    def steps(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Read columns of `steps.csv` as numbers, all that are of no variable unless others are named.
+
+        Raises StoreError where it is missing, broken or not in order.
+        """
+        columns = columns or common_columns(counts_correct=counts_correct(self.metadata()))
         return csv_files.read_steps(self.file("steps.csv"), columns, self.count_steps())
 
     def steps_in_pieces(self, rows: int) -> Iterator[pd.DataFrame]:
@@ -209,11 +213,16 @@ class RunDirectory:
         return locks.locked(self.path, keep_waiting)
 
     def start(self, config: Config, variables: Sequence[str], metadata: Mapping[str, Any]) -> None:
-        """Clear what an earlier run left and begin: config, `run.json` as running, both CSVs with their headers."""
+        """Clear what an earlier run left and begin: config, `run.json` as running, both CSVs with their headers.
+
+        Which columns these have, `metadata` says. Raises StoreError where metrics have names that no columns can have.
+        """
+        metrics = metric_columns(metrics_of(metadata))
+        steps = step_columns(variables, counts_correct=counts_correct(metadata))
         self._clear()
         self.begin(config, metadata)
-        self._metrics_csv.append([",".join(METRIC_COLUMNS)])
-        self._steps_csv.append([",".join(step_columns(variables))])
+        self._metrics_csv.append([",".join(metrics)])
+        self._steps_csv.append([",".join(steps)])
 
     def begin(self, config: Config, metadata: Mapping[str, Any]) -> None:
         """Say what is trained from now on: config, `run.json` as running. The CSVs stay, for a run that goes on."""
@@ -222,7 +231,7 @@ class RunDirectory:
         self.write_metadata({**metadata, "status": Status.RUNNING})
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
-        """Add an epoch's row; floats are written so that reading gives the same number."""
+        """Add an epoch's row, in the order of `metric_columns`; floats are written so that reading gives the same number."""
         self._metrics_csv.append([csv_files.metrics_line(row)])
 
     def append_steps(self, rows: Iterable[Sequence[float]]) -> None:

@@ -13,6 +13,7 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Evaluation, StepRecords
 from gradclip_cli.gradients.excess import excess_of_variables, measured_excess
 from gradclip_cli.gradients.health import Detector, Diagnosis, Spike
+from gradclip_cli.runs.csv_files import score_columns
 from gradclip_cli.runs.metadata import Status
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class Progress:
     step: int
     steps: int
     loss: float
-    accuracy: float
+    metrics: Mapping[str, float]
+    """Over the same steps by name, as far as they tell: accuracy, or nothing."""
     grad_norm: float
     clipped_fraction: float
     evaluation: Evaluation | None = None
@@ -153,7 +155,8 @@ class RunTally:
 class EpochSummary:
     """What `metrics.csv` and the progress need of an epoch's steps so far."""
 
-    def __init__(self, epoch: int, batch_size: int) -> None:
+    def __init__(self, epoch: int, batch_size: int | None) -> None:
+        """`batch_size` is None where the records don't count what is correct."""
         self.epoch = epoch
         self.steps = 0
         self._batch_size = batch_size
@@ -182,22 +185,28 @@ class EpochSummary:
             self._add(loss, correct, norm, clipped)
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
+        """The epoch's row of `metrics.csv`, in the order of its columns."""
         loss, correct, norm, clipped = (np.concatenate(parts) for parts in zip(*self._chunks, strict=True))
+        training = {**evaluation.training_metrics, **self._counted(correct.sum(), len(correct))}
+        scores = [float(loss.mean()), *(float(training[name]) for name in evaluation.metrics)]
+        scores += [evaluation.loss, *map(float, evaluation.metrics.values())]
         return {
             "epoch": self.epoch,
-            "loss": float(loss.mean()),
-            "accuracy": float(correct.sum() / (len(correct) * self._batch_size)),
-            "val_loss": evaluation.loss,
-            "val_accuracy": evaluation.metrics["accuracy"],
+            **dict(zip(score_columns(evaluation.metrics), scores, strict=True)),
             "grad_norm_median": float(np.median(norm)),
             "grad_norm_max": float(norm.max()),
             "clipped_fraction": float(clipped.mean()),
         }
 
     def progress(self, tally: RunTally, total: int, evaluation: Evaluation | None = None) -> Progress:
-        loss, correct, clipped = self._sums / self.steps
-        norm, accuracy = float(np.median(self._chunks[-1][2])), correct / self._batch_size
-        return Progress(self.epoch, tally.steps, total, loss, accuracy, norm, clipped, evaluation, tally.warnings)
+        loss, correct, clipped = self._sums
+        norm, metrics = float(np.median(self._chunks[-1][2])), self._counted(correct, self.steps)
+        loss, clipped = loss / self.steps, clipped / self.steps
+        return Progress(self.epoch, tally.steps, total, loss, metrics, norm, clipped, evaluation, tally.warnings)
+
+    def _counted(self, correct: float, steps: int) -> dict[str, float]:
+        """The metric that the records tell, where they do."""
+        return {"accuracy": float(correct / (steps * self._batch_size))} if self._batch_size else {}
 
 
 _COLUMNS = ("loss", "correct", "norm", "clipped")

@@ -29,7 +29,9 @@ MANY = 100
 
 def progress(epoch: int, warnings: tuple[Spike, ...] = ()) -> Progress:
     """Where a run of three epochs of four steps stands after one of them."""
-    return Progress(epoch, 4 * epoch, STEPS, 1.2345, 0.5, 1.0, 0.25, Evaluation(1.0, 0.0, {"accuracy": 0.5}), warnings)
+    return Progress(
+        epoch, 4 * epoch, STEPS, 1.2345, {"accuracy": 0.5}, 1.0, 0.25, Evaluation(1.0, 0.0, {"accuracy": 0.5}), warnings
+    )
 
 
 def show_runs(planned: list[PlannedRun], wait: Callable[[], None], grid: Grid | None = None) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import store_run
+from conftest import Scores, store_run
+from own_runs import ERRORS, LOSS_ALONE, SHARES
 from terminal import Terminal, plain
 
 from gradclip_cli.cli import displays
@@ -206,7 +207,8 @@ def follow(display: displays.RunDisplay, planned: list[PlannedRun]) -> None:
                 display.preparing(run, what)
             for epoch in range(1, 4):
                 display.progressed(
-                    run, Progress(epoch, 4 * epoch, 12, 1.0, 0.5, 1.0, 0.25, Evaluation(1.0, 0.0, {"accuracy": 0.5}))
+                    run,
+                    Progress(epoch, 4 * epoch, 12, 1.0, {"accuracy": 0.5}, 1.0, 0.25, Evaluation(1.0, 0.0, {"accuracy": 0.5})),
                 )
             display.ended(many.Result(run, "complete", 1.5, health="healthy"))
 
@@ -223,6 +225,25 @@ def test_off_a_terminal_a_run_is_one_line_with_its_accuracy(results: Path, capsy
     assert verbose.count("compiling") == 4
     follow(displays.RunDisplay(planned, quiet=True), planned)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"), [(ERRORS, "val_mae 1100."), (SHARES, "val_top_3 1.133"), (LOSS_ALONE, "val_loss 1.100")]
+)
+def test_a_run_s_line_tells_its_first_metric_else_its_loss(
+    scores: Scores, told: str, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = store_run(results, "none", 0, [2.0, 1.5, 1.0], scores=scores)
+    planned = PlannedRun(run.config(), run, "train", "new")
+    name = told.split()[0].removeprefix("val_")
+    evaluation = Evaluation(1.25, 0.0, {} if name == "loss" else {name: 1234.5})
+    with displays.RunDisplay([planned], verbose=True) as display:
+        display.progressed(planned, Progress(1, 4, 12, 1.0, {}, 1.0, 0.25, evaluation))
+        display.ended(many.Result(planned, "complete", 1.5, health="healthy"))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == f"none seed 0: complete in 1.5 s, {told}, gradients healthy"
+    metrics = "" if name == "loss" else f"  val_{name} 1234"
+    assert f"loss 1.000  norm 1.00  clipped 25%  val_loss 1.250{metrics}" in lines[0]
 
 
 @pytest.mark.parametrize(("width", "shown"), [("80", True), ("20", False)])

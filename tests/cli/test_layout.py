@@ -18,7 +18,7 @@ WIDTHS = [60, 80, 100, 120, 200]
 
 def verdicts() -> tuple[list[str], list[list[str]]]:
     compared = comparison.compare(ARTICLE, ["none", "clipnorm", "clipvalue"])
-    return report.verdict_columns(compared.metric), report.verdict_rows(compared)
+    return report.verdict_columns(compared), report.verdict_rows(compared)
 
 
 @pytest.mark.parametrize("width", [*WIDTHS, None])

@@ -74,7 +74,6 @@ def test_errors_under_json_are_json(tmp_path: Path) -> None:
     assert config["kind"] == "config"
     assert len(list(config["problems"])) == 2  # type: ignore[call-overload]  # JSON is of any type
     assert error("run", "none", "--epochs", "3")["kind"] == "usage"
-    assert error("compare", "--metric", "f1")["kind"] == "usage"
     assert error("frobnicate")["kind"] == "usage"
     assert error("run")["kind"] == "usage"
 

@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import SMALL, engine_for, import_pytorch, latest, options, sample, schedule_for, start_weights
+from own_modules import MODULES, dataset, own_config, own_engine, words
 
+from gradclip_cli.arrays import IntArray
 from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import pytorch as pytorch_words
 from gradclip_cli.config.optimizers import OPTIMIZER_SECTIONS
+from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, StepRecords
 from gradclip_cli.errors import EngineError
 from gradclip_cli.experiments import suggest
+from gradclip_cli.problems.batches import BatchSchedule
 
 pytestmark = pytest.mark.trains
 
@@ -117,7 +121,7 @@ def test_parity_of_other_settings(settings: Sequence[str]) -> None:
 
 def steps_of(name: str, gradients: Sequence[float], **parameters: Any) -> tuple[list[float], list[float]]:
     """What the real optimizers of Keras and PyTorch take off a weight for some gradients, a step after another."""
-    from gradclip_cli.engines.tensorflow import keras, tf, set_up
+    from gradclip_cli.engines.tensorflow import keras, set_up, tf
 
     set_up()
     section = OPTIMIZER_SECTIONS[name](name=name, learning_rate=1.0, **parameters)
@@ -299,6 +303,178 @@ def test_steps_do_not_depend_on_the_blocks_they_are_kept_in(settings: tuple[str,
 def test_a_gpu_that_is_not_there() -> None:
     with pytest.raises(EngineError, match=r"engine\.device is cuda, but PyTorch sees no GPU here; auto takes one only where"):
         engine_for(small("engine.device=cuda"))
+
+
+# A module of the user's own.
+
+OWN_OPTIMIZER = {"name": "adam", "learning_rate": 0.01}
+OWN_METRICS = ["accuracy", "sparse_top_k_categorical_accuracy"]
+
+
+def small_module(folder: Path, dropout: float, **sections: Any) -> OwnConfig:
+    """An embedding, batch norm and dropout, a frozen parameter and one that no step uses."""
+    said = {"optimizer": OWN_OPTIMIZER, "metrics": OWN_METRICS, "clipping": {"mode": "clipnorm", "threshold": 0.1}, **sections}
+    return own_config(folder, "small", args={"dropout": dropout, "frozen": True}, **said)
+
+
+def batches_of(config: OwnConfig, steps: int) -> IntArray:
+    return BatchSchedule(config.training.seed, samples=64, batch_size=8, shuffle_buffer=64).take(steps)
+
+
+def assert_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        assert np.asarray(values).tobytes() == np.asarray(other[name]).tobytes(), name
+
+
+def test_a_module_of_ones_own_is_trained_as_a_plain_loop_trains_it(tmp_path: Path) -> None:
+    """From the same weights, on the same batches, without dropout: losses, norms, weights and batch norm's averages."""
+    momentum = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
+    config = small_module(tmp_path, 0.0, clipping={"mode": "global_clipnorm", "threshold": 0.5}, optimizer=momentum)
+    data = words()
+    engine, batches = own_engine(config, data), batches_of(config, 50)
+    weights = engine.initial_weights(config)
+    records = engine.train(batches)
+    exec(MODULES, namespace := {"__name__": "model"})
+    module = namespace["small"](frozen=True)
+    module.load_state_dict({name.replace("/", "."): torch.from_numpy(values) for name, values in weights.items() if "/" in name})
+    optimizer = torch.optim.SGD([each for each in module.parameters() if each.requires_grad], lr=0.05, momentum=0.9)
+    losses, norms, inputs = [], [], torch.from_numpy(data.train_inputs).long()
+    labels = torch.from_numpy(data.train_targets).long()
+    for batch in map(torch.from_numpy, batches.astype(np.int64)):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(module(inputs[batch]), labels[batch])
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(module.parameters(), 0.5).item())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    np.testing.assert_allclose(records.loss, losses, atol=1e-5)
+    np.testing.assert_allclose(records.global_norm, norms, atol=1e-4)
+    state = engine.state()
+    for name, values in module.state_dict().items():
+        trained = name.replace(".", "/")
+        np.testing.assert_allclose(state.get(trained, state.get(f"network/{trained}")), values, atol=1e-5, err_msg=name)
+    assert state["network/norm/num_batches_tracked"] == 50
+    module.eval()
+    evaluation = engine.evaluate()
+    assert evaluation.loss == pytest.approx(torch.nn.functional.cross_entropy(module(inputs), labels).item(), abs=1e-5)
+    assert evaluation.metrics["accuracy"] == pytest.approx((module(inputs).argmax(1) == labels).double().mean().item())
+    unused = engine.variables.index("unused/weight")
+    assert not records.norm[:, unused].any()
+    assert records.norm[:, engine.variables.index("embedding/weight")].all()
+
+
+def test_training_metrics_are_those_of_the_steps_since_the_last_evaluation(tmp_path: Path) -> None:
+    config = small_module(tmp_path, 0.5)
+    engine, batches = own_engine(config, words()), batches_of(config, 12)
+    for part in (batches[:5], batches[5:]):
+        records = engine.train(part)
+        trained = engine.evaluate().training_metrics
+        assert trained["accuracy"] == pytest.approx(records.correct.sum() / part.size)
+        assert trained["sparse_top_k_categorical_accuracy"] == 1
+    assert engine.evaluate().training_metrics == {}
+
+
+def test_a_module_of_ones_own_goes_on_to_the_byte(tmp_path: Path) -> None:
+    """With dropout, averages of batch norm, and what the metrics gathered; whatever else drew random numbers meanwhile."""
+    config = small_module(tmp_path, 0.5)
+    engine, batches = own_engine(config, words()), batches_of(config, 20)
+    engine.train(batches[:7])
+    state = engine.state()
+    going_on, evaluation, end = engine.train(batches[7:]), engine.evaluate(), engine.state()
+    torch.rand(5)
+    fresh = own_engine(config.with_seed(5), words())
+    fresh.train(batches[:3])
+    fresh.restore(state)
+    assert_same(fresh.state(), state)
+    assert_same(vars(fresh.train(batches[7:])), vars(going_on))
+    assert fresh.evaluate() == evaluation
+    assert_same(fresh.state(), end)
+
+
+def test_seeds_in_one_process_train_as_each_alone(tmp_path: Path) -> None:
+    config = small_module(tmp_path, 0.5)
+    shared, data = own_engine(config, words()), words()
+    for seed in (2, 1, 2):
+        seeded = config.with_seed(seed)
+        shared.reset(shared.initial_weights(seeded), learning_rate=0.01)
+        alone = own_engine(seeded, data)
+        batches = batches_of(seeded, 9)
+        assert_same(vars(shared.train(batches)), vars(alone.train(batches)))
+        assert shared.evaluate() == alone.evaluate()
+        assert_same(shared.state(), alone.state())
+
+
+def test_dropout_draws_the_runs_own_numbers_and_leaves_the_processs(tmp_path: Path) -> None:
+    config = small_module(tmp_path, 0.5)
+    engine, batches = own_engine(config, words()), batches_of(config, 6)
+    before = torch.get_rng_state()
+    records = engine.train(batches)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not np.array_equal(records.loss, own_engine(small_module(tmp_path, 0.0), words()).train(batches).loss)
+
+
+def test_steps_of_ones_own_do_not_depend_on_how_they_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradclip_cli.engines import pytorch
+
+    config = small_module(tmp_path, 0.5, clipping={"mode": "agc", "threshold": 0.02})
+    batches = batches_of(config, 15)
+    engine = own_engine(config, words())
+    whole, end = engine.train(batches), engine.state()
+    assert whole.clipped.any()
+    for size in (1, 10_000):
+        monkeypatch.setattr(pytorch, "BLOCK_BYTES", size)
+        again = own_engine(config, words())
+        parts = [again.train(part) for part in np.split(batches, [1, 4])]
+        assert_same(vars(StepRecords.joined(parts)), vars(whole))
+        assert_same(again.state(), end)
+
+
+def test_large_variables_are_measured_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradclip_cli.engines import pytorch_blocks
+
+    rows = torch.randn(4, 50)
+    rows[1, 20], rows[2, 30] = torch.inf, torch.nan
+    whole, updates = pytorch_blocks.norms(rows, [40, 10]), pytorch_blocks.update_norms(rows)
+    monkeypatch.setattr(pytorch_blocks, "PIECE", 7)
+    for one, other in zip(pytorch_blocks.norms(rows, [40, 10]), whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    np.testing.assert_allclose(pytorch_blocks.update_norms(rows), updates, rtol=1e-12)
+
+
+def test_a_big_module_takes_one_step_at_a_time_and_keeps_no_outputs_that_nobody_counts(tmp_path: Path) -> None:
+    texts = words().train_inputs
+    engine: Any = own_engine(own_config(tmp_path, "tied"), dataset(texts, texts))
+    engine.train(batches_of(engine._config, 5))
+    assert engine._block.outputs.numel() == 0
+    assert engine._block.gradients.shape == (5, 55)
+
+
+@pytest.mark.parametrize("kind", [tuple, dict])
+def test_several_inputs_are_batched_alike(kind: type, tmp_path: Path) -> None:
+    left, right = np.random.default_rng(0).normal(size=(2, 64, 4)).astype(np.float32)
+    targets = (left + right).sum(1)
+    inputs = (left, right) if kind is tuple else {"right": right, "left": left}
+    engine = own_engine(own_config(tmp_path, "pair", loss="mse", metrics=["mse"]), dataset(inputs, targets))
+    start = engine.evaluate()
+    records = engine.train(batches_of(own_config(tmp_path, "pair"), 60))
+    assert not records.correct.any()
+    evaluation = engine.evaluate()
+    assert evaluation.loss < start.loss / 100
+    assert evaluation.metrics["mse"] == pytest.approx(evaluation.loss)
+
+
+def test_mapped_data_are_not_copied(tmp_path: Path) -> None:
+    paths = [tmp_path / "x.npy", tmp_path / "y.npy"]
+    for path, array in zip(paths, (words().train_inputs, words().train_targets), strict=True):
+        np.save(path, array)
+    for mode in ("c", "r"):
+        inputs, targets = (np.load(path, mmap_mode=mode) for path in paths)  # type: ignore[call-overload]
+        engine: Any = own_engine(small_module(tmp_path, 0.0), dataset(inputs, targets))
+        assert engine._train_inputs.data_ptr() == inputs.ctypes.data
+        assert engine._evaluation_targets.data_ptr() == targets.ctypes.data
+        assert np.isfinite(engine.train(batches_of(engine._config, 3)).loss).all()
 
 
 # What is imported.

@@ -13,6 +13,7 @@ from conftest import store_run
 
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import arms, comparison
+from gradclip_cli.evidence.bins import step_bins
 from gradclip_cli.runs.store import RunDirectory
 
 
@@ -143,7 +144,7 @@ def test_what_only_one_framework_needs_is_no_mixed_version(two_arms: Path) -> No
 def test_step_bins_and_their_stand_in(results: Path) -> None:
     run = store_run(results, "none", 0, [2.0, 1.0, 0.5])
     (arm,), _ = arms.read_arms(results)
-    bins = arms.step_bins(arm)
+    bins = step_bins(arm)
     assert len(bins.middles) == 12  # no more bins than steps
     np.testing.assert_allclose(bins.median_norm[0], [loss * step for step, loss in enumerate(np.repeat([2.0, 1.0, 0.5], 4), 1)])
     np.testing.assert_allclose(bins.largest_norm, bins.median_norm[0])
@@ -153,7 +154,7 @@ def test_step_bins_and_their_stand_in(results: Path) -> None:
     np.testing.assert_allclose(bins.cut[0], [1 - 1 / step if step % 2 else np.nan for step in range(1, 13)])
     run.steps_path.unlink()
     (arm,), _ = arms.read_arms(results)
-    bins = arms.step_bins(arm)
+    bins = step_bins(arm)
     np.testing.assert_allclose(bins.median_norm[0], np.repeat([2.0, 1.0, 0.5], 4))
     np.testing.assert_allclose(bins.largest_norm, np.repeat([20.0, 10.0, 5.0], 4))
     np.testing.assert_allclose(bins.clipped[0], 0.25)

@@ -79,7 +79,7 @@ def test_collapses_are_told(results: Path) -> None:
     content = json.loads(report.to_json(compared))
     assert (content["collapses"], [arm["collapsed"] for arm in content["arms"]]) == (sentence, [6, 0])
     assert content["arms"][1]["against_baseline"]["collapses"] == {"arm": 0, "baseline": 6, "p": pytest.approx(0.03125)}
-    place = report.verdict_columns(compared.metric).index("collapsed")
+    place = report.verdict_columns(compared).index("collapsed")
     assert [row[place] for row in report.verdict_rows(compared)] == ["100%", "0%"]
 
 

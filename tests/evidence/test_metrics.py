@@ -18,7 +18,7 @@ from made_up import BASE, OF_ONE_RUN, against, store_arm
 
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import arms, comparison, figures
-from gradclip_cli.evidence.metrics import DEFAULT_METRIC, METRICS, NATS, POINTS, STEPS, Metric
+from gradclip_cli.evidence.metrics import DEFAULT_METRIC, METRICS, NATS, POINTS, STEPS, Metric, usual_metric
 from gradclip_cli.evidence.questions import Question
 from gradclip_cli.evidence.replicates import with_replicates
 from gradclip_cli.texts import MINUS
@@ -123,7 +123,7 @@ def test_values_are_told_in_their_unit() -> None:
 
 
 def test_the_default_stands_first() -> None:
-    assert next(iter(METRICS.values())) is DEFAULT_METRIC is METRICS[Question().metric]
+    assert next(iter(METRICS.values())) is DEFAULT_METRIC is usual_metric({"accuracy": True})
 
 
 def test_they_are_read_without_arrays() -> None:
@@ -158,7 +158,7 @@ def told(checkout: Path, *command: str, **environment: str) -> str:
 
 
 def test_one_more_is_offered(with_one_more: Path) -> None:
-    assert f"--metric [{'|'.join(METRICS)}|best_val_accuracy]" in told(with_one_more, "compare", "--help")
+    assert f"--metric [{'|'.join(METRICS)}|best_val_accuracy|NAME]" in told(with_one_more, "compare", "--help")
     words = {"COMP_WORDS": "gradclip compare --metric best", "COMP_CWORD": "3", "_GRADCLIP_COMPLETE": "bash_complete"}
     assert told(with_one_more, **words).split() == ["plain,best_val_accuracy"]
 

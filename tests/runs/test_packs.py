@@ -20,7 +20,7 @@ import pytest
 from conftest import store_run
 
 from gradclip_cli.errors import StoreError
-from gradclip_cli.evidence import arms, inspection
+from gradclip_cli.evidence import arms, bins, inspection
 from gradclip_cli.runs import names, packing, packs, store
 from gradclip_cli.runs.store import RunDirectory
 
@@ -103,7 +103,7 @@ def test_steps_that_are_not_packed_are_missed_as_always(results: Path) -> None:
     assert not run.has("steps.csv")
     with pytest.raises(StoreError, match=r"steps\.csv: can't be read: No such file"):
         run.steps()
-    assert arms.step_bins(arms.read_arms(results)[0][0]).warnings == ()
+    assert bins.step_bins(arms.read_arms(results)[0][0]).warnings == ()
 
 
 def test_steps_that_stayed_beside_the_pack_are_read_there(results: Path) -> None:

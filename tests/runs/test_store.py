@@ -16,7 +16,7 @@ from gradclip_cli.config import loading
 from gradclip_cli.errors import ConflictError, StoreError
 from gradclip_cli.files import write_atomically
 from gradclip_cli.runs import store
-from gradclip_cli.runs.csv_files import METRIC_COLUMNS
+from gradclip_cli.runs.csv_files import metric_columns
 from gradclip_cli.runs.store import RunDirectory
 
 
@@ -30,17 +30,17 @@ def started(results: Path, seed: int = 0) -> RunDirectory:
 def test_start_clears_what_was_there(results: Path) -> None:
     directory = started(results)
     (directory.path / "model.keras").write_text("old")
-    directory.append_metrics(dict.fromkeys(METRIC_COLUMNS, 1.0))
+    directory.append_metrics(dict.fromkeys(metric_columns(["accuracy"]), 1.0))
     again = started(results)
     assert {path.name for path in again.path.iterdir()} == {"config.yaml", "run.json", "metrics.csv", "steps.csv"}
-    assert again.metrics_path.read_text() == ",".join(METRIC_COLUMNS) + "\n"
+    assert again.metrics_path.read_text() == ",".join(metric_columns(["accuracy"])) + "\n"
     assert again.status() == "running"
 
 
 def test_metrics_come_back_as_the_same_numbers(results: Path) -> None:
     directory = started(results)
     values = [1, 0.1 + 0.2, 1 / 3, 1e-17, 123456.789, 5e-324, 1.7976931348623157e308, 0.0]
-    directory.append_metrics(dict(zip(METRIC_COLUMNS, values, strict=True)))
+    directory.append_metrics(dict(zip(metric_columns(["accuracy"]), values, strict=True)))
     directory.write_metadata({**FACTS, "seed": 0, "status": "complete", "epochs": 1, "steps": 1})
     assert directory.metrics().iloc[0].tolist() == values
 
@@ -50,6 +50,33 @@ def test_steps_have_six_digits_and_keep_infinities(results: Path) -> None:
     directory.append_steps([[1, 1 / 3, 0.0, 8, float("inf"), float("nan"), 1, 1e-30, 2.0, 3.0, 4.0, 0.1]])
     assert directory.steps_path.read_text().splitlines()[1] == "1,0.333333,0,8,inf,nan,1,1e-30,2,3,4,0.1"
     assert directory.steps(["grad_norm"])["grad_norm"].tolist() == [float("inf")]
+
+
+REGRESSION = {"metrics": {"mae": {"higher_is_better": False}}, "counts_correct": False, "chance": {}}
+
+
+def test_columns_are_those_that_run_json_says(results: Path) -> None:
+    directory = RunDirectory.of(results, "arm", 0)
+    with directory.locked():
+        directory.start(loading.load("none", ["name=arm"]), ["a/kernel"], {"seed": 0, **REGRESSION})
+    assert directory.metrics_path.read_text().startswith("epoch,loss,mae,val_loss,val_mae,grad_norm_median,")
+    assert directory.steps_path.read_text().startswith("step,loss,penalty,grad_norm,")
+    directory.append_metrics(dict(zip(metric_columns(["mae"]), [1, 2.0, float("nan"), 3.0, 4.0, 5.0, 6.0, 0.0], strict=True)))
+    ended = {**FACTS, "seed": 0, "status": "complete", "epochs": 1, "steps": 0, **REGRESSION}
+    directory.write_metadata(ended)
+    assert directory.metrics().iloc[0]["val_mae"] == 4
+    assert "correct" not in directory.steps()
+    directory.write_metadata({**ended, "metrics": None})  # as if an older run had such columns
+    with pytest.raises(StoreError, match="its columns are not those of the run's metrics"):
+        directory.metrics()
+
+
+@pytest.mark.parametrize("name", ["loss", "val_loss", "epoch", "a,b", 'a"b', "a\nb", "", "grad_norm_max"])
+def test_a_name_that_no_column_can_have_is_refused_before_anything_is_cleared(name: str, results: Path) -> None:
+    directory = started(results)
+    with directory.locked(), pytest.raises(StoreError, match="a metric can't be called"):
+        directory.start(loading.load("none"), ["a/kernel"], {"metrics": {name: {"higher_is_better": True}}})
+    assert directory.metrics_path.read_text().startswith("epoch,loss,accuracy")
 
 
 def test_a_locked_run_is_refused(results: Path) -> None:

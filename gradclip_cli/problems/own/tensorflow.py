@@ -197,11 +197,12 @@ class Network:
         self._forget()
 
     def _chance(self, dataset: Dataset) -> dict[str, float]:
-        if not isinstance(dataset.train_targets, np.ndarray):
+        trained, evaluated = dataset.train_targets, dataset.evaluation_targets
+        if not isinstance(trained, np.ndarray) or not isinstance(evaluated, np.ndarray):
             return {}
         loss = tensorflow_losses.function_name(self.model.loss)
         functions = {name: _function_of(name) for name in self.metrics}
-        return chance_scores(loss, functions, dataset.train_targets)
+        return chance_scores(loss, functions, trained, evaluated)
 
     def _counts_correct(self, outputs: Any) -> bool:
         return self._whole_labels and "accuracy" in self.metrics and getattr(outputs, "ndim", 0) == 2
