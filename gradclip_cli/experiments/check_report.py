@@ -30,7 +30,7 @@ def obstacles(checked: Checked) -> list[str]:
     found = []
     if steps.divergence:
         hint = "look at the data, the loss, the scale of the inputs and the learning rate"
-        found.append(f"It diverges at once: {steps.divergence.message}, at step {steps.divergence.step}; {hint}.")
+        found.append(f"It diverges at once: {steps.divergence.message}; {hint}.")
     elif not records.norm.any():
         hint = "is the loss independent of the model's outputs, or are its units dead?"
         found.append(f"All gradients are zero on all of the first {counted(len(records), 'step')}: {hint}")
@@ -219,7 +219,7 @@ def _milliseconds(timing: Timing) -> str:
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
-        return f"about {seconds:.0f} seconds"
+        return f"about {counted(max(1, round(seconds)), 'second')}"
     return f"about {seconds / 60:.0f} minutes" if seconds < 90 * 60 else f"about {seconds / 3600:.1f} hours"
 
 
