@@ -26,8 +26,8 @@ from gradclip_cli.cli.options import (
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
     from gradclip_cli.evidence.comparison import Comparison
+    from gradclip_cli.experiments.posing import Posed, Wishes
     from gradclip_cli.experiments.suggest import Pilot
-    from gradclip_cli.experiments.trial import Posed, Wishes
 
 USUAL_SEEDS = 8
 
@@ -74,7 +74,7 @@ class TryOptions(TrainingOptions):
     @property
     def wishes(self) -> Wishes:
         """What is to be tried."""
-        from gradclip_cli.experiments.trial import Wishes
+        from gradclip_cli.experiments.posing import Wishes
 
         asked = (self.model, self.data, self.loss, self.optimizer, self.learning_rate, self.batch_size, self.epochs)
         return Wishes(*asked, self.framework)
@@ -114,26 +114,27 @@ def try_(options: TryOptions) -> None:
     trained with the same seeds, and compared. The configs are written beside the runs.
     """
     from gradclip_cli.cli.displays import StepDisplay
-    from gradclip_cli.experiments import trial
+    from gradclip_cli.experiments import posing, trial
 
     with StepDisplay("looking at the model", None, quiet=is_set("quiet")) as display:
-        posed = trial.pose(options.wishes, display.doing)
+        posed = posing.pose(options.wishes, display.doing)
     _say_posed(posed)
     pilot = _pilot(posed, options)
     folder = options.results or RESULTS / _name(options.model)
-    configs = trial.write_configs(_arms(posed, pilot, options), folder)
+    configs = trial.placed_in(folder, _arms(posed, pilot, options))
     seeds = _seeds(configs, options)
     planned = trial.plan(configs, seeds, folder, force=options.force)
-    compared = None
-    if len(configs) > 1:
-        _say_plan(configs, seeds)
+    remark(trial.plan_sentence(configs, len(seeds)), sentence=True)
+    trial.write_configs(configs, folder, force=options.force)
     trial.record_plan(configs, seeds, folder, pilot.metrics)
     ended = train(planned, options)
     remark(tally(ended))
     require_none_failed(ended)
-    if len(configs) > 1:
-        compared = _compared(folder, configs, seeds)
-    _say_result(compared, configs, folder, options)
+    compared = _compared(folder, configs, seeds)
+    if options.as_json:
+        print_json(_as_json(pilot, compared, configs, folder))
+    else:
+        _print_result(compared, configs, folder)
 
 
 def _name(model: str) -> str:
@@ -200,13 +201,6 @@ def _affordable(configs: Sequence[Config], options: TryOptions) -> int:
     return affordable.seeds
 
 
-def _say_plan(configs: Sequence[Config], seeds: Sequence[int]) -> None:
-    from gradclip_cli.experiments import trial
-
-    names = ", ".join(config.name for config in configs)
-    remark(f"Arms: {names}. {trial.what_a_plan_detects(len(seeds), len(configs) - 1)}", sentence=True)
-
-
 def _compared(folder: Path, configs: Sequence[Config], seeds: Sequence[int]) -> Comparison:
     from gradclip_cli.evidence import comparison, ledger, report
 
@@ -218,20 +212,31 @@ def _compared(folder: Path, configs: Sequence[Config], seeds: Sequence[int]) -> 
     return compared
 
 
-def _say_result(compared: Comparison | None, configs: Sequence[Config], folder: Path, options: TryOptions) -> None:
+def _as_json(pilot: Pilot, compared: Comparison, configs: Sequence[Config], folder: Path) -> dict[str, Any]:
+    import json
+
+    from gradclip_cli.evidence import report
+    from gradclip_cli.experiments import suggest, trial
+
+    arms = {
+        config.name: {"config": str(trial.config_file(config, folder)), "to_paste": trial.line_to_paste(config)}
+        for config in configs
+    }
+    comparison = json.loads(report.to_json(compared))
+    conclusion = trial.conclusion(compared, configs)
+    return {"pilot": suggest.to_dict(pilot), "arms": arms, "comparison": comparison, "conclusion": conclusion}
+
+
+def _print_result(compared: Comparison, configs: Sequence[Config], folder: Path) -> None:
     from gradclip_cli.cli.comparisons import print_comparison
     from gradclip_cli.cli.console import tell
     from gradclip_cli.experiments import trial
 
-    if options.as_json:
-        content = {"configs": {config.name: str(folder / f"{config.name}.yaml") for config in configs}}
-        print_json({**content, "lines": {config.name: trial.line_to_paste(config) for config in configs}})
-        return
-    if compared is None:
-        tell("There was nothing to compare: no rule but none. Name some with --rules, such as clipnorm=1.", sentence=True)
-        return
     tell()
     print_comparison(compared)
     tell()
     tell(trial.conclusion(compared, configs), "bold", sentence=True)
-    remark(f"report: {folder / 'compare'}; configs: {folder}/*.yaml, as in gradclip run {folder / configs[-1].name}.yaml")
+    example = trial.config_file(configs[-1], folder)
+    remark(
+        f"report: {folder / 'compare'}; the configs: {folder}/*.yaml, to go on from: gradclip run {example} --results {folder}"
+    )

@@ -19,7 +19,7 @@ from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.own import COMPILED, OwnConfig
 from gradclip_cli.config.schema import MOST_SEED, Config
 from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
-from gradclip_cli.errors import GradclipError
+from gradclip_cli.errors import EngineError, GradclipError
 from gradclip_cli.problems import own
 from gradclip_cli.problems.contract import Dataset, DownloadProgress
 from gradclip_cli.problems.own.brought import Brought
@@ -198,7 +198,14 @@ def _bytes_agree(one: Array, other: Array) -> bool:
 def _first_steps(config: Config, engine: Engine, weights: Weights, batches: IntArray) -> FirstSteps:
     def taken() -> tuple[StepRecords, dict[str, Array]]:
         engine.reset(weights, learning_rate=config.optimizer.learning_rate)
-        return engine.train(batches), engine.state()
+        try:
+            return engine.train(batches), engine.state()
+        except Exception as error:
+            if engine.compiled == "xla" and hasattr(error, "error_code"):  # TensorFlow's own, not the user's
+                raise EngineError(
+                    f"XLA can't compile or run it: {_reason(error)}. engine: {{jit: false}} does without."
+                ) from error
+            raise
 
     clock = time.perf_counter()
     (records, state), (again, other) = taken(), taken()

@@ -6,15 +6,12 @@ The pilot's seed is left out of the runs: thresholds that were read off it would
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gradclip_cli import engines
-from gradclip_cli.config import loading
 from gradclip_cli.config.own import COMPILED, OwnConfig
 from gradclip_cli.config.own_files import moved
 from gradclip_cli.config.schema import Config
@@ -25,148 +22,24 @@ from gradclip_cli.evidence.intentions import Intention
 from gradclip_cli.evidence.metrics import usual_metric
 from gradclip_cli.evidence.plans import PlannedTest
 from gradclip_cli.evidence.verdicts import Verdict
+from gradclip_cli.experiments.posing import PILOT_SEED, UNCLIPPED, Posed
 from gradclip_cli.experiments.suggest import Pilot, Suggestion
 from gradclip_cli.files import write_atomically, writing
 from gradclip_cli.gradients.rules import RULES
-from gradclip_cli.gradients.rules.none import Unclipped
-from gradclip_cli.problems import own, problem_of
-from gradclip_cli.problems.contract import Dataset
-from gradclip_cli.problems.own import given
-from gradclip_cli.problems.own.brought import Brought
-from gradclip_cli.problems.own.likely_losses import likely_loss
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.texts import counted
 
-UNCLIPPED, YOURS, SUGGESTED = "none", "yours", "suggested"
-USUAL_RULES = (UNCLIPPED, YOURS, SUGGESTED)
-USUAL_OPTIMIZER: Mapping[str, Any] = {"name": "adam", "learning_rate": 0.001}
-MOST_STEPS_AN_EPOCH = 500
-USUAL_EPOCHS = 5
-USUAL_BATCH = 32
-PILOT_SEED = 0
+YOURS, SUGGESTED = "yours", "suggested"
 SUGGESTIONS = 2
 """Of the rules that a pilot suggests, how many are tried: one beside a clipping of the user's own."""
+INSTEAD = "Name another folder with --results, or replace what is there with --force."
+WITHOUT_SUGGESTION: dict[str, Any] = {"mode": "global_clipnorm", "threshold": 1.0}
+"""What is tried where the pilot suggests nothing, since its gradients exploded at once or it was too short."""
 DECISION = (
     "Every arm is trained with the same seeds, which the pilot did not have; each is held against the unclipped one by the exact "
     "signed-rank test of the typical difference, Holm-adjusted over the arms."
 )
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What was asked for; None is left to what the model brings, else to a default."""
-
-    model: str
-    data: str | None = None
-    loss: str | None = None
-    optimizer: str | None = None
-    learning_rate: float | None = None
-    batch_size: int | None = None
-    epochs: int | None = None
-    framework: str | None = None
-
-
-@dataclass(frozen=True)
-class Posed:
-    """A problem, unclipped, the clipping that its model brought, and sentences on what was chosen and why."""
-
-    config: Config
-    yours: Mapping[str, Any] | None
-    choices: Sequence[str] = field(default_factory=tuple)
-
-
-def pose(wishes: Wishes, tell: Callable[[str], None] = lambda what: None) -> Posed:
-    """The problem that was asked for, with everything that was not said filled in: the model is built for that.
-
-    `tell` hears what is being done. Raises ConfigError, DatasetError, EngineError and OwnCodeError.
-    """
-    if _is_config(wishes.model):
-        return _posed_by_config(wishes)
-    model = given.model_keys(wishes.model)
-    framework = wishes.framework or given.framework_of(model)
-    keys: dict[str, Any] = {
-        "name": UNCLIPPED,
-        "engine": {"framework": framework},
-        "data": given.data_keys(model, wishes.data),
-        "model": model,
-        "clipping": {"mode": UNCLIPPED},
-    }
-    first = _config(keys)
-    tell(f"importing {framework}")
-    engines.imported(framework)
-    tell("loading the data")
-    dataset = problem_of(first).load()
-    tell("building the model")
-    brought = own.brought(first, dataset)
-    choices = _complete(keys, wishes, dataset, brought)
-    return Posed(_config(keys), brought.clipping, choices)
-
-
-def _is_config(model: str) -> bool:
-    return model.endswith((".yaml", ".yml")) or (":" not in model and loading.find(model) is not None and not Path(model).suffix)
-
-
-def _posed_by_config(wishes: Wishes) -> Posed:
-    wanted = {
-        "loss": wishes.loss,
-        "optimizer.name": wishes.optimizer,
-        "optimizer.learning_rate": wishes.learning_rate,
-        "data.batch_size": wishes.batch_size,
-        "training.epochs": wishes.epochs,
-        "engine.framework": wishes.framework,
-        "data.npz": wishes.data,
-    }
-    settings = [f"{key}={value}" for key, value in wanted.items() if value is not None]
-    config = loading.load(wishes.model, settings)
-    yours = None if config.clipping.mode == UNCLIPPED else config.clipping.model_dump(mode="json")
-    unclipped = config.model_copy(update={"name": UNCLIPPED, "clipping": Unclipped()})
-    return Posed(unclipped, yours)
-
-
-def _config(keys: Mapping[str, Any]) -> OwnConfig:
-    config = loading.from_text(yaml.safe_dump(dict(keys), sort_keys=False), "try")
-    assert isinstance(config, OwnConfig)
-    return config
-
-
-def _complete(keys: dict[str, Any], wishes: Wishes, dataset: Dataset, brought: Brought) -> list[str]:
-    """Fill in what was not asked for, and say why."""
-    choices = []
-    batch = wishes.batch_size or min(USUAL_BATCH, dataset.samples)
-    if batch > dataset.samples:
-        raise ConfigError([f"--batch-size {batch}: there are only {dataset.samples} samples to train on"])
-    steps = max(1, min(MOST_STEPS_AN_EPOCH, dataset.samples // batch))
-    epochs = wishes.epochs or USUAL_EPOCHS
-    keys["data"] = {**keys["data"], "batch_size": batch}
-    keys["training"] = {"epochs": epochs, "steps_per_epoch": steps, "seed": PILOT_SEED}
-    once = "once through the training samples" if steps * batch > dataset.samples - batch else f"of {batch} samples"
-    choices.append(f"{counted(epochs, 'epoch')} of {counted(steps, 'step')}, each epoch {once}")
-    keys["loss"], why = _loss(wishes, dataset, brought)
-    choices.append(f"loss {why}")
-    keys["optimizer"], whose = _optimizer(wishes, brought)
-    choices.append(f"optimizer {whose}")
-    return choices
-
-
-def _loss(wishes: Wishes, dataset: Dataset, brought: Brought) -> tuple[dict[str, Any], str]:
-    if wishes.loss:
-        return ({"factory": wishes.loss} if ":" in wishes.loss else {"name": wishes.loss}), f"{wishes.loss}, as you said"
-    if brought.has_loss:
-        return {"name": COMPILED}, "yours: that which the model was compiled with"
-    name, why = likely_loss(brought.output_shape, dataset.train_targets)
-    return {"name": name}, f"{name}, since {why} (--loss says another)"
-
-
-def _optimizer(wishes: Wishes, brought: Brought) -> tuple[dict[str, Any], str]:
-    rate = {} if wishes.learning_rate is None else {"learning_rate": wishes.learning_rate}
-    if wishes.optimizer:
-        return {"name": wishes.optimizer, **rate}, f"{wishes.optimizer}, as you said"
-    if brought.optimizer:
-        chosen = {**brought.optimizer, **rate}
-        return chosen, f"yours: {chosen['name']}" + (f" at {chosen['learning_rate']:g}" if "learning_rate" in chosen else "")
-    chosen = {**USUAL_OPTIMIZER, **rate}
-    return chosen, f"{chosen['name']} at {chosen['learning_rate']:g} (--optimizer and --learning-rate say others)"
 
 
 def arms(posed: Posed, rules: Sequence[str], suggested: Sequence[Suggestion]) -> list[Config]:
@@ -176,8 +49,8 @@ def arms(posed: Posed, rules: Sequence[str], suggested: Sequence[Suggestion]) ->
         if rule == YOURS:
             found |= {YOURS: posed.yours} if posed.yours else {}
         elif rule == SUGGESTED:
-            few = suggested[: SUGGESTIONS - (posed.yours is not None and YOURS in rules)]
-            found |= {_arm_name(each.clipping): each.clipping for each in few if each.clipping != posed.yours}
+            few = [each.clipping for each in suggested[: SUGGESTIONS - (posed.yours is not None and YOURS in rules)]]
+            found |= {_arm_name(keys): keys for keys in few or [WITHOUT_SUGGESTION] if keys != posed.yours}
         elif rule != UNCLIPPED:
             keys = _rule_keys(rule)
             found[_arm_name(keys)] = keys
@@ -208,15 +81,28 @@ def _with_clipping(config: Config, name: str, keys: Mapping[str, Any]) -> Config
     return config.model_copy(update={"name": name, "clipping": rule})
 
 
-def write_configs(configs: Sequence[Config], results: Path) -> list[Config]:
-    """Write a YAML file an arm into the results folder, and return the configs as these files say them. Raises StoreError."""
-    there = [moved(config, results) if isinstance(config, OwnConfig) else config for config in configs]
-    for config in there:
-        path = results / f"{config.name}.yaml"
+def placed_in(results: Path, configs: Sequence[Config]) -> list[Config]:
+    """The configs as files in the results folder say them: their paths begin there."""
+    return [moved(config, results) if isinstance(config, OwnConfig) else config for config in configs]
+
+
+def write_configs(configs: Sequence[Config], results: Path, *, force: bool = False) -> list[Path]:
+    """Write a YAML file an arm into the results folder. Raises ConflictError where one is there that says something else."""
+    written = []
+    for config in configs:
+        path, text = config_file(config, results), yaml.safe_dump(_said(config), sort_keys=False)
+        if not force and path.exists() and path.read_text() != text:
+            raise ConflictError(f"{path}: is there and says something else. {INSTEAD}")
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, yaml.safe_dump(_said(config), sort_keys=False))
-    return there
+            write_atomically(path, text)
+        written.append(path)
+    return written
+
+
+def config_file(config: Config, results: Path) -> Path:
+    """Where an arm's config is written."""
+    return results / f"{config.name}.yaml"
 
 
 def _said(config: Config) -> dict[str, Any]:
@@ -236,8 +122,7 @@ def plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, *, forc
     except ConflictsError as error:
         first, *others = error.conflicts
         and_more = f", and {len(others)} more" if others else ""
-        instead = "Name another folder with --results, or replace its old runs with --force."
-        raise ConflictError(f"{first.what}{and_more}. {instead}") from None
+        raise ConflictError(f"{first.what}{and_more}. {INSTEAD}") from None
 
 
 def record_plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, metrics: Mapping[str, bool]) -> None:
@@ -256,17 +141,22 @@ def fresh_seeds(count: int) -> list[int]:
     return list(range(PILOT_SEED + 1, PILOT_SEED + 1 + count))
 
 
-def what_a_plan_detects(seeds: int, tests: int) -> str:
-    """What so many seeds can show, before any was trained: in standard deviations of the paired differences."""
+def plan_sentence(configs: Sequence[Config], seeds: int) -> str:
+    """Which arms are trained, and what so many seeds can show of them: in standard deviations, as nothing was trained yet.
+
+    Raises ConfigError where there is nothing to compare.
+    """
+    if len(configs) < 2:
+        raise ConfigError(["--rules: nothing to compare with none; name a rule, such as clipnorm=1, or suggested"])
+    tests, names = len(configs) - 1, ", ".join(config.name for config in configs)
     needed = samples.seeds_for_a_verdict(tests)
     if seeds < needed:
-        return (
-            f"With {counted(seeds, 'seed')} no verdict can come: {counted(tests, 'comparison')} take {needed} (--seeds {needed})."
-        )
+        few = f"{counted(seeds, 'seed')} can bring no verdict on {counted(tests, 'comparison')}; {needed} can (--seeds {needed})"
+        return f"Arms: {names}. {few[0].upper()}{few[1:]}."
     effect = planning.detectable_effect(1.0, seeds, tests=tests)
     return (
-        f"{counted(seeds, 'seed')} detect, with 80% power, a typical difference of {effect:.1f} standard deviations of the "
-        f"differences between paired runs; a verdict takes at least {needed}."
+        f"Arms: {names}. With {counted(seeds, 'seed')} a typical difference of {effect:.1f} standard deviations of the paired "
+        "differences is detected with 80% power."
     )
 
 

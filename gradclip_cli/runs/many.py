@@ -176,6 +176,7 @@ class _Training:
     def __init__(self, runs: Mapping[Path, PlannedRun], observer: Observer, stop: _Stop) -> None:
         self._runs, self._observer, self._stop = runs, observer, stop
         self.results: dict[Path, Result] = {}
+        self._noted: set[str] = set()
 
     def here(self, tasks: Sequence[Task]) -> None:
         """Train in this process."""
@@ -225,6 +226,10 @@ class _Training:
             self._observer.progressed(run, event.progress)
         elif event.kind == EventKind.REMARK:
             self._observer.remarked(run, event.message)
+        elif event.kind == EventKind.NOTE:
+            if event.message not in self._noted:
+                self._noted.add(event.message)
+                self._observer.remarked(run, event.message)
         else:
             self._observer.preparing(run, event.message)
 

@@ -80,7 +80,7 @@ class Workshop:
                 report(Event(task.directory, EventKind.REMARK, remark))
             _require_the_data_of_the_others(setup, task.force)
             for remark in (*dataset.remarks, *engine.remarks):
-                report(Event(task.directory, EventKind.REMARK, remark))
+                report(Event(task.directory, EventKind.NOTE, remark))
             facts = _facts(setup) | (_history(directory) if moment else {})
 
             def begin() -> Moment:

@@ -73,6 +73,8 @@ class EventKind(StrEnum):
 
     PREPARING = "preparing"
     REMARK = "remark"
+    NOTE = "note"
+    """A remark on the problem, the same for all its runs: it is shown once."""
     PROGRESS = "progress"
 
 

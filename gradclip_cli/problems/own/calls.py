@@ -100,9 +100,8 @@ def _own_frames(frames: TracebackType | None) -> TracebackType | None:
 
 def _is_passed_through(file: str) -> bool:
     """Whether a file's frames stand in a traceback before the user's own."""
-    return (
-        PACKAGE in Path(file).parents or file in (contextlib.__file__, importlib.__file__) or file.startswith("<frozen importlib")
-    )
+    importing = file in (contextlib.__file__, importlib.__file__) or file.startswith("<frozen importlib")
+    return importing or PACKAGE in Path(file).parents
 
 
 def returned(what: str, value: Any, needed: str) -> OwnCodeError:

@@ -18,6 +18,7 @@ from gradclip_cli.config.own import COMPILED, OwnConfig
 from gradclip_cli.errors import ConfigError, DatasetError, OwnCodeError
 from gradclip_cli.problems.chance import chance_scores
 from gradclip_cli.problems.contract import GENERATOR_SEED, Arrays, Dataset, samples
+from gradclip_cli.problems.own.brought import Brought
 from gradclip_cli.problems.own.calls import own_code_runs, returned
 from gradclip_cli.problems.own.labels import require_classes
 from gradclip_cli.problems.own.models import built
@@ -114,7 +115,50 @@ def _variables(module: torch.nn.Module) -> list[Variable]:
     ]
 
 
-class Network:
+class CalledModule:
+    """A user's module, and how it is called on samples of the dataset."""
+
+    def __init__(self, config: OwnConfig, dataset: Dataset) -> None:
+        self._what, self._integers_stay = str(config.model.factory), True
+        self.module = build_module(config, config.training.seed)
+        self._kind = next(each for each in self.module.parameters() if each.requires_grad).dtype
+        self._few = _few(dataset.train_inputs)
+        self.outputs_of_few = self._outputs_of_few()
+
+    def inputs(self, samples: Any) -> Any:
+        return each(samples, self._input)
+
+    def _input(self, samples: Tensor) -> Tensor:
+        if samples.is_floating_point() or not (self._integers_stay or samples.dtype is torch.bool):
+            return samples.to(self._kind)
+        return samples if samples.dtype is torch.bool else samples.long()
+
+    def outputs(self, inputs: Any) -> Any:
+        return self._call(self.module, inputs)
+
+    def _call(self, module: torch.nn.Module, inputs: Any) -> Any:
+        with own_code_runs(self._what, "calling its module"):
+            if isinstance(inputs, tuple):
+                return module(*inputs)
+            return module(**inputs) if isinstance(inputs, Mapping) else module(inputs)
+
+    def _outputs_of_few(self) -> Any:
+        """What the module gives for some samples. Integers become floats where it takes only those."""
+        self.module.eval()
+        try:
+            return self.outputs(self.inputs(self._few))
+        except OwnCodeError as error:
+            tensors: dict[str, Any] = leaves("x", self._few)
+            if all(tensor.is_floating_point() for tensor in tensors.values()):
+                raise
+            self._integers_stay = False
+            try:
+                return self.outputs(self.inputs(self._few))
+            except OwnCodeError:
+                raise error from None
+
+
+class Network(CalledModule):
     """`gradclip_cli.engines.pytorch_network.Network` of a user's own module."""
 
     changes_with_mode = observes = True
@@ -124,11 +168,8 @@ class Network:
         if config.optimizer.name == COMPILED:
             message = "a PyTorch module is not compiled with one; write optimizer: {name: adam, learning_rate: 0.001}"
             raise ConfigError([f"optimizer: {message}"])
-        self._what, self._integers_stay = str(config.model.factory), True
-        self.module = build_module(config, config.training.seed)
-        self._kind = next(each for each in self.module.parameters() if each.requires_grad).dtype
-        self._few, targets = _few(dataset.train_inputs), each(_few(dataset.train_targets), _as_label)
-        outputs = self._outputs_of_few()
+        super().__init__(config, dataset)
+        outputs, targets = self.outputs_of_few, each(_few(dataset.train_targets), _as_label)
         for parameter in self.module.parameters():
             parameter.data = parameter.data.contiguous()  # the engine keeps them as rows
         self.variables = _variables(self.module)
@@ -173,23 +214,6 @@ class Network:
             told = f"{name} {before.get(name, 'missing')}, then {again.get(name, 'missing')}"
             raise OwnCodeError(f"{self._what}: built twice, it has other parameters: {told}")
 
-    def inputs(self, samples: Any) -> Any:
-        return each(samples, self._input)
-
-    def _input(self, samples: Tensor) -> Tensor:
-        if samples.is_floating_point() or not (self._integers_stay or samples.dtype is torch.bool):
-            return samples.to(self._kind)
-        return samples if samples.dtype is torch.bool else samples.long()
-
-    def outputs(self, inputs: Any) -> Any:
-        return self._call(self.module, inputs)
-
-    def _call(self, module: torch.nn.Module, inputs: Any) -> Any:
-        with own_code_runs(self._what, "calling its module"):
-            if isinstance(inputs, tuple):
-                return module(*inputs)
-            return module(**inputs) if isinstance(inputs, Mapping) else module(inputs)
-
     def loss(self, targets: Any, outputs: Any, reduction: str = "mean") -> Tensor:
         loss = self._loss.measure(targets, outputs)
         return loss if reduction == "mean" else loss * samples(targets)
@@ -210,21 +234,6 @@ class Network:
     def penalty(self) -> None:
         return None
 
-    def _outputs_of_few(self) -> Any:
-        """What the module gives for some samples. Integers become floats where it takes only those."""
-        self.module.eval()
-        try:
-            return self.outputs(self.inputs(self._few))
-        except OwnCodeError as error:
-            tensors: dict[str, Any] = leaves("x", self._few)
-            if all(tensor.is_floating_point() for tensor in tensors.values()):
-                raise
-            self._integers_stay = False
-            try:
-                return self.outputs(self.inputs(self._few))
-            except OwnCodeError:
-                raise error from None
-
     def _require_fit(self, dataset: Dataset, targets: Any, outputs: Any) -> None:
         """Let loss and metrics see some samples. Raises DatasetError where they don't fit."""
         try:
@@ -241,11 +250,12 @@ class Network:
             raise OwnCodeError(f"{self._loss.label}: {message}")
 
     def _chance(self, dataset: Dataset) -> dict[str, float]:
-        if not isinstance(dataset.train_targets, np.ndarray):
+        trained, evaluated = dataset.train_targets, dataset.evaluation_targets
+        if not isinstance(trained, np.ndarray) or not isinstance(evaluated, np.ndarray):
             return {}
         functions = {metric.name: metric.function for metric in self._metrics}
-        scores = chance_scores(self._loss.name, functions, dataset.train_targets)
-        return {name: score for name, score in scores.items() if name != "loss" or self._loss.plain}
+        scores = chance_scores(self._loss.name, functions, trained, evaluated)
+        return {name: score for name, score in scores.items() if self._loss.plain or name not in ("loss", "val_loss")}
 
     def _counts(self, targets: Arrays, outputs: Any) -> bool:
         """Whether targets are one integer class a sample, and accuracy is measured by what a sample's outputs say."""
@@ -270,3 +280,12 @@ def _as_label(tensor: Tensor) -> Tensor:
 def _shapes(values: Any) -> str:
     tensors = leaves("", values).values()
     return ", ".join(str(tuple(each.shape)) if isinstance(each, Tensor) else type(each).__name__ for each in tensors)
+
+
+def brought(config: OwnConfig, dataset: Dataset) -> Brought:
+    """What a module says of itself: only what it gives. Raises ConfigError and OwnCodeError as `build_module`."""
+    called = CalledModule(config, dataset)
+    first = next(iter(leaves("", called.outputs_of_few).values()))
+    if not isinstance(first, Tensor):
+        raise returned(f"{config.model.factory}, called", first, "a tensor")
+    return Brought((None, *first.shape[1:]))
