@@ -18,6 +18,7 @@ from gradclip_cli.errors import ConfigError, ExitCode, GradclipError
 COMMANDS = {
     "try": "trial:try_",
     "run": "train:run",
+    "check": "check:check",
     "suggest": "pilot:suggest",
     "sweep": "experiments:sweep",
     "reproduce": "experiments:reproduce",

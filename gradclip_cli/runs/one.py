@@ -51,8 +51,11 @@ class Workshop:
         self._one_at_a_time = threading.Lock()
 
     def train(self, task: Task, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> Ending:
-        """Train one run. What goes wrong is told in the ending, not raised; KeyboardInterrupt and the like are."""
-        with self._one_at_a_time:
+        """Train one run. What goes wrong is told in the ending, not raised; KeyboardInterrupt and the like are.
+
+        Meanwhile stdout is stderr: a model of the user's own may print whenever it is called.
+        """
+        with self._one_at_a_time, contextlib.redirect_stdout(sys.stderr):
             try:
                 return self._train(task, report, should_stop)
             except BusyError as error:
@@ -153,11 +156,12 @@ def _checkpointed(setup: Setup) -> tuple[Moment | None, str]:
 def _require_the_data_of_the_others(setup: Setup, force: bool) -> None:
     """Raises ConflictError where a run of this arm was trained on data that have changed since."""
     for run in [] if force else store.runs_of(setup.directory.path.parent):
+        there = None
         with contextlib.suppress(StoreError):
             there = run.metadata().get("dataset_sha256")
-            if there not in (None, setup.dataset.sha256):
-                hint = "put the data back, give the config another name, or train the whole arm again with --force"
-                raise ConflictError(f"{run.path}: was trained on other data (their SHA-256 differs)", hint)
+        if there not in (None, setup.dataset.sha256):
+            hint = "put the data back, give the config another name, or train the whole arm again with --force"
+            raise ConflictError(f"{run.path}: was trained on other data (their SHA-256 differs)", hint)
 
 
 def _facts(setup: Setup) -> dict[str, Any]:

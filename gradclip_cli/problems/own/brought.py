@@ -18,3 +18,5 @@ class Brought:
     clipping: Mapping[str, Any] | None = None
     """The keys of a config's section."""
     has_loss: bool = False
+    loss: str = ""
+    """Its name, where it has one."""

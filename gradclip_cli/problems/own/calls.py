@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import importlib
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,17 @@ from types import TracebackType
 from typing import Any
 
 from gradclip_cli.config.yaml_tree import shortened
-from gradclip_cli.errors import ConfigError, OwnCodeError
+from gradclip_cli.errors import ConfigError, GradclipError, OwnCodeError
+from gradclip_cli.problems.own.references import is_installed
+
+PACKAGE = Path(__file__).parents[2]
+COLOURS = re.compile(r"\x1b\[[\d;]*m")
+"""What a terminal takes for colours, with which Keras writes its messages."""
+
+
+def tell_at_once(told: str) -> None:
+    """Say something while the user's code runs, where also goes what it prints."""
+    print(told, file=sys.stderr)
 
 
 def call(function: Callable[..., Any], arguments: Mapping[str, Any], what: str) -> Any:
@@ -56,7 +67,7 @@ def _unknown(name: str, known: list[str]) -> str:
 
 @contextlib.contextmanager
 def own_code_runs(what: str, doing: str) -> Iterator[None]:
-    """Run the user's code: stdout is stderr meanwhile, and what it raises becomes an OwnCodeError."""
+    """Run the user's code: stdout is stderr meanwhile, and what it raises becomes an OwnCodeError; ours pass."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
@@ -65,25 +76,32 @@ def own_code_runs(what: str, doing: str) -> Iterator[None]:
         raise OwnCodeError(
             f"{what}: {doing} would have ended the process, sys.exit({ended.code!r}); {hint}", _shown(ended)
         ) from ended
+    except GradclipError:
+        raise
     except Exception as error:
         raise OwnCodeError(f"{what}: {doing} raised {type(error).__qualname__}", _shown(error)) from error
 
 
 def _shown(error: BaseException) -> str:
     """The traceback of what the user's code raised, from the first frame that isn't ours."""
-    return "".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__))).rstrip()
+    shown = "".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__))).rstrip()
+    return COLOURS.sub("", shown)
 
 
 def _own_frames(frames: TracebackType | None) -> TracebackType | None:
+    """The frames from the first that is the user's own; where there is none, from the first that isn't ours."""
     while frames and _is_passed_through(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    return frames
+    own = frames
+    while own and is_installed(Path(own.tb_frame.f_code.co_filename)):
+        own = own.tb_next
+    return own or frames
 
 
 def _is_passed_through(file: str) -> bool:
     """Whether a file's frames stand in a traceback before the user's own."""
-    ours = Path(file).parent == Path(__file__).parent
-    return ours or file in (contextlib.__file__, importlib.__file__) or file.startswith("<frozen importlib")
+    importing = file in (contextlib.__file__, importlib.__file__) or file.startswith("<frozen importlib")
+    return importing or PACKAGE in Path(file).parents
 
 
 def returned(what: str, value: Any, needed: str) -> OwnCodeError:

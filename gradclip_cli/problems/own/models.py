@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradclip_cli.config.own import OwnConfig
-from gradclip_cli.problems.own.calls import call
+from gradclip_cli.problems.own.calls import call, tell_at_once
 from gradclip_cli.problems.own.code import load_function
 from gradclip_cli.problems.own.references import Reference
 
@@ -24,7 +24,7 @@ def built(config: OwnConfig, seed: int) -> Any:
     random.seed(seed)
     np.random.seed(seed)
     reference = Reference.parse(config.model.factory)
-    factory = load_function(reference, Path(config.folder), lambda told: None)
+    factory = load_function(reference, Path(config.folder), tell_at_once)
     seeded = {"seed": seed} if "seed" in _parameters(factory) and "seed" not in config.model.args else {}
     return call(factory, {**config.model.args, **seeded}, str(reference))
 
@@ -38,4 +38,4 @@ def _parameters(factory: Any) -> set[str]:
 
 def own_function(reference: str, config: OwnConfig) -> Any:
     """A function of the user's that is no factory: a loss, a metric. Raises ConfigError and OwnCodeError."""
-    return load_function(Reference.parse(reference), Path(config.folder), lambda told: None)
+    return load_function(Reference.parse(reference), Path(config.folder), tell_at_once)

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.problems.contract import Chance, Dataset, DownloadProgress
-from gradclip_cli.problems.own.calls import call
+from gradclip_cli.problems.own.calls import call, tell_at_once
 from gradclip_cli.problems.own.code import load_function
 from gradclip_cli.problems.own.references import Reference
 from gradclip_cli.problems.own_arrays import splits
@@ -66,10 +66,10 @@ class OwnProblem:
     def load(self, data_directory: Path | None = None, progress: DownloadProgress | None = None) -> Dataset:
         data, folder = self.config.data, Path(self.config.folder)
         if data.npz:
-            arrays = splits.load_npz(folder / data.npz, holdout=data.holdout, tell=_unheard)
+            arrays = splits.load_npz(folder / data.npz, holdout=data.holdout, tell=tell_at_once)
         else:
             reference = Reference.parse(str(data.factory), "data.factory")
-            value = call(load_function(reference, folder, _unheard), data.args, str(reference))
+            value = call(load_function(reference, folder, tell_at_once), data.args, str(reference))
             arrays = splits.from_factory(value, holdout=data.holdout, what=str(reference))
         train, evaluation = arrays.train, arrays.evaluation
         parts = (train.inputs, train.targets, evaluation.inputs, evaluation.targets)
@@ -77,7 +77,3 @@ class OwnProblem:
 
     def network(self, framework: str, dataset: Dataset) -> Any:
         return importlib.import_module(f"{__package__}.{framework}").Network(self.config, dataset)
-
-
-def _unheard(told: str) -> None:
-    """Where nobody waits for what is told meanwhile."""

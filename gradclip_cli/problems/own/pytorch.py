@@ -20,6 +20,7 @@ from gradclip_cli.problems.chance import chance_scores
 from gradclip_cli.problems.contract import GENERATOR_SEED, Arrays, Dataset, samples
 from gradclip_cli.problems.own.brought import Brought
 from gradclip_cli.problems.own.calls import own_code_runs, returned
+from gradclip_cli.problems.own.labels import require_classes
 from gradclip_cli.problems.own.models import built
 from gradclip_cli.problems.own.pytorch_losses import SPARSE, by_class, choose_loss
 from gradclip_cli.problems.own.pytorch_metrics import choose_metrics
@@ -237,7 +238,7 @@ class Network(CalledModule):
         """Let loss and metrics see some samples. Raises DatasetError where they don't fit."""
         try:
             if self._loss.name == SPARSE and self._loss.plain:
-                _require_classes(dataset, by_class(targets, outputs)[1].shape[-1])
+                require_classes(dataset, by_class(targets, outputs)[1].shape[-1], "module")
             loss = self._loss.measure(targets, outputs)
             self.sums(targets, outputs)
         except (ValueError, RuntimeError, IndexError) as error:
@@ -279,16 +280,6 @@ def _as_label(tensor: Tensor) -> Tensor:
 def _shapes(values: Any) -> str:
     tensors = leaves("", values).values()
     return ", ".join(str(tuple(each.shape)) if isinstance(each, Tensor) else type(each).__name__ for each in tensors)
-
-
-def _require_classes(dataset: Dataset, classes: int) -> None:
-    """Raises DatasetError where a label is none of the classes that a module tells apart."""
-    for split, targets in (("train", dataset.train_targets), ("evaluation", dataset.evaluation_targets)):
-        assert isinstance(targets, np.ndarray)
-        low, high = int(targets.min()), int(targets.max())
-        if low < 0 or high >= classes:
-            hint = f"the module has {classes} outputs, for classes from 0 to {classes - 1}"
-            raise DatasetError(f"{split} targets go from {low} to {high}, but {hint}")
 
 
 def brought(config: OwnConfig, dataset: Dataset) -> Brought:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.problems.own import tensorflow_losses
 from gradclip_cli.problems.own.brought import Brought
 from gradclip_cli.problems.own.calls import own_code_runs, returned
+from gradclip_cli.problems.own.labels import require_classes
 from gradclip_cli.problems.own.models import built
 
 EVALUATION_BATCH = 256
@@ -27,6 +29,7 @@ EVALUATION_BATCH = 256
 PROBE = 2
 """Samples on which a model is called once, so that all of it is built."""
 CLIPPING_ARGUMENTS = ("clipnorm", "clipvalue", "global_clipnorm")
+SPARSE = "sparse_categorical_crossentropy"
 LOWER_IS_BETTER = re.compile(r"loss|error|mse|mae|entropy|divergence|perplexity|poisson|hinge|false")
 
 
@@ -55,10 +58,12 @@ def _from_file(config: OwnConfig) -> keras.Model:
     path = Path(config.folder) / str(config.model.file)
     if not path.is_file():
         raise ConfigError([f"model.file: {path}: no such file"])
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise OwnCodeError(f"{config.model.file}: is no saved Keras model; write one with model.save('{path.name}')")
     try:
         saved = keras.models.load_model(path)
     except Exception as error:  # whatever a file that is no model, or one with code of its own, makes Keras raise
-        raise OwnCodeError(f"{config.model.file}: Keras can't load it: {str(error).splitlines()[0]}") from None
+        raise OwnCodeError(f"{config.model.file}: Keras can't load it: {_why_not_loaded(error)}") from None
     if config.model.initial == "saved":
         return saved
     fresh: keras.Model = type(saved).from_config(saved.get_config())
@@ -67,6 +72,13 @@ def _from_file(config: OwnConfig) -> keras.Model:
     if saved.compiled:
         fresh.compile_from_config(saved.get_compile_config())
     return fresh
+
+
+def _why_not_loaded(error: Exception) -> str:
+    """Why a saved model can't be loaded; of code that it brings, what to do instead of what Keras proposes."""
+    if "Lambda" in str(error):
+        return "it has a Lambda layer, whose code only a factory can give: write model: {factory: FILE.py:function}"
+    return str(error).splitlines()[0]
 
 
 def _weights(model: keras.Model, perturbation: float) -> Weights:
@@ -99,7 +111,11 @@ class Network:
         self._probe = inputs
         with own_code_runs(str(config.model.factory or config.model.file), "calling the model on two samples"):
             outputs = self.model(inputs, training=False)
+        with own_code_runs(str(config.model.factory or config.model.file), "calling the model with training=True"):
+            self.model(inputs, training=True)
+        require_trainable(self.model, str(config.model.factory or config.model.file))
         self.remarks = tensorflow_losses.compiled(self.model, config, dataset, outputs)
+        self._require_classes(dataset, outputs)
         self._build_metrics(inputs, targets, outputs, config)
         named, trained = named_variables(self.model), {id(variable) for variable in self.model.trainable_variables}
         self.variables = {name: variable for name, variable in named.items() if id(variable) in trained}
@@ -185,6 +201,11 @@ class Network:
         for metric in self.model.metrics:
             metric.reset_state()
 
+    def _require_classes(self, dataset: Dataset, outputs: Any) -> None:
+        """Raises DatasetError where a label is beyond the outputs: the loss of such is NaN, or an error only once it is met."""
+        if tensorflow_losses.function_name(self.model.loss) == SPARSE and not keras.tree.is_nested(outputs):
+            require_classes(dataset, outputs.shape[-1], "model", getattr(self.model.loss, "ignore_class", None))
+
     def _build_metrics(self, inputs: Any, targets: Any, outputs: Any, config: OwnConfig) -> None:
         """Let loss and metrics see two samples once. Raises DatasetError where loss and targets don't fit."""
         try:
@@ -263,7 +284,8 @@ def brought(config: OwnConfig, dataset: Dataset) -> Brought:
     arguments = model.optimizer.get_config()
     clipping = {name: arguments[name] for name in CLIPPING_ARGUMENTS if arguments.get(name) is not None}
     rule = [{"mode": name, "threshold": float(threshold)} for name, threshold in clipping.items()]
-    return Brought(shape, _optimizer_keys(model.optimizer, arguments), rule[0] if rule else None, has_loss=True)
+    loss = tensorflow_losses.function_name(model.loss)
+    return Brought(shape, _optimizer_keys(model.optimizer, arguments), rule[0] if rule else None, has_loss=True, loss=loss)
 
 
 def _optimizer_keys(optimizer: keras.optimizers.Optimizer, arguments: Mapping[str, Any]) -> dict[str, Any]:

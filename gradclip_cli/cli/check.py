@@ -1,0 +1,109 @@
+"""The command that looks whether a config would train: check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gradclip_cli.cli.options import (
+    complete_configs,
+    data_directory_option,
+    is_set,
+    json_option,
+    parameters,
+    print_json,
+    settings_option,
+    takes,
+)
+from gradclip_cli.cli.planning import say_resets
+
+if TYPE_CHECKING:
+    from gradclip_cli.config.schema import Config
+    from gradclip_cli.experiments.check import Checked
+
+MOST_SEED = 2**32 - 1  # the schema's, whose import would slow every start
+
+
+@parameters
+class CheckOptions:
+    """What `check` takes."""
+
+    config: str
+    seed: int | None
+    settings: Sequence[str]
+    data_dir: Path | None
+    as_json: bool
+
+
+@click.command()
+@click.argument("config", metavar="CONFIG", shell_complete=complete_configs)
+@click.option("--seed", type=click.IntRange(min=0, max=MOST_SEED), help="Seed to build with.  [default: the config's own]")
+@settings_option
+@data_directory_option
+@json_option
+@takes(CheckOptions)
+def check(options: CheckOptions) -> None:
+    """Look whether a config would train, before it is trained: build it, take a few steps, and store nothing.
+
+    Tells the model's variables, the data and what is odd about them, loss, metrics and optimizer, what chance scores, whether
+    builds and steps repeat to the bit, and how long a step and a comparison take here. Exit 1 tells that it would not train.
+    """
+    from gradclip_cli.config import loading
+
+    loaded = loading.read(options.config, options.settings)
+    say_resets(loaded)
+    chosen = loaded.config if options.seed is None else loaded.config.with_seed(options.seed)
+
+    from gradclip_cli.experiments import check_report
+    from gradclip_cli.experiments.check import WouldNotTrain
+    from gradclip_cli.runs.trainers import available_cores
+
+    checked, cores = _checked(chosen, options), available_cores()
+    if not options.as_json:
+        print_checked(checked, cores)
+    try:
+        check_report.require_trains(checked)
+    except WouldNotTrain as error:
+        error.facts = check_report.to_dict(checked, cores)
+        raise
+    if options.as_json:
+        print_json(check_report.to_dict(checked, cores))
+
+
+def _checked(chosen: Config, options: CheckOptions) -> Checked:
+    from gradclip_cli.cli.displays import DownloadDisplay, StepDisplay
+    from gradclip_cli.experiments import check as experiment
+
+    with StepDisplay("check", None, quiet=is_set("quiet")) as display:
+        return experiment.check(
+            chosen, data_directory=options.data_dir, download_progress=DownloadDisplay(), preparing=display.doing
+        )
+
+
+def print_checked(checked: Checked, cores: int) -> None:
+    """Print what was found, for people."""
+    from gradclip_cli.cli.console import print_table, tell
+    from gradclip_cli.cli.layout import Table
+    from gradclip_cli.experiments import check_report
+
+    config, elsewhere = checked.config, "check --json"
+    tell(f"{config.name}: {config.model.label} on {config.data.label}, seed {config.training.seed}", sentence=True)
+    tell()
+    print_table(Table(*check_report.variable_table(checked), primary=["variable", "shape"]), elsewhere)
+    tell(check_report.parameters(checked), sentence=True)
+    tell()
+    print_table(Table(*check_report.array_table(checked), primary=["array", "shape", "range"], texts=["holds"]), elsewhere)
+    tell()
+    facts = [list(fact) for fact in check_report.facts(checked, cores)]
+    print_table(Table(["what", "found"], facts, primary=["what", "found"], texts=["found"]), elsewhere)
+    for lines, style in ((checked.remarks, "dim"), (check_report.warnings(checked), "yellow")):
+        if lines:
+            tell()
+        for line in lines:
+            tell(line, style, sentence=True)
+    if not check_report.obstacles(checked):
+        tell()
+        tell(check_report.conclusion(checked), sentence=True)
