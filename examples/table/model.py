@@ -30,7 +30,7 @@ def load(test: int = 90, seed: int = 0) -> tuple[tuple[np.ndarray, np.ndarray], 
 
 
 def build(units: int = 32, depth: int = 2, learning_rate: float = 0.01) -> keras.Model:
-    """Dense layers on features that are scaled as the training patients' are; compiled with the clipping that it was used with."""
+    """Dense layers on features that are scaled as the training patients' are; compiled, with a clipping of its own."""
     (features, _), _ = load()
     scaled = keras.layers.Normalization()
     scaled.adapt(features)

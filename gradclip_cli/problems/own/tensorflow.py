@@ -292,7 +292,9 @@ def _optimizer_keys(optimizer: keras.optimizers.Optimizer, arguments: Mapping[st
     """An optimizer as a config says it; `compiled` where it has a schedule or something else that no key is for."""
     name = type(optimizer).__name__.lower()
     if type(optimizer).__module__.startswith("keras.") and name in OPTIMIZERS and isinstance(arguments["learning_rate"], float):
-        return {"name": name, **{key: _plain(arguments[key]) for key in OPTIMIZERS[name] if key in arguments}}
+        usual, said = type(optimizer)().get_config(), {"name", *CLIPPING_ARGUMENTS, *OPTIMIZERS[name]}
+        if all(arguments[key] == value for key, value in usual.items() if key not in said):
+            return {"name": name, **{key: _plain(arguments[key]) for key in OPTIMIZERS[name] if key in arguments}}
     return {"name": COMPILED}
 
 
