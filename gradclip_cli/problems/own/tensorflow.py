@@ -23,6 +23,7 @@ from gradclip_cli.problems.own.brought import Brought
 from gradclip_cli.problems.own.calls import own_code_runs, returned
 from gradclip_cli.problems.own.labels import require_classes
 from gradclip_cli.problems.own.models import built
+from gradclip_cli.problems.own.references import absolute
 
 EVALUATION_BATCH = 256
 """Samples that are evaluated at a time."""
@@ -55,7 +56,7 @@ def _from_factory(config: OwnConfig, seed: int) -> keras.Model:
 
 
 def _from_file(config: OwnConfig) -> keras.Model:
-    path = Path(config.folder) / str(config.model.file)
+    path = absolute(Path(config.folder) / str(config.model.file))
     if not path.is_file():
         raise ConfigError([f"model.file: {path}: no such file"])
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):
