@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 
 import click
-from conftest import command
+from conftest import command, needs_pytorch
 from test_house import FLOORS, GROUND, modules
 
 from gradclip_cli.cli import COMMANDS
 from gradclip_cli.config import loading, sweeps
+from gradclip_cli.config.templates import example_files
 from gradclip_cli.errors import ExitCode
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -50,6 +51,20 @@ def test_the_config_that_it_explains_is_valid(tmp_path: Path) -> None:
         path = tmp_path / f"readme-{number}.yaml"
         path.write_text(block)
         sweeps.load(str(path)) if "grid:" in block else loading.load(str(path))
+
+
+@needs_pytorch
+def test_it_names_the_losses_that_a_pytorch_module_can_have() -> None:
+    from gradclip_cli.problems.own.pytorch_losses import LOSSES
+
+    named = README.split("for PyTorch the counterparts of\n")[1].split("or your own function")[0]
+    assert re.findall("`([a-z_]+)`", named) == list(LOSSES)
+
+
+def test_the_run_that_it_begins_with_is_of_the_example_that_init_writes() -> None:
+    built = example_files("tensorflow")[-1].read_text()
+    assert "keras.optimizers.Adam(0.005, clipnorm=1.0)" in built
+    assert "train.py:build on sensors.npz, tensorflow, Adam 0.005.\n" in README.split("## What comes out")[0]
 
 
 def test_the_table_of_the_house_is_its_files_from_the_top_floor_to_the_ground() -> None:

@@ -149,6 +149,7 @@ def main(quiet: bool, verbose: bool, debug: bool) -> None:
     """Does gradient clipping help here? Train with and without it, and compare.
 
     \b
+    gradclip try model.py:build         your own model: from its file to a verdict
     gradclip run none clipvalue         train the article's model without and with clipping
     gradclip compare none clipvalue     put the runs side by side, in a table and a picture
     """

@@ -222,9 +222,11 @@ def sentences(pilot: Pilot) -> list[str]:
     """What the pilot was, and how it ended."""
     config, records = pilot.config, pilot.records
     losses = " to ".join(f"{loss:.3g}" for loss in records.loss[[0, -1] if len(records) > 1 else [0]])
+    rate = config.optimizer.learning_rate
+    optimizer = config.optimizer.label if rate is None else f"{config.optimizer.name} at {rate:g}"
     lines = [
         f"{counted(len(records), 'step')} of {config.name} without clipping (seed {config.training.seed}), "
-        f"{config.optimizer.name} at {config.optimizer.learning_rate:g}: loss {losses}, gradients {pilot.diagnosis.message}."
+        f"{optimizer}: loss {losses}, gradients {pilot.diagnosis.message}."
     ]
     if pilot.divergence:
         lines.append(f"The pilot diverged: {pilot.divergence.message}.")
