@@ -46,9 +46,11 @@ def test_its_readme_names_three_commands_that_there_are(framework: str, tmp_path
 @pytest.mark.trains
 @each_framework
 def test_its_functions_give_a_model_and_data_that_fit_and_only_training_has_glitches(framework: str, tmp_path: Path) -> None:
+    from gradclip_cli import engines
     from gradclip_cli.config import loading
     from gradclip_cli.problems import problem_of
 
+    engines.imported(framework)
     init(tmp_path, *FLAGS[framework])
     config = loading.load(str(tmp_path / "config.yaml"))
     data = problem_of(config).load()
