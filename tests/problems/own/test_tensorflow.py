@@ -173,7 +173,7 @@ LOSSES = {
     "categorical_crossentropy": "CategoricalCrossentropy",
     "binary_crossentropy": "BinaryCrossentropy",
 }
-SLOW = ("shared", "bytes_", "binary", "one-hot", "multi-label")
+SLOW = ("shared", "nested", "bytes_", "sequence", "binary", "one-hot", "multi-label")
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +259,7 @@ def test_an_evaluation_is_that_of_keras(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_adam_moves_an_embedding_by_its_rate(folder: Path) -> None:
     """Keras squares the gradient of each place where a word stands by itself, and moves a frequent word further."""
     config = config_of(folder, "several", **{**CLIPPED, "clipping": {"mode": "none"}})
