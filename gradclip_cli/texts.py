@@ -96,3 +96,8 @@ def _escaped(found: re.Match[str]) -> str:
 def for_picture(text: str) -> str:
     """The text as matplotlib draws it literally, and not as a formula."""
     return for_terminal(text).replace("$", r"\$")
+
+
+def snake_case(name: str) -> str:
+    """A name of Keras's as its functions are called: `MeanSquaredError` is `mean_squared_error`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -168,7 +168,8 @@ def sweep(options: SweepOptions) -> None:
     from gradclip_cli.experiments import sweep_report
 
     planned = experiment.plan(chosen, folder, force=options.force)
-    paces = _say_plan(chosen, planned, options.way) if options.dry_run or not is_set("quiet") else {}
+    measured = _without_own_code(planned) if options.dry_run else planned
+    paces = _say_plan(chosen, planned, measured, options.way) if options.dry_run or not is_set("quiet") else {}
     if options.dry_run:
         print_plan(planned, options.as_json, resets=list(chosen.resets))
         return
@@ -195,7 +196,14 @@ def _train_and_tally(planned: Sequence[PlannedRun], options: SweepOptions, grid:
     require_none_failed(ended, then=", then reports")
 
 
-def _say_plan(chosen: Sweep, planned: Sequence[PlannedRun], way: Way) -> dict[str, Pace]:
+def _without_own_code(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs that train without running a user's own code, which a look at a plan never does."""
+    from gradclip_cli.problems import problem_of
+
+    return [run for run in planned if not problem_of(run.config).runs_own_code]
+
+
+def _say_plan(chosen: Sweep, planned: Sequence[PlannedRun], measured: Sequence[PlannedRun], way: Way) -> dict[str, Pace]:
     """Say what the sweep is; then, once a step's time was measured here, how long it takes. Returns what was measured."""
     from gradclip_cli.cli.console import note
     from gradclip_cli.cli.displays import StepDisplay
@@ -209,7 +217,7 @@ def _say_plan(chosen: Sweep, planned: Sequence[PlannedRun], way: Way) -> dict[st
     for sentence in filter(None, [experiment.verdict_sentence(chosen), *chosen.resets]):
         note(sentence, sentence=True)
     with StepDisplay("measuring how long a step takes here", None, quiet=is_set("quiet")) as display:
-        paces = pace.measure_paces(planned, display.doing)
+        paces = pace.measure_paces(measured, display.doing)
     steps = f" A step takes {', '.join(f'{each.step * 1e3:.2f}' for each in paces.values())} ms here." if paces else ""
     note(f"{estimate(planned, way, paces)}{steps}", sentence=True)
     if paces and (later := _with_fresh_seeds(chosen, planned)):

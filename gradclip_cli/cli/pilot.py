@@ -18,7 +18,7 @@ from gradclip_cli.cli.options import (
     settings_option,
     takes,
 )
-from gradclip_cli.cli.planning import say_resets
+from gradclip_cli.cli.subjects import data_option, subject
 
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
@@ -35,29 +35,29 @@ class SuggestOptions:
     steps: int
     seed: int | None
     settings: Sequence[str]
+    data: str | None
     data_dir: Path | None
     as_json: bool
 
 
 @click.command()
-@click.argument("config", metavar="CONFIG", shell_complete=complete_configs)
+@click.argument("config", metavar="CONFIG|MODEL", shell_complete=complete_configs)
 @click.option("--steps", type=click.IntRange(min=1), default=500, show_default=True, help="Length of the pilot.")
 @click.option("--seed", type=click.IntRange(min=0, max=MOST_SEED), help="Seed of the pilot.  [default: the config's own]")
 @settings_option
+@data_option
 @data_directory_option
 @json_option
 @takes(SuggestOptions)
 def suggest(options: SuggestOptions) -> None:
     """Suggest thresholds to try, from the gradients of a short unclipped pilot on a config's model and data.
 
-    First what the config's own clipping would have done, if it clips. Then for each rule: the YAML to paste, on what share
-    of the pilot's steps it would have acted, and why. Nothing is stored.
+    MODEL is FILE.py:function, package.module:function or a saved FILE.keras. First what its own clipping would have done, if
+    it clips. Then for each rule: the YAML to paste, on what share of the pilot's steps it would have acted, and why. Nothing is
+    stored.
     """
-    from gradclip_cli.config import loading
-
-    loaded = loading.read(options.config, options.settings)
-    say_resets(loaded)
-    chosen = loaded.config if options.seed is None else loaded.config.with_seed(options.seed)
+    chosen = subject(options.config, options.settings, options.data)
+    chosen = chosen if options.seed is None else chosen.with_seed(options.seed)
 
     from gradclip_cli.cli.console import note
     from gradclip_cli.experiments import suggest as experiment

@@ -22,6 +22,7 @@ from gradclip_cli.cli.options import (
     takes,
     training_options,
 )
+from gradclip_cli.cli.subjects import posed_with_display
 
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
@@ -113,12 +114,9 @@ def try_(options: TryOptions) -> None:
     says how large the gradients are and which thresholds to try; then none, your own clipping and the suggested ones are
     trained with the same seeds, and compared. The configs are written beside the runs.
     """
-    from gradclip_cli.cli.displays import StepDisplay
-    from gradclip_cli.experiments import posing, trial
+    from gradclip_cli.experiments import trial
 
-    with StepDisplay("looking at the model", None, quiet=is_set("quiet")) as display:
-        posed = posing.pose(options.wishes, display.doing)
-    _say_posed(posed)
+    posed = posed_with_display(options.wishes)
     pilot = _pilot(posed, options)
     folder = options.results or RESULTS / _name(options.model)
     configs = trial.placed_in(folder, _arms(posed, pilot, options))
@@ -139,15 +137,6 @@ def try_(options: TryOptions) -> None:
 
 def _name(model: str) -> str:
     return Path(model.partition(":")[0]).stem.rpartition(".")[2] or "try"
-
-
-def _say_posed(posed: Posed) -> None:
-    config = posed.config
-    remark(f"{config.model.label} on {config.data.label}, {config.engine.framework}, {config.optimizer.label}.", sentence=True)
-    for choice in posed.choices:
-        remark(f"  {choice}", sentence=False)
-    if posed.yours:
-        remark(f"  clipping yours: {', '.join(f'{key} {value}' for key, value in posed.yours.items())}")
 
 
 def _pilot(posed: Posed, options: TryOptions) -> Pilot:

@@ -25,6 +25,10 @@ class Framework(NamedTuple):
     """The file of a saved model, in its own format."""
     usual_pace: Mapping[str, float]
     """Seconds of each part of a `runs.pace.Pace`, where none was measured."""
+    imported_as: tuple[str, ...]
+    """The packages by which a user's file says that its models are of this framework."""
+    clipping_line: Callable[[Any], str | None]
+    """From a `Config`: the line of a user's own code that clips as the config does; None where the framework has none."""
     settings: tuple[str, ...] = ()
     """Keys of `engine` that belong to it."""
     instead: Mapping[str, str] = MappingProxyType({})

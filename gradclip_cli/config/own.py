@@ -97,7 +97,12 @@ class OwnModel(CommonModel):
     @property
     def label(self) -> str:
         arguments = ", ".join(f"{name}={value}" for name, value in self.args.items())
-        return f"{self.file or self.factory}{f'({arguments})' if arguments else ''}"
+        saved = " with its saved weights" if self.same_for_all_seeds else ""
+        return f"{self.file or self.factory}{f'({arguments})' if arguments else ''}{saved}"
+
+    @property
+    def same_for_all_seeds(self) -> bool:
+        return self.initial == "saved"
 
     @model_validator(mode="after")
     def _come_from_one_place(self) -> OwnModel:

@@ -121,6 +121,11 @@ class CommonModel(Section):
         raise NotImplementedError
 
     @property
+    def same_for_all_seeds(self) -> bool:
+        """Whether all seeds begin with the same weights."""
+        return False
+
+    @property
     def layer_names(self) -> list[str] | None:
         """Names of all layers with weights, from the input on; None where only the built model tells."""
         return None

@@ -25,7 +25,7 @@ from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
-from gradclip_cli.engines.pytorch_blocks import Block, norms, shared_gradient, update_norms
+from gradclip_cli.engines.pytorch_blocks import Block, finite, norms, shared_gradient, update_norms
 from gradclip_cli.engines.pytorch_generators import Generators
 from gradclip_cli.engines.pytorch_network import Network, Tensors, as_targets, taken
 from gradclip_cli.engines.shared import ChosenRule, generator_key, memory_key, metric_key, slot_key, state_key
@@ -301,8 +301,7 @@ class PyTorchEngine:
     def _records(self, block: Block, targets: Tensors) -> StepRecords:
         sizes = [sum(parameter.numel() for parameter in variable.parameters) for variable in self._variables]
         norm, max_abs = norms(block.gradients, sizes)
-        applied_norm, applied_max_abs = norms(block.applied, sizes)
-        finite = torch.stack([part.isfinite().all(1) for part in block.weights[1:].split(sizes, 1)], 1)
+        applied_norm, applied_max_abs = (norm, max_abs) if self._rule.mode == "none" else norms(block.applied, sizes)
         records = StepRecords(
             loss=_copied(block.loss),
             penalty=_copied(block.penalty),
@@ -313,7 +312,7 @@ class PyTorchEngine:
             applied_max_abs=applied_max_abs,
             excess=_copied(block.excess),
             update_norm=update_norms(block.weights),
-            weights_finite=finite.cpu().numpy(),
+            weights_finite=finite(block.weights[1:], sizes),
         )
         return self._chosen.with_excess(records)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradclip_cli.arrays import FloatArray
+from gradclip_cli.arrays import BoolArray, FloatArray
 
 PIECE = 1_000_000  # elements of a variable that are measured at a time: what float64 makes of them is not small
 
@@ -41,14 +41,23 @@ def shared_gradient(parameters: Sequence[torch.nn.Parameter]) -> Tensor:
 
 def norms(rows: Tensor, sizes: Sequence[int]) -> tuple[FloatArray, FloatArray]:
     """Norm and largest absolute element of each variable, both (steps, variables), from (steps, elements of all)."""
-    parts = [part.split(PIECE, 1) for part in rows.split(list(sizes), 1)]
-    norm = torch.stack([sum(piece.double().square().sum(1) for piece in pieces).sqrt() for pieces in parts], 1)
-    max_abs = torch.stack([torch.stack([piece.abs().amax(1) for piece in pieces]).amax(0) for pieces in parts], 1)
-    return norm.cpu().numpy(), max_abs.cpu().double().numpy()
+    parts = rows.split(list(sizes), 1)
+    squares = [sum(piece.double().square_().sum(1) for piece in part.split(PIECE, 1)) for part in parts]
+    return torch.stack(squares, 1).sqrt().cpu().numpy(), np.array(_largest(parts).cpu().numpy(), np.float64)
+
+
+def finite(rows: Tensor, sizes: Sequence[int]) -> BoolArray:
+    """Whether each variable holds only finite values, (steps, variables), from (steps, elements of all)."""
+    return np.asarray(_largest(rows.split(list(sizes), 1)).isfinite().cpu().numpy())
+
+
+def _largest(parts: Sequence[Tensor]) -> Tensor:
+    """The largest absolute element of each variable, NaN where one is; without a copy of all of them."""
+    return torch.stack([torch.maximum(part.amax(1), -part.amin(1)).abs() for part in parts], 1)
 
 
 def update_norms(weights: Tensor) -> FloatArray:
     """Norm of what each step added, (steps,), from the weights before the first and after each, (steps + 1, elements of all)."""
-    pieces = [torch.linalg.vector_norm(piece.double().diff(dim=0), dim=1) for piece in weights.split(PIECE, 1)]
+    pieces = [torch.linalg.vector_norm(piece[1:].double().sub_(piece[:-1]), dim=1) for piece in weights.split(PIECE, 1)]
     norm = pieces[0] if len(pieces) == 1 else torch.linalg.vector_norm(torch.stack(pieces), dim=0)
     return np.asarray(norm.cpu().numpy())

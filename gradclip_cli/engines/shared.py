@@ -9,6 +9,7 @@ from typing import Any
 from gradclip_cli.arrays import Array
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import StepRecords
+from gradclip_cli.errors import ConfigError
 from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, Situation
 from gradclip_cli.gradients.excess import measured_excess
 
@@ -48,7 +49,10 @@ class ChosenRule:
 
     @classmethod
     def of(cls, config: Config, variables: Sequence[str]) -> ChosenRule:
-        """The rule that a config chooses."""
+        """The rule that a config chooses. Raises ConfigError where it has a threshold for a layer that there isn't."""
+        layers = list(dict.fromkeys(variable.split("/")[0] for variable in variables))
+        if unknown := [layer for layer in config.clipping.layer_thresholds if layer not in layers]:
+            raise ConfigError([f"clipping.layers: no layer {unknown[0]} has weights; there are {', '.join(layers)}"])
         return cls(config.clipping, config.thresholds(variables))
 
     def memory(self) -> dict[str, Array]:

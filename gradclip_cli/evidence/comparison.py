@@ -187,7 +187,7 @@ def compare_arms(arms: Sequence[Arm], baseline: str | None = None, question: Que
         yardstick=yardstick,
         arms=tuple(_reports(arms, yardstick)),
         table=pd.DataFrame([_summary(arm, columns) for arm in arms]),
-        notes=(*repeated, *(note for arm in arms[1:] for note in _twin_notes(arms[0], arm))),
+        notes=(*repeated, *_saved_weights(arms), *(note for arm in arms[1:] for note in _twin_notes(arms[0], arm))),
         differences=tuple(differences(arms)),
         warnings=tuple(mixtures(arms)),
         first_compared={arm.name: arm.seeds for arm in arms},
@@ -261,6 +261,13 @@ def _twin_notes(base: Arm, arm: Arm) -> list[str]:
     shared = set(base.seeds) & set(arm.seeds)
     start = Start.of(base.only(shared), arm.only(shared))
     return [note for note in (_unshared(base, arm), *start.notes(base.name, arm.name)) if note]
+
+
+def _saved_weights(arms: Sequence[Arm]) -> list[str]:
+    """A note where seeds differ in their batches only."""
+    saved = [arm.name for arm in arms if arm.config.model.same_for_all_seeds]
+    told = f"All seeds of {some_of(saved)} begin with the weights that the model's file holds: they differ in batches only."
+    return [told] if saved else []
 
 
 def _unshared(base: Arm, arm: Arm) -> str | None:

@@ -20,6 +20,7 @@ from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.problems.own import given
 from gradclip_cli.problems.own.brought import Brought
 from gradclip_cli.problems.own.likely_losses import likely_loss
+from gradclip_cli.runs.one import LOADING, building
 from gradclip_cli.texts import counted
 
 UNCLIPPED = "none"
@@ -70,11 +71,11 @@ def pose(wishes: Wishes, tell: Callable[[str], None] = lambda what: None) -> Pos
         "clipping": {"mode": UNCLIPPED},
     }
     first = _config(keys)
-    tell(f"importing {framework}")
+    tell(building(first))
     engines.imported(framework)
-    tell("loading the data")
+    tell(LOADING)
     dataset = problem_of(first).load()
-    tell("building the model")
+    tell(building(first))
     brought = own.brought(first, dataset)
     choices = _complete(keys, wishes, dataset, brought)
     return Posed(_config(keys), brought.clipping, choices)

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from gradclip_cli.config.own import COMPILED, OwnConfig
+from gradclip_cli.config.frameworks import FRAMEWORKS
+from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.config.own_files import moved
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ConfigError, ConflictError, ConflictsError
@@ -161,34 +162,18 @@ def plan_sentence(configs: Sequence[Config], seeds: int) -> str:
 
 
 def line_to_paste(config: Config) -> str:
-    """How an arm's clipping is written in the user's own code, where his framework has the rule."""
-    rule, threshold = config.clipping, config.clipping.threshold_of_all
-    if rule.mode == UNCLIPPED:
+    """How an arm's clipping is written in the user's own code."""
+    if config.clipping.mode == UNCLIPPED:
         return "no clipping"
-    if config.engine.framework == "pytorch":
-        if rule.pytorch_function:
-            return f"torch.nn.utils.{rule.pytorch_function}(model.parameters(), {threshold:g})  # between backward() and step()"
-    elif rule.keras_argument:
-        return _keras_line(config, f"{rule.keras_argument}={threshold:g}")
-    return f"clipping: {{mode: {rule.mode}}}, which your framework has no argument for; README describes the rule"
-
-
-def _keras_line(config: Config, argument: str) -> str:
-    name = config.optimizer.name
-    if name == COMPILED:
-        return f"{argument}, as an argument of your optimizer"
-    title = config.optimizer.label.split()[0]
-    return f"keras.optimizers.{title}({config.optimizer.learning_rate:g}, {argument})"
+    framework = FRAMEWORKS[config.engine.framework]
+    without = f"{framework.title} has nothing like {config.clipping.label}: gradclip's README has its formula"
+    return framework.clipping_line(config) or without
 
 
 def suggestions_of(pilot: Pilot, found: Sequence[Suggestion]) -> list[Suggestion]:
-    """Those of a pilot's suggestions that the framework clips by itself, each rule once."""
-    framework = pilot.config.engine.framework
-    return [
-        each
-        for each in found
-        if (RULES[each.mode].pytorch_function if framework == "pytorch" else RULES[each.mode].keras_argument) is not None
-    ]
+    """Those of a pilot's suggestions that the framework clips by itself."""
+    line = FRAMEWORKS[pilot.config.engine.framework].clipping_line
+    return [each for each in found if line(_with_clipping(pilot.config, each.mode, each.clipping))]
 
 
 def conclusion(compared: Comparison, configs: Sequence[Config]) -> str:

@@ -14,7 +14,7 @@ class Length:
     `units` are the arrays over their largest absolute element, `scale`; `of_units` is the norm of these.
     """
 
-    def __init__(self, arrays: Gradients, xp: Any, axis: int | None = None) -> None:
+    def __init__(self, arrays: Gradients, xp: Any, axis: int | tuple[int, ...] | None = None) -> None:
         largest = [xp.amax(xp.abs(array), axis=axis, keepdims=axis is not None) for array in arrays]
         together = largest[0] if len(largest) == 1 else xp.amax(xp.stack(largest))
         usable = xp.logical_and(together > 0, xp.isfinite(together))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.config.schema import Config
 from gradclip_cli.problems.article import article_problem
@@ -17,6 +20,27 @@ def identified(config: Config) -> Config:
         from gradclip_cli.problems.own.identity import identified as with_hashes
 
         return with_hashes(config)
+    return config
+
+
+def packed(config: Config) -> Mapping[str, bytes]:
+    """The files that a config's problem needs on another machine, by path. Raises ConfigError where they can't travel."""
+    if isinstance(config, OwnConfig):
+        from gradclip_cli.problems.own.luggage import packed as own_files
+
+        return own_files(config)
+    return {}
+
+
+def unpacked(config: Config, files: Mapping[str, bytes], below: Path) -> Config:
+    """The config where `packed` files were unpacked, in a folder below `below`; its code must be what the config names.
+
+    Raises ConfigError where it is not.
+    """
+    if isinstance(config, OwnConfig):
+        from gradclip_cli.problems.own.luggage import unpacked as with_own_files
+
+        return identified(with_own_files(config, files, below))
     return config
 
 

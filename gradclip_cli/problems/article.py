@@ -61,6 +61,10 @@ class ArticleProblem:
         return data + self.config.model.model_dump_json(exclude=ONLY_FOR_WEIGHTS)
 
     @property
+    def runs_own_code(self) -> bool:
+        return False
+
+    @property
     def loads_with_framework(self) -> bool:
         return False
 

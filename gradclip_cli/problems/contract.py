@@ -112,6 +112,11 @@ class Problem(Protocol):
         ...
 
     @property
+    def runs_own_code(self) -> bool:
+        """Whether to train it runs code of the user's own."""
+        ...
+
+    @property
     def loads_with_framework(self) -> bool:
         """Whether to load the data may import the framework, which its engine must have set up before."""
         ...

@@ -23,6 +23,7 @@ from typing import Any
 from gradclip_cli import __version__
 from gradclip_cli.errors import ClusterError
 from gradclip_cli.files import write_atomically
+from gradclip_cli.problems import packed, problem_of, unpacked
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.metadata import FINISHED, Status
 from gradclip_cli.runs.one import Workshop, already_there
@@ -52,6 +53,7 @@ class Cluster(AbstractContextManager["Cluster"]):
         self._session = f"gradclip-{uuid.uuid4().hex}"
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._sent: dict[Path, Any] = {}
+        self._packed: dict[str, Mapping[str, bytes]] = {}
         self._stopping, self._cancelled = False, False
 
     def submit(self, task: Task) -> Future[Ending]:
@@ -61,12 +63,20 @@ class Cluster(AbstractContextManager["Cluster"]):
         if not task.force and RunDirectory(task.directory).checkpoint_path.exists():
             self._events.put(Event(task.directory, EventKind.REMARK, "starts over: a cluster can't go on from a checkpoint"))
         data_directory = str(task.data_directory) if task.data_directory else None
-        order = (__version__, task.config, data_directory, task.save_model, task.keep_checkpoint)
+        order = (__version__, task, self._files(task), data_directory)
         key = (self._session, task.directory.parent.name, task.directory.name)
         sent = self._client.submit(train_on_worker, *order, key=key, pure=False)
         self._sent[task.directory] = sent
         sent.add_done_callback(functools.partial(self._finish, task, ending))
         return ending
+
+    def _files(self, task: Task) -> Mapping[str, bytes]:
+        """What the workers need of the user's own; the same for all runs of one problem."""
+        config = task.load_config()
+        key = problem_of(config).compiled_for
+        if key not in self._packed:
+            self._packed[key] = packed(config)
+        return self._packed[key]
 
     def events(self, seconds: float) -> Iterator[Event]:
         """What there is to tell, waiting for the first up to `seconds`. Carries out `ask_to_stop` too."""
@@ -190,7 +200,7 @@ def _this_worker() -> Workshop:
 
 
 def train_on_worker(
-    version: str, config: str, data_directory: str | None, save_model: bool, keep_checkpoint: bool
+    version: str, asked: Task, own_files: Mapping[str, bytes], data_directory: str | None
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, bytes]]:
     """Train a run in a temporary directory of a Dask worker: how it ended, its `run.json`, and its other files by name."""
     from distributed import get_worker
@@ -201,10 +211,12 @@ def train_on_worker(
     with tempfile.TemporaryDirectory(prefix="gradclip-", dir=worker.local_directory) as folder:
         directory = RunDirectory(Path(folder) / "run")
         data = Path(data_directory) if data_directory else None
-        task = Task(config, directory.path, data_directory=data, save_model=save_model, keep_checkpoint=keep_checkpoint)
+        config = unpacked(asked.load_config(), own_files, Path(worker.local_directory))
+        kept = {"save_model": asked.save_model, "keep_checkpoint": asked.keep_checkpoint}
+        task = Task.of(config, directory, data_directory=data, **kept)
         ending = _this_worker().train(task, lambda event: None, _dropped(worker))
         paths = [directory.metrics_path, directory.steps_path, *map(directory.model_path, MODEL_FILES)]
-        paths += [directory.checkpoint_path] if keep_checkpoint else []
+        paths += [directory.checkpoint_path] if asked.keep_checkpoint else []
         files = {path.name: path.read_bytes() for path in paths if path.exists()}
         return asdict(ending), directory.metadata() if directory.status() != Status.NONE else {}, files
 

@@ -37,6 +37,9 @@ from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Outcome, Progress
 from gradclip_cli.runs.trainers import Ending, Event, EventKind, Task
 
+LOADING = "loading the dataset"
+"""What is being prepared while data are loaded."""
+
 
 class Workshop:
     """What a process keeps from run to run: the datasets that were loaded, and the engine of the last kind of run."""
@@ -98,12 +101,12 @@ class Workshop:
         Raises DatasetError and EngineError.
         """
         if problem_of(config).loads_with_framework:
-            preparing(_building(config))
+            preparing(building(config))
             engines.imported(config.engine.framework)
-        preparing("loading the dataset")
+        preparing(LOADING)
         dataset = self._dataset(config, data_directory)
         kept = engines.compile_key(config) in self._engines
-        preparing(_building(config))
+        preparing(building(config))
         engine = self._engine(config, dataset)
         if engine.compiles and not kept:
             preparing("compiling")
@@ -123,7 +126,7 @@ class Workshop:
         return self._engines[key]
 
 
-def _building(config: Config) -> str:
+def building(config: Config) -> str:
     """What takes the time until a config's engine is built: the framework's import, in a fresh process."""
     framework = FRAMEWORKS[config.engine.framework]
     return "building the model" if framework.package in sys.modules else f"importing {framework.short_title}"

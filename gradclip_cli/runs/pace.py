@@ -63,7 +63,7 @@ def estimate(
     for config in todo:
         usual = _mean(measured) if measured else USUAL_PACES[config.engine.framework]
         pace, steps = (paces or {}).get(_model_kind(config), usual), config.training.epochs * config.training.steps_per_epoch
-        evaluation = pace.evaluation * problem_of(config).evaluation_samples / TIMED_SAMPLES
+        evaluation = pace.evaluation * (problem_of(config).evaluation_samples or TIMED_SAMPLES) / TIMED_SAMPLES
         training += steps * pace.step + config.training.epochs * evaluation
         size += steps * _bytes_a_step(config)
         compilations[engines.compile_key(config)] = pace.compilation
@@ -116,6 +116,7 @@ def _measure_pace(config: Config) -> Pace:
     problem = problem_of(config).on_a_sample()
     config = problem.config
     clock = time.perf_counter()
+    engines.imported(config.engine.framework)
     dataset = problem.load()
     engine = engines.build(config, dataset)
     starting = time.perf_counter() - clock
@@ -124,7 +125,9 @@ def _measure_pace(config: Config) -> Pace:
     step = _seconds(lambda: engine.train(batches)) / TIMED_STEPS
     first_evaluation, evaluation = _seconds(engine.evaluate), _seconds(engine.evaluate)
     compilation = max(0.0, first - step + first_evaluation - evaluation)
-    return Pace(step, evaluation * TIMED_SAMPLES / len(dataset.evaluation_targets), compilation, starting)
+    # Where only the data tell how many samples an evaluation sees, the time is that of a whole one.
+    scale = TIMED_SAMPLES / dataset.evaluation_samples if problem.evaluation_samples else 1.0
+    return Pace(step, evaluation * scale, compilation, starting)
 
 
 def _seconds(work: Callable[[], Any]) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import import_pytorch
 
-from gradclip_cli.config import optimizers, schema
+from gradclip_cli.config import article, optimizers
 from gradclip_cli.config.frameworks import pytorch as pytorch_words
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems.article_tensorflow import RECURRENT_LAYERS
@@ -232,7 +232,7 @@ def test_second_bias_has_a_gradient_of_its_own_only_in_a_gru(cell: str) -> None:
 def test_forget_bias_of_one_is_keras_and_gradclip_but_not_pytorch() -> None:
     layer = RECURRENT_LAYERS["lstm"](UNITS)
     layer.build((None, TIME_STEPS, FEATURES))
-    ours = initial_weights(schema.Model(units=UNITS), features=FEATURES, classes=10, seed=0)["lstm/bias"]
+    ours = initial_weights(article.Model(units=UNITS), features=FEATURES, classes=10, seed=0)["lstm/bias"]
     np.testing.assert_array_equal(layer.get_weights()[-1], ours)
     assert ours.tolist() == [0] * UNITS + [1] * UNITS + [0] * (2 * UNITS)
     assert torch.nn.LSTM(FEATURES, UNITS).bias_ih_l0.abs().max() < UNITS**-0.5

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import FRAMEWORKS, SMALL, UNCOMPILED, call, contents, latest, options, wait_until
 
@@ -131,6 +132,41 @@ def test_a_cluster_leaves_the_files_of_a_local_run(framework: str, loopback: Loo
         assert names == {"config.yaml", "metrics.csv", "steps.csv", "run.json", MODEL_FILES[framework]}
     assert seen.told[0].startswith(f"handed to {loopback.address}")
     assert not [*loopback.folder.rglob("steps.csv")]  # the workers keep nothing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_problem_of_the_users_own_travels_with_its_runs(framework: str, loopback: Loopback, tmp_path: Path) -> None:
+    """Its code, a module beside it and its data are in a folder that only this machine knows; then they are gone."""
+    own_problem(tmp_path / "mine", framework)
+    config = loading.load(str(tmp_path / "mine" / "configs" / "own.yaml"))
+    here, there = (many.plan([config], range(2), tmp_path / where) for where in ("here", "there"))
+    assert {ending.status for ending in train_here(here)} == {"complete"}
+    execution = Execution(way=cluster.on_cluster(loopback.address))
+    ended = many.execute(there, Seen(), execution)
+    assert [result.message for result in ended if result.status != "complete"] == []
+    assert kept(tmp_path / "here") == kept(tmp_path / "there")
+
+
+def own_problem(folder: Path, framework: str) -> None:
+    """A problem whose config stands in another folder than its code, which imports a module beside it."""
+    model = {
+        "tensorflow": "import keras\nfrom sizes import UNITS\n"
+        "def build():\n    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(UNITS), keras.layers.Dense(1)])\n",
+        "pytorch": "import torch\nfrom sizes import UNITS\n"
+        "def build():\n    return torch.nn.Sequential(torch.nn.Linear(3, UNITS), torch.nn.Linear(UNITS, 1))\n",
+    }
+    (folder / "configs").mkdir(parents=True)
+    (folder / "model.py").write_text(model[framework])
+    (folder / "sizes.py").write_text("UNITS = 4\n")
+    generator = np.random.default_rng(0)
+    inputs, targets = generator.normal(size=(40, 3)), generator.normal(size=(40, 1))
+    np.savez(folder / "data.npz", x_train=inputs[:32], y_train=targets[:32], x_test=inputs[32:], y_test=targets[32:])
+    (folder / "configs" / "own.yaml").write_text(
+        f"engine: {{framework: {framework}}}\ndata: {{npz: ../data.npz, batch_size: 8}}\n"
+        "model: {factory: '../model.py:build'}\n"
+        "loss: mean_squared_error\noptimizer: {name: adam}\ntraining: {epochs: 2, steps_per_epoch: 5}\n"
+    )
 
 
 def test_a_run_that_fails_there_is_told_and_the_others_finish(loopback: Loopback, tmp_path: Path) -> None:

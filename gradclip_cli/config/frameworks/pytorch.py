@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gradclip_cli.config.framework import Framework
+from gradclip_cli.gradients.scopes import EACH_VARIABLE
 
 if TYPE_CHECKING:
     from gradclip_cli.config.optimizers import Optimizer
@@ -95,6 +96,17 @@ def lacking(config: Config) -> dict[str, str]:
     return found
 
 
+def clipping_line(config: Config) -> str | None:
+    """The call of `torch.nn.utils` that clips; None where there is none that does the same."""
+    rule = config.clipping
+    if rule.pytorch_function is None or rule.layer_thresholds:
+        return None
+    call = f"torch.nn.utils.{rule.pytorch_function}"
+    if rule.scope is EACH_VARIABLE:
+        return f"for parameter in model.parameters(): {call}(parameter, {rule.threshold_of_all:g})  # after backward()"
+    return f"{call}(model.parameters(), {rule.threshold_of_all:g})  # after backward()"
+
+
 FRAMEWORK = Framework(
     title="PyTorch",
     short_title="PyTorch",
@@ -105,6 +117,8 @@ FRAMEWORK = Framework(
     model_file="model.pt",
     # Measured on two cores of a shared machine with the article's model, rounded up: see results/LOG.md.
     usual_pace={"step": 0.0014, "evaluation": 0.2, "compilation": 0.0, "start": 4.0},
+    imported_as=("torch",),
+    clipping_line=clipping_line,
     settings=("device",),
     instead={"jit": "pytorch compiles nothing"},
     lacking=lacking,

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
+def units(axes: int) -> int | tuple[int, ...] | None:
+    """The axes that a unit's gradient has, of a variable with so many: all but the last, along which the units stand."""
+    return None if axes < 2 else 0 if axes == 2 else tuple(range(axes - 1))
+
+
 class AdaptiveClip(ClippingRule):
     """Adaptive gradient clipping (Brock et al. 2021)."""
 
@@ -42,7 +47,7 @@ class AdaptiveClip(ClippingRule):
     def apply(self, now: Situation, xp: Any) -> Clipped:
         clipped, excesses = [], []
         for gradient, weight, threshold in zip(now.gradients, now.weights, now.thresholds, strict=True):
-            axis = None if len(gradient.shape) < 2 else 0
+            axis = units(len(gradient.shape))
             length = Length([gradient], xp, axis)
             bound = xp.clip(Length([weight], xp, axis).norm, self.epsilon, math.inf) * threshold
             clipped += shortened([gradient], bound, length, xp)

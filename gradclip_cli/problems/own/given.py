@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gradclip_cli.config.frameworks import DEFAULT_FRAMEWORK, FRAMEWORKS
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.problems.own.references import Reference
 from gradclip_cli.problems.own.sources import suggest_functions
@@ -15,8 +16,6 @@ LOAD = "load"
 """The function that is taken for the data's, beside the model's."""
 NPZ = "data.npz"
 """The file that is taken for the data, beside the model."""
-FRAMEWORKS = {"torch": "pytorch", "keras": "tensorflow", "tensorflow": "tensorflow"}
-"""By the package that a user's file imports, what trains it."""
 
 
 def model_keys(model: str) -> dict[str, Any]:
@@ -53,13 +52,14 @@ def data_keys(model: Mapping[str, Any], data: str | None) -> dict[str, Any]:
 
 
 def framework_of(model: Mapping[str, Any]) -> str:
-    """What trains a model: PyTorch where its file imports that and not Keras, else Keras."""
+    """What trains a model: the framework that its file imports, where that is one only; else the usual one."""
     file = Path(str(model.get("factory", "")).partition(":")[0])
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return FRAMEWORKS["keras"]
+        return DEFAULT_FRAMEWORK
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    found = [FRAMEWORKS[top] for name in names if (top := name.partition(".")[0]) in FRAMEWORKS]
-    return found[0] if len(set(found)) == 1 else FRAMEWORKS["keras"]
+    tops = {name.partition(".")[0] for name in names}
+    found = [name for name, framework in FRAMEWORKS.items() if tops & {*framework.imported_as}]
+    return found[0] if len(found) == 1 else DEFAULT_FRAMEWORK

@@ -50,6 +50,10 @@ class OwnProblem:
         return self.compiled_for
 
     @property
+    def runs_own_code(self) -> bool:
+        return True
+
+    @property
     def loads_with_framework(self) -> bool:
         return self.config.data.factory is not None
 

@@ -6,7 +6,6 @@ and probabilities are taken where logits are not said.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from gradclip_cli.config.own import COMPILED, OwnConfig, OwnLoss
 from gradclip_cli.errors import ConfigError, OwnCodeError
 from gradclip_cli.problems.own.calls import described, own_code_runs, returned
 from gradclip_cli.problems.own.models import own_function
+from gradclip_cli.texts import snake_case
 
 Measure = Callable[[Any, Any], Tensor]
 """A mean over samples, (), from targets and outputs."""
@@ -41,11 +41,6 @@ class ChosenLoss:
     plain: bool = True
     """Whether the name alone says what it is: without smoothing, and without classes that are left out."""
     remarks: tuple[str, ...] = ()
-
-
-def snake_case(name: str) -> str:
-    """A name of Keras's as its functions are called: `MeanSquaredError` is `mean_squared_error`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def aligned(targets: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:

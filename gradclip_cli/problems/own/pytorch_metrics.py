@@ -24,8 +24,8 @@ from gradclip_cli.problems.own.pytorch_losses import (
     by_class,
     own_measure,
     require_tensor,
-    snake_case,
 )
+from gradclip_cli.texts import snake_case
 
 LOWER_IS_BETTER = re.compile(r"loss|error|mse|mae|entropy|divergence|perplexity|poisson|hinge|false")
 """Metrics of the user's own, by their names, that are better where they are lower."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from typing import Any
 
 import keras
@@ -13,6 +12,7 @@ from gradclip_cli.config.own import COMPILED, OwnConfig
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.problems.own.models import own_function
+from gradclip_cli.texts import snake_case
 
 SUMS_TO_ONE = 1e-3
 
@@ -39,12 +39,8 @@ def function_name(thing: Any) -> str:
     if isinstance(thing, str):
         thing = keras.losses.get(thing)
     if isinstance(thing, type | keras.losses.Loss | keras.metrics.Metric):
-        return _snake(thing.__name__ if isinstance(thing, type) else type(thing).__name__)
+        return snake_case(thing.__name__ if isinstance(thing, type) else type(thing).__name__)
     return str(getattr(thing, "__name__", ""))
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _loss(config: OwnConfig, model: keras.Model, outputs: Any) -> tuple[Any, tuple[str, ...]]:
@@ -69,7 +65,7 @@ def _loss_class(name: str) -> type[keras.losses.Loss]:
         wanted = function_name(name)
     except ValueError:
         wanted = name
-    classes = {_snake(key): value for key, value in vars(keras.losses).items() if inspect.isclass(value)}
+    classes = {snake_case(key): value for key, value in vars(keras.losses).items() if inspect.isclass(value)}
     if wanted not in classes:
         known = ", ".join(sorted(key for key in classes if key != "loss"))
         raise ConfigError([f"loss.name: Keras has no loss {name}. Known: {known}"])

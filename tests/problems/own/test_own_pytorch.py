@@ -123,9 +123,9 @@ def test_a_keras_file_is_no_module(tmp_path: Path) -> None:
 
 
 def keras_loss(name: str, arguments: dict[str, Any], targets: Any, outputs: Any) -> float:
-    from gradclip_cli.engines.tensorflow import keras, use_one_thread
+    from gradclip_cli.engines.tensorflow import keras, set_up
 
-    use_one_thread()
+    set_up()
     loss = keras.losses.get({"class_name": name, "config": arguments}) if arguments else keras.losses.get(name)
     return float(np.mean(loss(targets, outputs)))
 

@@ -1,0 +1,60 @@
+"""What a command is given to look at: a config, or a model from which one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from gradclip_cli.cli.options import is_set, remark
+
+if TYPE_CHECKING:
+    from gradclip_cli.config.schema import Config
+    from gradclip_cli.experiments.posing import Posed, Wishes
+
+data_option = click.option(
+    "--data", metavar="FILE", help="With a model: an .npz file, or FILE.py:function.  [default: `load` beside it, or data.npz]"
+)
+
+
+def subject(name: str, settings: Sequence[str], data: str | None) -> Config:
+    """The config that a name means, with overrides; or that of a model, clipped as it was compiled, with what was chosen told.
+
+    Raises ConfigError, and for a model what `posing.pose` does.
+    """
+    from gradclip_cli.experiments import posing, trial
+
+    if posing.is_config(name):
+        return _config(name, settings, data)
+    if settings:
+        raise click.UsageError("--set changes a config's keys; of a model, say them in its factory, or write a config.")
+    posed = posed_with_display(posing.Wishes(name, data))
+    return trial.arms(posed, [trial.YOURS], [])[-1]
+
+
+def _config(name: str, settings: Sequence[str], data: str | None) -> Config:
+    from gradclip_cli.cli.planning import say_resets
+    from gradclip_cli.config import loading
+
+    if data:
+        raise click.UsageError("--data is a model's; a config says its data itself.")
+    loaded = loading.read(name, settings)
+    say_resets(loaded)
+    return loaded.config
+
+
+def posed_with_display(wishes: Wishes) -> Posed:
+    """Pose a problem, showing what is done, and tell what was chosen."""
+    from gradclip_cli.cli.displays import StepDisplay
+    from gradclip_cli.experiments import posing
+
+    with StepDisplay("looking at the model", None, quiet=is_set("quiet")) as display:
+        posed = posing.pose(wishes, display.doing)
+    config = posed.config
+    remark(f"{config.model.label} on {config.data.label}, {config.engine.framework}, {config.optimizer.label}.", sentence=True)
+    for choice in posed.choices:
+        remark(f"  {choice}")
+    if posed.yours:
+        remark(f"  clipping yours: {', '.join(f'{key} {value}' for key, value in posed.yours.items())}")
+    return posed
