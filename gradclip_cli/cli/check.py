@@ -97,8 +97,7 @@ def print_checked(checked: Checked, cores: int) -> None:
     tell()
     print_table(Table(*check_report.array_table(checked), primary=["array", "shape", "range"], texts=["holds"]), elsewhere)
     tell()
-    facts = [list(fact) for fact in check_report.facts(checked, cores)]
-    print_table(Table(["what", "found"], facts, primary=["what", "found"], texts=["found"]), elsewhere)
+    _print_facts(check_report.facts(checked, cores))
     for lines, style in ((checked.remarks, "dim"), (check_report.warnings(checked), "yellow")):
         if lines:
             tell()
@@ -107,3 +106,15 @@ def print_checked(checked: Checked, cores: int) -> None:
     if not check_report.obstacles(checked):
         tell()
         tell(check_report.conclusion(checked), sentence=True)
+
+
+def _print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print names with texts beside them, which a terminal breaks at words."""
+    from gradclip_cli.cli.console import results_console, tell
+    from gradclip_cli.cli.layout import GAP, LEAST_TEXT, wrapped
+
+    console, indent = results_console(), max(len(name) for name, _ in facts) + GAP
+    for name, text in facts:
+        lines = wrapped(text, max(LEAST_TEXT, console.width - indent)) if console.is_terminal else [text]
+        for beside, line in zip([name, *[""] * len(lines)], lines, strict=False):
+            tell(f"{beside:{indent}}{line}")

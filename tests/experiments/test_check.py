@@ -12,7 +12,9 @@ import pytest
 from conftest import call, slowly, tree
 from own_models import write_problem
 from rich.cells import cell_len
+from terminal import plain
 
+from gradclip_cli.cli.check import print_checked
 from gradclip_cli.cli.layout import Table, laid_out
 from gradclip_cli.config import loading
 from gradclip_cli.config.own import OwnConfig
@@ -151,15 +153,28 @@ def test_a_comparison_takes_as_long_as_its_runs_on_these_cores(checked: Checked)
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_tables_fit(width: int, checked: Checked) -> None:
-    facts = [list(fact) for fact in check_report.facts(checked, 2)]
     for table in (
         Table(*check_report.variable_table(checked), primary=["variable", "shape"]),
         Table(*check_report.array_table(checked), primary=["array", "shape", "range"], texts=["holds"]),
-        Table(["what", "found"], facts, primary=["what", "found"], texts=["found"]),
     ):
         layout = laid_out(table, width)
         assert all(cell_len(line) <= width for line in (*layout.headings, *layout.rows))
         assert layout.left_out == []
+
+
+def test_facts_are_broken_at_words_in_a_narrow_terminal_and_whole_off_one(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = altered(checked, chance={f"val_metric_{number}": 0.5 for number in range(9)})
+    print_checked(chosen, 2)
+    whole = capsys.readouterr().out
+    assert f"chance            {', '.join(f'val_metric_{number} 0.5' for number in range(9))}\n" in whole
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_checked(chosen, 2)
+    narrow = plain(capsys.readouterr().out)
+    assert max(map(cell_len, narrow.splitlines())) <= 80
+    assert "".join(narrow.split()) == "".join(whole.split())
 
 
 def test_the_largest_variables_come_first_and_of_many_the_rest_is_counted(checked: Checked) -> None:
