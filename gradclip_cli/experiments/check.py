@@ -214,9 +214,8 @@ def _first_steps(config: Config, engine: Engine, weights: Weights, batches: IntA
             return engine.train(batches), engine.state()
         except Exception as error:
             if engine.compiled == "xla" and hasattr(error, "error_code"):  # TensorFlow's own, not the user's
-                raise EngineError(
-                    f"XLA can't compile or run it: {_reason(error)}. engine: {{jit: false}} does without."
-                ) from error
+                hint = "engine: {jit: false} does without"
+                raise EngineError(f"XLA can't compile or run it: {_reason(error)}. {hint}.") from error
             raise
 
     clock = time.perf_counter()
@@ -288,7 +287,7 @@ def _reason(error: Exception) -> str:
 def _time_a_step(engine: Engine, batches: IntArray) -> float:
     """The median over several times all batches, in seconds a step."""
     taken: list[float] = []
-    while len(taken) < TIMED and sum(taken) < TIMED_SECONDS:
+    while not taken or (len(taken) < TIMED and sum(taken) < TIMED_SECONDS):
         taken.append(_seconds(lambda: engine.train(batches))[0])
     return statistics.median(taken) / len(batches)
 

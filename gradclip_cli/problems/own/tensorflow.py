@@ -137,7 +137,7 @@ class Network:
         weights = _weights(model, config.model.perturbation)
         shapes = {name: tuple(variable.shape) for name, variable in {**self.variables, **self.others}.items()}
         if (again := {name: value.shape for name, value in weights.items()}) != shapes:
-            name = next(iter({*shapes.items()} ^ {*again.items()}))[0]
+            name = next(name for name in {**shapes, **again} if shapes.get(name) != again.get(name))
             what = str(config.model.factory or config.model.file)
             raise OwnCodeError(f"{what}: built twice, it has other variables: {name} {shapes.get(name)}, then {again.get(name)}")
         return weights
