@@ -27,6 +27,7 @@ from gradclip_cli.cli.subjects import posed_with_display
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
     from gradclip_cli.evidence.comparison import Comparison
+    from gradclip_cli.experiments.check import Checked
     from gradclip_cli.experiments.posing import Posed, Wishes
     from gradclip_cli.experiments.suggest import Pilot
 
@@ -117,10 +118,11 @@ def try_(options: TryOptions) -> None:
     from gradclip_cli.experiments import trial
 
     posed = posed_with_display(options.wishes)
+    checked = _checked(posed, options)
     pilot = _pilot(posed, options)
     folder = options.results or RESULTS / _name(options.model)
     configs = trial.placed_in(folder, _arms(posed, pilot, options))
-    seeds = _seeds(configs, options)
+    seeds = _seeds(checked, len(configs), options)
     planned = trial.plan(configs, seeds, folder, force=options.force)
     remark(trial.plan_sentence(configs, len(seeds)), sentence=True)
     trial.write_configs(configs, folder, force=options.force)
@@ -169,25 +171,30 @@ def _arms(posed: Posed, pilot: Pilot, options: TryOptions) -> list[Config]:
     return trial.arms(posed, [rule.strip() for rule in options.rules.split(",")], suggested)
 
 
-def _seeds(configs: Sequence[Config], options: TryOptions) -> list[int]:
-    from gradclip_cli.experiments import trial
+def _checked(posed: Posed, options: TryOptions) -> Checked:
+    """What the model and the data are, printed; raises WouldNotTrain where that is so."""
+    from gradclip_cli.cli.check import checked_with_display, print_problem, print_remarks
+    from gradclip_cli.experiments import check_report, trial
+
+    judged = trial.arms(posed, [trial.YOURS], [])[-1]
+    checked = checked_with_display(judged, options.data_dir, other_ways=False)
+    if not options.as_json:
+        print_problem(checked)
+        print_remarks(checked)
+    check_report.require_trains(checked)
+    return checked
+
+
+def _seeds(checked: Checked, arms: int, options: TryOptions) -> list[int]:
+    from gradclip_cli.experiments import budget, trial
 
     if options.budget is None:
         return trial.fresh_seeds(options.seeds or USUAL_SEEDS)
     if options.seeds is not None:
         raise click.UsageError("--budget says how many seeds there are, and so does --seeds: give one of the two.")
-    return trial.fresh_seeds(_affordable(configs, options))
-
-
-def _affordable(configs: Sequence[Config], options: TryOptions) -> int:
-    from gradclip_cli.cli.displays import StepDisplay
-    from gradclip_cli.experiments import budget
-
-    assert options.budget is not None
-    with StepDisplay("measuring how long a step takes here", None, quiet=is_set("quiet")) as display:
-        affordable = budget.affordable_seeds(configs, options.budget, options.way, display.doing)
+    affordable = budget.affordable_seeds(checked, options.budget, arms=arms, workers=options.way.at_once)
     remark(affordable.sentence, sentence=True)
-    return affordable.seeds
+    return trial.fresh_seeds(affordable.seeds)
 
 
 def _compared(folder: Path, configs: Sequence[Config], seeds: Sequence[int]) -> Comparison:

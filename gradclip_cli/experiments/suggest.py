@@ -233,7 +233,7 @@ def sentences(pilot: Pilot) -> list[str]:
     elif pilot.sane_steps < len(records):
         lines.append(f"Thresholds and shares are those of the {pilot.sane_steps} steps before {_end_told(pilot)}.")
     else:
-        lines.append("Norms change as training goes on: a longer pilot (--steps) sees more of it.")
+        lines.append("Norms change as training goes on: a longer pilot sees more of it.")
     return lines
 
 

@@ -168,7 +168,7 @@ def model(body: str) -> str:
             "    return tf.data.Dataset.from_tensor_slices((np.zeros((6, 4)), np.arange(6))).repeat()\n",
             ["its train dataset has no end; leave out .repeat(), or give it .take(n)"],
         ),
-        ("\n\ndef load():\n    return 3\n", ["model.py:load: returned ", "it must return ((x_train, y_train), (x_test, y_test))"]),
+        ("\n\ndef load():\n    return 3\n", ["model.py:load: returned ", "it must return ((x_train, y_train)"]),
     ],
 )
 def test_what_a_factory_does_wrongly_is_told(code: str, told: list[str], tmp_path: Path) -> None:

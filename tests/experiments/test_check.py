@@ -69,6 +69,7 @@ def checked(tmp_path: Path) -> Checked:
         evaluation=Evaluation(1.0, 0.0, {"accuracy": 0.3}),
         timings=(Timing("graph", 0.001), Timing("xla", 0.0005)),
         pace=Pace(0.001, 0.5, 4.0, 5.0),
+        beginning=0.0,
         peak_memory=900_000_000,
     )
 
@@ -194,7 +195,7 @@ def test_the_largest_variables_come_first_and_of_many_the_rest_is_counted(checke
 def timed_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     """One way of compiling only: the others take seconds."""
     monkeypatch.setattr(experiment, "TIMED_SECONDS", 0.0)
-    monkeypatch.setattr(experiment, "_timed_otherwise", lambda config, way, dataset, batches: Timing(way, 0.001))
+    monkeypatch.setattr(experiment, "_timed", lambda config, way, dataset, batches: Timing(way, 0.001))
 
 
 SAME_FOR_ALL = """
