@@ -182,7 +182,8 @@ def conclusion(compared: Comparison, configs: Sequence[Config]) -> str:
     helping = [part for part in compared.others if part.against and part.against.verdict == Verdict.HELPS]
     if helping:
         best = max(helping, key=lambda part: abs(part.against.typical) if part.against else 0.0)
-        return f"Clipping helps here. To paste: {line_to_paste(by_name[best.arm.name])}"
+        size = compared.metric.unit.amount(abs(best.against.typical)) if best.against else ""
+        return f"Clipping helps here, {best.arm.name} typically by {size}. To paste: {line_to_paste(by_name[best.arm.name])}"
     undecided = [part.against for part in compared.others if part.against and part.against.verdict == Verdict.EXPLORATORY]
     if undecided:
         return f"No verdict from so few seeds: give --seeds {max(against.seeds_for_a_verdict for against in undecided)} or more."
