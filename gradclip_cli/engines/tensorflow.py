@@ -174,15 +174,16 @@ def _dense(gradient: tf.Tensor | tf.IndexedSlices | None, weight: tf.Tensor) -> 
 
 
 def _tensor(samples: Array) -> tf.Tensor:
-    """A tensor over the array's own memory where that is aligned as TensorFlow's is; else, or on a GPU, a copy."""
-    if samples.ctypes.data % ALIGNMENT:
+    """A tensor over the array's own memory where that is laid out as TensorFlow's is; else, or on a GPU, a copy."""
+    flags = samples.flags
+    if samples.ctypes.data % ALIGNMENT or not (flags.writeable and flags.c_contiguous):
         return tf.constant(samples)
     return tf.identity(tf.experimental.dlpack.from_dlpack(samples.__dlpack__()))
 
 
 def _targets(targets: Array) -> tf.Tensor:
     """A tensor of the targets; labels as TensorFlow counts."""
-    return tf.constant(targets, tf.int32 if np.issubdtype(targets.dtype, np.integer) else None)
+    return tf.constant(targets, tf.int32) if np.issubdtype(targets.dtype, np.integer) else _tensor(targets)
 
 
 def _first_line(error: Exception) -> str:
