@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -27,136 +27,21 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.config.list_physical_devices()
     tf.get_logger().setLevel("ERROR")
 
-from gradclip_cli.config.own import COMPILED
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords, row_width
 from gradclip_cli.engines.shared import ChosenRule, memory_key, metric_key, slot_key, state_key
 from gradclip_cli.engines.tensorflow_measures import Taken, can_be_quick, exact_row, quick_row
-from gradclip_cli.errors import ConfigError, EngineError
-from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule
+from gradclip_cli.engines.tensorflow_network import Network, Tensors
+from gradclip_cli.engines.tensorflow_optimizers import build_optimizer, keras_clipping, recording
+from gradclip_cli.errors import EngineError
+from gradclip_cli.gradients.clipping_rule import Clipped
 from gradclip_cli.problems.contract import Dataset, Problem
-
-Tensors = Any
-"""One tensor, a tuple of them, or several by name."""
 
 Row = Callable[[Sequence[tf.Tensor], Taken], tf.Tensor]
 """Makes a step's record of its losses and of what was taken: `exact_row` or `quick_row`."""
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
 ALIGNMENT = 64  # bytes, of TensorFlow's own memory; it aborts on less
-
-
-class Network(Protocol):
-    """What this engine asks of a problem's network."""
-
-    model: keras.Model
-    metrics: Mapping[str, bool]
-    chance: Mapping[str, float]
-    counts_correct: bool
-    remarks: tuple[str, ...]
-    recurrent: bool
-    """Whether steps loop over time, which XLA does fastest."""
-    others: Mapping[str, keras.Variable]
-    """Variables that are not trained and belong to a run: averages, seeds."""
-    sums: Sequence[keras.Variable]
-    """What the metrics have gathered since the last evaluation."""
-
-    @property
-    def variables(self) -> Mapping[str, keras.Variable]:
-        """The trainable variables by their names, in the model's order."""
-        ...
-
-    def initial_weights(self, config: Any) -> Weights:
-        """All of the network's state as the config's seed gives it, by name."""
-        ...
-
-    def inputs(self, samples: Tensors) -> Tensors:
-        """What the model takes, from samples (batch, ...) of the dataset."""
-        ...
-
-    def loss_and_penalty(self, inputs: Tensors, targets: Tensors, outputs: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        """The batch's mean data loss, and what regularizers and layers add to it; their sum is trained on."""
-        ...
-
-    def observe(self, inputs: Tensors, targets: Tensors, outputs: Tensors) -> None:
-        """Let the metrics see a batch that was trained on."""
-        ...
-
-    def correct(self, targets: Tensors, outputs: Tensors) -> tf.Tensor:
-        """Whether each sample was predicted rightly, (batch,), where `counts_correct`."""
-        ...
-
-    def evaluate(self, inputs: Tensors, targets: Tensors) -> tf.Tensor:
-        """Loss, penalty, each metric, and each metric of what was observed where `counts_correct` is not, as float64."""
-        ...
-
-
-def build_optimizer(config: Config, model: keras.Model | None = None) -> keras.optimizers.Optimizer:
-    """The Keras optimizer that a config describes, with its clipping argument where Keras does the clipping.
-
-    It may be the one that a model was compiled with. Raises ConfigError where that one is not there, or does what can't be
-    taken apart here.
-    """
-    if config.optimizer.name == COMPILED:
-        return _compiled_optimizer(config, model)
-    arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate}
-    return _optimizer_class(config.optimizer.name)(**arguments, **keras_clipping(config.clipping))
-
-
-CLIPPING_ARGUMENTS = ("clipnorm", "clipvalue", "global_clipnorm")
-UNSUPPORTED = {"use_ema": False, "gradient_accumulation_steps": None, "loss_scale_factor": None}
-"""Arguments of Keras's optimizers that change what a step is, with their usual values."""
-
-
-def _compiled_optimizer(config: Config, model: keras.Model | None) -> keras.optimizers.Optimizer:
-    compiled = model.optimizer if model is not None and model.compiled else None
-    if compiled is None:
-        raise ConfigError(["optimizer: the model was not compiled with one; write optimizer: {name: adam, learning_rate: 0.001}"])
-    arguments = compiled.get_config()
-    if changed := [name for name, usual in UNSUPPORTED.items() if arguments.get(name, usual) != usual]:
-        raise ConfigError([f"optimizer: the compiled one has {', '.join(changed)}, which gradclip does not train with"])
-    arguments |= dict.fromkeys(CLIPPING_ARGUMENTS) | keras_clipping(config.clipping)
-    if config.optimizer.learning_rate is not None:
-        arguments["learning_rate"] = config.optimizer.learning_rate
-    optimizer: keras.optimizers.Optimizer = type(compiled).from_config(arguments)
-    return optimizer
-
-
-def keras_clipping(rule: ClippingRule) -> dict[str, float | None]:
-    """The argument by which the Keras optimizer clips by itself: it knows some rules, each with one threshold for all layers."""
-    if rule.keras_argument is None or rule.layer_thresholds:
-        return {}
-    return {rule.keras_argument: rule.threshold_of_all}
-
-
-def _optimizer_class(name: str) -> type[keras.optimizers.Optimizer]:
-    classes = {key.lower(): value for key, value in vars(keras.optimizers).items() if isinstance(value, type)}
-    return classes[name]
-
-
-def _recording(optimizer: keras.optimizers.Optimizer, applied: list[tf.Tensor], xla: bool) -> keras.optimizers.Optimizer:
-    """A twin of an optimizer that appends each gradient its `update_step` receives to `applied`.
-
-    Without XLA it gives a weight a new tensor in place of changing the old one, which the records still need: TensorFlow would
-    copy it first.
-    """
-
-    updated: list[tf.Variable] = []
-
-    class Recording(type(optimizer)):  # type: ignore[misc]  # a base that is known only at run time
-        def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
-            applied.append(gradient)
-            updated[:] = [variable]
-            super().update_step(gradient, variable, learning_rate)
-
-        def assign_sub(self, variable: tf.Variable, value: tf.Tensor) -> None:
-            if xla or not any(variable is weight for weight in updated):
-                super().assign_sub(variable, value)
-            else:
-                self.assign(variable, tf.convert_to_tensor(variable) - tf.cast(value, variable.dtype))
-
-    twin: keras.optimizers.Optimizer = Recording.from_config(optimizer.get_config())
-    return twin
 
 
 def _each(work: Callable[[Any], tf.Tensor], values: Any) -> Tensors:
@@ -205,7 +90,7 @@ class TensorFlowEngine:
         self._model, self._variables = self._network.model, dict(self._network.variables)
         self._applied: list[tf.Tensor] = []
         xla = self._network.recurrent if config.engine.jit == "auto" else config.engine.jit
-        self._optimizer = _recording(build_optimizer(config, self._model), self._applied, xla)
+        self._optimizer = recording(build_optimizer(config, self._model), self._applied, xla)
         self._optimizer.build(self._model.trainable_variables)
         self._train_inputs, self._train_targets = _each(_tensor, dataset.train_inputs), _each(_targets, dataset.train_targets)
         self._evaluation_inputs = _each(_tensor, dataset.evaluation_inputs)

@@ -13,11 +13,11 @@ from gradclip_cli import engines
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config import loading
 from gradclip_cli.engines.contract import StepRecords
-from gradclip_cli.engines.tensorflow import ALIGNMENT, TensorFlowEngine, _targets, _tensor, use_one_thread
+from gradclip_cli.engines.tensorflow import ALIGNMENT, TensorFlowEngine, _targets, _tensor, set_up
 from gradclip_cli.engines.tensorflow_measures import Taken, can_be_quick, exact_row, quick_row
 from gradclip_cli.problems import problem_of
 
-use_one_thread()
+set_up()
 GENERATOR = np.random.default_rng(0)
 
 
