@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -90,6 +91,13 @@ def read_json(path: Readable, schema: int, most: int = MOST_JSON_BYTES) -> dict[
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
+
+
+def shipped_folder(name: str) -> Path:
+    """A folder of files that travel with gradclip: inside the wheel, or beside the package in a checkout."""
+    package = Path(str(resources.files("gradclip_cli")))
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
 
 
 def cache_folder() -> Path:

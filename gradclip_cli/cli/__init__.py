@@ -16,6 +16,7 @@ from gradclip_cli.cli.options import general_options, print_json
 from gradclip_cli.errors import ConfigError, ExitCode, GradclipError
 
 COMMANDS = {
+    "init": "init:init",
     "try": "trial:try_",
     "run": "train:run",
     "check": "check:check",

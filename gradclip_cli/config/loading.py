@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from gradclip_cli.config.own_files import placed
 from gradclip_cli.config.schema import KINDS, LONGEST_NAME, Config
 from gradclip_cli.config.yaml_tree import Place, Tree, leaves, merge, parse, shortened, without
 from gradclip_cli.errors import ConfigError, StoreError
-from gradclip_cli.files import Readable, read_bounded
+from gradclip_cli.files import Readable, read_bounded, shipped_folder
 
 SWEEPS = "sweeps"  # the folder of the shipped sweeps, beside the configs
 MOST_BYTES = 1_000_000
@@ -58,10 +57,8 @@ class Loaded:
 
 
 def shipped_directory() -> Path:
-    """The folder of the configs that travel with gradclip: inside the wheel, or beside the package in a checkout."""
-    package = Path(str(resources.files("gradclip_cli")))
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
+    """The folder of the configs that travel with gradclip."""
+    return shipped_folder("configs")
 
 
 def shipped_names() -> list[str]:

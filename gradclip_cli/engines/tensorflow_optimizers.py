@@ -32,6 +32,9 @@ def _compiled_optimizer(config: Config, model: keras.Model | None) -> keras.opti
     if compiled is None:
         raise ConfigError(["optimizer: the model was not compiled with one; write optimizer: {name: adam, learning_rate: 0.001}"])
     arguments = compiled.get_config()
+    if isinstance(compiled, keras.optimizers.LossScaleOptimizer):
+        message = "the compiled one scales the loss, as mixed_float16 asks for, which gradclip does not train with"
+        raise ConfigError([f"optimizer: {message}; compile in float32"])
     if changed := [name for name, usual in UNSUPPORTED.items() if arguments.get(name, usual) != usual]:
         raise ConfigError([f"optimizer: the compiled one has {', '.join(changed)}, which gradclip does not train with"])
     arguments |= dict.fromkeys(CLIPPING_ARGUMENTS) | keras_clipping(config.clipping)

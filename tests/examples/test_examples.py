@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -37,7 +38,7 @@ EXPECTED = {
     "characters": Example((9,), (9,), (9, 128), (99, 11), {"length": 9, "characters": 1_000}, {"length": 9, "units": 3}),
     "convolutions": Example((28, 28, 1), (), (10,), (5_000, 1_000), {}, {"filters": 2}),
     "transformer": Example((10,), (10,), (10, 10), (20, 12), FEW, {"length": 10, "width": 8, "heads": 2, "depth": 1}),
-    "table": Example((5,), (1,), (1,), (820, 205), {}, {"units": 3}),
+    "table": Example((10,), (1,), (1,), (352, 90), {}, {"units": 3}),
 }
 each_example = pytest.mark.parametrize("name", EXPECTED)
 
@@ -107,10 +108,31 @@ def test_targets_are_the_characters_that_follow() -> None:
     np.testing.assert_array_equal(inputs.ravel()[1:], targets.ravel()[:-1])
 
 
-def test_a_day_is_told_the_range_of_the_day_before() -> None:
-    features, ranges = module("table").load()[0]
-    np.testing.assert_allclose(features[1:, 0], ranges[:-1, 0], rtol=1e-6)
-    np.testing.assert_allclose(features[4:, 1], np.convolve(features[:, 0], np.full(5, 0.2), "valid"), rtol=1e-5)
+def test_each_patient_is_in_one_of_the_two_parts_with_what_was_measured() -> None:
+    (features, targets), (tested, tested_targets) = module("table").load()
+    rows = np.concatenate([np.hstack([features, targets]), np.hstack([tested, tested_targets])])
+    expected = np.hstack(module("table").table())
+    np.testing.assert_array_equal(rows[np.lexsort(rows.T)], expected[np.lexsort(expected.T)])
+    assert (rows[:, -1].min(), rows[:, -1].max()) == (25, 346)
+
+
+def test_features_are_scaled_as_the_training_patients_are() -> None:
+    example = module("table")
+    features = example.load()[0][0]
+    scaled = np.asarray(example.build(units=3).layers[0](features))
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-4)
+
+
+def test_the_table_comes_compiled_with_its_clipping() -> None:
+    optimizer = module("table").build(units=3).optimizer
+    assert (type(optimizer).__name__, optimizer.clipnorm) == ("Adam", 1.0)
+
+
+def test_without_scikit_learn_the_table_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(ModuleNotFoundError, match="is missing: pip install scikit-learn"):
+        module("table").load()
 
 
 def test_a_missing_file_says_where_to_get_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gradclip_cli.config.own import OWN_SECTIONS, OwnConfig
 from gradclip_cli.errors import ConfigError
-from gradclip_cli.problems.own.references import Reference
+from gradclip_cli.problems.own.references import Reference, absolute
 from gradclip_cli.problems.own.sources import sources_sha256
 
 
@@ -47,7 +47,7 @@ def _sha256(config: OwnConfig, section: str) -> str | None:
     """The hash of a section's code; that of the loss has the metrics' in it."""
     folder = Path(config.folder)
     if section == "model" and config.model.file:
-        return _of_file(folder / config.model.file)
+        return _of_file(absolute(folder / config.model.file))
     places = {"loss": {"loss.factory", "metrics"}}.get(section, {f"{section}.factory"})
     each = [sources_sha256(reference, folder) for reference in references(config) if reference.place in places]
     if len(each) < 2:

@@ -10,6 +10,7 @@ from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.files import write_atomically
 from gradclip_cli.problems.own.identity import references
+from gradclip_cli.problems.own.references import absolute
 from gradclip_cli.problems.own.sources import sources
 
 LARGEST = 100_000_000
@@ -28,8 +29,9 @@ def packed(config: OwnConfig) -> dict[str, bytes]:
             raise ConfigError([f"{reference.place}: {reference}: on a cluster, write the path relative to the config"])
         found |= sources(reference, folder)
     for name in filter(None, (config.model.file, config.data.npz)):
-        if not Path(name).is_absolute() and (folder / name).stat().st_size <= LARGEST:
-            found[name] = (folder / name).read_bytes()
+        path = absolute(folder / name)
+        if not Path(name).is_absolute() and path.stat().st_size <= LARGEST:
+            found[name] = path.read_bytes()
     return found
 
 

@@ -11,7 +11,7 @@ from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.problems.contract import Chance, Dataset, DownloadProgress
 from gradclip_cli.problems.own.calls import call, tell_at_once
 from gradclip_cli.problems.own.code import load_function
-from gradclip_cli.problems.own.references import Reference
+from gradclip_cli.problems.own.references import Reference, absolute
 from gradclip_cli.problems.own_arrays import splits
 
 
@@ -66,7 +66,7 @@ class OwnProblem:
     def load(self, data_directory: Path | None = None, progress: DownloadProgress | None = None) -> Dataset:
         data, folder = self.config.data, Path(self.config.folder)
         if data.npz:
-            arrays = splits.load_npz(folder / data.npz, holdout=data.holdout, tell=tell_at_once)
+            arrays = splits.load_npz(absolute(folder / data.npz), holdout=data.holdout, tell=tell_at_once)
         else:
             reference = Reference.parse(str(data.factory), "data.factory")
             value = call(load_function(reference, folder, tell_at_once), data.args, str(reference))

@@ -23,6 +23,7 @@ from gradclip_cli.problems.own.brought import Brought
 from gradclip_cli.problems.own.calls import own_code_runs, returned
 from gradclip_cli.problems.own.labels import require_classes
 from gradclip_cli.problems.own.models import built
+from gradclip_cli.problems.own.references import absolute
 
 EVALUATION_BATCH = 256
 """Samples that are evaluated at a time."""
@@ -55,7 +56,7 @@ def _from_factory(config: OwnConfig, seed: int) -> keras.Model:
 
 
 def _from_file(config: OwnConfig) -> keras.Model:
-    path = Path(config.folder) / str(config.model.file)
+    path = absolute(Path(config.folder) / str(config.model.file))
     if not path.is_file():
         raise ConfigError([f"model.file: {path}: no such file"])
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):
@@ -292,7 +293,9 @@ def _optimizer_keys(optimizer: keras.optimizers.Optimizer, arguments: Mapping[st
     """An optimizer as a config says it; `compiled` where it has a schedule or something else that no key is for."""
     name = type(optimizer).__name__.lower()
     if type(optimizer).__module__.startswith("keras.") and name in OPTIMIZERS and isinstance(arguments["learning_rate"], float):
-        return {"name": name, **{key: _plain(arguments[key]) for key in OPTIMIZERS[name] if key in arguments}}
+        usual, said = type(optimizer)().get_config(), {"name", *CLIPPING_ARGUMENTS, *OPTIMIZERS[name]}
+        if all(arguments[key] == value for key, value in usual.items() if key not in said):
+            return {"name": name, **{key: _plain(arguments[key]) for key in OPTIMIZERS[name] if key in arguments}}
     return {"name": COMPILED}
 
 
