@@ -224,7 +224,7 @@ def sentences(pilot: Pilot) -> list[str]:
     losses = " to ".join(f"{loss:.3g}" for loss in records.loss[[0, -1] if len(records) > 1 else [0]])
     lines = [
         f"{counted(len(records), 'step')} of {config.name} without clipping (seed {config.training.seed}), "
-        f"{config.optimizer.name} at {config.optimizer.learning_rate:g}: loss {losses}, gradients {pilot.diagnosis.message}."
+        f"{config.optimizer.label}: loss {losses}, gradients {pilot.diagnosis.message}."
     ]
     if pilot.divergence:
         lines.append(f"The pilot diverged: {pilot.divergence.message}.")
@@ -248,7 +248,7 @@ def _nothing_told(pilot: Pilot) -> str:
     if steps >= FEWEST_STEPS:
         return "Every gradient was zero: there is nothing to clip."
     if steps == len(pilot.records):
-        return f"A pilot of {counted(steps, 'step')} is too short for a threshold: give --steps {FEWEST_STEPS} or more."
+        return f"A pilot of {counted(steps, 'step')} is too short for a threshold, which takes {FEWEST_STEPS} or more."
     before = f"only {counted(steps, 'step')}" if steps else "no step"
     return (
         f"With {before} before {_end_told(pilot)} there is no usual norm to take a threshold from. Try a smaller learning rate "

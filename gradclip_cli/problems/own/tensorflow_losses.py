@@ -93,8 +93,11 @@ def _metrics(config: OwnConfig, model: keras.Model, dataset: Dataset) -> list[An
     if model.compiled:
         given = (model.get_compile_config() or {}).get("metrics") or []
         return [keras.saving.deserialize_keras_object(each) if isinstance(each, dict) else each for each in given]
-    classes = isinstance(dataset.train_targets, np.ndarray) and dataset.train_targets.dtype.kind in "iub"
-    return ["accuracy"] if classes else []
+    targets = dataset.train_targets
+    if not isinstance(targets, np.ndarray) or targets.dtype.kind not in "iub":
+        return []
+    several_labels = config.loss.name == "binary_crossentropy" and targets.shape[1:] not in ((), (1,))
+    return ["binary_accuracy" if several_labels else "accuracy"]
 
 
 def _metric(name: str, config: OwnConfig) -> Any:
