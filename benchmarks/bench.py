@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import own_problems
 from contenders import CONTENDERS, RULES
 
 ROUNDS = 3
@@ -42,6 +43,7 @@ def main() -> None:
     for seeds in SWARMS:
         gather(figures, {f"pool {3 * seeds}": swarm(seeds)})
         print(f"pool of {3 * seeds} runs", file=sys.stderr)
+    measure_own_problems(figures, ROUNDS)
     medians = {name: statistics.median(values) for name, values in figures.items()}
     costs = {name: ratio(figures, f"rule {name}", "rule none") - 1 for name in RULES}
     content = {
@@ -63,8 +65,24 @@ def main() -> None:
     print(table)
 
 
-def contend(name: str) -> dict[str, float]:
-    command = [sys.executable, str(Path(__file__).with_name("contenders.py")), name]
+def measure_own_problems(figures: dict[str, list[float]], rounds: int) -> None:
+    """The examples' steps in turns, and paired runs of one of them through the pool."""
+    for number in range(1, rounds + 1):
+        for name in (*own_problems.EXAMPLES, own_problems.DENSE):
+            for kind in own_problems.CONTENDERS:
+                gather(figures, contend(kind, name, file="own_problems.py"))
+        print(f"examples: round {number} of {rounds}", file=sys.stderr)
+    base = own_problems.config_path(own_problems.POOLED)
+    arms = [str(base), str(base.with_name("clipped.yaml"))]
+    with tempfile.TemporaryDirectory() as folder:
+        third = Path(folder, "value.yaml")
+        third.write_text(f"extends: {base}\nname: value\nclipping: {{mode: clipvalue, threshold: 0.5}}\n")
+        seconds = gradclip("-q", "run", *arms, str(third), "--seeds", str(own_problems.SEEDS), "--results", f"{folder}/results")
+    gather(figures, {"pool own": seconds})
+
+
+def contend(*arguments: str, file: str = "contenders.py") -> dict[str, float]:
+    command = [sys.executable, str(Path(__file__).with_name(file)), *arguments]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     return dict(json.loads(output.splitlines()[-1]))
 
@@ -141,6 +159,7 @@ def bounds(figures: dict[str, list[float]], medians: dict[str, float], costs: di
         for name, cost in costs.items()
         if name != "none"
     ]
+    found += own_problems.bounds(figures)
     return [
         {"what": what, "found": value, "bound": f"{direction} {bound:g}", "holds": (value >= bound) == (direction == "at least")}
         for what, value, direction, bound in found
@@ -194,6 +213,7 @@ def to_markdown(content: dict[str, Any], figures: dict[str, list[float]]) -> str
     lines += ["", "\\* Extrapolated from measured epochs, each evaluated on the test set.", ""]
     lines += ["| start-up | s |", "|---|---:|"]
     lines += [f"| `gradclip {name}` | {medians[f'start {name}']:.2f} |" for name in ("--help", "list", "compare")]
+    lines += ["", *own_problems.table(figures), *own_problems.pool_lines(figures)]
     lines += [
         "",
         f"784 time steps: compiled in {medians['pixels compilation']:.1f} s, {medians['pixels memory']:.0f} MB. "

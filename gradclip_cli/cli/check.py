@@ -18,7 +18,7 @@ from gradclip_cli.cli.options import (
     settings_option,
     takes,
 )
-from gradclip_cli.cli.planning import say_resets
+from gradclip_cli.cli.subjects import data_option, subject
 
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
@@ -34,34 +34,35 @@ class CheckOptions:
     config: str
     seed: int | None
     settings: Sequence[str]
+    data: str | None
     data_dir: Path | None
     as_json: bool
 
 
 @click.command()
-@click.argument("config", metavar="CONFIG", shell_complete=complete_configs)
+@click.argument("config", metavar="CONFIG|MODEL", shell_complete=complete_configs)
 @click.option("--seed", type=click.IntRange(min=0, max=MOST_SEED), help="Seed to build with.  [default: the config's own]")
 @settings_option
+@data_option
 @data_directory_option
 @json_option
 @takes(CheckOptions)
 def check(options: CheckOptions) -> None:
-    """Look whether a config would train, before it is trained: build it, take a few steps, and store nothing.
+    """Look whether a config or a model would train, before it does: build it, take a few steps, and store nothing.
+
+    MODEL is FILE.py:function, package.module:function or a saved FILE.keras.
 
     Tells the model's variables, the data and what is odd about them, loss, metrics and optimizer, what chance scores, whether
     builds and steps repeat to the bit, and how long a step and a comparison take here. Exit 1 tells that it would not train.
     """
-    from gradclip_cli.config import loading
-
-    loaded = loading.read(options.config, options.settings)
-    say_resets(loaded)
-    chosen = loaded.config if options.seed is None else loaded.config.with_seed(options.seed)
+    chosen = subject(options.config, options.settings, options.data)
+    chosen = chosen if options.seed is None else chosen.with_seed(options.seed)
 
     from gradclip_cli.experiments import check_report
     from gradclip_cli.experiments.check import WouldNotTrain
     from gradclip_cli.runs.trainers import available_cores
 
-    checked, cores = _checked(chosen, options), available_cores()
+    checked, cores = checked_with_display(chosen, options.data_dir), available_cores()
     if not options.as_json:
         print_checked(checked, cores)
     try:
@@ -73,18 +74,23 @@ def check(options: CheckOptions) -> None:
         print_json(check_report.to_dict(checked, cores))
 
 
-def _checked(chosen: Config, options: CheckOptions) -> Checked:
+def checked_with_display(config: Config, data_directory: Path | None, *, other_ways: bool = True) -> Checked:
+    """Check a config, showing what is done."""
     from gradclip_cli.cli.displays import DownloadDisplay, StepDisplay
     from gradclip_cli.experiments import check as experiment
 
     with StepDisplay("check", None, quiet=is_set("quiet")) as display:
         return experiment.check(
-            chosen, data_directory=options.data_dir, download_progress=DownloadDisplay(), preparing=display.doing
+            config,
+            data_directory=data_directory,
+            download_progress=DownloadDisplay(),
+            preparing=display.doing,
+            other_ways=other_ways,
         )
 
 
-def print_checked(checked: Checked, cores: int) -> None:
-    """Print what was found, for people."""
+def print_problem(checked: Checked) -> None:
+    """Print what the model and the data are."""
     from gradclip_cli.cli.console import print_table, tell
     from gradclip_cli.cli.layout import Table
     from gradclip_cli.experiments import check_report
@@ -96,14 +102,41 @@ def print_checked(checked: Checked, cores: int) -> None:
     tell(check_report.parameters(checked), sentence=True)
     tell()
     print_table(Table(*check_report.array_table(checked), primary=["array", "shape", "range"], texts=["holds"]), elsewhere)
-    tell()
-    facts = [list(fact) for fact in check_report.facts(checked, cores)]
-    print_table(Table(["what", "found"], facts, primary=["what", "found"], texts=["found"]), elsewhere)
+
+
+def print_remarks(checked: Checked) -> None:
+    """Print what was assumed, and what is odd."""
+    from gradclip_cli.cli.console import tell
+    from gradclip_cli.experiments import check_report
+
     for lines, style in ((checked.remarks, "dim"), (check_report.warnings(checked), "yellow")):
         if lines:
             tell()
         for line in lines:
             tell(line, style, sentence=True)
+
+
+def print_checked(checked: Checked, cores: int) -> None:
+    """Print what was found, for people."""
+    from gradclip_cli.cli.console import tell
+    from gradclip_cli.experiments import check_report
+
+    print_problem(checked)
+    tell()
+    _print_facts(check_report.facts(checked, cores))
+    print_remarks(checked)
     if not check_report.obstacles(checked):
         tell()
         tell(check_report.conclusion(checked), sentence=True)
+
+
+def _print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print names with texts beside them, which a terminal breaks at words."""
+    from gradclip_cli.cli.console import results_console, tell
+    from gradclip_cli.cli.layout import GAP, LEAST_TEXT, wrapped
+
+    console, indent = results_console(), max(len(name) for name, _ in facts) + GAP
+    for name, text in facts:
+        lines = wrapped(text, max(LEAST_TEXT, console.width - indent)) if console.is_terminal else [text]
+        for beside, line in zip([name, *[""] * len(lines)], lines, strict=False):
+            tell(f"{beside:{indent}}{line}")

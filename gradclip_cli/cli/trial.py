@@ -27,10 +27,13 @@ from gradclip_cli.cli.subjects import posed_with_display
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
     from gradclip_cli.evidence.comparison import Comparison
+    from gradclip_cli.experiments.check import Checked
     from gradclip_cli.experiments.posing import Posed, Wishes
     from gradclip_cli.experiments.suggest import Pilot
 
 USUAL_SEEDS = 8
+SHORTEST_PILOT = 100
+"""Steps, where runs are shorter than that."""
 
 
 class Duration(click.ParamType[float]):
@@ -65,6 +68,7 @@ class TryOptions(TrainingOptions):
     epochs: int | None
     framework: str | None
     rules: str
+    metric: str | None
     seeds: int | None
     budget: float | None
     pilot_steps: int
@@ -99,6 +103,7 @@ class TryOptions(TrainingOptions):
     metavar="RULES",
     help="Arms: yours (what the model was compiled with), suggested, or rules such as clipnorm=1.",
 )
+@click.option("--metric", metavar="NAME", help="What arms are compared by.  [default: accuracy, else the first of the metrics]")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help=f"How many seeds.  [default: {USUAL_SEEDS}]")
 @click.option("--budget", type=Duration(), metavar="TIME", help="As many seeds as fit into 90s, 10m or 1h, measured here first.")
 @click.option("--pilot-steps", type=click.IntRange(min=20), default=500, show_default=True, help="Length of the pilot, at most.")
@@ -117,18 +122,19 @@ def try_(options: TryOptions) -> None:
     from gradclip_cli.experiments import trial
 
     posed = posed_with_display(options.wishes)
+    checked = _checked(posed, options)
     pilot = _pilot(posed, options)
     folder = options.results or RESULTS / _name(options.model)
     configs = trial.placed_in(folder, _arms(posed, pilot, options))
-    seeds = _seeds(configs, options)
-    planned = trial.plan(configs, seeds, folder, force=options.force)
-    remark(trial.plan_sentence(configs, len(seeds)), sentence=True)
+    seeds = _seeds(checked, len(configs), options)
+    planned, metric = trial.plan(configs, seeds, folder, force=options.force), trial.metric_of(pilot, options.metric)
+    remark(trial.plan_sentence(configs, len(seeds), metric), sentence=True)
     trial.write_configs(configs, folder, force=options.force)
-    trial.record_plan(configs, seeds, folder, pilot.metrics)
+    trial.record_plan(configs, seeds, folder, metric)
     ended = train(planned, options)
     remark(tally(ended))
     require_none_failed(ended)
-    compared = _compared(folder, configs, seeds)
+    compared = _compared(folder, configs, seeds, metric.name)
     if options.as_json:
         print_json(_as_json(pilot, compared, configs, folder))
     else:
@@ -136,7 +142,10 @@ def try_(options: TryOptions) -> None:
 
 
 def _name(model: str) -> str:
-    return Path(model.partition(":")[0]).stem.rpartition(".")[2] or "try"
+    """The folder's name: that of the model's file, with the function's where that isn't `build`."""
+    file, _, function = model.partition(":")
+    stem = Path(file).stem.rpartition(".")[2] or "try"
+    return f"{stem}-{function}" if function not in ("", "build") else stem
 
 
 def _pilot(posed: Posed, options: TryOptions) -> Pilot:
@@ -147,7 +156,7 @@ def _pilot(posed: Posed, options: TryOptions) -> Pilot:
 
     judged = trial.arms(posed, [trial.YOURS], [])[-1]
     training = judged.training
-    steps = min(options.pilot_steps, training.epochs * training.steps_per_epoch)
+    steps = min(options.pilot_steps, max(SHORTEST_PILOT, training.epochs * training.steps_per_epoch))
     with StepDisplay("pilot", steps, quiet=is_set("quiet")) as display:
         pilot = suggest.pilot(
             judged,
@@ -166,34 +175,43 @@ def _arms(posed: Posed, pilot: Pilot, options: TryOptions) -> list[Config]:
     from gradclip_cli.experiments import suggest, trial
 
     suggested = trial.suggestions_of(pilot, suggest.suggestions(pilot))
+    if not suggested and trial.SUGGESTED in options.rules:
+        remark("The pilot suggests nothing, so the usual first guess is tried: global_clipnorm 1.")
     return trial.arms(posed, [rule.strip() for rule in options.rules.split(",")], suggested)
 
 
-def _seeds(configs: Sequence[Config], options: TryOptions) -> list[int]:
-    from gradclip_cli.experiments import trial
+def _checked(posed: Posed, options: TryOptions) -> Checked:
+    """What the model and the data are, printed; raises WouldNotTrain where that is so."""
+    from gradclip_cli.cli.check import checked_with_display, print_problem, print_remarks
+    from gradclip_cli.experiments import check_report, trial
+
+    judged = trial.arms(posed, [trial.YOURS], [])[-1]
+    checked = checked_with_display(judged, options.data_dir, other_ways=False)
+    if not options.as_json:
+        print_problem(checked)
+        print_remarks(checked)
+    check_report.require_trains(checked)
+    return checked
+
+
+def _seeds(checked: Checked, arms: int, options: TryOptions) -> list[int]:
+    from gradclip_cli.experiments import budget, trial
 
     if options.budget is None:
         return trial.fresh_seeds(options.seeds or USUAL_SEEDS)
     if options.seeds is not None:
         raise click.UsageError("--budget says how many seeds there are, and so does --seeds: give one of the two.")
-    return trial.fresh_seeds(_affordable(configs, options))
-
-
-def _affordable(configs: Sequence[Config], options: TryOptions) -> int:
-    from gradclip_cli.cli.displays import StepDisplay
-    from gradclip_cli.experiments import budget
-
-    assert options.budget is not None
-    with StepDisplay("measuring how long a step takes here", None, quiet=is_set("quiet")) as display:
-        affordable = budget.affordable_seeds(configs, options.budget, options.way, display.doing)
+    affordable = budget.affordable_seeds(checked, options.budget, arms=arms, workers=options.way.at_once)
     remark(affordable.sentence, sentence=True)
-    return affordable.seeds
+    return trial.fresh_seeds(affordable.seeds)
 
 
-def _compared(folder: Path, configs: Sequence[Config], seeds: Sequence[int]) -> Comparison:
+def _compared(folder: Path, configs: Sequence[Config], seeds: Sequence[int], metric: str) -> Comparison:
     from gradclip_cli.evidence import comparison, ledger, report
+    from gradclip_cli.evidence.questions import Question
 
-    compared = comparison.compare(folder, [config.name for config in configs], configs[0].name, seeds=seeds)
+    names, question = [config.name for config in configs], Question(metric)
+    compared = comparison.compare(folder, names, names[0], question, seeds=seeds)
     compared = comparison.with_gradients(compared)
     if not_recorded := ledger.record(folder, compared.first_compared, [compared.look]):
         remark(f"warning: {not_recorded}", even_if_quiet=True)

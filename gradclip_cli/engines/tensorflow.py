@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -27,122 +27,21 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.config.list_physical_devices()
     tf.get_logger().setLevel("ERROR")
 
-from gradclip_cli.config.own import COMPILED
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.contract import OF_STEP, OF_VARIABLES, Engine, Evaluation, StepRecords, row_width
+from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords, row_width
 from gradclip_cli.engines.shared import ChosenRule, memory_key, metric_key, slot_key, state_key
-from gradclip_cli.errors import ConfigError, EngineError
-from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule
+from gradclip_cli.engines.tensorflow_measures import Taken, can_be_quick, exact_row, quick_row
+from gradclip_cli.engines.tensorflow_network import Network, Tensors
+from gradclip_cli.engines.tensorflow_optimizers import build_optimizer, keras_clipping, recording
+from gradclip_cli.errors import EngineError
+from gradclip_cli.gradients.clipping_rule import Clipped
 from gradclip_cli.problems.contract import Dataset, Problem
 
-Tensors = Any
-"""One tensor, a tuple of them, or several by name."""
+Row = Callable[[Sequence[tf.Tensor], Taken], tf.Tensor]
+"""Makes a step's record of its losses and of what was taken: `exact_row` or `quick_row`."""
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
 ALIGNMENT = 64  # bytes, of TensorFlow's own memory; it aborts on less
-
-
-class Network(Protocol):
-    """What this engine asks of a problem's network."""
-
-    model: keras.Model
-    metrics: Mapping[str, bool]
-    chance: Mapping[str, float]
-    counts_correct: bool
-    remarks: tuple[str, ...]
-    recurrent: bool
-    """Whether steps loop over time, which XLA does fastest."""
-    others: Mapping[str, keras.Variable]
-    """Variables that are not trained and belong to a run: averages, seeds."""
-    sums: Sequence[keras.Variable]
-    """What the metrics have gathered since the last evaluation."""
-
-    @property
-    def variables(self) -> Mapping[str, keras.Variable]:
-        """The trainable variables by their names, in the model's order."""
-        ...
-
-    def initial_weights(self, config: Any) -> Weights:
-        """All of the network's state as the config's seed gives it, by name."""
-        ...
-
-    def inputs(self, samples: Tensors) -> Tensors:
-        """What the model takes, from samples (batch, ...) of the dataset."""
-        ...
-
-    def loss_and_penalty(self, inputs: Tensors, targets: Tensors, outputs: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        """The batch's mean data loss, and what regularizers and layers add to it; their sum is trained on."""
-        ...
-
-    def observe(self, inputs: Tensors, targets: Tensors, outputs: Tensors) -> None:
-        """Let the metrics see a batch that was trained on."""
-        ...
-
-    def correct(self, targets: Tensors, outputs: Tensors) -> tf.Tensor:
-        """Whether each sample was predicted rightly, (batch,), where `counts_correct`."""
-        ...
-
-    def evaluate(self, inputs: Tensors, targets: Tensors) -> tf.Tensor:
-        """Loss, penalty, each metric, and each metric of what was observed where `counts_correct` is not, as float64."""
-        ...
-
-
-def build_optimizer(config: Config, model: keras.Model | None = None) -> keras.optimizers.Optimizer:
-    """The Keras optimizer that a config describes, with its clipping argument where Keras does the clipping.
-
-    It may be the one that a model was compiled with. Raises ConfigError where that one is not there, or does what can't be
-    taken apart here.
-    """
-    if config.optimizer.name == COMPILED:
-        return _compiled_optimizer(config, model)
-    arguments = {**config.optimizer.parameters(), "learning_rate": config.optimizer.learning_rate}
-    return _optimizer_class(config.optimizer.name)(**arguments, **keras_clipping(config.clipping))
-
-
-CLIPPING_ARGUMENTS = ("clipnorm", "clipvalue", "global_clipnorm")
-UNSUPPORTED = {"use_ema": False, "gradient_accumulation_steps": None, "loss_scale_factor": None}
-"""Arguments of Keras's optimizers that change what a step is, with their usual values."""
-
-
-def _compiled_optimizer(config: Config, model: keras.Model | None) -> keras.optimizers.Optimizer:
-    compiled = model.optimizer if model is not None and model.compiled else None
-    if compiled is None:
-        raise ConfigError(["optimizer: the model was not compiled with one; write optimizer: {name: adam, learning_rate: 0.001}"])
-    arguments = compiled.get_config()
-    if isinstance(compiled, keras.optimizers.LossScaleOptimizer):
-        message = "the compiled one scales the loss, as mixed_float16 asks for, which gradclip does not train with"
-        raise ConfigError([f"optimizer: {message}; compile in float32"])
-    if changed := [name for name, usual in UNSUPPORTED.items() if arguments.get(name, usual) != usual]:
-        raise ConfigError([f"optimizer: the compiled one has {', '.join(changed)}, which gradclip does not train with"])
-    arguments |= dict.fromkeys(CLIPPING_ARGUMENTS) | keras_clipping(config.clipping)
-    if config.optimizer.learning_rate is not None:
-        arguments["learning_rate"] = config.optimizer.learning_rate
-    optimizer: keras.optimizers.Optimizer = type(compiled).from_config(arguments)
-    return optimizer
-
-
-def keras_clipping(rule: ClippingRule) -> dict[str, float | None]:
-    """The argument by which the Keras optimizer clips by itself: it knows some rules, each with one threshold for all layers."""
-    if rule.keras_argument is None or rule.layer_thresholds:
-        return {}
-    return {rule.keras_argument: rule.threshold_of_all}
-
-
-def _optimizer_class(name: str) -> type[keras.optimizers.Optimizer]:
-    classes = {key.lower(): value for key, value in vars(keras.optimizers).items() if isinstance(value, type)}
-    return classes[name]
-
-
-def _recording(optimizer: keras.optimizers.Optimizer, applied: list[tf.Tensor]) -> keras.optimizers.Optimizer:
-    """A twin of an optimizer that appends each gradient its `update_step` receives to `applied`."""
-
-    class Recording(type(optimizer)):  # type: ignore[misc]  # a base that is known only at run time
-        def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
-            applied.append(gradient)
-            super().update_step(gradient, variable, learning_rate)
-
-    twin: keras.optimizers.Optimizer = Recording.from_config(optimizer.get_config())
-    return twin
 
 
 def _each(work: Callable[[Any], tf.Tensor], values: Any) -> Tensors:
@@ -160,28 +59,20 @@ def _dense(gradient: tf.Tensor | tf.IndexedSlices | None, weight: tf.Tensor) -> 
 
 
 def _tensor(samples: Array) -> tf.Tensor:
-    """A tensor over the array's own memory where that is aligned as TensorFlow's is; else, or on a GPU, a copy."""
-    if samples.ctypes.data % ALIGNMENT:
+    """A tensor over the array's own memory where that is laid out as TensorFlow's is; else, or on a GPU, a copy."""
+    flags = samples.flags
+    if samples.ctypes.data % ALIGNMENT or not (flags.writeable and flags.c_contiguous):
         return tf.constant(samples)
     return tf.identity(tf.experimental.dlpack.from_dlpack(samples.__dlpack__()))
 
 
 def _targets(targets: Array) -> tf.Tensor:
     """A tensor of the targets; labels as TensorFlow counts."""
-    return tf.constant(targets, tf.int32 if np.issubdtype(targets.dtype, np.integer) else None)
+    return tf.constant(targets, tf.int32) if np.issubdtype(targets.dtype, np.integer) else _tensor(targets)
 
 
-def _norm(gradient: tf.Tensor) -> tf.Tensor:
-    return tf.sqrt(tf.reduce_sum(tf.square(tf.cast(gradient, tf.float64))))
-
-
-def _distance(before: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
-    """Norm of the difference, which is taken in float64: float32 would round it, or overflow."""
-    return _norm(tf.cast(after, tf.float64) - tf.cast(before, tf.float64))
-
-
-def _max_abs(gradient: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.reduce_max(tf.abs(gradient)), tf.float64)
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 class TensorFlowEngine:
@@ -198,7 +89,8 @@ class TensorFlowEngine:
         self._network: Network = problem.network("tensorflow", dataset)
         self._model, self._variables = self._network.model, dict(self._network.variables)
         self._applied: list[tf.Tensor] = []
-        self._optimizer = _recording(build_optimizer(config, self._model), self._applied)
+        xla = self._network.recurrent if config.engine.jit == "auto" else config.engine.jit
+        self._optimizer = recording(build_optimizer(config, self._model), self._applied, xla)
         self._optimizer.build(self._model.trainable_variables)
         self._train_inputs, self._train_targets = _each(_tensor, dataset.train_inputs), _each(_targets, dataset.train_targets)
         self._evaluation_inputs = _each(_tensor, dataset.evaluation_inputs)
@@ -206,12 +98,32 @@ class TensorFlowEngine:
         self._chosen = ChosenRule.of(config, self.variables)
         self._rule = self._chosen.rule
         self._memory = {key: tf.Variable(value) for key, value in self._chosen.memory().items()}
-        self._compile(self._network.recurrent if config.engine.jit == "auto" else config.engine.jit)
+        self._fallback: tuple[str, ...] = ()
+        self._compile(xla)
+        if xla and config.engine.jit == "auto":
+            self._require_xla_or_fall_back()
 
     def _compile(self, xla: bool) -> None:
         self.compiled = "xla" if xla else "graph"
-        self._train = tf.function(self._train_chunk, jit_compile=xla)
+        self._quick = not xla and can_be_quick([*self._variables.values()])
+        self._train = self._compiled(quick_row if self._quick else exact_row, xla)
+        self._train_exactly = self._compiled(exact_row, xla)
         self._evaluate = tf.function(self._evaluate_all, jit_compile=xla)
+
+    def _compiled(self, row: Row, xla: bool) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        def train_chunk(batches: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
+            return self._train_chunk(batches, steps, row)
+
+        return tf.function(train_chunk, jit_compile=xla)  # type: ignore[no-any-return]
+
+    def _require_xla_or_fall_back(self) -> None:
+        """Compile now, taking no step; where XLA can't, compile as a graph and remark it."""
+        try:
+            self._train(tf.zeros((CHUNK, self._config.data.batch_size), tf.int32), tf.constant(0))
+            self._evaluate.experimental_get_compiler_ir()()
+        except (tf.errors.OpError, ValueError) as error:
+            self._compile(xla=False)
+            self._fallback = (f"XLA can't compile this model, so it is trained as a graph, slower: {_first_line(error)}",)
 
     @property
     def metrics(self) -> Mapping[str, bool]:
@@ -227,7 +139,7 @@ class TensorFlowEngine:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        return self._network.remarks
+        return (*self._network.remarks, *self._fallback)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -289,20 +201,34 @@ class TensorFlowEngine:
     def _train_rows(self, batches: IntArray) -> FloatArray:
         # Always a whole chunk of batches, so that one compilation serves any number of steps.
         padding = ((0, CHUNK - len(batches)), (0, 0))
-        rows = self._train(tf.constant(np.pad(batches, padding), tf.int32), tf.constant(len(batches)))
-        return np.asarray(rows.numpy())[: len(batches)]
+        chunk = tf.constant(np.pad(batches, padding), tf.int32), tf.constant(len(batches))
+        if not self._quick:
+            return np.asarray(self._train(*chunk).numpy())[: len(batches)]
+        return self._mended(self.state(), chunk)[: len(batches)]
 
-    def _train_chunk(self, batches: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
-        rows = tf.TensorArray(tf.float64, size=CHUNK, element_shape=(row_width(len(self._variables)),))
+    def _mended(self, before: Mapping[str, Array], chunk: tuple[tf.Tensor, tf.Tensor]) -> FloatArray:
+        """Rows of a chunk of steps, of which the doubtful ones are measured exactly, by taking the same steps again."""
+        *columns, doubtful = self._train(*chunk).numpy().T
+        rows = np.stack(columns, axis=1)
+        if doubtful.any():
+            after = self.state()
+            self.restore(before)
+            rows = np.where(doubtful[:, None] == 1, self._train_exactly(*chunk).numpy(), rows)
+            self.restore(after)
+        return rows
+
+    def _train_chunk(self, batches: tf.Tensor, steps: tf.Tensor, row: Row) -> tf.Tensor:
+        width = row_width(len(self._variables)) + (row is quick_row)
+        rows = tf.TensorArray(tf.float64, size=CHUNK, element_shape=(width,))
 
         def step(index: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            return index + 1, rows.write(index, self._step(batches[index]))
+            return index + 1, rows.write(index, self._step(batches[index], row))
 
         _, rows = tf.while_loop(lambda index, _: index < steps, step, (tf.constant(0), rows), maximum_iterations=CHUNK)
         return rows.stack()
 
-    def _step(self, batch: tf.Tensor) -> tf.Tensor:
-        """Take one optimizer step and return its record as a row of `StepRecords.from_rows`."""
+    def _step(self, batch: tf.Tensor, row: Row) -> tf.Tensor:
+        """Take one optimizer step and return its record as a row."""
         inputs = self._network.inputs(_each(_taken(batch), self._train_inputs))
         targets = _each(_taken(batch), self._train_targets)
         weights = [variable.value for variable in self._variables.values()]
@@ -318,11 +244,8 @@ class TensorFlowEngine:
         excess = tf.zeros(()) if clipped.excess is None else clipped.excess
         correct = self._network.correct(targets, outputs) if self.counts_correct else tf.zeros((1,), tf.bool)
         correct = tf.reduce_sum(tf.cast(correct, tf.int32))
-        of_step = {"loss": loss, "penalty": penalty, "correct": correct, "excess": excess}
-        of_step["update_norm"] = self._update_norm(before)
-        of_variables = self._measured(gradients, applied)
-        row = [of_step[name] for name in OF_STEP] + [value for name in OF_VARIABLES for value in of_variables[name]]
-        return tf.stack([tf.cast(value, tf.float64) for value in row])
+        after = [variable.value for variable in self._variables.values()]
+        return row([loss, penalty, correct, excess], Taken(gradients, applied, before, after))
 
     def _apply(self, clipped: Clipped) -> list[tf.Tensor]:
         """Let the optimizer take its step; the gradients that it used."""
@@ -334,21 +257,6 @@ class TensorFlowEngine:
         """The same, where the rule doesn't leave the step out: then nothing of optimizer and weights is touched."""
         applied: list[tf.Tensor] = tf.cond(clipped.skip, lambda: clipped.gradients, lambda: list(self._apply(clipped)))
         return applied
-
-    def _update_norm(self, before: list[tf.Tensor]) -> tf.Tensor:
-        """Norm of what was added to all variables together since they were `before`."""
-        norms = [_distance(weight, variable.value) for weight, variable in zip(before, self._variables.values(), strict=True)]
-        return _norm(tf.stack(norms))
-
-    def _measured(self, gradients: list[tf.Tensor], applied: list[tf.Tensor]) -> dict[str, list[tf.Tensor]]:
-        """What is recorded of each variable, by the names of OF_VARIABLES."""
-        return {
-            "norm": [_norm(gradient) for gradient in gradients],
-            "max_abs": [_max_abs(gradient) for gradient in gradients],
-            "applied_norm": [_norm(gradient) for gradient in applied],
-            "applied_max_abs": [_max_abs(gradient) for gradient in applied],
-            "weights_finite": [tf.reduce_all(tf.math.is_finite(variable.value)) for variable in self._variables.values()],
-        }
 
     def _clip(self, gradients: list[tf.Tensor], weights: list[tf.Tensor]) -> Clipped:
         """Clip by our own rule, and let it remember; what the optimizer clips by itself is left to it."""

@@ -77,6 +77,10 @@ class Metric(NamedTuple):
         """How a run is scored, in short: what counts, and what a diverged run counts as."""
         raise NotImplementedError
 
+    def capped_at(self, arm: Arm) -> float | None:
+        """The score, in the files' unit, that no run can be worse than; None where there is none."""
+        return None
+
     @property
     def takes_target(self) -> bool:
         """Whether scores depend on the loss to reach."""
@@ -142,6 +146,9 @@ class Metric(NamedTuple):
 class LastEpoch(Metric):
     """A column's value at the last epoch."""
 
+    def capped_at(self, arm: Arm) -> float | None:
+        return None if self.higher_is_better else arm.chance(self.column)
+
     def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
         last: FloatArray = arm.scored(self.column)[:, -1]
         return last
@@ -203,6 +210,9 @@ class WithinSeed(LastEpoch):
     """The standard deviation (n - 1) of a column's last values over the runs of one seed: an arm's own and its replicates'."""
 
     of_replicates = True
+
+    def capped_at(self, arm: Arm) -> float | None:
+        return None
 
     def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
         import numpy as np

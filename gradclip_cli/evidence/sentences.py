@@ -132,6 +132,12 @@ def _margin(pair: Pair, level: float) -> list[str]:
 
 def _not_testable(pair: Pair) -> str:
     seeds = counted(pair.differences.seeds, "shared seed")
+    if pair.at_chance():
+        chance = pair.yardstick.metric.unit.amount(pair.yardstick.metric.chance(pair.arm) or 0.0)
+        return (
+            f"No run of {pair.arm.name} or {pair.base.name} was better than chance ({chance}) in {pair.yardstick.metric.title}, "
+            f"over {seeds}: whether clipping helps can't be told from runs that learnt nothing; train them longer, or otherwise."
+        )
     if pair.acted:
         how = f"did something else than {pair.base.name} on {percent(pair.acted, 2)} of the steps only"
         return f"{pair.arm.name} {how}, over {seeds}: whether it helps can't be tested here, since it hardly acted."

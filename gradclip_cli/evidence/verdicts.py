@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from gradclip_cli.evidence import planning, stats
 from gradclip_cli.evidence.arms import Arm, other_differences
 from gradclip_cli.evidence.planning import SeedsNeeded
@@ -106,6 +108,12 @@ class Pair:
         """Whether clipping alone was to make the difference, and did nothing at all."""
         return self.is_of_clipping_alone and self.acted == 0
 
+    def at_chance(self) -> bool:
+        """Whether no run of either scored better than chance, to which losses are capped: then nothing can tell them apart."""
+        chance = self.yardstick.metric.capped_at(self.arm)
+        scores = np.concatenate([self.yardstick.scores(each) for each in (self.base, self.arm)])
+        return chance is not None and bool((scores == chance).all())
+
     def hardly_acted(self) -> bool:
         """Whether clipping alone was to make the difference, and did hardly anything."""
         return self.is_of_clipping_alone and self.acted is not None and self.acted < HARDLY
@@ -137,7 +145,7 @@ class Pair:
 
     def verdict(self, judgement: Judgement) -> Verdict:
         """What the pair shows, judged as one of several."""
-        if self.never_acted():
+        if self.never_acted() or self.at_chance():
             return Verdict.NOT_TESTABLE
         if smallest_p(self.differences.seeds, judgement.tests) >= LEVEL:
             return Verdict.EXPLORATORY

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from gradclip_cli.config.schema import Config
 from gradclip_cli.evidence.samples import seeds_for_a_verdict
-from gradclip_cli.runs import pace
-from gradclip_cli.runs.actions import Action
-from gradclip_cli.runs.many import PlannedRun
-from gradclip_cli.runs.store import RunDirectory
-from gradclip_cli.runs.trainers import Way
+from gradclip_cli.experiments.check import Checked
 from gradclip_cli.texts import counted
 
 MOST_SEEDS = 1000
@@ -26,22 +19,16 @@ class Affordable:
     sentence: str
 
 
-def affordable_seeds(configs: Sequence[Config], seconds: float, way: Way, report: Callable[[str], None]) -> Affordable:
-    """Measure how long a step takes here, and say how many seeds of all arms fit into some seconds: at least one."""
-    paces = pace.measure_paces(_planned(configs, 1), report)
+def affordable_seeds(checked: Checked, seconds: float, *, arms: int, workers: int) -> Affordable:
+    """How many seeds of so many arms fit into some seconds, at the pace that was measured here: at least one."""
 
     def takes(seeds: int) -> float:
-        return pace.estimate(_planned(configs, seeds), paces, jobs=way.at_once, cores=way.cores).most
+        return checked.seconds(seeds, arms=arms, workers=workers)
 
-    fitting = [seeds for seeds in range(1, MOST_SEEDS + 1) if takes(seeds) <= seconds] if takes(1) <= seconds else []
-    seeds, needed = max(fitting, default=1), seeds_for_a_verdict(len(configs) - 1)
+    fitting = [seeds for seeds in range(1, MOST_SEEDS + 1) if takes(seeds) <= seconds]
+    seeds, needed = max(fitting, default=1), seeds_for_a_verdict(arms - 1)
     time = f"about {takes(seeds):.0f} seconds"
     if not fitting:
         return Affordable(1, f"Not even one seed fits into {seconds:.0f} seconds: one takes {time}, and is trained all the same.")
-    enough = "" if seeds >= needed else f"; a verdict takes {needed}, {takes(needed):.0f} seconds"
-    return Affordable(seeds, f"{counted(seeds, 'seed')} of {counted(len(configs), 'arm')} fit: {time}{enough}.")
-
-
-def _planned(configs: Sequence[Config], seeds: int) -> list[PlannedRun]:
-    nowhere = RunDirectory(Path())
-    return [PlannedRun(config, nowhere, Action.TRAIN, "") for config in configs for _ in range(seeds)]
+    enough = "" if seeds >= needed else f"; a verdict takes {counted(needed, 'seed')}, about {takes(needed):.0f} seconds"
+    return Affordable(seeds, f"{counted(seeds, 'seed')} of {counted(arms, 'arm')} fit: {time}{enough}.")

@@ -37,6 +37,10 @@ TIMED_SECONDS = 1.0
 TIMED = 5
 QUICK_EVALUATION = 5.0
 """Seconds below which an evaluation is taken twice, to tell it from its compilation."""
+BUILDS = 3
+"""How often a model is built to see whether it is the same again."""
+STORING = 0.3
+"""Seconds in which a run's files are written and synced, on a usual disk."""
 CONSTANTS = 2
 """A variable with no more different values was not drawn: zeros, ones, or a bias that has both."""
 
@@ -114,6 +118,8 @@ class Checked:
     timings: tuple[Timing, ...]
     pace: Pace
     """`evaluation` is of this problem's own evaluation split."""
+    beginning: float
+    """Seconds that each run takes besides its steps and evaluations: its model is built, its files are written."""
     peak_memory: int | None
     """Of this process, in bytes; None where the system doesn't tell."""
 
@@ -125,7 +131,7 @@ class Checked:
     def seconds(self, runs: int, *, arms: int = 1, workers: int = 1) -> float:
         """About how long so many runs of this config's length take, with some workers at a time, each on a core."""
         training, workers = self.config.training, min(workers, runs)
-        a_run = training.epochs * (training.steps_per_epoch * self.pace.step + self.pace.evaluation)
+        a_run = self.beginning + training.epochs * (training.steps_per_epoch * self.pace.step + self.pace.evaluation)
         return self.pace.start + (runs * a_run + max(arms, workers) * self.pace.compilation) / workers
 
 
@@ -135,8 +141,11 @@ def check(
     data_directory: Path | None = None,
     download_progress: DownloadProgress | None = None,
     preparing: Callable[[str], None] = lambda what: None,
+    other_ways: bool = True,
 ) -> Checked:
     """Build a config's problem, take a few steps, and look at what a training depends on; `preparing` hears what is being done.
+
+    With `other_ways` steps are timed as they could be compiled otherwise, too.
 
     Whether it would train is told by `check_report.obstacles`. Raises ConfigError, DatasetError, EngineError and OwnCodeError.
     """
@@ -144,7 +153,7 @@ def check(
     dataset, engine = Workshop(download_progress).prepare(config, data_directory, preparing)
     starting = time.perf_counter() - clock
     preparing("building it twice more, with the same seed and another")
-    weights, builds = _built_again(config, engine)
+    building, (weights, builds) = _seconds(lambda: _built_again(config, engine))
     preparing(f"taking {STEPS} steps twice")
     batches = batch_schedule(config, dataset).take(STEPS)
     with _own_code(config, "training on a batch"):
@@ -152,7 +161,9 @@ def check(
     preparing("evaluating")
     with _own_code(config, "an evaluation"):
         evaluation, evaluating, more = _evaluated(engine)
-    timings = _timings(config, engine, dataset, batches, preparing)
+    preparing(f"timing steps ({engine.compiled})")
+    timings = [Timing(engine.compiled, _time_a_step(engine, batches))]
+    timings += _timed_otherwise(config, engine.compiled, dataset, batches, preparing) if other_ways else []
     step = next(timing.step for timing in timings if timing.step is not None)
     pace = Pace(step, evaluating, max(0.0, steps.seconds - 2 * STEPS * step) + more, starting)
     return Checked(
@@ -167,8 +178,9 @@ def check(
         builds=builds,
         steps=steps,
         evaluation=evaluation,
-        timings=timings,
+        timings=tuple(timings),
         pace=pace,
+        beginning=building / BUILDS + STORING,
         peak_memory=_peak_memory(),
     )
 
@@ -202,9 +214,8 @@ def _first_steps(config: Config, engine: Engine, weights: Weights, batches: IntA
             return engine.train(batches), engine.state()
         except Exception as error:
             if engine.compiled == "xla" and hasattr(error, "error_code"):  # TensorFlow's own, not the user's
-                raise EngineError(
-                    f"XLA can't compile or run it: {_reason(error)}. engine: {{jit: false}} does without."
-                ) from error
+                hint = "engine: {jit: false} does without"
+                raise EngineError(f"XLA can't compile or run it: {_reason(error)}. {hint}.") from error
             raise
 
     clock = time.perf_counter()
@@ -237,22 +248,21 @@ def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - clock, result
 
 
-def _timings(
-    config: Config, engine: Engine, dataset: Dataset, batches: IntArray, preparing: Callable[[str], None]
-) -> tuple[Timing, ...]:
-    """The engine's own way of compiling first, then the others that its framework has."""
-    preparing(f"timing steps ({engine.compiled})")
-    timings = [Timing(engine.compiled, _time_a_step(engine, batches))]
+def _timed_otherwise(
+    config: Config, compiled: str, dataset: Dataset, batches: IntArray, preparing: Callable[[str], None]
+) -> list[Timing]:
+    """The other ways of compiling that the config's framework has."""
+    timings = []
     for jit in (True, False) if "jit" in FRAMEWORKS[config.engine.framework].settings else ():
         other = config.model_copy(update={"engine": config.engine.model_copy(update={"jit": jit})})
         way = "xla" if jit else "graph"
-        if way != engine.compiled:
+        if way != compiled:
             preparing(f"timing steps ({way})")
-            timings.append(_timed_otherwise(other, way, dataset, batches))
-    return tuple(timings)
+            timings.append(_timed(other, way, dataset, batches))
+    return timings
 
 
-def _timed_otherwise(config: Config, way: str, dataset: Dataset, batches: IntArray) -> Timing:
+def _timed(config: Config, way: str, dataset: Dataset, batches: IntArray) -> Timing:
     try:
         with _own_code(config, "training on a batch"):
             engine = engines.build(config, dataset)
@@ -277,7 +287,7 @@ def _reason(error: Exception) -> str:
 def _time_a_step(engine: Engine, batches: IntArray) -> float:
     """The median over several times all batches, in seconds a step."""
     taken: list[float] = []
-    while len(taken) < TIMED and sum(taken) < TIMED_SECONDS:
+    while not taken or (len(taken) < TIMED and sum(taken) < TIMED_SECONDS):
         taken.append(_seconds(lambda: engine.train(batches))[0])
     return statistics.median(taken) / len(batches)
 

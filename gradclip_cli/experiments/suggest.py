@@ -222,11 +222,9 @@ def sentences(pilot: Pilot) -> list[str]:
     """What the pilot was, and how it ended."""
     config, records = pilot.config, pilot.records
     losses = " to ".join(f"{loss:.3g}" for loss in records.loss[[0, -1] if len(records) > 1 else [0]])
-    rate = config.optimizer.learning_rate
-    optimizer = config.optimizer.label if rate is None else f"{config.optimizer.name} at {rate:g}"
     lines = [
         f"{counted(len(records), 'step')} of {config.name} without clipping (seed {config.training.seed}), "
-        f"{optimizer}: loss {losses}, gradients {pilot.diagnosis.message}."
+        f"{config.optimizer.label}: loss {losses}, gradients {pilot.diagnosis.message}."
     ]
     if pilot.divergence:
         lines.append(f"The pilot diverged: {pilot.divergence.message}.")
@@ -235,7 +233,7 @@ def sentences(pilot: Pilot) -> list[str]:
     elif pilot.sane_steps < len(records):
         lines.append(f"Thresholds and shares are those of the {pilot.sane_steps} steps before {_end_told(pilot)}.")
     else:
-        lines.append("Norms change as training goes on: a longer pilot (--steps) sees more of it.")
+        lines.append("Norms change as training goes on: a longer pilot sees more of it.")
     return lines
 
 
@@ -250,7 +248,7 @@ def _nothing_told(pilot: Pilot) -> str:
     if steps >= FEWEST_STEPS:
         return "Every gradient was zero: there is nothing to clip."
     if steps == len(pilot.records):
-        return f"A pilot of {counted(steps, 'step')} is too short for a threshold: give --steps {FEWEST_STEPS} or more."
+        return f"A pilot of {counted(steps, 'step')} is too short for a threshold, which takes {FEWEST_STEPS} or more."
     before = f"only {counted(steps, 'step')}" if steps else "no step"
     return (
         f"With {before} before {_end_told(pilot)} there is no usual norm to take a threshold from. Try a smaller learning rate "

@@ -20,7 +20,7 @@ from gradclip_cli.errors import ConfigError, ConflictError, ConflictsError
 from gradclip_cli.evidence import intentions, planning, samples
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.intentions import Intention
-from gradclip_cli.evidence.metrics import usual_metric
+from gradclip_cli.evidence.metrics import Metric, metric_called, names_for
 from gradclip_cli.evidence.plans import PlannedTest
 from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.experiments.posing import PILOT_SEED, UNCLIPPED, Posed
@@ -126,15 +126,19 @@ def plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, *, forc
         raise ConflictError(f"{first.what}{and_more}. {INSTEAD}") from None
 
 
-def record_plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, metrics: Mapping[str, bool]) -> None:
-    """Write down what is planned before the first run; a plan that is there already stays. Raises StoreError.
-
-    `metrics` are the problem's, each with whether higher is better: arms are compared by the usual one of them.
-    """
-    metric = usual_metric(metrics).name
-    tests = [PlannedTest(arm=config.name, baseline=UNCLIPPED, metric=metric, family="all arms") for config in configs[1:]]
+def record_plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, metric: Metric) -> None:
+    """Write down what is planned before the first run; a plan that is there already stays. Raises StoreError."""
+    tests = [PlannedTest(arm=config.name, baseline=UNCLIPPED, metric=metric.name, family="all arms") for config in configs[1:]]
     rules = {"decision": DECISION}
     intentions.record_plan(results, Intention(kind="try", configs=configs, seeds=seeds, tests=tests, rules=rules))
+
+
+def metric_of(pilot: Pilot, name: str | None) -> Metric:
+    """What the arms are compared by: a metric of the problem's, or the usual one. Raises ConfigError for an unknown name."""
+    metric = metric_called(name, pilot.metrics)
+    if metric is None:
+        raise ConfigError([f"--metric {name}: no such metric. There are: {', '.join(names_for(pilot.metrics))}"])
+    return metric
 
 
 def fresh_seeds(count: int) -> list[int]:
@@ -142,7 +146,7 @@ def fresh_seeds(count: int) -> list[int]:
     return list(range(PILOT_SEED + 1, PILOT_SEED + 1 + count))
 
 
-def plan_sentence(configs: Sequence[Config], seeds: int) -> str:
+def plan_sentence(configs: Sequence[Config], seeds: int, metric: Metric) -> str:
     """Which arms are trained, and what so many seeds can show of them: in standard deviations, as nothing was trained yet.
 
     Raises ConfigError where there is nothing to compare.
@@ -150,6 +154,8 @@ def plan_sentence(configs: Sequence[Config], seeds: int) -> str:
     if len(configs) < 2:
         raise ConfigError(["--rules: nothing to compare with none; name a rule, such as clipnorm=1, or suggested"])
     tests, names = len(configs) - 1, ", ".join(config.name for config in configs)
+    better = "higher" if metric.higher_is_better else "lower"
+    names = f"{names}, compared by {metric.title.format(split='test', target=0)} ({better} is better)"
     needed = samples.seeds_for_a_verdict(tests)
     if seeds < needed:
         few = f"{counted(seeds, 'seed')} can bring no verdict on {counted(tests, 'comparison')}; {needed} can (--seeds {needed})"
@@ -177,16 +183,19 @@ def suggestions_of(pilot: Pilot, found: Sequence[Suggestion]) -> list[Suggestion
 
 
 def conclusion(compared: Comparison, configs: Sequence[Config]) -> str:
-    """What to do: the line to paste where an arm helps, else that none does, or that more seeds are needed."""
+    """What to do: the line to paste where an arm helps, else that none does, or what a verdict takes."""
     by_name = {config.name: config for config in configs}
-    helping = [part for part in compared.others if part.against and part.against.verdict == Verdict.HELPS]
-    if helping:
-        best = max(helping, key=lambda part: abs(part.against.typical) if part.against else 0.0)
-        return f"Clipping helps here. To paste: {line_to_paste(by_name[best.arm.name])}"
-    undecided = [part.against for part in compared.others if part.against and part.against.verdict == Verdict.EXPLORATORY]
-    if undecided:
-        return f"No verdict from so few seeds: give --seeds {max(against.seeds_for_a_verdict for against in undecided)} or more."
-    hurting = [part.arm.name for part in compared.others if part.against and part.against.verdict == Verdict.HURTS]
-    if hurting:
+    found = {part.arm.name: part.against for part in compared.others if part.against}
+    of = {verdict: [name for name, against in found.items() if against.verdict == verdict] for verdict in Verdict}
+    if helping := of[Verdict.HELPS]:
+        best = max(helping, key=lambda name: abs(found[name].typical))
+        size = compared.metric.unit.amount(abs(found[best].typical))
+        caveat = " This look is exploratory, though: see above." if compared.exploratory else ""
+        return f"Clipping helps here, {best} typically by {size}.{caveat} To paste: {line_to_paste(by_name[best])}"
+    if few := of[Verdict.EXPLORATORY]:
+        return f"No verdict from so few seeds: give --seeds {max(found[name].seeds_for_a_verdict for name in few)} or more."
+    if hurting := of[Verdict.HURTS]:
         return f"Clipping does not help here; {', '.join(hurting)} hurts."
+    if len(of[Verdict.NOT_TESTABLE]) == len(found):
+        return "Nothing was tested: what kept it from that stands above."
     return "No difference was shown: leave your code as it is."

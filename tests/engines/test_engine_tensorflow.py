@@ -20,7 +20,8 @@ from conftest import SMALL, engine_for, latest, sample, schedule_for, seen_of, s
 from gradclip_cli import engines
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.tensorflow import CHUNK, build_optimizer, set_up
+from gradclip_cli.engines.tensorflow import CHUNK, set_up
+from gradclip_cli.engines.tensorflow_optimizers import build_optimizer
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems.article_tensorflow import build_model
 

@@ -17,7 +17,6 @@ from conftest import call, engine_for, options, rule_with, sample, schedule_for,
 
 from gradclip_cli import engines
 from gradclip_cli.config import loading
-from gradclip_cli.config.optimizers import CompiledOptimizer
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.experiments import suggest
@@ -300,12 +299,6 @@ def test_too_few_steps_are_told_as_what_they_are() -> None:
 
 def test_one_step_is_told_in_the_singular() -> None:
     assert suggest.sentences(made_up([1.0]))[0].startswith("1 step of none without clipping (seed 0), sgd at 0.01: loss 2.3, ")
-
-
-def test_an_optimizer_whose_rate_only_the_model_knows_is_told_as_such() -> None:
-    pilot = made_up([1.0])
-    compiled = pilot.config.model_copy(update={"optimizer": CompiledOptimizer()})
-    assert ", the model's own optimizer: loss 2.3, " in suggest.sentences(replace(pilot, config=compiled))[0]
 
 
 def test_the_distribution_is_of_norms_and_elements() -> None:

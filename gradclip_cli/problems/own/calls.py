@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import importlib
 import inspect
+import io
 import re
 import sys
 import traceback
@@ -28,14 +29,14 @@ def tell_at_once(told: str) -> None:
     print(told, file=sys.stderr)
 
 
-def call(function: Callable[..., Any], arguments: Mapping[str, Any], what: str) -> Any:
-    """Call a user's function with arguments by name; what it prints goes to stderr.
+def call(function: Callable[..., Any], arguments: Mapping[str, Any], what: str, *, quiet: bool = False) -> Any:
+    """Call a user's function with arguments by name; what it prints goes to stderr, or nowhere.
 
     Messages begin with `what`. Raises ConfigError where the arguments don't fit its signature, OwnCodeError where it raises.
     """
     if problems := _unfit(function, arguments):
         raise ConfigError([f"{what}: {problem}" for problem in problems])
-    with own_code_runs(what, "it"):
+    with own_code_runs(what, "it", quiet=quiet):
         return function(**arguments)
 
 
@@ -66,10 +67,10 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def own_code_runs(what: str, doing: str) -> Iterator[None]:
-    """Run the user's code: stdout is stderr meanwhile, and what it raises becomes an OwnCodeError; ours pass."""
+def own_code_runs(what: str, doing: str, *, quiet: bool = False) -> Iterator[None]:
+    """Run the user's code: stdout is stderr meanwhile, or nothing; and what it raises becomes an OwnCodeError; ours pass."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(io.StringIO() if quiet else sys.stderr):
             yield
     except SystemExit as ended:
         hint = "leave that to a script's if __name__ == '__main__':"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gradclip_cli.arrays import Array
 from gradclip_cli.errors import ConfigError
 
 
@@ -16,7 +17,7 @@ def likely_loss(outputs: tuple[int | None, ...], targets: Any) -> tuple[str, str
     """
     if not isinstance(targets, np.ndarray):
         raise ConfigError(["loss: of several targets it can't be guessed; compile the model, or write a config with `loss`"])
-    width = outputs[-1] or 0
+    width = outputs[_classes_axis(outputs, targets)] or 0
     if targets.dtype.kind in "iub":
         return _of_integers(outputs, targets, width)
     if _one_hot(targets, width):
@@ -24,6 +25,13 @@ def likely_loss(outputs: tuple[int | None, ...], targets: Any) -> tuple[str, str
     if targets.size and float(targets.min()) >= 0 and set(np.unique(targets[:1000])) <= {0.0, 1.0}:
         return "binary_crossentropy", "the targets are zeros and ones"
     return "mean_squared_error", "the targets are numbers"
+
+
+def _classes_axis(outputs: tuple[int | None, ...], targets: Array) -> int:
+    """Where the classes stand: last, or second where only that leaves the targets' shape, as for images in PyTorch."""
+    here, there = targets.shape[1:], outputs[1:]
+    second = len(there) > 1 and here == there[1:] and here != there[:-1]
+    return 1 if second else -1
 
 
 def _of_integers(outputs: tuple[int | None, ...], targets: Any, width: int) -> tuple[str, str]:

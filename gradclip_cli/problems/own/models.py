@@ -15,10 +15,11 @@ from gradclip_cli.problems.own.code import load_function
 from gradclip_cli.problems.own.references import Reference
 
 
-def built(config: OwnConfig, seed: int) -> Any:
+def built(config: OwnConfig, seed: int, *, again: bool = False) -> Any:
     """What the model's factory returns for a seed, with Python's and NumPy's generators seeded; a framework's its caller seeds.
 
-    A factory that takes an argument called `seed` gets it, unless the config says another. Raises ConfigError and OwnCodeError.
+    A factory that takes an argument called `seed` gets it, unless the config says another. What it prints is not heard where it
+    builds `again`. Raises ConfigError and OwnCodeError.
     """
     assert config.model.factory
     random.seed(seed)
@@ -26,7 +27,7 @@ def built(config: OwnConfig, seed: int) -> Any:
     reference = Reference.parse(config.model.factory)
     factory = load_function(reference, Path(config.folder), tell_at_once)
     seeded = {"seed": seed} if "seed" in _parameters(factory) and "seed" not in config.model.args else {}
-    return call(factory, {**config.model.args, **seeded}, str(reference))
+    return call(factory, {**config.model.args, **seeded}, str(reference), quiet=again)
 
 
 def _parameters(factory: Any) -> set[str]:

@@ -33,12 +33,12 @@ UNITS_LAST = (torch.nn.Embedding, torch.nn.EmbeddingBag)
 UNITS_SECOND = (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)
 
 
-def build_module(config: OwnConfig, seed: int) -> torch.nn.Module:
+def build_module(config: OwnConfig, seed: int, *, again: bool = False) -> torch.nn.Module:
     """The user's module with the initial weights of a seed. Raises ConfigError and OwnCodeError, each with what to do."""
     if config.model.file:
         raise ConfigError(["model.file: only a Keras model is read from a file; give model: {factory: FILE.py:function}"])
     torch.manual_seed(seed)
-    what, module = str(config.model.factory), built(config, seed)
+    what, module = str(config.model.factory), built(config, seed, again=again)
     if any(base.__module__.partition(".")[0] == "keras" for base in type(module).__mro__):
         raise ConfigError([f"{what}: it returned a Keras model, which engine: {{framework: tensorflow}} trains"])
     if not isinstance(module, torch.nn.Module):
@@ -196,7 +196,7 @@ class Network(CalledModule):
     def initial_weights(self, config: OwnConfig) -> Weights:
         """Built anew, as the config's seed says. Raises OwnCodeError where that gives other parameters than before."""
         seed = config.training.seed
-        module = build_module(config, seed)
+        module = build_module(config, seed, again=True)
         if any(isinstance(parameter, UninitializedParameter) for parameter in module.parameters()):
             self._call(module.eval(), self.inputs(self._few))
         tensors = named_tensors(module)

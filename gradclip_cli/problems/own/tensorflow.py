@@ -24,6 +24,7 @@ from gradclip_cli.problems.own.calls import own_code_runs, returned
 from gradclip_cli.problems.own.labels import require_classes
 from gradclip_cli.problems.own.models import built
 from gradclip_cli.problems.own.references import absolute
+from gradclip_cli.texts import snake_case
 
 EVALUATION_BATCH = 256
 """Samples that are evaluated at a time."""
@@ -31,10 +32,10 @@ PROBE = 2
 """Samples on which a model is called once, so that all of it is built."""
 CLIPPING_ARGUMENTS = ("clipnorm", "clipvalue", "global_clipnorm")
 SPARSE = "sparse_categorical_crossentropy"
-LOWER_IS_BETTER = re.compile(r"loss|error|mse|mae|entropy|divergence|perplexity|poisson|hinge|false")
+LOWER_IS_BETTER = re.compile(r"loss|error|mse|mae|mape|entropy|divergence|perplexity|poisson|hinge|false|distance")
 
 
-def build_model(config: OwnConfig, seed: int) -> keras.Model:
+def build_model(config: OwnConfig, seed: int, *, again: bool = False) -> keras.Model:
     """The user's model with the initial weights of a seed. Layers are named as in a fresh process.
 
     Raises ConfigError and OwnCodeError, each with what to do.
@@ -43,11 +44,11 @@ def build_model(config: OwnConfig, seed: int) -> keras.Model:
     keras.backend.clear_session(free_memory=False)
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(seed)
-    return _from_file(config) if config.model.file else _from_factory(config, seed)
+    return _from_file(config) if config.model.file else _from_factory(config, seed, again)
 
 
-def _from_factory(config: OwnConfig, seed: int) -> keras.Model:
-    what, model = str(config.model.factory), built(config, seed)
+def _from_factory(config: OwnConfig, seed: int, again: bool) -> keras.Model:
+    what, model = str(config.model.factory), built(config, seed, again=again)
     if isinstance(model, keras.Model):
         return model
     if any(base.__module__.startswith("torch.") for base in type(model).__mro__):
@@ -109,9 +110,10 @@ class Network:
         self.model = build_model(config, config.training.seed)
         require_trainable(self.model, str(config.model.factory or config.model.file))
         inputs, targets = (_first(arrays, PROBE) for arrays in (dataset.train_inputs, dataset.train_targets))
-        self._probe = inputs
+        self._probe, self._masked = inputs, False
         with own_code_runs(str(config.model.factory or config.model.file), "calling the model on two samples"):
             outputs = self.model(inputs, training=False)
+        self._masked = any(getattr(each, "_keras_mask", None) is not None for each in keras.tree.flatten(outputs))
         with own_code_runs(str(config.model.factory or config.model.file), "calling the model with training=True"):
             self.model(inputs, training=True)
         require_trainable(self.model, str(config.model.factory or config.model.file))
@@ -121,7 +123,9 @@ class Network:
         named, trained = named_variables(self.model), {id(variable) for variable in self.model.trainable_variables}
         self.variables = {name: variable for name, variable in named.items() if id(variable) in trained}
         self.others = {name: variable for name, variable in named.items() if id(variable) not in trained}
-        self.metrics = {name: higher_is_better(name, self.model) for name in self._results()}
+        directions = {name: higher_is_better(name, self.model) for name in self._results()}
+        self.metrics = {name: higher for name, (higher, _) in directions.items()}
+        self.remarks += _guessed(directions)
         self.recurrent = any(isinstance(layer, keras.layers.RNN) for layer in all_layers(self.model))
         self.chance = self._chance(dataset)
         self._whole_labels = _is_label_a_sample(dataset.train_targets)
@@ -133,12 +137,12 @@ class Network:
 
     def initial_weights(self, config: OwnConfig) -> Weights:
         """Built anew, as the config's seed says. Raises OwnCodeError where that gives other variables than before."""
-        model = build_model(config, config.training.seed)
+        model = build_model(config, config.training.seed, again=True)
         model(self._probe, training=False)
         weights = _weights(model, config.model.perturbation)
         shapes = {name: tuple(variable.shape) for name, variable in {**self.variables, **self.others}.items()}
         if (again := {name: value.shape for name, value in weights.items()}) != shapes:
-            name = next(iter({*shapes.items()} ^ {*again.items()}))[0]
+            name = next(name for name in {**shapes, **again} if shapes.get(name) != again.get(name))
             what = str(config.model.factory or config.model.file)
             raise OwnCodeError(f"{what}: built twice, it has other variables: {name} {shapes.get(name)}, then {again.get(name)}")
         return weights
@@ -219,11 +223,15 @@ class Network:
         self._forget()
 
     def _chance(self, dataset: Dataset) -> dict[str, float]:
+        if self._masked:
+            return {}  # what is masked counts for nothing, and only the model knows what
         trained, evaluated = dataset.train_targets, dataset.evaluation_targets
         if not isinstance(trained, np.ndarray) or not isinstance(evaluated, np.ndarray):
             return {}
         loss = tensorflow_losses.function_name(self.model.loss)
         functions = {name: _function_of(name) for name in self.metrics}
+        if loss == "binary_crossentropy" and trained.shape[1:] not in ((), (1,)):  # Keras's plain accuracy is another thing there
+            functions = {name: function for name, function in functions.items() if name not in ("accuracy", "acc")}
         return chance_scores(loss, functions, trained, evaluated)
 
     def _counts_correct(self, outputs: Any) -> bool:
@@ -243,9 +251,30 @@ def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     yield from model._flatten_layers(include_self=False)
 
 
-def higher_is_better(name: str, model: keras.Model) -> bool:
-    """Whether a metric is better where it is higher: as Keras knows it, else by its name."""
-    return not LOWER_IS_BETTER.search(name.lower())
+def higher_is_better(name: str, model: keras.Model) -> tuple[bool, bool]:
+    """Whether a metric is better where it is higher, and whether Keras says so: else what it is called does."""
+    words = [name]
+    for metric in _compiled_metrics(model):
+        if name == metric.name or name.endswith(f"_{metric.name}"):
+            direction = getattr(metric, "_direction", None)
+            if direction in ("up", "down"):
+                return direction == "up", True
+            words += [snake_case(type(metric).__name__), getattr(getattr(metric, "_fn", None), "__name__", "")]
+    return not LOWER_IS_BETTER.search(" ".join(words).lower()), False
+
+
+def _guessed(directions: Mapping[str, tuple[bool, bool]]) -> tuple[str, ...]:
+    """A remark on metrics of which only the name tells which way is better."""
+    told = [
+        f"{name} ({'higher' if higher else 'lower'} is better)"
+        for name, (higher, said) in directions.items()
+        if not said and not name.endswith("_loss")
+    ]
+    return (f"which way is better is guessed from the name: {', '.join(told)}",) if told else ()
+
+
+def _compiled_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
+    return [metric for each in model.metrics for metric in (getattr(each, "metrics", None) or [each])]
 
 
 def _function_of(metric: str) -> str:

@@ -20,11 +20,13 @@ SUMS_TO_ONE = 1e-3
 def compiled(model: keras.Model, config: OwnConfig, dataset: Dataset, outputs: Any) -> tuple[str, ...]:
     """Compile a model with the loss and the metrics that a config says, where it says any; returns what was assumed.
 
-    Raises ConfigError where neither the config nor the model says what to minimize.
+    Raises ConfigError where neither the config nor the model says what to minimize, or by which optimizer.
     """
     said = config.loss.name != COMPILED or config.loss.factory is not None
     if not said and not model.compiled:
         raise ConfigError(["loss: the model was not compiled with one; write loss: {name: mean_squared_error}, or the like"])
+    if config.optimizer.name == COMPILED and not model.compiled:  # before a stand-in for one is compiled below
+        raise ConfigError(["optimizer: the model was not compiled with one; write optimizer: {name: adam, learning_rate: 0.001}"])
     if not said and config.metrics is None:
         return ()
     loss, remarks = _loss(config, model, outputs) if said else (model.loss, ())
@@ -91,8 +93,11 @@ def _metrics(config: OwnConfig, model: keras.Model, dataset: Dataset) -> list[An
     if model.compiled:
         given = (model.get_compile_config() or {}).get("metrics") or []
         return [keras.saving.deserialize_keras_object(each) if isinstance(each, dict) else each for each in given]
-    classes = isinstance(dataset.train_targets, np.ndarray) and dataset.train_targets.dtype.kind in "iub"
-    return ["accuracy"] if classes else []
+    targets = dataset.train_targets
+    if not isinstance(targets, np.ndarray) or targets.dtype.kind not in "iub":
+        return []
+    several_labels = config.loss.name == "binary_crossentropy" and targets.shape[1:] not in ((), (1,))
+    return ["binary_accuracy" if several_labels else "accuracy"]
 
 
 def _metric(name: str, config: OwnConfig) -> Any:

@@ -1,0 +1,155 @@
+"""The benchmark of problems of one's own: each example's step against plain `fit`, what its records cost, and a pool of runs.
+
+`python benchmarks/own_problems.py KIND EXAMPLE` prints one contender's figures as JSON; `bench.py` calls it so, in turns.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+STEPS, TURNS = 250, 10
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ("adding", "characters", "convolutions", "table", "temporal_order", "transformer")
+RECURRENT = ("adding", "characters", "temporal_order")
+FEW_WEIGHTS = ("table",)
+"""Whose steps are so short that no share of one is asked of the records."""
+DENSE = "dense"
+POOLED, SEEDS, ARMS = "temporal_order", 8, 3
+Figures = dict[str, float]
+
+
+def config_path(name: str) -> Path:
+    return Path(__file__).parent / DENSE / "config.yaml" if name == DENSE else ROOT / "examples" / name / "config.yaml"
+
+
+def engines(name: str) -> Figures:
+    """The engine, with and without its records, taking turns: wall and process CPU milliseconds a step."""
+    from gradclip_cli.config import loading
+    from gradclip_cli.engines import tensorflow as room
+    from gradclip_cli.engines.contract import OF_VARIABLES
+    from gradclip_cli.problems import problem_of
+    from gradclip_cli.runs import loop
+
+    def bare(losses: Any, taken: Any) -> Any:
+        given = room.tf.stack([room.tf.cast(value, room.tf.float64) for value in losses])
+        return room.tf.concat([given, room.tf.ones(1 + len(OF_VARIABLES) * len(taken.after), room.tf.float64)], 0)
+
+    class WithoutRecords(room.TensorFlowEngine):
+        def _compile(self, xla: bool) -> None:
+            super()._compile(xla)
+            self._quick, self._train = False, self._compiled(bare, xla)
+
+    chosen = loading.load(str(config_path(name)))
+    dataset = problem_of(chosen).load()
+    epochs = {}
+    for kind, engine_class in {"engine": room.TensorFlowEngine, "engine_without_records": WithoutRecords}.items():
+        engine = engine_class(problem_of(chosen), dataset)
+        epochs[f"{kind} {name}"] = _epoch(engine, loop.start(chosen, engine, dataset).take(STEPS))
+    return _in_turns(epochs)
+
+
+def _epoch(engine: Any, batches: Any) -> Callable[[], object]:
+    return lambda: engine.train(batches)
+
+
+def fit(name: str) -> Figures:
+    """Keras's `fit` on the very same batches, with all cores, and a run of the example's length."""
+    import keras
+
+    from gradclip_cli.config import loading
+    from gradclip_cli.problems import problem_of
+    from gradclip_cli.runs import loop
+
+    clock = time.perf_counter()
+    chosen = loading.load(str(config_path(name)))
+    dataset = problem_of(chosen).load()
+    network: Any = problem_of(chosen).network("tensorflow", dataset)
+    arguments = {**chosen.optimizer.parameters(), "learning_rate": chosen.optimizer.learning_rate}
+    optimizer = keras.optimizers.get({"class_name": chosen.optimizer.name, "config": arguments})
+    network.model.compile(optimizer, loss=network.model.loss, metrics=chosen.metrics)
+    rows = loop.batch_schedule(chosen, dataset).take(STEPS).ravel()
+    inputs, targets = dataset.train_inputs[rows], dataset.train_targets[rows]
+    ready = time.perf_counter() - clock
+
+    def epoch() -> None:
+        network.model.fit(inputs, targets, batch_size=chosen.data.batch_size, epochs=1, shuffle=False, verbose=0)
+
+    clock = time.perf_counter()
+    epoch()
+    first = time.perf_counter() - clock
+    figures = _in_turns({f"fit {name}": epoch}, turns=2)
+    clock = time.perf_counter()
+    network.model.evaluate(dataset.evaluation_inputs, dataset.evaluation_targets, verbose=0)
+    evaluation = time.perf_counter() - clock
+    steps = chosen.training.epochs * chosen.training.steps_per_epoch
+    run = ready + first + (steps - STEPS) * figures[f"fit {name}"] / 1e3 + chosen.training.epochs * evaluation
+    return {**figures, f"fit run {name}": run}
+
+
+def _in_turns(epochs: dict[str, Callable[[], object]], turns: int = TURNS) -> Figures:
+    """Medians of wall milliseconds a step by name, and of the process's CPU time as `NAME cpu`."""
+    times: dict[str, list[float]] = {name: [] for name in (*epochs, *(f"{name} cpu" for name in epochs))}
+    for epoch in epochs.values():
+        epoch()
+    for _ in range(turns):
+        for name, epoch in epochs.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            epoch()
+            times[name].append((time.perf_counter() - wall) / STEPS * 1e3)
+            times[f"{name} cpu"].append((time.process_time() - cpu) / STEPS * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def table(figures: dict[str, list[float]]) -> list[str]:
+    """The examples' rows, with ratios of medians, as lines of Markdown."""
+    lines = ["| a step of an example, ms | `fit`, all cores | the engine, one thread | | records |", "|---|---:|---:|---:|---:|"]
+    for name in (*EXAMPLES, DENSE):
+        theirs, ours = (statistics.median(figures[f"{kind} {name}"]) for kind in ("fit", "engine"))
+        title = "784-256-10 on noise" if name == DENSE else name.replace("_", " ")
+        lines.append(
+            f"| {title} | {theirs:.2f} | {ours:.2f} | {theirs / ours:.1f} times faster | {records_cost(figures, name):.0%} |"
+        )
+    return [*lines, "", "Batches are the same; what records cost is of the process's CPU time, by turns in one process."]
+
+
+def records_cost(figures: dict[str, list[float]], name: str) -> float:
+    """The share of a step's CPU time that its records take."""
+    with_them, without = (statistics.median(figures[f"{kind} {name} cpu"]) for kind in ("engine", "engine_without_records"))
+    return with_them / without - 1
+
+
+def pool_lines(figures: dict[str, list[float]]) -> list[str]:
+    """The pool of paired runs against as many `fit` runs in sequence, which are extrapolated."""
+    pool, fits, runs = figures["pool own"][0], statistics.median(figures[f"fit run {POOLED}"]), SEEDS * ARMS
+    measured = len(figures[f"fit run {POOLED}"])
+    named = POOLED.replace("_", " ")
+    return [
+        "",
+        f"{runs} runs of {named} through the pool take {pool:.0f} s; one `fit` after another {runs * fits:.0f} s "
+        f"(extrapolated from {measured} measured), {runs * fits / pool:.1f} times as long.",
+    ]
+
+
+def bounds(figures: dict[str, list[float]]) -> list[tuple[str, float, str, float]]:
+    """What must hold of the examples: what, the figure found, which way, the bound."""
+    found = []
+    for name in (*EXAMPLES, DENSE):
+        faster = statistics.median(figures[f"fit {name}"]) / statistics.median(figures[f"engine {name}"])
+        found.append((f"{name} against plain fit: times faster", faster, "at least", 2.5 if name in RECURRENT else 1.0))
+        if name not in FEW_WEIGHTS:
+            share = 0.25 if name == DENSE else 0.1
+            found.append((f"records of {name}: share of a step", records_cost(figures, name), "at most", share))
+    return found
+
+
+CONTENDERS: dict[str, Callable[[str], Figures]] = {"fit": fit, "engines": engines}
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).with_name("without_jax")))
+    print(json.dumps(CONTENDERS[sys.argv[1]](sys.argv[2])))
