@@ -25,13 +25,13 @@ class Framework(NamedTuple):
     """The file of a saved model, in its own format."""
     usual_pace: Mapping[str, float]
     """Seconds of each part of a `runs.pace.Pace`, where none was measured."""
-    imported_as: tuple[str, ...]
-    """The packages by which a user's file says that its models are of this framework."""
-    clipping_line: Callable[[Any], str | None]
-    """From a `Config`: the line of a user's own code that clips as the config does; None where the framework has none."""
     settings: tuple[str, ...] = ()
     """Keys of `engine` that belong to it."""
     instead: Mapping[str, str] = MappingProxyType({})
     """What it does where others have a key of `engine`, as a clause for the message that refuses the key."""
+    imported_as: tuple[str, ...] = ()
+    """The packages by which a user's file says that its models are of this framework."""
+    clipping_line: Callable[[Any], str | None] = lambda config: None
+    """From a `Config`: the line of a user's own code that clips as the config does; None where the framework has none."""
     lacking: Callable[[Any], Mapping[str, str]] = lambda config: {}
     """From a `Config`: dotted keys whose values it can't do, each with the reason and its counterpart."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -83,7 +82,7 @@ def pose(wishes: Wishes, tell: Callable[[str], None] = lambda what: None) -> Pos
 
 def is_config(model: str) -> bool:
     """Whether what was given is a config, by file or shipped name, and no model."""
-    return model.endswith((".yaml", ".yml")) or (":" not in model and loading.find(model) is not None and not Path(model).suffix)
+    return ":" not in model and not model.endswith((".py", ".keras"))
 
 
 def _posed_by_config(wishes: Wishes) -> Posed:

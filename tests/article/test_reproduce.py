@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -134,8 +133,7 @@ def test_reproduce_from_end_to_end_and_interrupted(results: Path, monkeypatch: p
 
 def test_a_framework_that_lacks_what_an_arm_needs_is_refused(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the runs are planned, with file, line and column, in the words that a config gets that asks for it itself."""
-    without_adam = dataclasses.replace(
-        FRAMEWORKS["pytorch"],
+    without_adam = FRAMEWORKS["pytorch"]._replace(
         lacking=lambda config: {"optimizer.name": "adam is not there"} if config.optimizer.name == "adam" else {},
     )
     monkeypatch.setattr(loading, "FRAMEWORKS", {**FRAMEWORKS, "pytorch": without_adam})

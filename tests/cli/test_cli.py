@@ -371,7 +371,7 @@ def test_list_show_and_json(trained: Path) -> None:
         assert len(shown["metrics"]) == 2
         assert shown["clipping"] == "none: every gradient was used whole; all gradients were finite"
         assert (shown["health"]["cut_quartiles"], shown["health"]["steps_not_finite"]) == ([None] * 3, 0)
-    assert "lstm(10), sgd at 0.01, clipping clipvalue 0.5" in call("show", "clipvalue", "--results", str(trained)).output
+    assert "lstm(10), SGD 0.01, clipping clipvalue 0.5" in call("show", "clipvalue", "--results", str(trained)).output
 
 
 @pytest.mark.trains

@@ -108,7 +108,8 @@ def test_recorded_update_is_what_the_weights_changed_by(optimizer: str, rate: fl
         record, after = engine.train(batch[None]), engine.weights()
         changes = [after[name].astype(np.float64) - before[name] for name in after]
         expected = np.sqrt(sum(np.square(change).sum() for change in changes))
-        assert record.update_norm[0] == pytest.approx(expected, rel=1e-12)
+        # Where XLA compiles nothing, TensorFlow's float32 sums it.
+        assert record.update_norm[0] == pytest.approx(expected, rel=1e-12 if framework == "pytorch" else 1e-6)
         assert 0 < expected < np.inf
         before = after
 

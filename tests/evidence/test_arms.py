@@ -161,7 +161,7 @@ def test_step_bins_and_their_stand_in(results: Path) -> None:
     np.testing.assert_allclose(bins.median_applied, bins.median_norm)  # of a run that doesn't clip
     store_run(results, "clipvalue", 0, [2.0, 1.0, 0.5], base="clipvalue").steps_path.unlink()
     (arm,), _ = arms.read_arms(results, ["clipvalue"])
-    bins = arms.step_bins(arm)
+    bins = step_bins(arm)
     assert np.isfinite(bins.median_norm).all()
     assert np.isnan(bins.median_applied).all()
     assert np.isnan(bins.cut).all()

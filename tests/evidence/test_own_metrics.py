@@ -107,7 +107,9 @@ def test_without_any_metric_the_loss_is_compared(results: Path) -> None:
         store_own(results, arm, ends, scores=LOSS_ALONE)
     whole = compared(results)
     assert (whole.metric.name, against(whole, "clipped").verdict) == ("val_loss", "helps")
-    assert len(figures.panels(whole)) == 4
+    titles = [panel.title for panel in figures.panels(whole)]
+    assert titles[:2] == ["Training loss", "Test loss"]
+    assert not [title for title in titles if "accuracy" in title]
     report.write(whole, results / "out")
 
 

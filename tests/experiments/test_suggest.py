@@ -65,7 +65,7 @@ def made_up(norms: Any, *, loss: Any = None, variables: int = 2, diverged: bool 
     first = diagnosis.first_explosion
     return Pilot(
         loading.load("none"), tuple(f"layer_{index}/kernel" for index in range(variables)), records, diagnosis, None,
-        first.step - 1 if first else len(norms),
+        first.step - 1 if first else len(norms), {"accuracy": True},
     )  # fmt: skip
 
 
@@ -284,7 +284,7 @@ def test_thresholds_come_from_before_the_first_explosion() -> None:
 def test_too_few_steps_are_told_as_what_they_are() -> None:
     short = made_up(np.linspace(1, 2, 19))
     assert suggest.suggestions(short) == []
-    assert "A pilot of 19 steps is too short for a threshold: give --steps 20 or more." in suggest.sentences(short)
+    assert "A pilot of 19 steps is too short for a threshold, which takes 20 or more." in suggest.sentences(short)
     assert not any("rate" in line for line in suggest.sentences(short)[1:])
     exploded = made_up([1, 1, 1, 1, 1e6, 1])
     told = suggest.sentences(exploded)
@@ -298,7 +298,7 @@ def test_too_few_steps_are_told_as_what_they_are() -> None:
 
 
 def test_one_step_is_told_in_the_singular() -> None:
-    assert suggest.sentences(made_up([1.0]))[0].startswith("1 step of none without clipping (seed 0), sgd at 0.01: loss 2.3, ")
+    assert suggest.sentences(made_up([1.0]))[0].startswith("1 step of none without clipping (seed 0), SGD 0.01: loss 2.3, ")
 
 
 def test_the_distribution_is_of_norms_and_elements() -> None:

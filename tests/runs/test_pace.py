@@ -155,6 +155,8 @@ def test_a_pace_is_measured_on_the_sample_and_few_steps(monkeypatch: pytest.Monk
     class Engine:
         variables = ("lstm/kernel",)
 
+        def initial_weights(self, config: Any) -> None: ...
+
         def reset(self, weights: Any, *, learning_rate: float) -> None: ...
 
         def train(self, batches: Any) -> None:
@@ -193,7 +195,7 @@ def test_a_batch_larger_than_the_sample_can_be_timed(monkeypatch: pytest.MonkeyP
 def stand_in() -> Callable[..., Any]:
     class Instant:
         variables = ("lstm/kernel",)
-        reset = train = evaluate = lambda self, *given, **named: None
+        initial_weights = reset = train = evaluate = lambda self, *given, **named: None
 
     return lambda chosen, dataset: Instant()
 

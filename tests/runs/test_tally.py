@@ -26,6 +26,7 @@ def records(steps: int = 4) -> StepRecords:
         applied_max_abs=each,
         excess=np.full(steps, 2.0),
         weights_finite=np.ones((steps, 1), dtype=bool),
+        update_norm=rising,
     )
 
 
