@@ -78,15 +78,24 @@ def assert_parity(chosen: Config) -> StepRecords:
 
 
 def cases() -> list[Any]:
-    """Every cell with every optimizer, and every rule, in the default suite; all other combinations in the endurance suite."""
-    usual = {
-        *((cell, "clipnorm", optimizer) for cell in CELLS for optimizer in OPTIMIZER),
-        *(("lstm", mode, "sgd") for mode in CLIPPING),
+    """Every cell, optimizer and rule once in the default suite, every cell with every optimizer in the slow one; the other
+    combinations in the endurance suite.
+    """
+    quick = {
+        *((cell, "clipnorm", "sgd") for cell in CELLS),
+        *(("lstm", "clipnorm", optimizer) for optimizer in OPTIMIZER),
         ("gru", "agc", "momentum"),
         ("simple_rnn", "autoclip", "adam"),
     }
-    every = itertools.product(CELLS, CLIPPING, OPTIMIZER)
-    return [case if case in usual else pytest.param(*case, marks=pytest.mark.endurance) for case in every]
+    usual = {
+        *((cell, "clipnorm", optimizer) for cell in CELLS for optimizer in OPTIMIZER),
+        *(("lstm", mode, "sgd") for mode in CLIPPING),
+    }
+    marks = [
+        (case, pytest.mark.slow if case in usual else pytest.mark.endurance)
+        for case in itertools.product(CELLS, CLIPPING, OPTIMIZER)
+    ]
+    return [case if case in quick else pytest.param(*case, marks=mark) for case, mark in marks]
 
 
 @pytest.mark.parametrize(("cell", "mode", "optimizer"), cases())
@@ -97,6 +106,7 @@ def test_parity_with_keras(cell: str, mode: str, optimizer: str) -> None:
     assert mode != "none" or not records.clipped.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -53,6 +53,7 @@ def clipped(framework: str, mode: str) -> Config:
     return small(framework, f"clipping={CLIPPING[mode]}", *(() if mode in COMPILED else UNCOMPILED[framework]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", sorted(CLIPPING))
 def test_rules_do_in_the_engine_what_they_do_in_numpy(mode: str, framework: str) -> None:
     """Under plain SGD, from the same weights, the clipped step is the rule applied to the unclipped one; memory goes on."""
@@ -292,6 +293,7 @@ def test_each_framework_has_engines_of_its_own() -> None:
 OPTIMIZERS_OF = {"tensorflow": sorted(OPTIMIZERS), "pytorch": sorted(pytorch_words.OPTIMIZERS)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("framework", "name"),
     [
