@@ -13,6 +13,7 @@ pytestmark = pytest.mark.hostile
 BLOCK = 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks(5_000 // BLOCK + 1, quick=1))
 def test_every_damage_is_told_and_the_other_runs_are_compared(block: int) -> None:
     failures(Path(hostile_damage.__file__), block, BLOCK)
