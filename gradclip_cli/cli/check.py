@@ -8,46 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradclip_cli.cli.options import (
-    complete_configs,
-    data_directory_option,
-    is_set,
-    json_option,
-    parameters,
-    print_json,
-    settings_option,
-    takes,
-)
-from gradclip_cli.cli.subjects import data_option, subject
+from gradclip_cli.cli.options import is_set, print_json, takes
+from gradclip_cli.cli.subjects import SubjectOptions, subject_options
 
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
     from gradclip_cli.experiments.check import Checked
 
-MOST_SEED = 2**32 - 1  # the schema's, whose import would slow every start
-
-
-@parameters
-class CheckOptions:
-    """What `check` takes."""
-
-    config: str
-    seed: int | None
-    settings: Sequence[str]
-    data: str | None
-    data_dir: Path | None
-    as_json: bool
-
 
 @click.command()
-@click.argument("config", metavar="CONFIG|MODEL", shell_complete=complete_configs)
-@click.option("--seed", type=click.IntRange(min=0, max=MOST_SEED), help="Seed to build with.  [default: the config's own]")
-@settings_option
-@data_option
-@data_directory_option
-@json_option
-@takes(CheckOptions)
-def check(options: CheckOptions) -> None:
+@subject_options
+@takes(SubjectOptions)
+def check(options: SubjectOptions) -> None:
     """Look whether a config or a model would train, before it does: build it, take a few steps, and store nothing.
 
     MODEL is FILE.py:function, package.module:function or a saved FILE.keras.
@@ -55,14 +27,11 @@ def check(options: CheckOptions) -> None:
     Tells the model's variables, the data and what is odd about them, loss, metrics and optimizer, what chance scores, whether
     builds and steps repeat to the bit, and how long a step and a comparison take here. Exit 1 tells that it would not train.
     """
-    chosen = subject(options.config, options.settings, options.data)
-    chosen = chosen if options.seed is None else chosen.with_seed(options.seed)
-
     from gradclip_cli.experiments import check_report
     from gradclip_cli.experiments.check import WouldNotTrain
     from gradclip_cli.runs.trainers import available_cores
 
-    checked, cores = checked_with_display(chosen, options.data_dir), available_cores()
+    checked, cores = checked_with_display(options.chosen, options.data_dir), available_cores()
     if not options.as_json:
         print_checked(checked, cores)
     try:

@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gradclip_cli.cli.options import (
-    complete_configs,
-    data_directory_option,
-    is_set,
-    json_option,
-    parameters,
-    print_json,
-    settings_option,
-    takes,
-)
-from gradclip_cli.cli.subjects import data_option, subject
+from gradclip_cli.cli.options import is_set, parameters, print_json, takes
+from gradclip_cli.cli.subjects import SubjectOptions, subject_options
 
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
     from gradclip_cli.experiments.suggest import Pilot
 
-MOST_SEED = 2**32 - 1  # the schema's, whose import would slow every start
-
 
 @parameters
-class SuggestOptions:
+class SuggestOptions(SubjectOptions):
     """What `suggest` takes."""
 
-    config: str
     steps: int
-    seed: int | None
-    settings: Sequence[str]
-    data: str | None
-    data_dir: Path | None
-    as_json: bool
 
 
 @click.command()
-@click.argument("config", metavar="CONFIG|MODEL", shell_complete=complete_configs)
 @click.option("--steps", type=click.IntRange(min=1), default=500, show_default=True, help="Length of the pilot.")
-@click.option("--seed", type=click.IntRange(min=0, max=MOST_SEED), help="Seed of the pilot.  [default: the config's own]")
-@settings_option
-@data_option
-@data_directory_option
-@json_option
+@subject_options
 @takes(SuggestOptions)
 def suggest(options: SuggestOptions) -> None:
     """Suggest thresholds to try, from the gradients of a short unclipped pilot on a config's model and data.
@@ -56,8 +32,7 @@ def suggest(options: SuggestOptions) -> None:
     it clips. Then for each rule: the YAML to paste, on what share of the pilot's steps it would have acted, and why. Nothing is
     stored.
     """
-    chosen = subject(options.config, options.settings, options.data)
-    chosen = chosen if options.seed is None else chosen.with_seed(options.seed)
+    chosen = options.chosen
 
     from gradclip_cli.cli.console import note
     from gradclip_cli.experiments import suggest as experiment

@@ -3,19 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gradclip_cli.cli.options import is_set, remark
+from gradclip_cli.cli.options import (
+    Command,
+    complete_configs,
+    data_directory_option,
+    is_set,
+    json_option,
+    parameters,
+    remark,
+    settings_option,
+)
 
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
     from gradclip_cli.experiments.posing import Posed, Wishes
 
-data_option = click.option(
-    "--data", metavar="FILE", help="With a model: an .npz file, or FILE.py:function.  [default: `load` beside it, or data.npz]"
-)
+MOST_SEED = 2**32 - 1  # the schema's, whose import would slow every start
+
+
+@parameters
+class SubjectOptions:
+    """What every command takes that looks at one config or model."""
+
+    config: str
+    seed: int | None
+    settings: Sequence[str]
+    data: str | None
+    data_dir: Path | None
+    as_json: bool
+
+    @property
+    def chosen(self) -> Config:
+        """What is looked at. Raises as `subject` does."""
+        config = subject(self.config, self.settings, self.data)
+        return config if self.seed is None else config.with_seed(self.seed)
+
+
+def subject_options(command: Command) -> Command:
+    """CONFIG|MODEL and the options of `SubjectOptions`."""
+    data = "With a model: an .npz file, or FILE.py:function.  [default: `load` beside it, or data.npz]"
+    for option in (
+        json_option,
+        data_directory_option,
+        click.option("--data", metavar="FILE", help=data),
+        settings_option,
+        click.option("--seed", type=click.IntRange(min=0, max=MOST_SEED), help="Seed to begin with.  [default: its own]"),
+        click.argument("config", metavar="CONFIG|MODEL", shell_complete=complete_configs),
+    ):
+        command = option(command)
+    return command
 
 
 def subject(name: str, settings: Sequence[str], data: str | None) -> Config:

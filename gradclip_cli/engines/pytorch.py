@@ -23,12 +23,11 @@ from torch import Tensor
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
-from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
 from gradclip_cli.engines.pytorch_blocks import Block, finite, norms, shared_gradient, update_norms
 from gradclip_cli.engines.pytorch_generators import Generators
 from gradclip_cli.engines.pytorch_network import Network, Tensors, as_targets, taken
-from gradclip_cli.engines.shared import ChosenRule, generator_key, memory_key, metric_key, slot_key, state_key
+from gradclip_cli.engines.shared import ChosenRule, OfNetwork, generator_key, memory_key, metric_key, slot_key, state_key
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.clipping_rule import Clipped
 from gradclip_cli.gradients.scopes import EACH_VARIABLE
@@ -53,7 +52,7 @@ def set_up() -> None:
     torch.set_num_threads(1)
 
 
-class PyTorchEngine:
+class PyTorchEngine(OfNetwork):
     """`gradclip_cli.engines.contract.Engine` in PyTorch, on one thread of a CPU or on a GPU.
 
     Raises EngineError where the device that a config asks for is not there.
@@ -85,27 +84,8 @@ class PyTorchEngine:
         self._begin(config.optimizer.learning_rate)
 
     @property
-    def metrics(self) -> Mapping[str, bool]:
-        return self._network.metrics
-
-    @property
-    def chance(self) -> Mapping[str, float]:
-        return self._network.chance
-
-    @property
-    def counts_correct(self) -> bool:
-        return self._network.counts_correct
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        return self._network.remarks
-
-    @property
     def variables(self) -> tuple[str, ...]:
         return tuple(variable.name for variable in self._variables)
-
-    def initial_weights(self, config: Config) -> Weights:
-        return self._network.initial_weights(config)
 
     def reset(self, weights: Weights, *, learning_rate: float | None) -> None:
         for variable in self._variables:

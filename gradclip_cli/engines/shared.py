@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gradclip_cli.arrays import Array
+from gradclip_cli.arrays import Array, Weights
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.errors import ConfigError
@@ -37,6 +37,34 @@ def generator_key(name: str) -> str:
 def memory_key(key: str) -> str:
     """The name of one thing that the clipping rule remembers, in a state."""
     return f"clipping/{key}"
+
+
+class OfNetwork:
+    """What an engine says of its problem is what the problem's network says, whatever the framework."""
+
+    _network: Any
+
+    @property
+    def metrics(self) -> Mapping[str, bool]:
+        metrics: Mapping[str, bool] = self._network.metrics
+        return metrics
+
+    @property
+    def chance(self) -> Mapping[str, float]:
+        chance: Mapping[str, float] = self._network.chance
+        return chance
+
+    @property
+    def counts_correct(self) -> bool:
+        return bool(self._network.counts_correct)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return tuple(self._network.remarks)
+
+    def initial_weights(self, config: Config) -> Weights:
+        weights: Weights = self._network.initial_weights(config)
+        return weights
 
 
 @dataclass(frozen=True)

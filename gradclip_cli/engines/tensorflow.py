@@ -27,9 +27,8 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.config.list_physical_devices()
     tf.get_logger().setLevel("ERROR")
 
-from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords, row_width
-from gradclip_cli.engines.shared import ChosenRule, memory_key, metric_key, slot_key, state_key
+from gradclip_cli.engines.shared import ChosenRule, OfNetwork, memory_key, metric_key, slot_key, state_key
 from gradclip_cli.engines.tensorflow_measures import Taken, can_be_quick, exact_row, quick_row
 from gradclip_cli.engines.tensorflow_network import Network, Tensors
 from gradclip_cli.engines.tensorflow_optimizers import build_optimizer, keras_clipping, recording
@@ -75,7 +74,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-class TensorFlowEngine:
+class TensorFlowEngine(OfNetwork):
     """`gradclip_cli.engines.contract.Engine` in Keras, on one thread. Building it builds the model; the first call compiles.
 
     Raises EngineError where TensorFlow already runs with another number of threads in this process.
@@ -126,27 +125,12 @@ class TensorFlowEngine:
             self._fallback = (f"XLA can't compile this model, so it is trained as a graph, slower: {_first_line(error)}",)
 
     @property
-    def metrics(self) -> Mapping[str, bool]:
-        return self._network.metrics
-
-    @property
-    def chance(self) -> Mapping[str, float]:
-        return self._network.chance
-
-    @property
-    def counts_correct(self) -> bool:
-        return self._network.counts_correct
-
-    @property
     def remarks(self) -> tuple[str, ...]:
         return (*self._network.remarks, *self._fallback)
 
     @property
     def variables(self) -> tuple[str, ...]:
         return tuple(self._variables)
-
-    def initial_weights(self, config: Config) -> Weights:
-        return self._network.initial_weights(config)
 
     def reset(self, weights: Weights, *, learning_rate: float | None) -> None:
         for name, variable in {**self._variables, **self._network.others}.items():

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, Situation
+from gradclip_cli.gradients.scopes import EACH_VARIABLE
 
 if TYPE_CHECKING:
     from gradclip_cli.arrays import BoolArray, FloatArray
+    from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
+
+
+class RuleWithMemory(ClippingRule):
+    """Base of the rules by norm that remember earlier steps: what one does to steps is told by taking it through all of them."""
+
+    def acts(self, steps: UnclippedSteps) -> BoolArray:
+        return acted(self, self._norms(steps))
+
+    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
+        return left(self, self._norms(steps))
+
+    def _norms(self, steps: UnclippedSteps) -> FloatArray:
+        return steps.norm if self.scope is EACH_VARIABLE else steps.joint_norm[:, None]
 
 
 def acted(rule: ClippingRule, norms: FloatArray) -> BoolArray:

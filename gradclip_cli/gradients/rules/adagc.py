@@ -13,23 +13,22 @@ Source: Wang et al. 2025, "AdaGC: improving training stability for large languag
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from gradclip_cli.gradients import replay
 from gradclip_cli.gradients.clipping_rule import Choice, Clipped, ClippingRule, InWords, Situation
 from gradclip_cli.gradients.lengths import Length, shortened
+from gradclip_cli.gradients.replay import RuleWithMemory
 from gradclip_cli.gradients.scopes import EACH_VARIABLE
 from gradclip_cli.sections import Positive
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray, FloatArray
+    from gradclip_cli.arrays import Array
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
-class AdaGC(ClippingRule):
+class AdaGC(RuleWithMemory):
     """Clipping each variable at a multiple of its own running norm (Wang et al. 2025)."""
 
     mode: Literal["adagc"] = Field(
@@ -93,12 +92,6 @@ class AdaGC(ClippingRule):
         import numpy as np  # only here: a config is read without it
 
         return {"norms": np.full(variables, np.inf, np.float32), "count": np.zeros((), np.int32)}
-
-    def acts(self, steps: UnclippedSteps) -> BoolArray:
-        return replay.acted(self, steps.norm)
-
-    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
-        return replay.left(self, steps.norm)
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:

@@ -5,22 +5,22 @@ Source: Seetharaman, Wichern, Pardo and Le Roux 2020, "AutoClip: adaptive gradie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from gradclip_cli.gradients import replay, window
+from gradclip_cli.gradients import window
 from gradclip_cli.gradients.clipping_rule import Choice, Clipped, ClippingRule, InWords, Situation
 from gradclip_cli.gradients.lengths import Length, shortened
+from gradclip_cli.gradients.replay import RuleWithMemory
 from gradclip_cli.gradients.scopes import ALL_TOGETHER
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray, FloatArray
+    from gradclip_cli.arrays import Array
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
-class AutoClip(ClippingRule):
+class AutoClip(RuleWithMemory):
     """Clipping at a percentile of the norms so far (Seetharaman et al. 2020)."""
 
     mode: Literal["autoclip"] = Field(
@@ -49,12 +49,6 @@ class AutoClip(ClippingRule):
     def memory(self, variables: int) -> dict[str, Array]:
         """An empty memory of the last norms."""
         return window.empty(self.window)
-
-    def acts(self, steps: UnclippedSteps) -> BoolArray:
-        return replay.acted(self, steps.joint_norm[:, None])
-
-    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
-        return replay.left(self, steps.joint_norm[:, None])
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:

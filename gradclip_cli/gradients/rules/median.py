@@ -13,25 +13,25 @@ of 100 norms; Yao et al. 2024, "Zipformer: a faster and better encoder for autom
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from gradclip_cli.gradients import replay, window
+from gradclip_cli.gradients import window
 from gradclip_cli.gradients.clipping_rule import Choice, Clipped, ClippingRule, InWords, Situation
 from gradclip_cli.gradients.lengths import Length, shortened
+from gradclip_cli.gradients.replay import RuleWithMemory
 from gradclip_cli.gradients.scopes import ALL_TOGETHER
 from gradclip_cli.sections import Positive
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray, FloatArray
+    from gradclip_cli.arrays import Array
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 MEDIAN = 50.0
 
 
-class MedianClip(ClippingRule):
+class MedianClip(RuleWithMemory):
     """Clipping at a multiple of the median of recent norms (icefall's ScaledAdam)."""
 
     mode: Literal["median"] = Field(
@@ -60,12 +60,6 @@ class MedianClip(ClippingRule):
     def memory(self, variables: int) -> dict[str, Array]:
         """An empty memory of the last norms."""
         return window.empty(self.window)
-
-    def acts(self, steps: UnclippedSteps) -> BoolArray:
-        return replay.acted(self, steps.joint_norm[:, None])
-
-    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
-        return replay.left(self, steps.joint_norm[:, None])
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:

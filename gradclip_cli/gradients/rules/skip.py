@@ -13,23 +13,23 @@ Source: the optimizer SkipStepAdamW of OLMo-core (github.com/allenai/OLMo-core),
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from gradclip_cli.gradients import replay, window
+from gradclip_cli.gradients import window
 from gradclip_cli.gradients.clipping_rule import Choice, Clipped, ClippingRule, InWords, Situation
 from gradclip_cli.gradients.lengths import Length
+from gradclip_cli.gradients.replay import RuleWithMemory
 from gradclip_cli.gradients.scopes import ALL_TOGETHER
 from gradclip_cli.sections import Positive
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray, FloatArray
+    from gradclip_cli.arrays import Array
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
-class SkipStep(ClippingRule):
+class SkipStep(RuleWithMemory):
     """Leaving out steps whose gradients stand out (OLMo-core's SkipStepAdamW)."""
 
     mode: Literal["skip"] = Field(
@@ -64,12 +64,6 @@ class SkipStep(ClippingRule):
     def memory(self, variables: int) -> dict[str, Array]:
         """An empty memory of the last norms."""
         return window.empty(self.window)
-
-    def acts(self, steps: UnclippedSteps) -> BoolArray:
-        return replay.acted(self, steps.joint_norm[:, None])
-
-    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
-        return replay.left(self, steps.joint_norm[:, None])
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:

@@ -14,23 +14,23 @@ Source: Kumar, Owen, Roy Chowdhury and Güra 2025, "ZClip: adaptive spike mitiga
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from gradclip_cli.gradients import replay
 from gradclip_cli.gradients.clipping_rule import Choice, Clipped, ClippingRule, InWords, Situation
 from gradclip_cli.gradients.lengths import Length, shortened
+from gradclip_cli.gradients.replay import RuleWithMemory
 from gradclip_cli.gradients.scopes import ALL_TOGETHER
 from gradclip_cli.sections import Positive
 
 if TYPE_CHECKING:
-    from gradclip_cli.arrays import Array, BoolArray, FloatArray
+    from gradclip_cli.arrays import Array
     from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 
 
-class ZClip(ClippingRule):
+class ZClip(RuleWithMemory):
     """Clipping norms that stand out from their running mean (Kumar et al. 2025)."""
 
     mode: Literal["zclip"] = Field(
@@ -87,12 +87,6 @@ class ZClip(ClippingRule):
         import numpy as np  # only here: a config is read without it
 
         return {name: np.zeros((), np.float32) for name in ("mean", "deviation", "count")}
-
-    def acts(self, steps: UnclippedSteps) -> BoolArray:
-        return replay.acted(self, steps.joint_norm[:, None])
-
-    def left(self, steps: UnclippedSteps, thresholds: Sequence[float]) -> FloatArray:
-        return replay.left(self, steps.joint_norm[:, None])
 
     @classmethod
     def choice(cls, steps: UnclippedSteps) -> Choice:
