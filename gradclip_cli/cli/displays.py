@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -89,43 +90,63 @@ def _spinner(console: Console) -> SpinnerColumn:
     return SpinnerColumn("dots" if console.encoding.startswith("utf") else "line")
 
 
-class _RunProgress(Progress):
-    """Bars of the runs at work, beneath a grid where there is one; lines are printed above them.
+class _Bars(Progress):
+    """Bars in a terminal, beneath a grid where there is one; lines are printed above them; nothing off a terminal.
 
-    Rich moves the cursor up by as many lines as the bars had when a line began to be printed: were they drawn with fewer in
-    between, by its own thread, lines above would be lost. So only one of the two is done at a time, which Rich doesn't see to.
+    One thread does all the drawing. Rich moves the cursor up by as many lines as the bars had when it began to print a line:
+    were they drawn with fewer by another thread in between, lines above would be lost. And a Ctrl-C, which Python raises in the
+    main thread alone, never comes upon a drawing that is half done, which would be drawn once more below.
     """
 
     grid: FillingGrid | None = None
 
-    def __init__(self, *columns: ProgressColumn, console: Console, disable: bool) -> None:
-        self._one_at_a_time, self._stopped = threading.RLock(), threading.Event()
+    def __init__(self, *columns: ProgressColumn, console: Console, disable: bool = False) -> None:
+        self._above: SimpleQueue[RenderableType] = SimpleQueue()
+        self._asked, self._stopped = threading.Event(), threading.Event()
+        self._drawing: threading.Thread | None = None
         super().__init__(*columns, console=console, transient=True, disable=disable, auto_refresh=False)
 
     def start(self) -> None:
-        super().start()
-        if not self.disable:
-            threading.Thread(target=self._draw, daemon=True).start()
+        if not self.disable and self._drawing is None:
+            self._stopped.clear()
+            self._drawing = threading.Thread(target=self._draw, daemon=True)
+            self._drawing.start()
 
     def stop(self) -> None:
-        with self._one_at_a_time:
+        if self._drawing is not None:
             self._stopped.set()
-            super().stop()
+            self.refresh()
+            self._drawing.join()
+            self._drawing = None
 
     def refresh(self) -> None:
-        with self._one_at_a_time:
-            super().refresh()
+        """Have the bars drawn anew."""
+        self._asked.set()
 
     def print_above(self, text: RenderableType) -> None:
         """Print above the bars."""
-        with self._one_at_a_time:
-            self.console.print(text, soft_wrap=True)
+        if self.disable:
+            self._print(text)
+        else:
+            self._above.put(text)
+            self.refresh()
+
+    def _print(self, text: RenderableType) -> None:
+        self.console.print(text, soft_wrap=True)
 
     def _draw(self) -> None:
-        while not self._stopped.wait(REDRAWN_EVERY):
-            with self._one_at_a_time:
-                if not self._stopped.is_set():
-                    self.refresh()
+        super().start()
+        try:
+            last = False
+            while not last:
+                self._asked.wait(REDRAWN_EVERY)
+                self._asked.clear()
+                last = self._stopped.is_set()  # asked before lines are looked for: what was said until then is printed
+                while not self._above.empty():
+                    self._print(self._above.get())
+                super().refresh()
+        finally:
+            super().stop()
 
     def get_renderables(self) -> Iterable[RenderableType]:
         table = self.make_tasks_table(self.tasks)
@@ -146,7 +167,7 @@ class RunDisplay:
         self._live = self._console.is_interactive and not quiet
         self._done, self._total = 0, len(runs)
         columns = (_spinner(self._console), _Description(), BarColumn(bar_width=16), _Clock())
-        self._progress = _RunProgress(*columns, console=self._console, disable=not self._live)
+        self._progress = _Bars(*columns, console=self._console, disable=not self._live)
         self._bars: dict[Path, TaskID] = {}
         self._warned: dict[Path, int] = {}
         self._steps = {run.directory.path: 0 for run in runs if run.action != Action.SKIP}
@@ -279,7 +300,7 @@ class StepDisplay:
         console = notes_console()
         columns = (_spinner(console), _Description(), BarColumn(), _Clock())
         live = console.is_interactive and not quiet
-        self._progress = Progress(*columns, console=console, transient=True, disable=not live)
+        self._progress = _Bars(*columns, console=console, disable=not live)
         self._name = name
         self._bar = self._progress.add_task(name, total=steps, since=time.monotonic())
 
@@ -305,7 +326,7 @@ class DownloadDisplay:
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         self._console = notes_console()
-        self._progress = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_interactive)
+        self._progress = _Bars(*columns, console=self._console, disable=not self._console.is_interactive)
         self._task: TaskID | None = None
         self._name = ""
         self.total = 0

@@ -201,6 +201,9 @@ def _download_file(mirrors: Sequence[str], folder: Path, name: str, original: Fi
                 failures.append(f"{mirror}: {error}")
             except Exception as error:  # requests, urllib3 and pooch each raise their own
                 failures.append(f"{mirror}: {_shortened(error)}")
+            finally:  # pooch closes the bar of a download that succeeds
+                if progress:
+                    progress.close()
     raise DatasetError("\n    ".join([f"{name} came from no mirror:", *failures]))
 
 

@@ -1,17 +1,20 @@
 """Drives the displays of progress with made-up progress: no training, no framework.
 
 `python progress.py WHAT RESULTS DESCRIPTOR`, in a terminal. After each thing it shows, it waits for a byte on the descriptor.
+With `WHAT:TEXT`, Ctrl-C comes as soon as TEXT is drawn.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import sys
 import termios
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 from gradclip_cli.cli.console import note
 from gradclip_cli.cli.displays import DownloadDisplay, RunDisplay, StepDisplay
@@ -70,6 +73,24 @@ def show_many(planned: list[PlannedRun], wait: Callable[[], None]) -> None:
         thread.join()
 
 
+class InterruptedWhenDrawn:
+    """The terminal, where Ctrl-C comes at the worst of moments: just as a bar of `text` has been written."""
+
+    def __init__(self, text: str) -> None:
+        self._terminal, self._text = sys.stderr, text
+
+    def write(self, text: str) -> int:
+        written = self._terminal.write(text)
+        if self._text in text:
+            self._text = "\0"
+            self._terminal.flush()
+            os.kill(os.getpid(), signal.SIGINT)
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._terminal, name)
+
+
 def show_steps(wait: Callable[[], None]) -> None:
     """The pilot of `suggest`."""
     with StepDisplay("none", 60) as display:
@@ -85,11 +106,13 @@ def show_download(wait: Callable[[], None]) -> None:
     display = DownloadDisplay()
     display.start("train-images from https://a.mirror")
     display.total = 2_000_000
-    display.update(1_000_000)
-    wait()
-    display.update(1_000_000)
-    display.reset()
-    display.close()
+    try:
+        display.update(1_000_000)
+        wait()
+        display.update(1_000_000)
+        display.reset()
+    finally:
+        display.close()
 
 
 def main(what: str, results: str, descriptor: str) -> None:
@@ -98,6 +121,9 @@ def main(what: str, results: str, descriptor: str) -> None:
     def wait() -> None:
         os.read(int(descriptor), 1)
 
+    what, _, drawn = what.partition(":")
+    if drawn:
+        sys.stderr = cast("TextIO", InterruptedWhenDrawn(drawn))
     stored = runs(Path(results))
     planned = [PlannedRun(run.config(), run, "train" if index else "skip", "") for index, run in enumerate(stored)]
     names = [run.config.name for run in planned]

@@ -180,6 +180,17 @@ def test_ctrl_c_leaves_a_clean_line(what: str, last: str, left: list[str], start
     assert terminal.is_as_it_was()
 
 
+@pytest.mark.parametrize(
+    ("what", "left"),
+    [("runs:importing", [LEFT]), ("steps:compiling", []), ("download:train-im", ["fetching train-images from https://a.mirror"])],
+)
+def test_ctrl_c_while_a_bar_is_drawn_leaves_a_clean_screen(what: str, left: list[str], start: Callable[..., Paced]) -> None:
+    terminal = start(what)
+    assert terminal.wait() == 130
+    assert terminal.lines == [*left, "Interrupted."]
+    assert terminal.is_as_it_was()
+
+
 @pytest.mark.parametrize("what", ["runs", "grid"])
 def test_without_colours_progress_has_none(what: str, start: Callable[..., Paced]) -> None:
     terminal = start(what, NO_COLOR="1")
