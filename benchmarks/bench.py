@@ -66,19 +66,21 @@ def main() -> None:
 
 
 def measure_own_problems(figures: dict[str, list[float]], rounds: int) -> None:
-    """The examples' steps in turns, and paired runs of one of them through the pool."""
+    """The examples' steps in turns, and paired runs of each through the pool."""
     for number in range(1, rounds + 1):
         for name in (*own_problems.EXAMPLES, own_problems.DENSE):
             for kind in own_problems.CONTENDERS:
                 gather(figures, contend(kind, name, file="own_problems.py"))
         print(f"examples: round {number} of {rounds}", file=sys.stderr)
-    base = own_problems.config_path(own_problems.POOLED)
-    arms = [str(base), str(base.with_name("clipped.yaml"))]
-    with tempfile.TemporaryDirectory() as folder:
-        third = Path(folder, "value.yaml")
-        third.write_text(f"extends: {base}\nname: value\nclipping: {{mode: clipvalue, threshold: 0.5}}\n")
-        seconds = gradclip("-q", "run", *arms, str(third), "--seeds", str(own_problems.SEEDS), "--results", f"{folder}/results")
-    gather(figures, {"pool own": seconds})
+    for name in own_problems.EXAMPLES:
+        base = own_problems.config_path(name)
+        arms = [str(base), str(base.with_name("clipped.yaml"))]
+        with tempfile.TemporaryDirectory() as folder:
+            third = Path(folder, "value.yaml")
+            third.write_text(f"extends: {base}\nname: value\nclipping: {{mode: clipvalue, threshold: 0.5}}\n")
+            plan = ["--seeds", str(own_problems.SEEDS), "--results", f"{folder}/results"]
+            gather(figures, {f"pool {name}": gradclip("-q", "run", *arms, str(third), *plan)})
+        print(f"examples: pool of {name}", file=sys.stderr)
 
 
 def contend(*arguments: str, file: str = "contenders.py") -> dict[str, float]:
