@@ -89,7 +89,7 @@ def engines() -> Figures:
     """The engine, with and without its records, taking turns, so that the small difference is not the machine's drift."""
     from gradclip_cli.config import loading
     from gradclip_cli.engines import tensorflow as room
-    from gradclip_cli.engines.contract import OF_VARIABLES
+    from gradclip_cli.gradients.step_records import OF_VARIABLES
     from gradclip_cli.problems import problem_of
 
     def bare(losses: list[Any], taken: Any) -> Any:

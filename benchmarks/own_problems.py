@@ -32,7 +32,7 @@ def engines(name: str) -> Figures:
     """The engine, with and without its records, taking turns: wall and process CPU milliseconds a step."""
     from gradclip_cli.config import loading
     from gradclip_cli.engines import tensorflow as room
-    from gradclip_cli.engines.contract import OF_VARIABLES
+    from gradclip_cli.gradients.step_records import OF_VARIABLES
     from gradclip_cli.problems import problem_of
     from gradclip_cli.runs import loop
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.frameworks.pytorch import pytorch_optimizer
-from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
+from gradclip_cli.engines.contract import Engine, Evaluation
 from gradclip_cli.engines.pytorch_blocks import Block, finite, norms, shared_gradient, update_norms
 from gradclip_cli.engines.pytorch_generators import Generators
 from gradclip_cli.engines.pytorch_network import Network, Tensors, as_targets, taken
@@ -31,6 +31,7 @@ from gradclip_cli.engines.shared import ChosenRule, OfNetwork, generator_key, me
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.clipping_rule import Clipped
 from gradclip_cli.gradients.scopes import EACH_VARIABLE
+from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.problems.contract import GENERATOR_SEED, Arrays, Dataset, Problem, samples
 from gradclip_cli.problems.own_arrays.array_likes import each
 

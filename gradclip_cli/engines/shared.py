@@ -8,10 +8,10 @@ from typing import Any
 
 from gradclip_cli.arrays import Array, Weights
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, Situation
 from gradclip_cli.gradients.excess import measured_excess
+from gradclip_cli.gradients.step_records import StepRecords
 
 
 def slot_key(slot: object) -> str:

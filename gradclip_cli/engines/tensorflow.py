@@ -27,13 +27,14 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.config.list_physical_devices()
     tf.get_logger().setLevel("ERROR")
 
-from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords, row_width
+from gradclip_cli.engines.contract import Engine, Evaluation
 from gradclip_cli.engines.shared import ChosenRule, OfNetwork, memory_key, metric_key, slot_key, state_key
 from gradclip_cli.engines.tensorflow_measures import Taken, can_be_quick, exact_row, quick_row
 from gradclip_cli.engines.tensorflow_network import Network, Tensors
 from gradclip_cli.engines.tensorflow_optimizers import build_optimizer, keras_clipping, recording
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.clipping_rule import Clipped
+from gradclip_cli.gradients.step_records import StepRecords, row_width
 from gradclip_cli.problems.contract import Dataset, Problem
 
 Row = Callable[[Sequence[tf.Tensor], Taken], tf.Tensor]

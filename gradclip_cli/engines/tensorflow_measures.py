@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from gradclip_cli.engines.contract import OF_VARIABLES
+from gradclip_cli.gradients.step_records import OF_VARIABLES
 
 SMALLEST_MEAN_SQUARE = 1e-31
 """Of elements whose squares float32 can sum: what it flushes to zero, below 1.2e-38, is less than rounding then."""

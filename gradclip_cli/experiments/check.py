@@ -18,8 +18,9 @@ from gradclip_cli.arrays import Array, IntArray, Weights
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.own import COMPILED, OwnConfig
 from gradclip_cli.config.schema import MOST_SEED, Config
-from gradclip_cli.engines.contract import Engine, Evaluation, StepRecords
+from gradclip_cli.engines.contract import Engine, Evaluation
 from gradclip_cli.errors import EngineError, GradclipError
+from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.problems import own
 from gradclip_cli.problems.contract import Dataset, DownloadProgress
 from gradclip_cli.problems.own.brought import Brought

@@ -11,12 +11,12 @@ import numpy as np
 
 from gradclip_cli.arrays import BoolArray
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.gradients.health import Detector, Diagnosis, cut_shares
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.gradients.rules.agc import AdaptiveClip
+from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 from gradclip_cli.problems.contract import DownloadProgress
 from gradclip_cli.runs.loop import CHUNK, start

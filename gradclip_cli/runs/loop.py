@@ -11,8 +11,9 @@ import numpy as np
 
 from gradclip_cli.arrays import Array, Weights
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.contract import Engine, StepRecords
+from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import StoreError
+from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.problems.batches import BatchSchedule
 from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs.checkpoints import Checkpoint

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gradclip_cli.engines.contract import StepRecords
+    from gradclip_cli.gradients.step_records import StepRecords
 
 STEP_COLUMNS = ("step", "loss", "penalty", "correct", "grad_norm", "applied_norm", "clipped")
 COUNTED = STEP_COLUMNS.index("correct")

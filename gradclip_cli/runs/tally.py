@@ -10,9 +10,10 @@ import numpy as np
 
 from gradclip_cli.arrays import Array, BoolArray, FloatArray, IntArray
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.contract import Evaluation, StepRecords
+from gradclip_cli.engines.contract import Evaluation
 from gradclip_cli.gradients.excess import excess_of_variables, measured_excess
 from gradclip_cli.gradients.health import Detector, Diagnosis, Spike
+from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.runs.csv_files import score_columns
 from gradclip_cli.runs.metadata import Status
 

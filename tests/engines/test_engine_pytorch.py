@@ -22,9 +22,10 @@ from gradclip_cli.config.frameworks import pytorch as pytorch_words
 from gradclip_cli.config.optimizers import OPTIMIZER_SECTIONS
 from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.contract import Engine, StepRecords
+from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import EngineError
 from gradclip_cli.experiments import suggest
+from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.problems.batches import BatchSchedule
 
 pytestmark = pytest.mark.trains

@@ -12,9 +12,9 @@ import tensorflow as tf
 from gradclip_cli import engines
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config import loading
-from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.engines.tensorflow import ALIGNMENT, TensorFlowEngine, _targets, _tensor, set_up
 from gradclip_cli.engines.tensorflow_measures import Taken, can_be_quick, exact_row, quick_row
+from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.problems import problem_of
 
 set_up()

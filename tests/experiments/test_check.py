@@ -18,10 +18,11 @@ from gradclip_cli.cli.check import print_checked
 from gradclip_cli.cli.layout import Table, laid_out
 from gradclip_cli.config import loading
 from gradclip_cli.config.own import OwnConfig
-from gradclip_cli.engines.contract import Evaluation, StepRecords
+from gradclip_cli.engines.contract import Evaluation
 from gradclip_cli.experiments import check as experiment
 from gradclip_cli.experiments import check_report
 from gradclip_cli.experiments.check import Builds, Checked, FirstSteps, Timing, Variable, WouldNotTrain
+from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.problems.own.brought import Brought
 from gradclip_cli.problems.own_arrays.data_summary import describe
 from gradclip_cli.problems.own_arrays.splits import OwnArrays, OwnSplit

@@ -18,13 +18,13 @@ from conftest import call, engine_for, options, rule_with, sample, schedule_for,
 from gradclip_cli import engines
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
-from gradclip_cli.engines.contract import StepRecords
 from gradclip_cli.experiments import suggest
 from gradclip_cli.experiments.suggest import Pilot, Suggestion
 from gradclip_cli.gradients.clipping_rule import Situation
 from gradclip_cli.gradients.health import Detector
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.gradients.rules.agc import AdaptiveClip
+from gradclip_cli.gradients.step_records import StepRecords
 
 pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("engines_built_once")]
 

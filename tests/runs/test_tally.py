@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gradclip_cli.config import loading
-from gradclip_cli.engines.contract import Evaluation, StepRecords
+from gradclip_cli.engines.contract import Evaluation
+from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.runs.csv_files import metric_columns
 from gradclip_cli.runs.steps import step_columns, step_rows
 from gradclip_cli.runs.tally import EpochSummary, RunTally
