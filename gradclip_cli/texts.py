@@ -98,6 +98,10 @@ def for_picture(text: str) -> str:
     return for_terminal(text).replace("$", r"\$")
 
 
+LOWER_IS_BETTER = re.compile(r"loss|error|mse|mae|mape|entropy|divergence|perplexity|poisson|hinge|false|distance")
+"""What a metric is called of which less is better, as far as a name tells."""
+
+
 def snake_case(name: str) -> str:
     """A name of Keras's as its functions are called: `MeanSquaredError` is `mean_squared_error`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

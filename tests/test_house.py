@@ -27,6 +27,7 @@ FLOORS = {
     "article": 9,
     "experiments": 8,
     "evidence": 7,
+    "recorder": 7,
     "runs": 6,
     "engines": 5,
     "problems": 4,
@@ -49,6 +50,7 @@ PUBLISHED = {"config.dataset", "config.datasets"}
 # What a room knows nothing of, though it stands below.
 UNKNOWN = {
     "evidence": {"engines", PROBLEMS, *TRAINING, *PUBLISHED},
+    "recorder": {"engines", "problems", PROBLEMS, "plots", *TRAINING, *PUBLISHED},
     "runs": {"plots", *PUBLISHED},
     "engines": {"plots", "files", *PUBLISHED},
     "problems": {"plots", "gradients"},

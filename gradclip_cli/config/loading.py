@@ -22,7 +22,8 @@ from gradclip_cli.config.kinds import config_class, config_of
 from gradclip_cli.config.mistakes import described, place_of, unknown_choice
 from gradclip_cli.config.overrides import CHOICES, laid_over, read_settings, resets, together, values, written
 from gradclip_cli.config.own import OWN_SECTIONS, OwnConfig
-from gradclip_cli.config.own_files import placed
+from gradclip_cli.config.own_files import placed, started_beside
+from gradclip_cli.config.recorded import SEEN, RecordedConfig
 from gradclip_cli.config.schema import KINDS, LONGEST_NAME, Config
 from gradclip_cli.config.yaml_tree import Place, Tree, leaves, merge, parse, shortened, without
 from gradclip_cli.errors import ConfigError, StoreError
@@ -45,7 +46,7 @@ def _defaults(kind: type[Config]) -> Tree:
     return _nowhere({name: _nowhere({key: _nowhere(getattr(at, key))}) for name, (key, at) in chosen.items() if hasattr(at, key)})
 
 
-_DEFAULTS: dict[type[Config], Tree] = {kind: _defaults(kind) for kind in (ArticleConfig, OwnConfig)}
+_DEFAULTS: dict[type[Config], Tree] = {kind: _defaults(kind) for kind in (ArticleConfig, OwnConfig, RecordedConfig)}
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def read(name: str, settings: Sequence[str] = (), framework: str | None = None) 
     overrides = together(given)
     whole = laid_over(base, overrides)
     config = validated(whole)
+    _require_to_be_trained(config, whole)
     base_name = config.name
     if framework and framework != config.engine.framework:
         config = validated(_trained_by(framework, whole))
@@ -140,6 +142,21 @@ def read(name: str, settings: Sequence[str] = (), framework: str | None = None) 
     if len(config.name) > LONGEST_NAME:
         raise ConfigError([f"--set: so many overrides make the arm's name too long; give it one with --set name={base_name}-2"])
     return Loaded(config, tuple(resets(base, overrides, config)))
+
+
+def _require_to_be_trained(config: Config, tree: Tree) -> None:
+    """Raises ConfigError where a config can't be trained, or says what only a recorder can say."""
+    if not isinstance(config, RecordedConfig):
+        return
+    if config.command is None:
+        raise ConfigError([f"{place_of(tree, 'kind')}: a recorded run is trained by its own loop; name that in `command`"])
+    planned = config.planned
+    seen = [key for key in tree.value if key in SEEN and getattr(config, key) != getattr(planned, key)]
+    problems = [f"{place_of(tree, key)}: {key}: is seen by the recorder in the script, and can't be said" for key in seen]
+    length = [f"training.{key}" for key in ("epochs", "steps_per_epoch") if getattr(config.training, key) != 1]
+    problems += [f"{place_of(tree, key)}: {key}: the script says how long; it can be one of `values`" for key in length]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _trained_by(framework: str, tree: Tree) -> Tree:
@@ -176,8 +193,7 @@ def load_stored(path: Readable) -> Config:
 
 
 def _kind(tree: Tree) -> type[Config]:
-    model = tree.value.get("model")
-    return config_class(model.value if model else None)
+    return config_class({key: child.value for key, child in tree.value.items()})
 
 
 def to_yaml(config: Config) -> str:
@@ -202,11 +218,14 @@ def known_keys() -> list[str]:
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a config file, for editors. Nothing is required there, because `extends` may supply it."""
-    kinds = TypeAdapter(ArticleConfig | OwnConfig).json_schema()
+    kinds = TypeAdapter(ArticleConfig | OwnConfig | RecordedConfig).json_schema()
     extends = {"type": "string", "description": "Another config, whose keys this file's keys override."}
-    for kind in (ArticleConfig, OwnConfig):
+    for kind in (ArticleConfig, OwnConfig, RecordedConfig):
         kinds["$defs"][kind.__name__]["properties"] |= {"extends": extends}
-    del kinds["$defs"][OwnConfig.__name__]["properties"]["folder"]
+    for kind in (OwnConfig, RecordedConfig):
+        del kinds["$defs"][kind.__name__]["properties"]["folder"]
+    for seen in SEEN:
+        del kinds["$defs"][RecordedConfig.__name__]["properties"][seen]
     return dict(json.loads(json.dumps({"title": "gradclip config", **kinds}), object_hook=_loosened))
 
 
@@ -326,6 +345,8 @@ def validated(tree: Tree) -> Config:
         config = config_of(tree.plain())
     except ValidationError as error:
         raise ConfigError(described(error, tree)) from None
+    if isinstance(config, RecordedConfig):
+        return started_beside(config, tree)
     if (layers := config.model.layer_names) is not None:
         _require_layers(config, layers, tree)
     if lacking := FRAMEWORKS[config.engine.framework].lacking(config):

@@ -100,12 +100,12 @@ def _shown(value: Any) -> str:
 def _keys_at(path: Sequence[str], tree: Tree | None = None) -> list[str]:
     """The keys that the schema knows at a path; of several kinds those of the one that `tree` chooses, else those of all."""
     if not path:
-        return [*(key for key in config_class(_model_of(tree)).model_fields if key != "folder"), "extends"]
+        return [*(key for key in config_class(_keys_of(tree)).model_fields if key != "folder"), "extends"]
     if path[0] in KINDS:
         chosen = _kind(path[0], tree) if tree else None
         kinds = [chosen] if chosen else list(KINDS[path[0]].values())
         return list(dict.fromkeys(key for kind in kinds for key in kind.model_fields)) if len(path) == 1 else []
-    section: type[Section] = config_class(_model_of(tree))
+    section: type[Section] = config_class(_keys_of(tree))
     for part in path:
         field = section.model_fields.get(part)
         if not field or not isinstance(field.annotation, type) or not issubclass(field.annotation, Section):
@@ -114,9 +114,8 @@ def _keys_at(path: Sequence[str], tree: Tree | None = None) -> list[str]:
     return list(section.model_fields)
 
 
-def _model_of(tree: Tree | None) -> object:
-    model = tree.value.get("model") if tree else None
-    return model.value if model else None
+def _keys_of(tree: Tree | None) -> dict[str, Any]:
+    return {key: child.value for key, child in tree.value.items()} if tree else {}
 
 
 def _kind(section: str, tree: Tree) -> type[Section] | None:

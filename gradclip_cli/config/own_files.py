@@ -9,6 +9,7 @@ from typing import Any
 
 from gradclip_cli.config.mistakes import place_of
 from gradclip_cli.config.own import OwnConfig
+from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.config.yaml_tree import Tree
 from gradclip_cli.errors import ConfigError
 
@@ -21,8 +22,7 @@ def placed(config: OwnConfig, tree: Tree) -> OwnConfig:
 
     What another file says is written anew, relative to there.
     """
-    if "folder" in tree.value:
-        raise ConfigError([f"{tree.value['folder'].key_place}: unknown key 'folder' in the config"])
+    _require_no_folder(tree)
     folder = _folder(tree, f"model.{'factory' if config.model.factory else 'file'}")
     moved: dict[str, Any] = {"folder": str(folder)}
     for section, keys in NAMING_FILES.items():
@@ -33,6 +33,17 @@ def placed(config: OwnConfig, tree: Tree) -> OwnConfig:
         said = _folder(tree, "metrics")
         moved["metrics"] = [_moved(name, said, folder) if ":" in name else name for name in config.metrics]
     return config.model_copy(update=moved)
+
+
+def started_beside(config: RecordedConfig, tree: Tree) -> RecordedConfig:
+    """A config that knows where its command is started: in the folder of the file that says it. Raises ConfigError."""
+    _require_no_folder(tree)
+    return config.model_copy(update={"folder": str(_folder(tree, "command"))}) if config.command else config
+
+
+def _require_no_folder(tree: Tree) -> None:
+    if "folder" in tree.value:
+        raise ConfigError([f"{tree.value['folder'].key_place}: unknown key 'folder' in the config"])
 
 
 def moved(config: OwnConfig, folder: Path) -> OwnConfig:

@@ -51,7 +51,9 @@ class Engine(Section):
 
     @model_validator(mode="after")
     def _belong_to_the_framework(self) -> Engine:
-        framework = FRAMEWORKS[self.framework]
+        framework = FRAMEWORKS.get(self.framework)  # none where a recorder names it
+        if framework is None:
+            return self
         for key, field in type(self).model_fields.items():
             if key not in ("framework", *framework.settings) and getattr(self, key) != field.default:
                 instead = framework.instead.get(key, f"{self.framework} has nothing like it")
@@ -169,6 +171,15 @@ class Config(Section):
         layers = self.clipping.layer_thresholds
         given = [layers.get(variable.split("/")[0], self.threshold) for variable in variables]
         return [math.inf if threshold is None else threshold for threshold in given]
+
+    @property
+    def planned(self) -> Config:
+        """What was known before it was trained: all, unless only a recorder could see it."""
+        return self
+
+    def trained_for(self, epochs: int, steps: int) -> Config:
+        """The same config, of a run that took so many: the length that it says, unless only the run could tell."""
+        return self
 
     def with_seed(self, seed: int) -> Config:
         """The same config with another seed."""

@@ -17,7 +17,7 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.problems import problem_of
 from gradclip_cli.runs.csv_files import EVALUATED, score_columns
-from gradclip_cli.runs.metadata import FINISHED, metrics_of
+from gradclip_cli.runs.metadata import FINISHED, is_evaluated, metrics_of
 from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import counted
 
@@ -38,6 +38,11 @@ class StoredRun:
     @property
     def seed(self) -> int:
         return self.config.training.seed
+
+    @property
+    def recorded(self) -> bool:
+        """Whether its own loop trained it, and gradclip only watched."""
+        return bool(self.metadata.get("recorded"))
 
     @property
     def diverged(self) -> bool:
@@ -73,7 +78,22 @@ class Arm:
     @property
     def evaluation_split(self) -> str:
         """`test` or `holdout`."""
-        return str(self.runs[0].metadata["evaluation_split"])
+        return str(self.runs[0].metadata.get("evaluation_split"))
+
+    @property
+    def epochs(self) -> int:
+        """Of its longest run."""
+        return max(run.config.training.epochs for run in self.runs)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Of its longest epochs."""
+        return max(run.config.training.steps_per_epoch for run in self.runs)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether its epochs are evaluated on other samples than those of its steps."""
+        return is_evaluated(self.runs[0].metadata)
 
     @property
     def metrics(self) -> dict[str, bool]:
@@ -83,7 +103,7 @@ class Arm:
     @property
     def columns(self) -> list[str]:
         """Of `metrics.csv`: those of losses and metrics."""
-        return score_columns(self.metrics)
+        return score_columns(self.metrics, evaluated=self.evaluated)
 
     def higher_is_better(self, column: str) -> bool:
         """Whether a metric's or loss's column is better where it is higher."""
@@ -109,10 +129,15 @@ class Arm:
         return replace(self, runs=runs, replicates=tuple(each.only(wanted) for each in self.replicates))
 
     def curves(self, column: str) -> FloatArray:
-        """A column of `metrics.csv` as it is, (seeds, epochs); NaN where a run has no such epoch."""
-        values = np.full((len(self.runs), self.config.training.epochs), np.nan)
+        """A column of `metrics.csv` as it is, (seeds, epochs); NaN where a run has no such epoch.
+
+        A recorded run that its own loop ended early stays what it was then.
+        """
+        values = np.full((len(self.runs), self.epochs), np.nan)
         for row, run in zip(values, self.runs, strict=True):
             row[: len(run.metrics)] = run.metrics[column]
+            if run.recorded and len(run.metrics):
+                row[len(run.metrics) :] = run.metrics[column].iloc[-1]
         return values
 
     def chance(self, column: str) -> float | None:
@@ -131,7 +156,7 @@ class Arm:
 
     def _worst_by_epoch(self, column: str) -> FloatArray:
         """The same for each epoch, (epochs,)."""
-        chance, epochs = self.chance(column), self.config.training.epochs
+        chance, epochs = self.chance(column), self.epochs
         if chance is not None:
             return np.full(epochs, chance)
         return self.worst_of_all[column] if column in self.worst_of_all else worst_by_epoch([self], column, epochs)
@@ -192,7 +217,7 @@ def _knowing(arm: Arm, others: Sequence[Arm]) -> Arm:
         if arm.chance(column) is None:
             alike = [other for other in others if _are_alike(arm, other, column)]
             together = [each for other in alike for each in (other, *other.replicates)]
-            worst[column] = worst_by_epoch(together, column, arm.config.training.epochs)
+            worst[column] = worst_by_epoch(together, column, arm.epochs)
     if not worst:
         return arm
     return replace(arm, worst_of_all=worst, replicates=tuple(replace(each, worst_of_all=worst) for each in arm.replicates))
@@ -258,10 +283,14 @@ def _read_run(directory: RunDirectory) -> StoredRun:
 
 def _fitting(run: StoredRun, others: Sequence[StoredRun]) -> StoredRun:
     """The run, where it has the metrics of its arm's others. Raises ReportError where it hasn't."""
-    if others and metrics_of(run.metadata) != metrics_of(others[0].metadata):
+    if others and _columns(run) != _columns(others[0]):
         ours, theirs = (", ".join(metrics_of(each.metadata)) or "none" for each in (run, others[0]))
         raise ReportError(f"{run.directory.path}: its metrics ({ours}) are not those of seed {others[0].seed} ({theirs})")
     return run
+
+
+def _columns(run: StoredRun) -> tuple[dict[str, bool], bool]:
+    return metrics_of(run.metadata), is_evaluated(run.metadata)
 
 
 def other_differences(base: Arm, arm: Arm) -> list[tuple[str, Any, Any]]:
@@ -306,8 +335,8 @@ def mixtures(arms: Sequence[Arm]) -> list[str]:
     facts: dict[str, Callable[[StoredRun], Any]] = {
         **{f"versions of {package}": functools.partial(_version, package) for package in packages},
         "machines": lambda run: run.metadata["machine"].get("processor"),
-        "datasets": lambda run: run.metadata["dataset_sha256"],
-        "evaluation splits": lambda run: run.metadata["evaluation_split"],
+        "datasets": lambda run: run.metadata.get("dataset_sha256"),
+        "evaluation splits": lambda run: run.metadata.get("evaluation_split"),
         "engine settings": lambda run: ", ".join(f"{key} {value}" for key, value in run.config.engine.model_dump().items()),
     }
     warnings = []

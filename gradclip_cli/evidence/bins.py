@@ -38,10 +38,9 @@ class StepBins:
 
 def step_bins(arm: Arm) -> StepBins:
     """Bin an arm's `steps.csv`; where a run has none, its epoch columns stand in. One that can't be read is left out."""
-    training = arm.config.training
-    total = training.epochs * training.steps_per_epoch
+    total = arm.epochs * arm.steps_per_epoch
     bins = min(BINS, total)
-    middles = (np.arange(bins) + 0.5) * training.epochs / bins
+    middles = (np.arange(bins) + 0.5) * arm.epochs / bins
     binned = {name: np.full((len(arm.runs), bins), np.nan) for name in _BINNED}
     warnings = []
     for index, run in enumerate(arm.runs):

@@ -57,7 +57,8 @@ class Comparison:
     @property
     def is_usual(self) -> bool:
         """Whether the metric is the one that such arms are compared by unless another is asked for."""
-        return self.metric.name == usual_metric(self.baseline.arm.metrics).name
+        base = self.baseline.arm
+        return self.metric.name == usual_metric(base.metrics, evaluated=base.evaluated).name
 
     @property
     def can_collapse(self) -> bool:
@@ -240,12 +241,14 @@ def require_metric(arms: Sequence[Arm], metric: Metric) -> None:
 
 def _shared_names(arms: Sequence[Arm]) -> list[str]:
     """Names of the metrics that all arms have, the evaluation split's first."""
-    return [name for name in names_for(arms[0].metrics) if all(name in names_for(arm.metrics) for arm in arms)]
+    first, *others = (dict.fromkeys(names_for(arm.metrics, evaluated=arm.evaluated)) for arm in arms)
+    return [name for name in first if all(name in other for other in others)]
 
 
 def result_columns(arms: Sequence[Arm]) -> list[str]:
     """The columns of losses and metrics that some of these arms have."""
-    return score_columns(dict.fromkeys(name for arm in arms for name in arm.metrics))
+    metrics = dict.fromkeys(name for arm in arms for name in arm.metrics)
+    return score_columns(metrics, evaluated=any(arm.evaluated for arm in arms))
 
 
 def _reports(arms: Sequence[Arm], yardstick: Yardstick) -> list[ArmReport]:

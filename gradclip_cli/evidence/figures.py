@@ -76,6 +76,8 @@ def _score_panels(name: str, arms: Sequence[Arm], unit: str, of_whom: str) -> li
     splits = {name: "Training", f"{EVALUATED}{name}": arms[0].evaluation_split.capitalize()}
     found = []
     for column, split in splits.items():
+        if not all(column in arm.columns for arm in arms):
+            continue
         curves = [_scored(arm, column) for arm in arms]
         negative = any(bool((curve.values < 0).any()) for curve in curves)
         bounds = SHARES if name in SHARE_METRICS else ANY if negative else NOT_NEGATIVE
@@ -132,7 +134,7 @@ def _scored(arm: Arm, column: str) -> Curve:
     """A column by epoch: what is measured at an epoch's end stands there, a mean over its steps at its middle."""
     from gradclip_cli.plots import Curve
 
-    ends = np.arange(1.0, arm.config.training.epochs + 1)
+    ends = np.arange(1.0, arm.epochs + 1)
     values = arm.scored(column)
     places = ends if column.startswith(EVALUATED) and column not in arm.metrics else ends - 0.5
     if not np.isfinite(values).all():

@@ -17,6 +17,7 @@ from gradclip_cli.errors import StoreError
 from gradclip_cli.files import unwritable
 from gradclip_cli.gradients.health import EXPLOSION, SPIKE, Detector, Diagnosis, Spike
 from gradclip_cli.gradients.scopes import EACH_ELEMENT
+from gradclip_cli.runs.metadata import recorded_every
 from gradclip_cli.runs.steps import UPDATE_NORM
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.texts import counted
@@ -55,17 +56,17 @@ def inspect(run: RunDirectory) -> Inspection:
     rows = run.count_steps()
     if rows < 1:
         raise StoreError(f"{run.steps_path}: holds no steps")
-    size = math.ceil(rows / BINS)
+    size, every = math.ceil(rows / BINS), recorded_every(metadata)
     detector: Detector | None = None
     variables: tuple[str, ...] = ()
     bins = []
     drawn = ("max_abs", "applied_max_abs") if _bounds_elements(config) else ("norm", "applied_norm")
-    for frame in _pieces(run, rows, size * math.ceil(ROWS / size), drawn):
+    for frame in _pieces(run, rows, size * math.ceil(ROWS / size), drawn, every):
         if detector is None:
             variables = tuple(name.removeprefix("norm/") for name in map(str, frame.columns) if name.startswith("norm/"))
-            detector = Detector(variables)
+            detector = Detector(variables, every)
         detector.read(frame)
-        bins.append(_binned(frame, size))
+        bins.append(_binned(frame, size * every))
     assert detector
     diagnosis = detector.diagnosis(diverged=metadata["status"] == "diverged")
     return Inspection(run, config, metadata, variables, diagnosis, pd.concat(bins, ignore_index=True))
@@ -76,14 +77,14 @@ def _bounds_elements(config: Config) -> bool:
     return config.clipping.scope is EACH_ELEMENT
 
 
-def _pieces(run: RunDirectory, rows: int, size: int, drawn: Sequence[str]) -> Iterator[pd.DataFrame]:
+def _pieces(run: RunDirectory, rows: int, size: int, drawn: Sequence[str], every: int) -> Iterator[pd.DataFrame]:
     """The first `rows` rows, `size` at a time: the common quantities, each variable's norm, and what is drawn, all float64."""
     done = 0
     for piece in run.steps_in_pieces(size):
         frame = _numbers(run, piece[: rows - done], drawn)
-        in_order = np.array_equal(frame["step"], np.arange(done + 1, done + len(frame) + 1))
+        in_order = np.array_equal(frame["step"], every * np.arange(done + 1, done + len(frame) + 1))
         if not in_order or not frame["clipped"].isin((0, 1)).all():
-            raise StoreError(f"{run.steps_path}: not every step from {done + 1:,} on is there, whole and in order")
+            raise StoreError(f"{run.steps_path}: not every step from {every * (done + 1):,} on is there, whole and in order")
         yield frame
         done += len(frame)
         if done == rows:

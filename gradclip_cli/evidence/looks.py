@@ -37,7 +37,8 @@ def look_folder(
     names = [part.arm.name for part in comparison.arms]
     if everything:
         names = ["all"] if baseline is None else [baseline, "all"]
-    usual = usual_metric(comparison.baseline.arm.metrics)
+    base = comparison.baseline.arm
+    usual = usual_metric(base.metrics, evaluated=base.evaluated)
     options = [] if comparison.metric.name == usual.name else [comparison.metric.name]
     if seeds is not None:
         options.append(f"seeds-{'all' if seeds == 'all' else seed_list([int(seed) for seed in seeds]).replace(', ', ',')}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradclip_cli.runs.csv_files import EVALUATED
+from gradclip_cli.runs.csv_files import EVALUATED, score_columns
 from gradclip_cli.texts import MOST_PLACES, decimals
 
 if TYPE_CHECKING:
@@ -196,14 +196,14 @@ class StepsToTarget(Metric):
                 continue
             epoch = int(reached[0])
             share = (curve[epoch - 1] - target_loss) / (curve[epoch - 1] - curve[epoch]) if epoch else 1.0
-            steps[run] = (epoch + share) * arm.config.training.steps_per_epoch
+            steps[run] = (epoch + share) * arm.steps_per_epoch
         return steps
 
     def scoring(self, arm: Arm) -> str:
         return "the end of the epoch that gets to the target; a run that diverged or never gets there counts its whole length"
 
     def _length(self, arm: Arm) -> int:
-        return arm.config.training.epochs * arm.config.training.steps_per_epoch
+        return arm.epochs * arm.steps_per_epoch
 
 
 class WithinSeed(LastEpoch):
@@ -232,7 +232,7 @@ class WithinSeed(LastEpoch):
     def suited(self, arm: Arm) -> Metric:
         if self.column in arm.columns:
             return self
-        usual = usual_metric(arm.metrics).suited(arm)
+        usual = usual_metric(arm.metrics, evaluated=arm.evaluated).suited(arm)
         title = self.title.replace(in_words(self.column), in_words(usual.column))
         return self._replace(column=usual.column, title=title, unit=usual.unit, effect=usual.effect)
 
@@ -277,11 +277,14 @@ USUAL = "usual"
 """Stands in a plan for what `usual_metric` is once the runs tell which metrics they have."""
 
 
-def usual_metric(metrics: Mapping[str, bool]) -> Metric:
+def usual_metric(metrics: Mapping[str, bool], *, evaluated: bool = True) -> Metric:
     """What arms are compared by that have these metrics, by name with whether higher is better, unless another is asked for.
 
-    Accuracy on the evaluation split where they have it, else their first metric there, else the loss there.
+    Accuracy on the evaluation split where they have it, else their first metric there, else the loss there; over the steps where
+    nothing is evaluated.
     """
+    if not evaluated:
+        return (own_metric(next(iter(metrics)), metrics) if metrics else None) or LOSS
     if not metrics or in_words(DEFAULT_METRIC.column) in metrics:
         return DEFAULT_METRIC if metrics else VAL_LOSS
     return own_metric(f"{EVALUATED}{next(iter(metrics))}", metrics) or VAL_LOSS
@@ -298,16 +301,15 @@ def own_metric(column: str, metrics: Mapping[str, bool]) -> Metric | None:
     return LastEpoch(column, title, column, unit, effect, higher_is_better=metrics[name])
 
 
-def metric_called(name: str | None, metrics: Mapping[str, bool]) -> Metric | None:
+def metric_called(name: str | None, metrics: Mapping[str, bool], *, evaluated: bool = True) -> Metric | None:
     """The metric that a name means for arms whose runs have these; the usual one without a name, None for an unknown one."""
-    return usual_metric(metrics) if name is None else METRICS.get(name) or own_metric(name, metrics)
+    return usual_metric(metrics, evaluated=evaluated) if name is None else METRICS.get(name) or own_metric(name, metrics)
 
 
-def names_for(metrics: Mapping[str, bool]) -> list[str]:
+def names_for(metrics: Mapping[str, bool], *, evaluated: bool = True) -> list[str]:
     """All names that `metric_called` knows for such arms, and whose columns these have."""
-    columns = {"loss", *metrics}
-    columns |= {f"{EVALUATED}{name}" for name in columns}
-    own = [column for name in metrics for column in (f"{EVALUATED}{name}", name)]
+    columns = set(score_columns(metrics, evaluated=evaluated))
+    own = [column for name in metrics for column in (f"{EVALUATED}{name}", name) if column in columns]
     return list(dict.fromkeys([*own, *(each.name for each in METRICS.values() if each.column in columns or each.of_replicates)]))
 
 

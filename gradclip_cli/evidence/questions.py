@@ -58,10 +58,11 @@ class Question:
 
     def _metric(self, arm: Arm) -> Metric:
         """The metric as it suits the arm. Raises ReportError where its runs don't have it."""
-        found = metric_called(self.metric, arm.metrics)
+        found = metric_called(self.metric, arm.metrics, evaluated=arm.evaluated)
         metric = found.suited(arm) if found else None
         if metric is None or metric.column not in arm.columns:
-            raise ReportError(f"{arm.name} has no metric '{self.metric}'. There are: {', '.join(names_for(arm.metrics))}")
+            known = ", ".join(names_for(arm.metrics, evaluated=arm.evaluated))
+            raise ReportError(f"{arm.name} has no metric '{self.metric}'. There are: {known}")
         if arm.chance(metric.column) is None:
             what = metric.column.removeprefix(EVALUATED)
             if metric.needs_chance:

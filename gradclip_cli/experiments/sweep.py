@@ -189,7 +189,7 @@ def _read_all(configs: Sequence[Config], seeds: Sequence[int], results: Path) ->
 
 def _metric(arms: Sequence[Arm]) -> Metric:
     """What all arms are scored by: the usual metric of the first. Raises ReportError where another one doesn't have it."""
-    metric = usual_metric(arms[0].metrics).suited(arms[0])
+    metric = usual_metric(arms[0].metrics, evaluated=arms[0].evaluated).suited(arms[0])
     require_metric(arms, metric)
     if metric.of_loss:
         require_one_loss(arms)

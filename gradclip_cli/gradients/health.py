@@ -155,9 +155,10 @@ class Detector:
     It keeps three numbers a step, and a fourth of a clipped one.
     """
 
-    def __init__(self, variables: Sequence[str]) -> None:
+    def __init__(self, variables: Sequence[str], every: int = 1) -> None:
+        """Of steps of which one in `every` is read."""
         layers = [variable.split("/")[0] for variable in variables]
-        self._variables = tuple(variables)
+        self._variables, self._every = tuple(variables), every
         self._first = np.array([layer == layers[0] for layer in layers])
         self._last = np.array([layer == layers[-1] for layer in layers])
         self._running = RunningMedian(WINDOW)
@@ -210,12 +211,12 @@ class Detector:
         multiples = [float(known[index] / medians[index]) if np.isfinite(known[index]) else np.inf for index in found]
         largest = np.where(np.isfinite(norm[found]), norm[found], np.inf).argmax(axis=1)
         spikes = [
-            Spike(self._steps + index + 1, float(joint[index]), multiple, self._variables[variable])
+            Spike(self._step(index), float(joint[index]), multiple, self._variables[variable])
             for index, multiple, variable in zip(found.tolist(), multiples, largest.tolist(), strict=True)
         ]
         if len(found) < len(joint):
             sane = int(np.flatnonzero(~standing_out)[-1])
-            self._last_sane = (self._steps + sane + 1, float(joint[sane]))
+            self._last_sane = (self._step(sane), float(joint[sane]))
         self._spikes += spikes
         return spikes
 
@@ -223,7 +224,11 @@ class Detector:
         broken = np.flatnonzero(~np.isfinite(joint))
         if len(broken) and not self._overflow:
             names = np.array(self._variables)[~np.isfinite(norm[broken[0]])]
-            self._overflow = Overflow(self._steps + int(broken[0]) + 1, tuple(names.tolist()))
+            self._overflow = Overflow(self._step(int(broken[0])), tuple(names.tolist()))
+
+    def _step(self, index: int) -> int:
+        """The step, from 1, of one of the rows that are being read."""
+        return (self._steps + index + 1) * self._every
 
     def diagnosis(self, *, diverged: bool = False) -> Diagnosis:
         """What was found so far. `diverged` says that the run ended with a loss or weight that was not finite."""
@@ -243,7 +248,7 @@ class Detector:
             median=median,
             percentile_99=percentile,
             largest=largest,
-            largest_step=largest_step,
+            largest_step=largest_step * self._every,
             spikes=tuple(self._spikes),
             last_sane=self._last_sane,
             overflow=self._overflow,

@@ -50,7 +50,7 @@ def decide(config: Config, directory: RunDirectory, *, force: bool = False) -> D
         return _decide_on_damaged(config, directory, status, error)
     if stored is None:
         _require_like_the_others(config, directory)
-    differences = loading.differences(stored.with_seed(config.training.seed), config) if stored else []
+    differences = loading.differences(stored.planned.with_seed(config.training.seed), config.planned) if stored else []
     if status == Status.COMPLETE and _only_longer(differences) and directory.checkpoint_path.exists():
         _, there, here = differences[0]
         return Decision(Action.RESUME, f"goes on from {there} to {here} epochs")
@@ -121,7 +121,7 @@ def _require_like_the_others(config: Config, directory: RunDirectory) -> None:
             stored = run.config()
         except StoreError:
             continue
-        if differences := loading.differences(stored.with_seed(config.training.seed), config):
+        if differences := loading.differences(stored.planned.with_seed(config.training.seed), config.planned):
             raise ConflictError(
                 f"{run.path}: holds another config ({_described(differences)}), and an arm's runs differ in nothing but the seed",
                 hint="give yours another name, or replace that run with --force",

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gradclip_cli.errors import StoreError
-from gradclip_cli.files import Readable, opened, read_bounded, writing
-from gradclip_cli.runs.metadata import metrics_of
+from gradclip_cli.files import Readable, opened, read_bounded, write_atomically, writing
+from gradclip_cli.runs.metadata import is_evaluated, metrics_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,21 +29,22 @@ NO_NAMES = ',"\r\n'
 BLOCK = 1 << 20  # bytes read at a time
 
 
-def score_columns(metrics: Iterable[str]) -> list[str]:
-    """The columns of loss and metrics, over an epoch's steps and then on the evaluation split."""
+def score_columns(metrics: Iterable[str], *, evaluated: bool = True) -> list[str]:
+    """The columns of loss and metrics, over an epoch's steps and then on the evaluation split, where there is one."""
     training = ["loss", *metrics]
-    return [*training, *(f"{EVALUATED}{name}" for name in training)]
+    return [*training, *(f"{EVALUATED}{name}" for name in training if evaluated)]
 
 
 def metric_names(columns: Iterable[str]) -> list[str]:
-    """The metrics of such columns: what stands between the loss over the steps and that on the evaluation split."""
+    """The metrics of such columns: what follows the loss over the steps, up to the loss on the evaluation split."""
     names = list(columns)
-    return names[names.index("loss") + 1 : names.index(f"{EVALUATED}loss")]
+    following = names[names.index("loss") + 1 :]
+    return following[: following.index(f"{EVALUATED}loss")] if f"{EVALUATED}loss" in following else following
 
 
-def metric_columns(metrics: Iterable[str]) -> list[str]:
+def metric_columns(metrics: Iterable[str], *, evaluated: bool = True) -> list[str]:
     """Columns of the `metrics.csv` of a run with these metrics. Raises StoreError for names that no columns can have."""
-    columns = ["epoch", *score_columns(metrics), *GRADIENT_COLUMNS]
+    columns = ["epoch", *score_columns(metrics, evaluated=evaluated), *GRADIENT_COLUMNS]
     for name in columns:
         if columns.count(name) > 1 or not name.removeprefix(EVALUATED) or any(sign in name for sign in NO_NAMES):
             raise StoreError(f"a metric can't be called {name!r}: a column has that name already, or no column can have it")
@@ -78,6 +79,14 @@ class GrowingCsv:
             os.fsync(file.fileno())
         self._add(content)
 
+    def write(self, lines: Iterable[str]) -> None:
+        """Replace the file by these lines. Raises StoreError."""
+        content = "".join(f"{line}\n" for line in lines).encode()
+        with writing(self.path):
+            write_atomically(self.path, content)
+        self._length, self._digest = 0, hashlib.sha256()
+        self._add(content)
+
     def length_and_sha256(self) -> tuple[int, str]:
         """Of the file as it is; its length in bytes."""
         self._catch_up()
@@ -103,7 +112,7 @@ def read_metrics(path: Readable, metadata: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
     epochs, recorded = metadata.get("epochs") or 0, metadata.get("metrics_sha256")
-    columns = metric_columns(metrics_of(metadata))
+    columns = metric_columns(metrics_of(metadata), evaluated=is_evaluated(metadata))
     content = read_bounded(path, len(",".join(columns).encode()) + MOST_BYTES_A_NUMBER * len(columns) * (epochs + 1))
     with _parsing(path):
         frame = pd.read_csv(io.BytesIO(content))
@@ -120,13 +129,16 @@ def read_metrics(path: Readable, metadata: Mapping[str, Any]) -> pd.DataFrame:
     return frame
 
 
-def read_steps(path: Readable, columns: Sequence[str], rows: int) -> pd.DataFrame:
-    """Read columns of so many rows of a `steps.csv`, as numbers. Raises StoreError where it is broken or not in order."""
+def read_steps(path: Readable, columns: Sequence[str], rows: int, every: int = 1) -> pd.DataFrame:
+    """Read columns of so many rows of a `steps.csv`, as numbers. Raises StoreError where it is broken or not in order.
+
+    Its rows are of one step in `every`.
+    """
     import pandas as pd
 
     with _parsing(path), opened(path) as file:
         frame = pd.read_csv(file, usecols=list({"step", *columns}), nrows=rows).astype(float)
-    if frame["step"].tolist() != list(range(1, rows + 1)):
+    if frame["step"].tolist() != list(range(every, every * rows + 1, every)):
         raise StoreError(f"{path}: not every step from 1 on is there, once and in order")
     frame["step"] = frame["step"].astype(int)
     if "clipped" in frame and not frame["clipped"].isin((0, 1)).all():

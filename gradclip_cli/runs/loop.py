@@ -102,22 +102,22 @@ def train(
         for steps in _chunks(config.training.steps_per_epoch - summary.steps):
             if should_stop():
                 _keep(setup, tally, summary)
-                return tally.outcome(Status.INTERRUPTED, summary.epoch - 1)
+                return tally.ended(Status.INTERRUPTED, summary.epoch - 1)
             records, divergence = _take(setup, moment.schedule, tally, steps)
             summary.add(records)
             report(summary.progress(tally, total))
             if divergence:
-                return tally.outcome(Status.DIVERGED, summary.epoch - 1, divergence)
+                return tally.ended(Status.DIVERGED, summary.epoch - 1, divergence)
         evaluation = engine.evaluate()
         if not np.isfinite(evaluation.loss):
-            return tally.outcome(Status.DIVERGED, summary.epoch - 1, Divergence(summary.epoch, tally.steps, "val_loss", ()))
+            return tally.ended(Status.DIVERGED, summary.epoch - 1, Divergence(summary.epoch, tally.steps, "val_loss", ()))
         directory.append_metrics(summary.metrics(evaluation))
         report(summary.progress(tally, total, evaluation))
         summary = EpochSummary(summary.epoch + 1, _batch(setup))
         if keep_checkpoint if summary.epoch > epochs else time.monotonic() - clock >= CHECKPOINT_SECONDS:
             _keep(setup, tally, summary)
             clock = time.monotonic()
-    return tally.outcome(Status.COMPLETE, epochs)
+    return tally.ended(Status.COMPLETE, epochs)
 
 
 def _take(setup: Setup, schedule: BatchSchedule, tally: RunTally, steps: int) -> tuple[StepRecords, Divergence | None]:

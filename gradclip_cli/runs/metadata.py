@@ -84,7 +84,11 @@ class _Metadata(_Stored):
     seconds: float | None = None
     resumed: list[str] | None = None
     reason: str | None = None
-    evaluation_split: Literal["test", "holdout"] | None = None
+    recorded: bool | None = None
+    seed_named: bool | None = None
+    evaluated: bool | None = None
+    every: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
+    evaluation_split: Literal["test", "holdout", "validation"] | None = None
     dataset_sha256: str | None = None
     initial_weights_sha256: str | None = None
     first_epoch_sha256: str | None = None
@@ -107,7 +111,8 @@ class _Metadata(_Stored):
     @model_validator(mode="after")
     def _finished_runs_are_whole(self) -> _Metadata:
         if self.status in FINISHED:
-            needed = ("seed", "epochs", "steps", "evaluation_split", "dataset_sha256", "versions", "machine")
+            needed = ["seed", "epochs", "steps", "versions", "machine"]
+            needed += [] if self.recorded else ["evaluation_split", "dataset_sha256"]
             if missing := [name for name in needed if getattr(self, name) is None]:
                 raise ValueError(f"a {self.status} run without {', '.join(missing)}")
         if self.status == Status.DIVERGED and self.diverged is None:
@@ -136,6 +141,16 @@ def metrics_of(metadata: Mapping[str, Any]) -> dict[str, bool]:
 def counts_correct(metadata: Mapping[str, Any]) -> bool:
     """Whether a run's steps say how many samples were classified correctly, by what `run.json` says."""
     return metadata.get("counts_correct") is not False
+
+
+def is_evaluated(metadata: Mapping[str, Any]) -> bool:
+    """Whether a run's epochs are evaluated on other samples than those of its steps, by what `run.json` says."""
+    return metadata.get("evaluated") is not False
+
+
+def recorded_every(metadata: Mapping[str, Any]) -> int:
+    """Of how many steps one stands in `steps.csv`, by what `run.json` says."""
+    return int(metadata.get("every") or 1)
 
 
 def _first_mistake(error: ValidationError) -> str:

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +22,16 @@ from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import BusyError, ConflictError, StoreError
-from gradclip_cli.gradients.health import Diagnosis, Spike
 from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import Dataset, DownloadProgress
 from gradclip_cli.runs import store
 from gradclip_cli.runs.actions import Action, decide
+from gradclip_cli.runs.endings import ending_facts, now
 from gradclip_cli.runs.loop import Moment, Setup, at_checkpoint, batch_schedule, beginning, train
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.provenance import provenance
 from gradclip_cli.runs.store import RunDirectory
-from gradclip_cli.runs.tally import Outcome, Progress
+from gradclip_cli.runs.tally import Progress
 from gradclip_cli.runs.trainers import Ending, Event, EventKind, Task
 
 LOADING = "loading the dataset"
@@ -169,7 +166,7 @@ def _facts(setup: Setup) -> dict[str, Any]:
     return {
         "arm": config.name,
         "seed": config.training.seed,
-        "started": _now(),
+        "started": now(),
         "evaluation_split": dataset.evaluation_split,
         "dataset_sha256": dataset.sha256,
         **_start(setup),
@@ -198,7 +195,7 @@ def _history(directory: RunDirectory) -> dict[str, Any]:
     except StoreError:
         before = {}
     started = {"started": before["started"]} if before.get("started") else {}
-    return {**started, "resumed": [*(before.get("resumed") or []), _now()], "seconds_before": before.get("seconds") or 0.0}
+    return {**started, "resumed": [*(before.get("resumed") or []), now()], "seconds_before": before.get("seconds") or 0.0}
 
 
 def _train_and_keep(
@@ -222,7 +219,7 @@ def _train_and_keep(
             with directory.saving_model(setup.config.engine.framework) as path:
                 setup.engine.save(path)
         seconds = time.perf_counter() - clock
-        directory.write_metadata({**facts, **_ending(outcome, directory, seconds + facts.get("seconds_before", 0.0))})
+        directory.write_metadata({**facts, **ending_facts(outcome, directory, seconds + facts.get("seconds_before", 0.0))})
         if outcome.status != Status.INTERRUPTED and not task.keep_checkpoint:
             directory.remove_checkpoint()
     except BaseException as error:
@@ -231,41 +228,3 @@ def _train_and_keep(
         raise
     divergence, health = outcome.divergence, outcome.health
     return Ending(outcome.status, seconds, divergence.message if divergence else "", health.message if health else "")
-
-
-def _ending(outcome: Outcome, directory: RunDirectory, seconds: float) -> dict[str, Any]:
-    divergence = outcome.divergence
-    return {
-        "status": outcome.status,
-        "epochs": outcome.epochs,
-        "steps": outcome.steps,
-        "diverged": {**asdict(divergence), "told": divergence.message} if divergence else None,
-        "overflows": {"steps": outcome.overflow_steps, "first": outcome.first_overflow},
-        "largest_applied": outcome.largest_applied,
-        "clipped_steps": dict(outcome.clipped_steps),
-        "health": _health(outcome.health) if outcome.health else None,
-        "finished": _now(),
-        "seconds": round(seconds, 3),
-        "config_sha256": directory.config_sha256(),
-        "metrics_sha256": directory.metrics_sha256(),
-        "steps_sha256": directory.steps_sha256(),
-    }
-
-
-def _health(health: Diagnosis) -> dict[str, Any]:
-    """What `run.json` keeps of a diagnosis: enough to tell who was warned, when and how strongly."""
-    warnings = {"first_spike": health.first_spike, "first_explosion": health.first_explosion}
-    return {
-        "word": health.word,
-        "spikes": len(health.spikes),
-        **{name: _spike(spike) if spike else None for name, spike in warnings.items()},
-    }
-
-
-def _spike(spike: Spike) -> dict[str, Any]:
-    finite = {"norm": math.isfinite(spike.norm), "multiple": math.isfinite(spike.multiple)}
-    return {name: value if finite.get(name, True) else None for name, value in asdict(spike).items()}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -13,11 +13,16 @@ from typing import Any
 from gradclip_cli.config.frameworks import FRAMEWORKS
 
 
-@functools.cache
 def provenance(framework: str) -> dict[str, Any]:
     """Versions, git commit (of a checkout, else None) and machine: what a result may depend on besides its config."""
+    return provenance_of(FRAMEWORKS[framework].distributions)
+
+
+@functools.cache
+def provenance_of(packages: tuple[str, ...]) -> dict[str, Any]:
+    """The same of a result that these packages made."""
     versions = {"python": platform.python_version()}
-    for package in ("gradclip-cli", *FRAMEWORKS[framework].distributions, "numpy"):
+    for package in ("gradclip-cli", *packages, "numpy"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -28,7 +28,16 @@ from gradclip_cli.files import Packed, Readable, read_bounded, replaced_by, writ
 from gradclip_cli.runs import checkpoints, csv_files, locks, packs
 from gradclip_cli.runs.checkpoints import Checkpoint
 from gradclip_cli.runs.csv_files import GrowingCsv, metric_columns
-from gradclip_cli.runs.metadata import FINISHED, Status, counts_correct, metadata_json, metrics_of, read_metadata
+from gradclip_cli.runs.metadata import (
+    FINISHED,
+    Status,
+    counts_correct,
+    is_evaluated,
+    metadata_json,
+    metrics_of,
+    read_metadata,
+    recorded_every,
+)
 from gradclip_cli.runs.steps import common_columns, step_columns
 
 if TYPE_CHECKING:
@@ -44,6 +53,8 @@ _SAVING = {name: f".saving{Path(file).suffix}" for name, file in MODEL_FILES.ite
 _OWN_TEMPORARIES = re.compile(
     rf"\.({'|'.join(map(re.escape, _OWN))})(\.\d+)?|{'|'.join(map(re.escape, [*_SAVING.values(), locks.LOCK]))}"
 )
+RUN_VARIABLE = "GRADCLIP_RUN"
+"""The environment variable by which a script that gradclip started knows where it is recorded."""
 _SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]{0,19})")
 
 
@@ -133,6 +144,7 @@ class RunDirectory:
     def stored(self) -> tuple[dict[str, Any], Config]:
         """What `run.json` says, and the config. Raises StoreError where either can't be read, or they name different seeds."""
         metadata, config = self.metadata(), self.config()
+        config = config.trained_for(metadata.get("epochs") or 0, metadata.get("steps") or 0)
         named = {
             "its folder": _seed_of(self.path),  # A run that was copied to elsewhere may be called otherwise.
             "config.yaml": config.training.seed,
@@ -165,9 +177,9 @@ class RunDirectory:
         """
         metadata = self.metadata()
         rows, sha256 = csv_files.rows_and_sha256(self.file("steps.csv"))
-        trained = metadata.get("steps")
-        if trained and rows != trained:
-            raise StoreError(f"{self.steps_path}: holds {rows:,} whole steps where {trained:,} were trained: cut short?")
+        recorded = (metadata.get("steps") or 0) // recorded_every(metadata)
+        if recorded and rows != recorded:
+            raise StoreError(f"{self.steps_path}: holds {rows:,} whole steps where {recorded:,} were recorded: cut short?")
         if metadata["status"] in FINISHED and metadata.get("steps_sha256") not in (None, sha256):
             raise StoreError(f"{self.steps_path}: was changed after the run wrote it (its SHA-256 differs)")
         return rows
@@ -177,8 +189,9 @@ class RunDirectory:
 
         Raises StoreError where it is missing, broken or not in order.
         """
-        columns = columns or common_columns(counts_correct=counts_correct(self.metadata()))
-        return csv_files.read_steps(self.file("steps.csv"), columns, self.count_steps())
+        metadata = self.metadata()
+        columns = columns or common_columns(counts_correct=counts_correct(metadata))
+        return csv_files.read_steps(self.file("steps.csv"), columns, self.count_steps(), recorded_every(metadata))
 
     def steps_in_pieces(self, rows: int) -> Iterator[pd.DataFrame]:
         """Read `steps.csv` some rows at a time, however long it is. Raises StoreError where it is missing or broken."""
@@ -217,12 +230,28 @@ class RunDirectory:
 
         Which columns these have, `metadata` says. Raises StoreError where metrics have names that no columns can have.
         """
-        metrics = metric_columns(metrics_of(metadata))
-        steps = step_columns(variables, counts_correct=counts_correct(metadata))
+        metric_columns(metrics_of(metadata))
         self._clear()
         self.begin(config, metadata)
-        self._metrics_csv.append([",".join(metrics)])
-        self._steps_csv.append([",".join(steps)])
+        self.write_metrics(metadata)
+        self.begin_steps(variables, metadata)
+
+    def start_recording(self, config: Config, metadata: Mapping[str, Any]) -> None:
+        """Clear what an earlier run left and begin without CSVs: which columns they will have is not known yet."""
+        self._clear()
+        self.begin(config, metadata)
+
+    def write_metrics(self, metadata: Mapping[str, Any], rows: Iterable[Mapping[str, float]] = ()) -> None:
+        """Write `metrics.csv` anew: its header by `metadata`, and a row an epoch, in the order of `metric_columns`.
+
+        Raises StoreError where metrics have names that no columns can have.
+        """
+        columns = metric_columns(metrics_of(metadata), evaluated=is_evaluated(metadata))
+        self._metrics_csv.write([",".join(columns), *map(csv_files.metrics_line, rows)])
+
+    def begin_steps(self, variables: Sequence[str], metadata: Mapping[str, Any]) -> None:
+        """Begin `steps.csv` with its header."""
+        self._steps_csv.append([",".join(step_columns(variables, counts_correct=counts_correct(metadata)))])
 
     def begin(self, config: Config, metadata: Mapping[str, Any]) -> None:
         """Say what is trained from now on: config, `run.json` as running. The CSVs stay, for a run that goes on."""

@@ -89,15 +89,13 @@ def find_divergence(records: StepRecords, variables: Sequence[str], done: int, s
     )
 
 
-class RunTally:
-    """What is counted over a whole run."""
+class StepCounts:
+    """What is counted of a run's steps, however many they are."""
 
     def __init__(self, config: Config, variables: Sequence[str]) -> None:
         self._rule, self._thresholds = config.clipping, config.thresholds(variables)
         self._variables = variables
-        self._detector = Detector(variables)
         self.steps = 0
-        self.warnings: tuple[Spike, ...] = ()
         self._overflow_steps, self._first_overflow = 0, 0
         self._largest_applied = 0.0
         self._clipped_steps = np.zeros(len(variables), dtype=np.int64)
@@ -111,7 +109,6 @@ class RunTally:
             self._overflow_steps += len(broken)
         self.steps += len(records)
         self._clipped_steps += self._clipped(records).sum(axis=0)
-        self._warn_of(self._detector.update(records.loss, records.norm, records.applied_global_norm, records.clipped))
         if self._rule.measured:
             applied = measured_excess(self._rule.scope, records.applied_norm, records.applied_max_abs, self._thresholds)
             self._largest_applied = float(np.max(applied, initial=self._largest_applied, where=np.isfinite(applied)))
@@ -136,6 +133,26 @@ class RunTally:
         self._largest_applied = float(arrays["run/largest_applied"])
         self._clipped_steps[:] = arrays["run/clipped_steps"]
 
+    def outcome(self, status: Status, epochs: int, divergence: Divergence | None, health: Diagnosis | None) -> Outcome:
+        """How a run of these steps ended."""
+        largest = self._largest_applied if self._rule.measured else None
+        clipped = dict(zip(self._variables, self._clipped_steps.tolist(), strict=True))
+        first = self._first_overflow or None
+        return Outcome(status, epochs, self.steps, divergence, self._overflow_steps, first, largest, clipped, health)
+
+
+class RunTally(StepCounts):
+    """What is counted over a whole run, and what its gradients say."""
+
+    def __init__(self, config: Config, variables: Sequence[str]) -> None:
+        super().__init__(config, variables)
+        self._detector = Detector(variables)
+        self.warnings: tuple[Spike, ...] = ()
+
+    def add(self, records: StepRecords) -> None:
+        super().add(records)
+        self._warn_of(self._detector.update(records.loss, records.norm, records.applied_global_norm, records.clipped))
+
     def read(self, rows: pd.DataFrame) -> None:
         """Let the detector read rows of `steps.csv`."""
         self._warn_of(self._detector.read(rows))
@@ -145,12 +162,10 @@ class RunTally:
             if not self.warnings or (spike.explosive and not any(warning.explosive for warning in self.warnings)):
                 self.warnings += (spike,)
 
-    def outcome(self, status: Status, epochs: int, divergence: Divergence | None = None) -> Outcome:
-        largest = self._largest_applied if self._rule.measured else None
+    def ended(self, status: Status, epochs: int, divergence: Divergence | None = None) -> Outcome:
+        """How the run ended, with its diagnosis."""
         health = self._detector.diagnosis(diverged=status == Status.DIVERGED) if self.steps else None
-        clipped = dict(zip(self._variables, self._clipped_steps.tolist(), strict=True))
-        first = self._first_overflow or None
-        return Outcome(status, epochs, self.steps, divergence, self._overflow_steps, first, largest, clipped, health)
+        return self.outcome(status, epochs, divergence, health)
 
 
 class EpochSummary:

@@ -15,7 +15,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from gradclip_cli.config.kinds import config_of
-from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.config.schema import Config
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.store import RunDirectory
@@ -45,7 +44,7 @@ class Task:
     @classmethod
     def of(cls, config: Config, directory: RunDirectory, **others: Any) -> Task:
         """The task of training a config into a directory."""
-        folder = config.folder if isinstance(config, OwnConfig) else ""
+        folder = getattr(config, "folder", "")
         return cls(config.model_dump_json(), directory.path, folder, **others)
 
     def load_config(self) -> Config:

@@ -25,9 +25,8 @@ from gradclip_cli.problems.own.pytorch_losses import (
     own_measure,
     require_tensor,
 )
-from gradclip_cli.texts import snake_case
+from gradclip_cli.texts import LOWER_IS_BETTER, snake_case
 
-LOWER_IS_BETTER = re.compile(r"loss|error|mse|mae|entropy|divergence|perplexity|poisson|hinge|false")
 """Metrics of the user's own, by their names, that are better where they are lower."""
 TOP = 5
 """Classes among which the right one must be, as in Keras."""

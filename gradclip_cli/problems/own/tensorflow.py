@@ -24,7 +24,7 @@ from gradclip_cli.problems.own.calls import own_code_runs, returned
 from gradclip_cli.problems.own.labels import require_classes
 from gradclip_cli.problems.own.models import built
 from gradclip_cli.problems.own.references import absolute
-from gradclip_cli.texts import snake_case
+from gradclip_cli.texts import LOWER_IS_BETTER, snake_case
 
 EVALUATION_BATCH = 256
 """Samples that are evaluated at a time."""
@@ -32,7 +32,6 @@ PROBE = 2
 """Samples on which a model is called once, so that all of it is built."""
 CLIPPING_ARGUMENTS = ("clipnorm", "clipvalue", "global_clipnorm")
 SPARSE = "sparse_categorical_crossentropy"
-LOWER_IS_BETTER = re.compile(r"loss|error|mse|mae|mape|entropy|divergence|perplexity|poisson|hinge|false|distance")
 
 
 def build_model(config: OwnConfig, seed: int, *, again: bool = False) -> keras.Model:

@@ -1,0 +1,381 @@
+"""A run's directory, written while somebody else's loop trains. Whatever happens here, that training goes on."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import itertools
+import os
+import re
+import sys
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradclip_cli.arrays import BoolArray, FloatArray
+from gradclip_cli.config.recorded import (
+    RecordedConfig,
+    RecordedEngine,
+    RecordedLoss,
+    RecordedModel,
+    RecordedOptimizer,
+    RecordedTraining,
+    UnknownRule,
+)
+from gradclip_cli.config.schema import ARM_NAME
+from gradclip_cli.errors import ConflictError, StoreError
+from gradclip_cli.gradients.clipping_rule import ClippingRule
+from gradclip_cli.gradients.health import Detector, Diagnosis
+from gradclip_cli.gradients.step_records import StepRecords
+from gradclip_cli.runs.csv_files import EVALUATED
+from gradclip_cli.runs.endings import ending_facts, now
+from gradclip_cli.runs.metadata import FINISHED, Status
+from gradclip_cli.runs.provenance import provenance_of
+from gradclip_cli.runs.steps import step_rows
+from gradclip_cli.runs.store import RUN_VARIABLE, RunDirectory
+from gradclip_cli.runs.tally import Divergence, StepCounts
+from gradclip_cli.texts import LOWER_IS_BETTER
+
+WRITTEN_EVERY = 5.0  # seconds, while steps go on
+DIAGNOSED = 200_000
+"""Steps up to which a run's health is read when it ends; `gradclip show` reads that of any run."""
+ROWS = 5000
+MOST_NORMS = 4096
+"""Norms kept for an epoch's median, each of as many steps as are needed to keep no more."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a loop when it begins."""
+
+    framework: str
+    packages: tuple[str, ...]
+    """The distributions whose versions are kept."""
+    variables: tuple[str, ...]
+    """Of all V variables that are trained, in the order of the records."""
+    model: RecordedModel = field(default_factory=RecordedModel)
+    loss: RecordedLoss = field(default_factory=RecordedLoss)
+    optimizer: RecordedOptimizer = field(default_factory=RecordedOptimizer)
+    clipping: ClippingRule = field(default_factory=UnknownRule)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What else `run.json` says, such as the hash of the initial weights."""
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        """Of the config, what was seen."""
+        engine = RecordedEngine(framework=self.framework)
+        return {
+            "engine": engine,
+            "model": self.model,
+            "loss": self.loss,
+            "optimizer": self.optimizer,
+            "clipping": self.clipping,
+        }
+
+
+class Place:
+    """Where a run is recorded: its folder, and whether the caller named its seed."""
+
+    def __init__(self, folder: str | os.PathLike[str] | None, seed: int | None = None) -> None:
+        """In `results/ARM/seed-N`, or in `results/ARM` with a seed, or there with the next number that is free.
+
+        A script that gradclip started is recorded where it was told to be. Raises ValueError for a folder that can't be an arm's.
+        """
+        started = os.environ.get(RUN_VARIABLE)
+        if started is None and folder is None:
+            raise ValueError("say where to record, such as Recorder('results/mine/seed-0')")
+        self.started = started is not None
+        path = Path(started or str(folder)).absolute()
+        named = re.fullmatch(r"seed-(0|[1-9][0-9]*)", path.name)
+        self.seed = int(named[1]) if named else seed
+        self.arm = path.parent if named else path
+        if named and seed not in (None, self.seed) and not self.started:
+            raise ValueError(f"{path} is the folder of seed {self.seed}, not of seed {seed}")
+        if not re.fullmatch(ARM_NAME, self.arm.name):
+            raise ValueError(f"{self.arm.name!r} can't be an arm's name: letters, digits and . _ + = , - only")
+
+    @property
+    def seed_named(self) -> bool:
+        """Whether somebody said which seed it is: only such runs can be paired."""
+        return self.seed is not None
+
+    def directory(self) -> RunDirectory:
+        """The run's directory. Raises StoreError."""
+        if self.seed is not None:
+            return RunDirectory.of(self.arm.parent, self.arm.name, self.seed)
+        return next(run for number in itertools.count() if not (run := self._numbered(number)).path.exists() and not run.packed)
+
+    def _numbered(self, number: int) -> RunDirectory:
+        return RunDirectory.of(self.arm.parent, self.arm.name, number)
+
+
+def _safely(method: Callable[..., None]) -> Callable[..., None]:
+    """A method that does nothing once recording has failed, and never raises."""
+
+    @functools.wraps(method)
+    def safe(self: Recording, *args: Any, **kwargs: Any) -> None:
+        if self.failed:
+            return
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            self.give_up(error)
+
+    return safe
+
+
+class Recording:
+    """One run as it is recorded. Nothing is written before `begin`; nothing raises."""
+
+    def __init__(self, place: Place, *, every: int = 1, replace: bool = False) -> None:
+        """`every` is of how many steps one is recorded; `replace` allows a finished recording in the same place to go."""
+        self._place, self._every, self._replace = place, every, replace
+        self._held = contextlib.ExitStack()
+        self._process = os.getpid()
+        self.failed = self.begun = False
+        self.steps = 0
+        """Optimizer steps so far, recorded or not."""
+
+    # What the loop tells
+
+    @_safely
+    def begin(self, seen: Seen) -> None:
+        """The loop begins."""
+        directory = self._place.directory()
+        if not self._place.started:
+            self._held.enter_context(directory.locked())
+            _require_free(directory, replace=self._replace)
+        config = directory.config() if self._place.started else RecordedConfig(name=directory.arm)
+        assert isinstance(config, RecordedConfig)
+        training = RecordedTraining(seed=directory.seed)
+        self._config = config.model_copy(update={**seen.sections, "training": training})
+        self._seen, self._directory = seen, directory
+        self._counts, self._epoch = StepCounts(self._config, seen.variables), EpochNorms()
+        self._rows: list[dict[str, float]] = []
+        self._pending: list[StepRecords] = []
+        self._divergence: Divergence | None = None
+        self._written = self._clock = time.perf_counter()
+        self._higher: dict[str, bool] = {}
+        self._evaluated, self._written_rows = False, 0
+        self._columns: tuple[str, ...] = ()
+        self._facts = {
+            "arm": directory.arm,
+            "seed": directory.seed,
+            "started": now(),
+            "recorded": True,
+            "seed_named": self._place.seed_named,
+            "every": self._every,
+            "counts_correct": False,
+            "chance": {},
+            "variables": list(seen.variables),
+            **seen.facts,
+            **provenance_of(seen.packages),
+        }
+        directory.start_recording(self._config, {**self._facts, **self._scores})
+        directory.begin_steps(seen.variables, self._facts)
+        self.begun = True
+        _at_exit(self)
+
+    @_safely
+    def learn(self, *, facts: Mapping[str, Any] | None = None, **sections: Any) -> None:
+        """Something that was seen only later: sections of the config by name, such as `clipping`, or facts of `run.json`."""
+        self._facts |= facts or {}
+        self._config = self._config.model_copy(update=sections)
+        if "clipping" in sections:
+            counted = self._counts
+            self._counts = StepCounts(self._config, self._seen.variables)
+            self._counts.restore(counted.state())
+        self._directory.begin(self._config, {**self._facts, **self._scores})
+
+    @_safely
+    def add(self, records: StepRecords, *, loss_known: bool = True) -> None:
+        """Steps that were recorded since: one in `every`. Without a known loss, theirs is NaN."""
+        counted = records if loss_known else replace(records, loss=np.zeros(len(records)))
+        self._find_divergence(counted)
+        self._counts.add(counted)
+        self._epoch.add(records)
+        self._pending.append(records)
+        if time.perf_counter() - self._written > WRITTEN_EVERY:
+            self._write_steps()
+
+    @_safely
+    def end_epoch(self, scores: Mapping[str, float], higher_is_better: Mapping[str, bool] | None = None) -> None:
+        """An epoch is over, with these losses and metrics: `val_` begins the names of those on other samples.
+
+        Which metrics are better where they are higher is guessed from their names unless it is said.
+        """
+        self._rows.append({**{name: float(value) for name, value in scores.items()}, **self._epoch.summary()})
+        self._epoch = EpochNorms()
+        for name in scores:
+            plain = name.removeprefix(EVALUATED)
+            self._evaluated |= name.startswith(EVALUATED)
+            if plain != "loss" and plain not in self._higher:
+                said = (higher_is_better or {}).get(plain)
+                self._higher[plain] = not LOWER_IS_BETTER.search(plain.lower()) if said is None else said
+        self._write_steps()
+        self._write_metrics()
+
+    @_safely
+    def finish(self, status: Status | None = None, reason: str | None = None) -> None:
+        """The loop is over: complete, or diverged, unless it is said how else it ended."""
+        if not self.begun:
+            return
+        self._write_steps()
+        self._write_metrics()
+        ended = status or (Status.DIVERGED if self._divergence else Status.COMPLETE)
+        divergence = self._divergence if ended == Status.DIVERGED else None
+        outcome = self._counts.outcome(ended, len(self._rows), divergence, self._diagnosis(ended))
+        first = outcome.first_overflow and outcome.first_overflow * self._every
+        outcome = replace(outcome, steps=self.steps, first_overflow=first)
+        facts = {**self._facts, **self._scores, **ending_facts(outcome, self._directory, time.perf_counter() - self._clock)}
+        self._directory.write_metadata({**facts, **({"reason": reason} if reason else {})})
+        self._let_go()
+
+    # What becomes of it
+
+    def give_up(self, error: Exception) -> None:
+        """Record no more, and say so once; the loop goes on."""
+        self.failed = True
+        told = f"gradclip records nothing more of this training, which goes on: {str(error) or type(error).__name__}"
+        if self.begun:
+            with contextlib.suppress(Exception):
+                facts = {**self._facts, "status": Status.FAILED, "reason": f"recording stopped: {error}"}
+                self._directory.write_last_words(facts)
+        with contextlib.suppress(Exception):
+            self._let_go()
+        try:
+            warnings.warn(told, RuntimeWarning, stacklevel=4)
+        except Warning:  # where warnings are made errors
+            print(told, file=sys.stderr)
+
+    def abandoned(self) -> None:
+        """The process ends, and nobody said how the loop did."""
+        if self.begun and not self.failed and os.getpid() == self._process:
+            error = getattr(sys, "last_value", None)
+            interrupted = isinstance(error, KeyboardInterrupt)
+            reason = f"{type(error).__name__}: {error}" if error else "the process ended before the training did"
+            self.finish(Status.INTERRUPTED if interrupted else Status.FAILED, reason)
+
+    def _let_go(self) -> None:
+        self.begun = False
+        self._held.close()
+
+    # Parts
+
+    @property
+    def _scores(self) -> dict[str, Any]:
+        """What `run.json` says of the columns of `metrics.csv`."""
+        metrics = {name: {"higher_is_better": higher} for name, higher in self._higher.items()}
+        split = {"evaluation_split": "validation"} if self._evaluated else {}
+        return {"metrics": metrics, "evaluated": self._evaluated, **split}
+
+    def _find_divergence(self, records: StepRecords) -> None:
+        """Note the first step whose loss or weights were not finite."""
+        sane = np.isfinite(records.loss + records.penalty) & records.weights_finite.all(axis=1)
+        if self._divergence or sane.all():
+            return
+        first = int(np.argmin(sane))
+        broken: BoolArray = ~records.weights_finite[first]
+        names = tuple(name for name, wrong in zip(self._seen.variables, broken, strict=True) if wrong)
+        quantity = "loss" if not np.isfinite(records.loss[first]) else "weights"
+        self._divergence = Divergence(len(self._rows) + 1, (self._counts.steps + first + 1) * self._every, quantity, names)
+
+    def _write_steps(self) -> None:
+        if self._pending:
+            records = StepRecords.joined(self._pending)
+            rows = list(step_rows(records, self._counts.steps - len(records), counts_correct=False))
+            self._directory.append_steps([row[0] * self._every, *row[1:]] for row in rows)
+            self._pending = []
+        self._written = time.perf_counter()
+
+    def _write_metrics(self) -> None:
+        """Add the new epochs' rows, or write all anew where they have other columns now."""
+        rows = [_row(number, row, self._higher, self._evaluated) for number, row in enumerate(self._rows, 1)]
+        columns = tuple(rows[0]) if rows else ()
+        if self._written_rows and columns == self._columns:
+            for row in rows[self._written_rows :]:
+                self._directory.append_metrics(row)
+        else:
+            self._directory.write_metrics({**self._facts, **self._scores}, rows)
+            self._directory.write_metadata({**self._facts, **self._scores, "status": Status.RUNNING})
+        self._columns, self._written_rows = columns, len(rows)
+
+    def _diagnosis(self, status: Status) -> Diagnosis | None:
+        """What the gradients say, read from the file; None of long and of unfinished runs, and where nothing was recorded."""
+        if status not in FINISHED or not 0 < self._counts.steps <= DIAGNOSED:
+            return None
+        detector = Detector(self._seen.variables, self._every)
+        for rows in self._directory.steps_in_pieces(ROWS):
+            detector.read(rows)
+        return detector.diagnosis(diverged=status == Status.DIVERGED)
+
+
+class EpochNorms:
+    """The gradient norms of an epoch's steps, so far: their median, of all steps or of evenly spaced ones, and the largest."""
+
+    def __init__(self) -> None:
+        self._norms: list[float] = []
+        self._spacing, self._steps, self._clipped, self._largest = 1, 0, 0, float("nan")
+
+    def add(self, records: StepRecords) -> None:
+        norms: FloatArray = records.global_norm
+        self._norms += norms[-self._steps % self._spacing :: self._spacing].tolist()
+        self._steps += len(norms)
+        self._clipped += int(records.clipped.sum())
+        self._largest = float(np.fmax.reduce(norms, initial=self._largest))
+        while len(self._norms) > MOST_NORMS:
+            self._norms, self._spacing = self._norms[::2], 2 * self._spacing
+
+    def summary(self) -> dict[str, float]:
+        """What `metrics.csv` says of the gradients."""
+        return {
+            "grad_norm_median": float(np.median(self._norms)) if self._norms else float("nan"),
+            "grad_norm_max": self._largest,
+            "clipped_fraction": self._clipped / self._steps if self._steps else float("nan"),
+        }
+
+
+def _row(number: int, row: Mapping[str, float], metrics: Mapping[str, bool], evaluated: bool) -> dict[str, float]:
+    """An epoch's row of `metrics.csv`, in the order of its columns; NaN for what it has no value of."""
+    training = ["loss", *metrics]
+    names = [*training, *(f"{EVALUATED}{name}" for name in training if evaluated)]
+    gradients = ("grad_norm_median", "grad_norm_max", "clipped_fraction")
+    return {"epoch": number, **{name: row.get(name, float("nan")) for name in (*names, *gradients)}}
+
+
+def _require_free(directory: RunDirectory, *, replace: bool) -> None:
+    """Raises StoreError where recording there would cost somebody something."""
+    status = directory.status()
+    if directory.packed:
+        raise ConflictError(f"{directory.path}: is packed", hint="choose another folder, or gradclip unpack first")
+    if status == Status.NONE and (foreign := directory.foreign_files()):
+        raise ConflictError(f"{directory.path}: is no run, but holds {', '.join(foreign[:3])}", hint="choose another folder")
+    if status == Status.NONE:
+        return
+    try:
+        ours = bool(directory.metadata().get("recorded"))
+    except StoreError:
+        ours = False
+    if not ours:
+        raise ConflictError(f"{directory.path}: holds a run that gradclip trained", hint="choose another folder")
+    if status in FINISHED and not replace:
+        raise ConflictError(f"{directory.path}: holds a {status} run", hint="replace=True replaces it; or choose another folder")
+
+
+def _at_exit(recording: Recording) -> None:
+    """Let a recording end with its process, if nothing else ends it."""
+    reference = weakref.ref(recording)
+
+    def leave() -> None:
+        if left := reference():
+            left.abandoned()
+
+    atexit.register(leave)
+    weakref.finalize(recording, atexit.unregister, leave).atexit = False
