@@ -47,6 +47,8 @@ WRITTEN_EVERY = 5.0  # seconds, while steps go on
 DIAGNOSED = 200_000
 """Steps up to which a run's health is read when it ends; `gradclip show` reads that of any run."""
 ROWS = 5000
+_RECORDED: weakref.WeakValueDictionary[Path, Recording] = weakref.WeakValueDictionary()
+"""What this process has recorded, by folder: a loop that was broken off tells nobody, and may begin anew."""
 MOST_NORMS = 4096
 """Norms kept for an epoch's median, each of as many steps as are needed to keep no more."""
 
@@ -139,7 +141,7 @@ class Recording:
         self._place, self._every, self._replace = place, every, replace
         self._held = contextlib.ExitStack()
         self._process = os.getpid()
-        self.failed = self.begun = False
+        self.failed = self.begun = self._opened = False
         self.steps = 0
         """Optimizer steps so far, recorded or not."""
 
@@ -147,8 +149,13 @@ class Recording:
 
     @_safely
     def begin(self, seen: Seen) -> None:
-        """The loop begins."""
+        """The loop begins, or another that goes on where the last one ended: then it is one run."""
+        if self._opened:
+            self._reopen(seen)
+            return
         directory = self._place.directory()
+        if earlier := _RECORDED.get(directory.path):
+            earlier.abandoned("another recording began in its place")
         if not self._place.started:
             self._held.enter_context(directory.locked())
             _require_free(directory, replace=self._replace)
@@ -178,10 +185,23 @@ class Recording:
             **seen.facts,
             **provenance_of(seen.packages),
         }
-        directory.start_recording(self._config, {**self._facts, **self._scores})
+        begin = directory.begin if self._place.started else directory.start_recording
+        begin(self._config, {**self._facts, **self._scores})
         directory.begin_steps(seen.variables, self._facts)
-        self.begun = True
+        self.begun = self._opened = True
+        _RECORDED[directory.path] = self
         _at_exit(self)
+
+    def _reopen(self, seen: Seen) -> None:
+        """Go on with what was finished. Raises ConflictError where another model is trained now."""
+        if seen.variables != self._seen.variables:
+            raise ConflictError(
+                f"{self._directory.path}: holds a run of other variables", "give each model a recorder of its own"
+            )
+        if not self._place.started:
+            self._held.enter_context(self._directory.locked())
+        self._directory.write_metadata({**self._facts, **self._scores, "status": Status.RUNNING})
+        self.begun = True
 
     @_safely
     def learn(self, *, facts: Mapping[str, Any] | None = None, **sections: Any) -> None:
@@ -242,11 +262,14 @@ class Recording:
 
     def give_up(self, error: Exception) -> None:
         """Record no more, and say so once; the loop goes on."""
+        if self.failed:
+            return
         self.failed = True
         told = f"gradclip records nothing more of this training, which goes on: {str(error) or type(error).__name__}"
         if self.begun:
             with contextlib.suppress(Exception):
-                facts = {**self._facts, "status": Status.FAILED, "reason": f"recording stopped: {error}"}
+                stopped = {"status": Status.FAILED, "reason": f"recording stopped: {error}"}
+                facts = {**self._facts, **self._scores, **stopped}
                 self._directory.write_last_words(facts)
         with contextlib.suppress(Exception):
             self._let_go()
@@ -255,12 +278,12 @@ class Recording:
         except Warning:  # where warnings are made errors
             print(told, file=sys.stderr)
 
-    def abandoned(self) -> None:
-        """The process ends, and nobody said how the loop did."""
+    def abandoned(self, why: str = "the process ended before the training did") -> None:
+        """Nobody said how the loop ended, and nobody will."""
         if self.begun and not self.failed and os.getpid() == self._process:
             error = getattr(sys, "last_value", None)
             interrupted = isinstance(error, KeyboardInterrupt)
-            reason = f"{type(error).__name__}: {error}" if error else "the process ended before the training did"
+            reason = f"{type(error).__name__}: {error}" if error else why
             self.finish(Status.INTERRUPTED if interrupted else Status.FAILED, reason)
 
     def _let_go(self) -> None:
@@ -268,6 +291,11 @@ class Recording:
         self._held.close()
 
     # Parts
+
+    @property
+    def rule(self) -> ClippingRule:
+        """How the loop clips, as far as it is known."""
+        return self._config.clipping
 
     @property
     def _scores(self) -> dict[str, Any]:
