@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,36 +62,69 @@ def _epoch(engine: Any, batches: Any) -> Callable[[], object]:
 
 def fit(name: str) -> Figures:
     """Keras's `fit` on the very same batches, with all cores, and a run of the example's length."""
-    import keras
-
-    from gradclip_cli.config import loading
-    from gradclip_cli.problems import problem_of
-    from gradclip_cli.runs import loop
-
     clock = time.perf_counter()
-    chosen = loading.load(str(config_path(name)))
-    dataset = problem_of(chosen).load()
-    network: Any = problem_of(chosen).network("tensorflow", dataset)
-    arguments = {**chosen.optimizer.parameters(), "learning_rate": chosen.optimizer.learning_rate}
-    optimizer = keras.optimizers.get({"class_name": chosen.optimizer.name, "config": arguments})
-    network.model.compile(optimizer, loss=network.model.loss, metrics=chosen.metrics)
-    rows = loop.batch_schedule(chosen, dataset).take(STEPS).ravel()
-    inputs, targets = dataset.train_inputs[rows], dataset.train_targets[rows]
+    fitted = Fitted(name)
     ready = time.perf_counter() - clock
-
-    def epoch() -> None:
-        network.model.fit(inputs, targets, batch_size=chosen.data.batch_size, epochs=1, shuffle=False, verbose=0)
-
     clock = time.perf_counter()
-    epoch()
+    fitted.epoch()
     first = time.perf_counter() - clock
-    figures = _in_turns({f"fit {name}": epoch}, turns=2)
+    figures = _in_turns({f"fit {name}": fitted.epoch}, turns=2)
     clock = time.perf_counter()
-    network.model.evaluate(dataset.evaluation_inputs, dataset.evaluation_targets, verbose=0)
+    fitted.model.evaluate(fitted.dataset.evaluation_inputs, fitted.dataset.evaluation_targets, verbose=0)
     evaluation = time.perf_counter() - clock
-    steps = chosen.training.epochs * chosen.training.steps_per_epoch
-    run = ready + first + (steps - STEPS) * figures[f"fit {name}"] / 1e3 + chosen.training.epochs * evaluation
+    training = fitted.config.training
+    rest = training.epochs * training.steps_per_epoch - STEPS
+    run = ready + first + rest * figures[f"fit {name}"] / 1e3 + training.epochs * evaluation
     return {**figures, f"fit run {name}": run}
+
+
+class Fitted:
+    """An example's model and batches, for Keras's `fit`."""
+
+    def __init__(self, name: str, **clipping: float) -> None:
+        import keras
+
+        from gradclip_cli.config import loading
+        from gradclip_cli.problems import problem_of
+        from gradclip_cli.runs import loop
+
+        self.config = chosen = loading.load(str(config_path(name)))
+        self.dataset = dataset = problem_of(chosen).load()
+        network: Any = problem_of(chosen).network("tensorflow", dataset)
+        self.model = network.model
+        arguments = {**chosen.optimizer.parameters(), "learning_rate": chosen.optimizer.learning_rate, **clipping}
+        optimizer = keras.optimizers.get({"class_name": chosen.optimizer.name, "config": arguments})
+        self.model.compile(optimizer, loss=self.model.loss, metrics=chosen.metrics)
+        rows = loop.batch_schedule(chosen, dataset).take(STEPS).ravel()
+        self._batches = dataset.train_inputs[rows], dataset.train_targets[rows]
+        self._fit = {"batch_size": chosen.data.batch_size, "epochs": 1, "shuffle": False, "verbose": 0}
+
+    def epoch(self, **others: Any) -> None:
+        """One epoch of STEPS batches."""
+        self.model.fit(*self._batches, **self._fit, **others)
+
+
+def recorders(name: str) -> Figures:
+    """The same `fit`, clipped, with and without a recorder, of each step and of one in ten, taking turns."""
+    from gradclip_cli import Recorder
+
+    with tempfile.TemporaryDirectory() as folder:
+        epochs: dict[str, Callable[[], object]] = {f"fit_clipped {name}": Fitted(name, global_clipnorm=1.0).epoch}
+        for kind, every in {"recorded": 1, "recorded_in_ten": 10}.items():
+            # One long fit would be the same, but not take turns: a recorder's ends are not what a step costs.
+            fitted, recorder = Fitted(name, global_clipnorm=1.0), Recorder(f"{folder}/{kind}/seed-0", every=every)
+            fitted.epoch(callbacks=[recorder])
+            epochs[f"{kind} {name}"] = functools.partial(_within, recorder, fitted)
+        return _in_turns(epochs)
+
+
+def _within(recorder: Any, fitted: Fitted) -> None:
+    """An epoch with what is recorded attached already, as all but the first of a fit's have it."""
+    if recorder._watch is None:
+        recorder.set_model(fitted.model)
+        recorder.on_train_begin()
+        recorder.on_train_begin = recorder.on_train_end = lambda logs=None: None
+    fitted.epoch(callbacks=[recorder])
 
 
 def _in_turns(epochs: dict[str, Callable[[], object]], turns: int = TURNS) -> Figures:
@@ -161,7 +196,7 @@ def bounds(figures: dict[str, list[float]]) -> list[tuple[str, float, str, float
     return found
 
 
-CONTENDERS: dict[str, Callable[[str], Figures]] = {"fit": fit, "engines": engines}
+CONTENDERS: dict[str, Callable[[str], Figures]] = {"fit": fit, "engines": engines, "recorders": recorders}
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).with_name("without_jax")))

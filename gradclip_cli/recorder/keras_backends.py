@@ -43,8 +43,8 @@ class Kept(Protocol):
         """Scalars as a row."""
         ...
 
-    def write(self, row: Callable[[], Any], every: int) -> None:
-        """Count a step, and write its row where it is one of those that are recorded."""
+    def write(self, row: Callable[[], Any], every: int, applied: Sequence[Any]) -> None:
+        """Count a step that applied these gradients, and write its row where it is one of those that are recorded."""
         ...
 
     def uncompiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,8 +101,9 @@ class OnTensorFlow:
     def stacked(self, values: Sequence[Any]) -> Any:
         return self._tf.stack(values)
 
-    def write(self, row: Callable[[], Any], every: int) -> None:
-        count = self._count.assign_add(1, read_value=True)
+    def write(self, row: Callable[[], Any], every: int, applied: Sequence[Any]) -> None:
+        with self._tf.control_dependencies(list(applied)):  # or a step would count for which there are no more data
+            count = self._count.assign_add(1, read_value=True)
         slot = (count // every - 1) % self._shape[0]
 
         def written() -> Any:
@@ -173,7 +174,7 @@ class OnJax:
     def stacked(self, values: Sequence[Any]) -> Any:
         return self._jax.numpy.stack(values)
 
-    def write(self, row: Callable[[], Any], every: int) -> None:
+    def write(self, row: Callable[[], Any], every: int, applied: Sequence[Any]) -> None:
         count, ring = self._count.value + 1, self._ring.value
         slot = (count // every - 1) % self._shape[0]
 
@@ -234,7 +235,7 @@ class OnTorch:
     def stacked(self, values: Sequence[Any]) -> Any:
         return self._torch.stack(list(values))
 
-    def write(self, row: Callable[[], Any], every: int) -> None:
+    def write(self, row: Callable[[], Any], every: int, applied: Sequence[Any]) -> None:
         self._steps += 1
         if self._steps % every == 0:
             with self._torch.no_grad():

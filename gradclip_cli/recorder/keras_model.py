@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -39,13 +39,36 @@ def seen(model: keras.Model, optimizer: Any) -> Seen:
 
 
 def _names(model: keras.Model, variables: Sequence[Any]) -> list[str]:
-    """The variables by their paths in the model, each once, without what a CSV can't hold."""
+    """The variables by their paths in the model, each once, without what a CSV can't hold.
+
+    Layers that Keras named are numbered anew, or models that are made one after another would have other variables.
+    """
     names: list[str] = []
+    called = _layer_names(model)
     for variable in variables:
-        path = re.sub(r"[^\w./-]", "_", variable.path.removeprefix(f"{model.name}/"))
+        path = "/".join(called.get(part, part) for part in variable.path.removeprefix(f"{model.name}/").split("/"))
+        path = re.sub(r"[^\w./-]", "_", path)
         count = sum(1 for name in names if name == path or re.fullmatch(rf"{re.escape(path)}_\d+", name))
         names.append(f"{path}_{count}" if count else path)
     return names
+
+
+def _layer_names(model: keras.Model) -> dict[str, str]:
+    """What layers whose names Keras made would be called in the first model of a process."""
+    called: dict[str, str] = {}
+    numbers: dict[str, int] = {}
+    for layer in _layers(model):
+        usual = snake_case(type(layer).__name__)
+        if layer.name not in called and re.fullmatch(rf"{usual}(_\d+)?", layer.name):
+            number = numbers[usual] = numbers.get(usual, -1) + 1
+            called[layer.name] = f"{usual}_{number}" if number else usual
+    return called
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in getattr(model, "layers", ()):
+        yield layer
+        yield from _layers(layer)
 
 
 def _loss_name(loss: Any) -> str | None:

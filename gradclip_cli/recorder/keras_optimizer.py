@@ -147,7 +147,7 @@ class Watch:
         def row() -> Any:
             return self._row(before, applied, variables, self._kept.changes(variables, weights))
 
-        self._kept.write(row, self._every)
+        self._kept.write(row, self._every, applied)
 
     def _row(self, before: list[Any], applied: list[Any], variables: list[Any], updates: list[Any]) -> Any:
         """MEASURED of all variables, one after another; zeros for one without a gradient."""

@@ -22,6 +22,12 @@ from keras import layers, ops
 from gradclip_cli import Recorder
 from gradclip_cli.runs.store import RunDirectory
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow
+
+    [device] = tensorflow.config.list_physical_devices("CPU")
+    tensorflow.config.set_logical_device_configuration(device, [tensorflow.config.LogicalDeviceConfiguration()] * 2)
+
 SAMPLES, BATCH = 64, 16
 STEPS = SAMPLES // BATCH  # an epoch
 RANDOM = np.random.default_rng(0)
@@ -77,7 +83,6 @@ def with_and_without(
     return {"apart": apart, "variables": len(without), **stored(folder)}
 
 
-@case
 def stored(folder: Path) -> dict[str, Any]:
     """What stands in a run's directory."""
     run = RunDirectory.at(folder / "seed-0")
@@ -169,7 +174,8 @@ def scaled(folder: Path) -> dict[str, Any]:
 
     def made() -> keras.Model:
         inner = keras.optimizers.Adam(0.01, clipnorm=0.3)
-        return small(keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**127, dynamic_growth_steps=100))
+        scale = keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**127, dynamic_growth_steps=100)
+        return small(scale, loss_weights=[8.0])
 
     return with_and_without(folder, made)
 
@@ -223,8 +229,6 @@ def without_a_length(folder: Path) -> dict[str, Any]:
 def on_two_replicas(folder: Path) -> dict[str, Any]:
     import tensorflow as tf
 
-    [device] = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         return with_and_without(folder, lambda: small(keras.optimizers.SGD(0.1, global_clipnorm=0.1)))
 
@@ -313,6 +317,47 @@ def saved(folder: Path) -> dict[str, Any]:
             ends.append([ops.convert_to_numpy(v) for m in (loaded, other) for v in (*m.variables, *m.optimizer.variables)])
         apart = max(float(np.abs(a - b).max()) for a, b in zip(*ends, strict=True))
         return {"apart": apart, "optimizer_steps": [int(m.optimizer.iterations) for m in (loaded, other)], **stored(folder)}
+
+
+def regressed(folder: Path, scale: float, clipnorm: float | None) -> dict[str, Any]:
+    """Linear regression on targets of some size, and the same in NumPy: how far apart, relatively, what both say of a step is."""
+    keras.utils.set_random_seed(3)
+    flat, targets = X.reshape(SAMPLES, -1), (scale * X[:, 0, :2]).astype("float32")
+    model = keras.Sequential([keras.Input((flat.shape[1],)), layers.Dense(2, kernel_initializer="zeros", name="dense")])
+    model.compile(keras.optimizers.SGD(0.5, momentum=0.9, clipnorm=clipnorm), loss="mse")
+    model.fit(**{**FIT, "x": flat, "y": targets, "callbacks": [Recorder(str(folder / "seed-0"))]})
+    weights, speed = ([np.zeros((flat.shape[1], 2)), np.zeros(2)] for _ in range(2))
+    expected = []
+    for start in [*range(0, SAMPLES, BATCH)] * 2:
+        x, y = flat[start : start + BATCH].astype(float), targets[start : start + BATCH].astype(float)
+        error = x @ weights[0] + weights[1] - y
+        gradients = [x.T @ error / BATCH, error.mean(axis=0)]
+        norms = [np.linalg.norm(gradient) for gradient in gradients]
+        applied = [g * min(1, clipnorm / norm) if clipnorm else g for g, norm in zip(gradients, norms, strict=True)]
+        speed = [0.9 * old - 0.5 * gradient for old, gradient in zip(speed, applied, strict=True)]
+        weights = [weight + change for weight, change in zip(weights, speed, strict=True)]
+        joint = [np.hypot(*map(np.linalg.norm, parts)) for parts in (gradients, applied, speed)]
+        expected.append([(error**2).mean(), *joint, *norms, *(np.abs(gradient).max() for gradient in gradients)])
+    names = ["loss", "grad_norm", "applied_norm", "update_norm"]
+    names += [f"{quantity}/dense/{name}" for quantity in ("norm", "max_abs") for name in ("kernel", "bias")]
+    steps = RunDirectory.at(folder / "seed-0").steps(["step", *names])
+    wrong = np.abs(steps[names].to_numpy() / np.array(expected) - 1)
+    return {"apart": 0.0, "wrong": dict(zip(names, wrong.max(axis=0).tolist(), strict=True)), **stored(folder)}
+
+
+@case
+def measured(folder: Path) -> dict[str, Any]:
+    return regressed(folder, 1.0, 0.4)
+
+
+@case
+def measured_where_squares_overflow(folder: Path) -> dict[str, Any]:
+    return regressed(folder, 1e25, None)
+
+
+@case
+def measured_where_squares_vanish(folder: Path) -> dict[str, Any]:
+    return regressed(folder, 1e-28, None)
 
 
 @case
