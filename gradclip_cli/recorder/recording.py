@@ -31,6 +31,7 @@ from gradclip_cli.config.recorded import (
 )
 from gradclip_cli.config.schema import ARM_NAME
 from gradclip_cli.errors import ConflictError, StoreError
+from gradclip_cli.files import writing
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.health import Detector, Diagnosis
 from gradclip_cli.gradients.step_records import StepRecords
@@ -178,7 +179,11 @@ class Recording:
             **seen.facts,
             **provenance_of(seen.packages),
         }
-        directory.start_recording(self._config, {**self._facts, **self._scores})
+        if self._place.started:
+            _take(directory)
+            directory.begin(self._config, {**self._facts, **self._scores})
+        else:
+            directory.start_recording(self._config, {**self._facts, **self._scores})
         directory.begin_steps(seen.variables, self._facts)
         self.begun = True
         _at_exit(self)
@@ -367,6 +372,18 @@ def _require_free(directory: RunDirectory, *, replace: bool) -> None:
         raise ConflictError(f"{directory.path}: holds a run that gradclip trained", hint="choose another folder")
     if status in FINISHED and not replace:
         raise ConflictError(f"{directory.path}: holds a {status} run", hint="replace=True replaces it; or choose another folder")
+
+
+def _take(directory: RunDirectory) -> None:
+    """Make a script's run this recorder's. Raises StoreError where another one has taken it."""
+    try:
+        with writing(directory.steps_path), open(directory.steps_path, "x"):
+            pass
+    except StoreError:
+        if directory.has("steps.csv"):
+            hint = "a command trains one run: let one recorder watch it, and start others by commands of their own"
+            raise ConflictError(f"{directory.path}: another recorder records this run already", hint=hint) from None
+        raise
 
 
 def _at_exit(recording: Recording) -> None:
