@@ -290,7 +290,7 @@ class RunDisplay:
 
 
 def _scored(last: Mapping[str, float]) -> str:
-    """What a run's line says of its last epoch: its first metric, without one its loss, on the evaluation split if there is one."""
+    """What a run's line says of its last epoch: its first metric, without one its loss, as evaluated if it is."""
     if not last:
         return ""
     name, prefix = [*metric_names(last), "loss"][0], EVALUATED if f"{EVALUATED}loss" in last else ""

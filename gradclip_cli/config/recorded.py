@@ -138,8 +138,8 @@ class RecordedConfig(Config):
     command: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="What trains, as a list of words. {seed} stands for the run's seed, {NAME} for one of `values`, {{ and }} for "
-        "braces; `python` as the first word is the interpreter that runs gradclip.",
+        description="What trains, as a list of words. {seed} stands for the run's seed, {NAME} for one of `values`, {{ and }} "
+        "for braces; `python` as the first word is the interpreter that runs gradclip.",
     )
     values: dict[str, Value] = Field(default={}, description="What the placeholders of `command` stand for.")
     sources: dict[str, str] = Field(default={}, description="SHA-256 of the command's own files; gradclip fills it in.")

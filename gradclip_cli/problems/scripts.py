@@ -17,7 +17,7 @@ from gradclip_cli.problems.own.sources import sources_sha256
 def identified(config: RecordedConfig) -> RecordedConfig:
     """The config with the hashes of the files that its command names as they are now, by the words that name them.
 
-    A Python file's has those of what it imports beside it. Words with the seed in them name a run's own files, which are left out.
+    A Python file's has those of what it imports beside it. Words with the seed in them name a run's own files: they are left out.
     Raises ConfigError where the program or the script is missing, or where the config names other sources than those there.
     """
     if config.command is None:

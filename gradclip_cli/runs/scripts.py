@@ -66,9 +66,10 @@ def _run(
     """Have the script run to its end: its exit code, or None where it was asked to stop before."""
     first, *others = config.words
     words = [sys.executable if first == PYTHON else first, *others]
+    variables = {RUN_VARIABLE: str(directory.path.absolute())}
     with writing(directory.log_path):
-        log = open(directory.log_path, "wb")
-    with log, started(words, Path(config.folder), log, {RUN_VARIABLE: str(directory.path.absolute())}) as script:
+        directory.log_path.touch()
+    with open(directory.log_path, "wb") as log, started(words, Path(config.folder), log, variables) as script:
         while (code := script.code(LOOK)) is None:
             tell()
             if should_stop():
