@@ -1,4 +1,4 @@
-"""Scripts as a user writes them, but that train nothing: one drives a recorder with made-up figures, others are a line of a shell."""
+"""Scripts that train nothing: one drives a recorder with made-up figures, others are a line of a shell."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from recordings import SEEN, records
+
 from gradclip_cli.config import loading
 from gradclip_cli.config.recorded import RecordedConfig
+from gradclip_cli.recorder.recording import Place, Recording
 from gradclip_cli.runs.one import Workshop
-from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.store import RUN_VARIABLE, RunDirectory
 from gradclip_cli.runs.trainers import Ending, Event, Task
 
 TRAINING = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent / "recorder")!r})
-from test_recording import SEEN, Place, Recording, records
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from gradclip_cli.recorder.recording import Place, Recording
+from recordings import SEEN, records
 
 seed, clip = int(sys.argv[1]), float(sys.argv[2])
 print("seed", seed, "clip", clip)
@@ -58,3 +63,19 @@ def train(
     """A run of a script, trained in this process as a worker would."""
     directory = RunDirectory.of(results, config.name, config.training.seed)
     return Workshop().train(Task.of(config, directory), report, should_stop), directory
+
+
+def store(config: RecordedConfig, results: Path, accuracy: float = 0.5) -> RunDirectory:
+    """A script's run as it is after its recorder has written two epochs, without a process."""
+    directory = RunDirectory.of(results, config.name, config.training.seed)
+    with directory.locked(), pytest.MonkeyPatch.context() as patched:
+        patched.setenv(RUN_VARIABLE, str(directory.path))
+        directory.start_recording(config, {})
+        recording = Recording(Place(None))
+        recording.begin(SEEN)
+        for epoch in (1, 2):
+            recording.steps = 4 * epoch
+            recording.add(records())
+            recording.end_epoch({"loss": 1 / epoch, "accuracy": accuracy})
+        recording.finish()
+    return directory

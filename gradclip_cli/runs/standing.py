@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -13,14 +14,15 @@ from gradclip_cli.texts import counted
 
 TAIL = 8192
 """Bytes at a file's end in which its last lines are looked for."""
+_COUNT = re.compile(r"[0-9]{1,15}")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def standing(directory: RunDirectory) -> str:
-    """A run's whole epochs and recorded steps in words, with its last loss; nothing before its first step is on the disk."""
+    """A run's whole epochs and recorded steps in words, with its last loss; empty before its first step is on the disk."""
     epochs, steps = (_last_row(path) for path in (directory.metrics_path, directory.steps_path))
-    parts = [counted(int(row[0]), noun) for row, noun in ((epochs, "epoch"), (steps, "step")) if row and row[0].isdecimal()]
-    if len(epochs) > 1 and parts:
+    parts = [counted(int(row[0]), noun) for row, noun in ((epochs, "epoch"), (steps, "step")) if _COUNT.fullmatch(row[0])]
+    with contextlib.suppress(ValueError, IndexError):
         parts.append(f"loss {float(epochs[1]):#.4g}")
     return ", ".join(parts)
 
@@ -32,7 +34,7 @@ def last_lines(path: Path, most: int) -> list[str]:
 
 
 def _last_row(path: Path) -> list[str]:
-    """The fields of a CSV's last whole line; none where it is only to be written."""
+    """The fields of a CSV's last whole line; one that is empty where there is none."""
     return "".join(_end(path).split("\n")[-2:-1]).split(",")
 
 
