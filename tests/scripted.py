@@ -11,7 +11,7 @@ from recordings import SEEN, records
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.recorded import RecordedConfig
-from gradclip_cli.recorder.recording import Place, Recording
+from gradclip_cli.recorder.recording import Place, Recording, Seen
 from gradclip_cli.runs.one import Workshop
 from gradclip_cli.runs.store import RUN_VARIABLE, RunDirectory
 from gradclip_cli.runs.trainers import Ending, Event, Task
@@ -65,14 +65,14 @@ def train(
     return Workshop().train(Task.of(config, directory), report, should_stop), directory
 
 
-def store(config: RecordedConfig, results: Path, accuracy: float = 0.5) -> RunDirectory:
+def store(config: RecordedConfig, results: Path, accuracy: float = 0.5, seen: Seen = SEEN) -> RunDirectory:
     """A script's run as it is after its recorder has written two epochs, without a process."""
     directory = RunDirectory.of(results, config.name, config.training.seed)
     with directory.locked(), pytest.MonkeyPatch.context() as patched:
         patched.setenv(RUN_VARIABLE, str(directory.path))
         directory.start_recording(config, {})
         recording = Recording(Place(None))
-        recording.begin(SEEN)
+        recording.begin(seen)
         for epoch in (1, 2):
             recording.steps = 4 * epoch
             recording.add(records())

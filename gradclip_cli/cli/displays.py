@@ -279,9 +279,13 @@ class RunDisplay:
         elif not (self._grid and result.status == Status.DIVERGED):  # Said even when quiet: it is not what was asked for.
             line = f"{label}: {result.status}{_reason(result)}"
             self._progress.print_above(Text(safe(line, self._console.file), "red"))
-        if result.shown and result.message not in self._shown:
-            self._shown.add(result.message)
-            self._say(result.shown.replace("\n", "\n  "), "dim")
+        self._show_once(result)
+
+    def _show_once(self, result: Result) -> None:
+        """What is to be seen of a script; of several that failed alike, of the first."""
+        if result.shown and (kind := result.message or result.shown) not in self._shown:
+            self._shown.add(kind)
+            self._say(result.shown.replace("\n", "\n  "), "dim" if result.message else "yellow")
 
     def _last_metrics(self, result: Result) -> dict[str, float]:
         """A finished run's loss and metrics, where they will be shown."""

@@ -40,7 +40,7 @@ from gradclip_cli.runs.endings import ending_facts, now
 from gradclip_cli.runs.metadata import FINISHED, Status
 from gradclip_cli.runs.provenance import provenance_of
 from gradclip_cli.runs.steps import step_rows
-from gradclip_cli.runs.store import RUN_VARIABLE, RunDirectory
+from gradclip_cli.runs.store import RUN_VARIABLE, UNRECORDED, RunDirectory
 from gradclip_cli.runs.tally import Divergence, StepCounts
 from gradclip_cli.texts import LOWER_IS_BETTER
 
@@ -248,7 +248,7 @@ class Recording:
     def give_up(self, error: Exception) -> None:
         """Record no more, and say so once; the loop goes on."""
         self.failed = True
-        told = f"gradclip records nothing more of this training, which goes on: {str(error) or type(error).__name__}"
+        told = f"{UNRECORDED}, which goes on: {str(error) or type(error).__name__}"
         if self.begun:
             with contextlib.suppress(Exception):
                 facts = {**self._facts, "status": Status.FAILED, "reason": f"recording stopped: {error}"}

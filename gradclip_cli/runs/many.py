@@ -58,7 +58,7 @@ class Result:
     health: str = ""
     """What its gradients say, in a few words."""
     shown: str = ""
-    """What a script that failed printed last, in several lines."""
+    """What is to be seen of a script besides, in several lines: what it printed last where it failed."""
 
 
 class Observer(Protocol):

@@ -80,7 +80,13 @@ def started(words: Sequence[str], folder: Path, output: BinaryIO, variables: Map
 @contextmanager
 def _group() -> Iterator[int]:
     """The number of a new process group that holds nothing but its guard; with it ends all that has joined it."""
-    guard = subprocess.Popen([sys.executable, "-I", "-S", "-c", GUARD], stdin=subprocess.PIPE, process_group=0)
+    guard = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", GUARD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
     try:
         yield guard.pid
     finally:

@@ -20,8 +20,8 @@ from gradclip_cli.problems import identified
 from gradclip_cli.runs.endings import now
 from gradclip_cli.runs.metadata import FINISHED, Status
 from gradclip_cli.runs.processes import started
-from gradclip_cli.runs.standing import last_lines, standing
-from gradclip_cli.runs.store import RUN_VARIABLE, RunDirectory
+from gradclip_cli.runs.standing import last_lines, line_with, standing
+from gradclip_cli.runs.store import RUN_VARIABLE, UNRECORDED, RunDirectory
 from gradclip_cli.runs.trainers import Ending, Event, EventKind, Task
 
 LOOK = 0.1  # seconds between two looks at whether a script goes on
@@ -110,7 +110,8 @@ def _ended(directory: RunDirectory, code: int | None, seconds: float) -> Ending:
         return _leave(directory, Status.INTERRUPTED, "it was stopped before it ended", metadata)
     if code == 0 and status in FINISHED:
         divergence, health = (metadata.get("diverged") or {}).get("told", ""), (metadata.get("health") or {}).get("word", "")
-        return Ending(Status(status), round(seconds, 3), divergence, health)
+        warned = line_with(directory.log_path, UNRECORDED)
+        return Ending(Status(status), round(seconds, 3), divergence, health, f"its script was told: {warned}" if warned else "")
     return _leave(directory, Status.FAILED, _reason(directory, code, metadata), {**metadata, "exit_code": code})
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import mmap
 import os
 import re
 from pathlib import Path
@@ -31,6 +33,15 @@ def last_lines(path: Path, most: int) -> list[str]:
     """The last lines of a text that are not empty, as a terminal shows them: without colours, each as it was last drawn."""
     lines = (_COLOURS.sub("", line).rstrip().rpartition("\r")[2] for line in _end(path).split("\n"))
     return [line for line in lines if line.strip()][-most:]
+
+
+def line_with(path: Path, words: str) -> str:
+    """What a text, however long it is, says from some words to the end of their line; empty where it doesn't have them."""
+    mapped = functools.partial(mmap.mmap, length=0, access=mmap.ACCESS_READ)
+    with contextlib.suppress(StoreError, ValueError), opened(path) as file, mapped(file.fileno()) as content:
+        if (start := content.find(words.encode())) >= 0:
+            return content[start : start + TAIL].decode(errors="replace").splitlines()[0]
+    return ""  # of an empty file too, which can't be mapped
 
 
 def _last_row(path: Path) -> list[str]:

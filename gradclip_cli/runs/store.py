@@ -56,6 +56,8 @@ _OWN_TEMPORARIES = re.compile(
 )
 RUN_VARIABLE = "GRADCLIP_RUN"
 """The environment variable by which a script that gradclip started knows where it is recorded."""
+UNRECORDED = "gradclip records nothing more of this training"
+"""What a recorder says on stderr that gives up; its script goes on."""
 _SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]{0,19})")
 
 

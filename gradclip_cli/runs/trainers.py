@@ -64,7 +64,7 @@ class Ending:
     health: str = ""
     """What its gradients say, in a few words."""
     shown: str = ""
-    """What a script that failed printed last, in several lines."""
+    """What is to be seen of a script besides, in several lines: what it printed last where it failed, what was not recorded."""
     was_there: bool = False
     """Whether another command had trained the run meanwhile."""
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import call
+from recordings import SEEN
 from scripted import in_shell, store, write_training
 
 from gradclip_cli.config import loading, sweeps
 from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.config.schema import Config
+from gradclip_cli.gradients.rules.clipnorm import ClipNorm
+from gradclip_cli.gradients.rules.none import Unclipped
 from gradclip_cli.problems import identified
 
 
@@ -90,6 +94,17 @@ def test_script_arms_are_compared_with_the_one_that_is_named(arms: list[str], re
     assert "None of these arms is unclipped: name the baseline with --baseline" in unnamed.stdout
     compared = json.loads(call("compare", "--results", str(results), "--baseline", "mild", "--json").stdout)
     assert compared["differences"] == ["strong differs from mild in more than clipping: values.clip is 2.0, not 1.0"]
+
+
+def test_the_baseline_is_the_arm_whose_recorder_saw_no_clipping(tmp_path: Path, results: Path) -> None:
+    paths = write_training(tmp_path, "clipped", "free")
+    for path, rule in zip(paths, (ClipNorm(threshold=1.0), Unclipped()), strict=True):
+        config = loading.load(path)
+        assert isinstance(config, RecordedConfig)
+        store(config, results, seen=replace(SEEN, clipping=rule))
+    compared = json.loads(call("compare", "--results", str(results), "--json").stdout)
+    assert [arm["arm"] for arm in compared["arms"]] == ["free", "clipped"]
+    assert compared["differences"] == ["clipped differs from free in more than clipping: values.clip is 1.0, not 2.0"]
 
 
 def test_a_sweep_goes_over_a_script_s_values(tmp_path: Path, results: Path) -> None:

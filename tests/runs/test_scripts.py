@@ -20,7 +20,7 @@ from gradclip_cli.runs import many, processes, scripts
 from gradclip_cli.runs.actions import decide
 from gradclip_cli.runs.cluster import on_cluster
 from gradclip_cli.runs.many import Execution
-from gradclip_cli.runs.store import RUN_VARIABLE, RunDirectory
+from gradclip_cli.runs.store import RUN_VARIABLE, UNRECORDED, RunDirectory
 from gradclip_cli.runs.trainers import Event, EventKind
 
 
@@ -98,6 +98,18 @@ def test_a_finished_recording_is_no_run_where_the_script_failed_after_it(tmp_pat
     ending, run = train(config, results)
     assert (ending.status, ending.message) == ("failed", "exit code 1: OSError: no room for the model")
     assert (run.metadata()["exit_code"], run.metadata()["steps"]) == (1, 8)
+
+
+def test_a_recorder_that_got_no_run_is_told_of_a_run_that_is_complete(tmp_path: Path, results: Path) -> None:
+    [path] = write_training(tmp_path, "mine")
+    with open(tmp_path / "train.py", "a") as script:
+        script.write("Recording(Place('another/seed-1')).begin(SEEN)\n")
+    config = loading.load(path)
+    assert isinstance(config, RecordedConfig)
+    ending, run = train(config, results)
+    assert (ending.status, run.count_steps()) == ("complete", 8)
+    assert ending.shown.startswith(f"its script was told: {UNRECORDED}, which goes on: ")
+    assert "another recorder records this run already" in ending.shown
 
 
 def test_it_is_started_beside_its_config_and_told_where_its_run_is(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gradclip_cli.runs.standing import last_lines, standing
+from gradclip_cli.runs.standing import last_lines, line_with, standing
 from gradclip_cli.runs.store import RunDirectory
 
 STEPS = "step,loss\n" + "".join(f"{step},1.5\n" for step in range(1, 5001))
@@ -39,3 +39,13 @@ def test_last_lines_are_those_that_a_terminal_shows(tmp_path: Path) -> None:
     assert last_lines(path, 2) == []
     path.write_bytes(b"x" * 10**5 + b"\nfirst\n1/2\r2/2 \x1b[31mred\x1b[0m\r\n\n  \nlast \xff")
     assert last_lines(path, 3) == ["first", "2/2 red", "last \N{REPLACEMENT CHARACTER}"]
+
+
+def test_a_line_is_found_by_its_words_wherever_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "output.log"
+    assert line_with(path, "told") == ""
+    path.touch()
+    assert line_with(path, "told") == ""
+    path.write_text("x" * 10**6 + "\nWarning: told once: why\n" + "y\n" * 10**5)
+    assert line_with(path, "told") == "told once: why"
+    assert line_with(path, "untold") == ""
