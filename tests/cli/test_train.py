@@ -92,7 +92,9 @@ def test_script_arms_are_compared_with_the_one_that_is_named(arms: list[str], re
     unnamed = call("compare", "--results", str(results), "--json")
     assert unnamed.exit_code == 1
     assert "None of these arms is unclipped: name the baseline with --baseline" in unnamed.stdout
-    compared = json.loads(call("compare", "--results", str(results), "--baseline", "mild", "--json").stdout)
+    told = call("compare", "--results", str(results), "--baseline", "mild", "--json").stdout
+    assert "They differ in values.clip; what of it is clipping, only their scripts know." in told
+    compared = json.loads(told)
     assert compared["differences"] == ["strong differs from mild in more than clipping: values.clip is 2.0, not 1.0"]
 
 
