@@ -95,6 +95,12 @@ class ReportError(GradclipError):
     kind = "report"
 
 
+class ExportError(GradclipError):
+    """Stored runs can't be written where, or as what, was asked: something is in the way, or a package is missing."""
+
+    kind = "export"
+
+
 class EngineError(GradclipError):
     """An engine is missing, or this process can't run it as configured."""
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "comparisons:compare",
     "show": "stored:show",
     "list": "stored:list_runs",
+    "export": "export:export",
     "rm": "stored:rm",
     "pack": "packed:pack",
     "unpack": "packed:unpack",

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _WITH_TARGET = ", ".join(name for name, metric in METRICS.items() if metric.takes_target)
 _DEFAULT_EFFECT = f"{DEFAULT_METRIC.unit.asked(DEFAULT_METRIC.planned_effect(0))}; {PLANNED_SHARE:.0%} of what has no usual one"
 
+FORMATS = ("latex", "markdown", "csv")
+"""What `evidence.pasted` can write, whose import would slow every start."""
 SELDOM = 100_000
 """So many new objects before Python looks for garbage: what imports and pictures make lives on, and looking takes time."""
 
@@ -46,6 +48,7 @@ class CompareOptions:
     effect: float | None
     margin: float | None
     out: Path | None
+    form: str | None
     as_json: bool
 
 
@@ -95,6 +98,12 @@ class MetricName(click.ParamType[str]):
     metavar="DIR",
     help="Folder for the files.  [default: compare/ in the results folder, and there one named after the arms]",
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="Print nothing but the verdict table, to paste elsewhere; a CSV has the numbers unrounded.",
+)
 @json_option
 @takes(CompareOptions)
 def compare(options: CompareOptions) -> None:
@@ -103,6 +112,8 @@ def compare(options: CompareOptions) -> None:
     Each run is scored by its last epoch, unless the metric says otherwise: losses are capped at a uniform guess's, and a
     diverged run scores as one throughout. p-values are of exact signed-rank tests, Holm-adjusted over the arms.
     """
+    if options.form and options.as_json:
+        raise click.UsageError("--format and --json are both what stdout is to hold: give one of the two.")
     gc.set_threshold(SELDOM)
     from gradclip_cli.cli.console import note
     from gradclip_cli.evidence import report
@@ -111,6 +122,8 @@ def compare(options: CompareOptions) -> None:
     paths, warnings = _written(compared, folder, options)
     if options.as_json:
         click.echo(report.to_json(compared), nl=False)
+    elif options.form:
+        _print_table(compared, options.form)
     else:
         print_comparison(compared)
     for warning in warnings:
@@ -172,6 +185,15 @@ def print_comparison(compared: Comparison) -> None:
     for sentence in _sentences(compared):
         tell()
         tell(sentence, sentence=True)
+
+
+def _print_table(compared: Comparison, form: str) -> None:
+    """Print the verdict table alone; what it says is told on stderr."""
+    from gradclip_cli.evidence import pasted, report
+
+    click.echo(pasted.FORMATS[form](compared), nl=False)
+    for sentence in (report.verdict_caption(compared), *_sentences(compared)):
+        remark(sentence, sentence=True)
 
 
 def _sentences(compared: Comparison) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import pandas as pd
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import StoreError
+from gradclip_cli.evidence.step_pieces import step_pieces
 from gradclip_cli.files import unwritable
 from gradclip_cli.gradients.health import EXPLOSION, SPIKE, Detector, Diagnosis, Spike
 from gradclip_cli.gradients.scopes import EACH_ELEMENT
@@ -61,7 +63,8 @@ def inspect(run: RunDirectory) -> Inspection:
     variables: tuple[str, ...] = ()
     bins = []
     drawn = ("max_abs", "applied_max_abs") if _bounds_elements(config) else ("norm", "applied_norm")
-    for frame in _pieces(run, rows, size * math.ceil(ROWS / size), drawn, every):
+    numbers = functools.partial(_numbers, run, drawn=drawn)
+    for frame in step_pieces(run, rows, size * math.ceil(ROWS / size), every, numbers):
         if detector is None:
             variables = tuple(name.removeprefix("norm/") for name in map(str, frame.columns) if name.startswith("norm/"))
             detector = Detector(variables, every)
@@ -77,22 +80,8 @@ def _bounds_elements(config: Config) -> bool:
     return config.clipping.scope is EACH_ELEMENT
 
 
-def _pieces(run: RunDirectory, rows: int, size: int, drawn: Sequence[str], every: int) -> Iterator[pd.DataFrame]:
-    """The first `rows` rows, `size` at a time: the common quantities, each variable's norm, and what is drawn, all float64."""
-    done = 0
-    for piece in run.steps_in_pieces(size):
-        frame = _numbers(run, piece[: rows - done], drawn)
-        in_order = np.array_equal(frame["step"], every * np.arange(done + 1, done + len(frame) + 1))
-        if not in_order or not frame["clipped"].isin((0, 1)).all():
-            raise StoreError(f"{run.steps_path}: not every step from {every * (done + 1):,} on is there, whole and in order")
-        yield frame
-        done += len(frame)
-        if done == rows:
-            return
-    raise StoreError(f"{run.steps_path}: holds {done:,} steps in {rows:,} lines")
-
-
 def _numbers(run: RunDirectory, piece: pd.DataFrame, drawn: Sequence[str]) -> pd.DataFrame:
+    """The common quantities, each variable's norm, and what is drawn, all float64."""
     norms = [column for column in piece.columns if str(column).startswith("norm/")]
     others = [column for column in piece.columns if str(column).split("/")[0] in {UPDATE_NORM, *drawn} - {"norm"}]
     try:

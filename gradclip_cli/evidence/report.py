@@ -101,9 +101,15 @@ def verdict_rows(comparison: Comparison) -> list[list[str]]:
             row += [difference, average, shown_p(against.p_adjusted), f"{against.won}/{len(against.seeds)}"]
         else:
             row += ["", "", "", ""]
-        verdict = _verdict(against) if against else "baseline" if report is comparison.baseline else "no shared seed"
-        rows.append([*row, *_shares(report.arm, comparison), verdict])
+        rows.append([*row, *_shares(report.arm, comparison), verdict_word(report, comparison)])
     return rows
+
+
+def verdict_word(report: ArmReport, comparison: Comparison) -> str:
+    """What stands in an arm's row as its verdict."""
+    if report.against:
+        return _verdict(report.against)
+    return "baseline" if report is comparison.baseline else "no shared seed"
 
 
 def _shares(arm: Arm, comparison: Comparison) -> list[str]:

@@ -48,6 +48,8 @@ WRITTEN_EVERY = 5.0  # seconds, while steps go on
 DIAGNOSED = 200_000
 """Steps up to which a run's health is read when it ends; `gradclip show` reads that of any run."""
 ROWS = 5000
+_RECORDED: weakref.WeakValueDictionary[Path, Recording] = weakref.WeakValueDictionary()
+"""What this process has recorded, by folder: a loop that was broken off tells nobody, and may begin anew."""
 MOST_NORMS = 4096
 """Norms kept for an epoch's median, each of as many steps as are needed to keep no more."""
 
@@ -140,7 +142,7 @@ class Recording:
         self._place, self._every, self._replace = place, every, replace
         self._held = contextlib.ExitStack()
         self._process = os.getpid()
-        self.failed = self.begun = False
+        self.failed = self.begun = self._opened = False
         self.steps = 0
         """Optimizer steps so far, recorded or not."""
 
@@ -148,11 +150,12 @@ class Recording:
 
     @_safely
     def begin(self, seen: Seen) -> None:
-        """The loop begins."""
+        """The loop begins, or another that goes on where the last one ended: then it is one run."""
+        if self._opened:
+            self._reopen(seen)
+            return
         directory = self._place.directory()
-        if not self._place.started:
-            self._held.enter_context(directory.locked())
-            _require_free(directory, replace=self._replace)
+        self._occupy(directory)
         config = directory.config() if self._place.started else RecordedConfig(name=directory.arm)
         assert isinstance(config, RecordedConfig)
         training = RecordedTraining(seed=directory.seed)
@@ -179,14 +182,33 @@ class Recording:
             **seen.facts,
             **provenance_of(seen.packages),
         }
+        begin = directory.begin if self._place.started else directory.start_recording
+        begin(self._config, {**self._facts, **self._scores})
+        directory.begin_steps(seen.variables, self._facts)
+        self.begun = self._opened = True
+        _RECORDED[directory.path] = self
+        _at_exit(self)
+
+    def _occupy(self, directory: RunDirectory) -> None:
+        """Make a directory this recording's. Raises StoreError where that would cost somebody something."""
         if self._place.started:
             _take(directory)
-            directory.begin(self._config, {**self._facts, **self._scores})
-        else:
-            directory.start_recording(self._config, {**self._facts, **self._scores})
-        directory.begin_steps(seen.variables, self._facts)
+            return
+        if earlier := _RECORDED.get(directory.path):
+            earlier.abandoned("another recording began in its place")
+        self._held.enter_context(directory.locked())
+        _require_free(directory, replace=self._replace)
+
+    def _reopen(self, seen: Seen) -> None:
+        """Go on with what was finished. Raises ConflictError where another model is trained now."""
+        if seen.variables != self._seen.variables:
+            raise ConflictError(
+                f"{self._directory.path}: holds a run of other variables", "give each model a recorder of its own"
+            )
+        if not self._place.started:
+            self._held.enter_context(self._directory.locked())
+        self._directory.write_metadata({**self._facts, **self._scores, "status": Status.RUNNING})
         self.begun = True
-        _at_exit(self)
 
     @_safely
     def learn(self, *, facts: Mapping[str, Any] | None = None, **sections: Any) -> None:
@@ -247,11 +269,14 @@ class Recording:
 
     def give_up(self, error: Exception) -> None:
         """Record no more, and say so once; the loop goes on."""
+        if self.failed:
+            return
         self.failed = True
         told = f"{UNRECORDED}, which goes on: {str(error) or type(error).__name__}"
         if self.begun:
             with contextlib.suppress(Exception):
-                facts = {**self._facts, "status": Status.FAILED, "reason": f"recording stopped: {error}"}
+                stopped = {"status": Status.FAILED, "reason": f"recording stopped: {error}"}
+                facts = {**self._facts, **self._scores, **stopped}
                 self._directory.write_last_words(facts)
         with contextlib.suppress(Exception):
             self._let_go()
@@ -260,12 +285,12 @@ class Recording:
         except Warning:  # where warnings are made errors
             print(told, file=sys.stderr)
 
-    def abandoned(self) -> None:
-        """The process ends, and nobody said how the loop did."""
+    def abandoned(self, why: str = "the process ended before the training did") -> None:
+        """Nobody said how the loop ended, and nobody will."""
         if self.begun and not self.failed and os.getpid() == self._process:
             error = getattr(sys, "last_value", None)
             interrupted = isinstance(error, KeyboardInterrupt)
-            reason = f"{type(error).__name__}: {error}" if error else "the process ended before the training did"
+            reason = f"{type(error).__name__}: {error}" if error else why
             self.finish(Status.INTERRUPTED if interrupted else Status.FAILED, reason)
 
     def _let_go(self) -> None:
@@ -273,6 +298,11 @@ class Recording:
         self._held.close()
 
     # Parts
+
+    @property
+    def rule(self) -> ClippingRule:
+        """How the loop clips, as far as it is known."""
+        return self._config.clipping
 
     @property
     def _scores(self) -> dict[str, Any]:

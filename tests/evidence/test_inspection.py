@@ -377,7 +377,7 @@ def cut(run: RunDirectory, edit: Callable[[list[str]], list[str]]) -> None:
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        (lambda lines: lines[:-3], "holds 37 whole steps where 40 were trained: cut short?"),
+        (lambda lines: lines[:-3], "holds 37 whole steps where 40 were recorded: cut short?"),
         (lambda lines: [*lines[:-1], lines[-1][:-9]], "holds 39 whole steps where 40 were trained"),
         (lambda lines: lines[:1], "holds 0 whole steps"),
         (lambda lines: [], "holds 0 whole steps"),

@@ -1,0 +1,254 @@
+"""What a recorded `fit` keeps between steps, and how gradients are measured, on each of Keras's backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
+
+import numpy as np
+
+from gradclip_cli.arrays import FloatArray
+
+Sizes = tuple[list[Any], list[Any]]
+"""L2 norms and largest absolute elements of V tensors. Norms neither overflow nor vanish where the elements are finite."""
+
+
+class Kept(Protocol):
+    """A ring of rows that steps write to, a count of the steps, and the backend's ways to measure."""
+
+    replicas: int
+    """How many copies of the model train at once."""
+
+    def __init__(self, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
+        """A ring of this shape, after so many steps."""
+        ...
+
+    def count(self) -> int: ...
+    def ring(self) -> FloatArray: ...
+
+    def copies(self, variables: Sequence[Any], every: int) -> list[Any]:
+        """The variables' values, which what comes later doesn't change; nothing where this step isn't recorded."""
+        ...
+
+    def sizes(self, tensors: Sequence[Any]) -> Sizes:
+        """Of each tensor."""
+        ...
+
+    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+        """L2 norm of what was added to each variable since."""
+        ...
+
+    def stacked(self, values: Sequence[Any]) -> Any:
+        """Scalars as a row."""
+        ...
+
+    def write(self, row: Callable[[], Any], every: int) -> None:
+        """Count a step, and write its row where it is one of those that are recorded."""
+        ...
+
+    def uncompiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, of which a compiler of whole steps makes nothing."""
+        ...
+
+    def hidden(self) -> AbstractContextManager[None]:
+        """While it lasts, the optimizer has only the variables that it had."""
+        ...
+
+    def forget(self) -> None:
+        """Leave the optimizer as it was."""
+        ...
+
+
+class OnTensorFlow:
+    """Variables of its own, which the optimizer knows nothing of. All is float64."""
+
+    def __init__(self, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
+        import tensorflow as tf
+
+        self._tf, self._shape = tf, shape
+        strategy = optimizer._distribution_strategy
+        self.replicas = int(strategy.num_replicas_in_sync)
+        own = {"trainable": False, "synchronization": tf.VariableSynchronization.ON_READ}
+        own["aggregation"] = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        with strategy.scope():
+            self._ring = tf.Variable(tf.zeros(shape, tf.float64), name="gradclip_rows", **own)
+            self._count = tf.Variable(tf.constant(steps, tf.int64), name="gradclip_steps", **own)
+
+    def count(self) -> int:
+        return int(self._count.numpy())
+
+    def ring(self) -> FloatArray:
+        return np.asarray(self._ring.numpy())
+
+    def copies(self, variables: Sequence[Any], every: int) -> list[Any]:
+        return [self._tf.convert_to_tensor(variable.value) for variable in variables]
+
+    def sizes(self, tensors: Sequence[Any]) -> Sizes:
+        dense = [self._tf.convert_to_tensor(tensor) for tensor in tensors]
+        return [self._norm(tensor) for tensor in dense], [self._largest(tensor) for tensor in dense]
+
+    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+        after = self.copies(variables, 1)
+        return [self._norm(new - old) for new, old in zip(after, before, strict=True)]
+
+    def _norm(self, tensor: Any) -> Any:
+        return self._tf.sqrt(2 * self._tf.nn.l2_loss(self._tf.cast(tensor, self._tf.float64)))
+
+    def _largest(self, tensor: Any) -> Any:
+        return self._tf.cast(self._tf.reduce_max(self._tf.abs(tensor)), self._tf.float64)
+
+    def stacked(self, values: Sequence[Any]) -> Any:
+        return self._tf.stack(values)
+
+    def write(self, row: Callable[[], Any], every: int) -> None:
+        count = self._count.assign_add(1, read_value=True)
+        slot = (count // every - 1) % self._shape[0]
+
+        def written() -> Any:
+            if self.replicas == 1:
+                self._ring.scatter_nd_update([[slot]], [row()])
+            else:  # a variable of several replicas can be assigned as a whole only
+                rows = self._tf.tensor_scatter_nd_update(self._tf.convert_to_tensor(self._ring), [[slot]], [row()])
+                self._ring.assign(rows)
+            return self._tf.constant(True)
+
+        if every == 1:
+            written()
+        else:
+            self._tf.cond(count % every == 0, written, lambda: self._tf.constant(False))
+
+    def uncompiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
+    def hidden(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def forget(self) -> None:
+        pass
+
+
+class OnJax:
+    """Two of the optimizer's variables: a compiled step keeps no other state. What saves or loads it does not see them."""
+
+    replicas = 1
+
+    def __init__(self, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
+        import jax
+
+        self._jax, self._optimizer, self._shape = jax, optimizer, shape
+        self._others = list(optimizer.variables)
+        self._ring = optimizer.add_variable(shape, dtype="float32", name="gradclip_rows")
+        self._count = optimizer.add_variable((), dtype="int32", name="gradclip_steps")
+        self._count.assign(steps)
+
+    def count(self) -> int:
+        return int(self._count.numpy())
+
+    def ring(self) -> FloatArray:
+        return np.asarray(self._ring.numpy())
+
+    def copies(self, variables: Sequence[Any], every: int) -> list[Any]:
+        return [variable.value for variable in variables]
+
+    def sizes(self, tensors: Sequence[Any]) -> Sizes:
+        largest = [self._largest(tensor) for tensor in tensors]
+        return [self._norm(tensor, most) for tensor, most in zip(tensors, largest, strict=True)], largest
+
+    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+        moved = [new - old for new, old in zip(self.copies(variables, 1), before, strict=True)]
+        return self.sizes(moved)[0]
+
+    def _largest(self, tensor: Any) -> Any:
+        return self._jax.numpy.max(self._jax.numpy.abs(tensor.astype("float32")))
+
+    def _norm(self, tensor: Any, largest: Any) -> Any:
+        """Of the tensor over its largest element, so that no square overflows or vanishes; summed in two stages, to be exact."""
+        xp = self._jax.numpy
+        scale = xp.where(xp.isfinite(largest) & (largest > 0), largest, 1.0)
+        squares = xp.square(tensor.astype("float32") / scale)
+        rows = xp.sum(squares, axis=-1) if squares.ndim else squares
+        return scale * xp.sqrt(xp.sum(rows))
+
+    def stacked(self, values: Sequence[Any]) -> Any:
+        return self._jax.numpy.stack(values)
+
+    def write(self, row: Callable[[], Any], every: int) -> None:
+        count, ring = self._count.value + 1, self._ring.value
+        slot = (count // every - 1) % self._shape[0]
+
+        def written() -> Any:
+            return self._jax.lax.dynamic_update_slice(ring, row()[None], (slot, 0))
+
+        self._ring.assign(written() if every == 1 else self._jax.lax.cond(count % every == 0, written, lambda: ring))
+        self._count.assign(count)
+
+    def uncompiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        shown = self._optimizer._variables[:]
+        self._optimizer._variables[:] = self._others
+        try:
+            yield
+        finally:
+            self._optimizer._variables[:] = shown
+
+    def forget(self) -> None:
+        self._optimizer._variables[:] = self._others
+
+
+class OnTorch:
+    """A tensor and a number: its steps are not compiled. Norms are summed in float64."""
+
+    replicas = 1
+
+    def __init__(self, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
+        import torch
+
+        self._torch, self._shape, self._steps = torch, shape, steps
+        self.copies = torch.compiler.disable(self.copies)  # type: ignore[method-assign]  # it counts in Python
+        device = optimizer._trainable_variables[0].value.device
+        self._rows = torch.zeros(shape, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+
+    def count(self) -> int:
+        return self._steps
+
+    def ring(self) -> FloatArray:
+        return np.asarray(self._rows.cpu().numpy())
+
+    def copies(self, variables: Sequence[Any], every: int) -> list[Any]:
+        skipped = (self._steps + 1) % every
+        return [] if skipped else [variable.value.detach().clone() for variable in variables]
+
+    def sizes(self, tensors: Sequence[Any]) -> Sizes:
+        dense = [tensor.detach().to_dense() if tensor.is_sparse else tensor.detach() for tensor in tensors]
+        norms = self._torch._foreach_norm(dense, 2, self._rows.dtype)
+        return list(norms), [tensor.to(self._rows.dtype) for tensor in self._torch._foreach_norm(dense, float("inf"))]
+
+    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+        after = [variable.value.detach() for variable in variables]
+        return list(self._torch._foreach_norm(self._torch._foreach_sub(after, list(before)), 2, self._rows.dtype))
+
+    def stacked(self, values: Sequence[Any]) -> Any:
+        return self._torch.stack(list(values))
+
+    def write(self, row: Callable[[], Any], every: int) -> None:
+        self._steps += 1
+        if self._steps % every == 0:
+            with self._torch.no_grad():
+                self._rows[(self._steps // every - 1) % self._shape[0]] = row()
+
+    def uncompiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        disabled: Callable[..., Any] = self._torch.compiler.disable(function)
+        return disabled
+
+    def hidden(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def forget(self) -> None:
+        pass
+
+
+BACKENDS: Mapping[str, type[Kept]] = {"tensorflow": OnTensorFlow, "jax": OnJax, "torch": OnTorch}
