@@ -30,7 +30,7 @@ from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence.metrics import SHARES
 from gradclip_cli.runs.actions import Action
 from gradclip_cli.runs.csv_files import EVALUATED, metric_names, score_columns
-from gradclip_cli.runs.metadata import FINISHED, Status, metrics_of
+from gradclip_cli.runs.metadata import FINISHED, Status, is_evaluated, metrics_of
 from gradclip_cli.runs.store import RunDirectory
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ MOST_SKIPS_SHOWN = 10
 def last_metrics(run: RunDirectory) -> dict[str, float]:
     """Loss and metrics, and those of the evaluation split, at a run's last whole epoch; nothing where there is none."""
     try:
-        frame, columns = run.metrics(), ["epoch", *score_columns(metrics_of(run.metadata()))]
+        frame, metadata = run.metrics(), run.metadata()
+        columns = ["epoch", *score_columns(metrics_of(metadata), evaluated=is_evaluated(metadata))]
     except StoreError:
         return {}
     return {column: frame[column].iloc[-1].item() for column in columns} if len(frame) else {}
@@ -170,6 +171,7 @@ class RunDisplay:
         self._progress = _Bars(*columns, console=self._console, disable=not self._live)
         self._bars: dict[Path, TaskID] = {}
         self._warned: dict[Path, int] = {}
+        self._shown = set[str]()
         self._steps = {run.directory.path: 0 for run in runs if run.action != Action.SKIP}
         self._grid = self._fitting(grid, runs) if grid and self._live and not verbose else None
         self._progress.grid = self._grid
@@ -202,6 +204,14 @@ class RunDisplay:
             self._show(run, f"{self._label(run, len(what) + 2)}: {what}", None, 0, since=time.monotonic())
         elif self._verbose:
             self._say(f"{run.label}: {what}")
+
+    def standing(self, run: PlannedRun, where: str) -> None:
+        """How far a script is, whose clock goes on."""
+        if self._live and (bar := self._bars.get(run.directory.path)) is not None:
+            text = f"{self._label(run, len(where) + 2)}: {where}"
+            self._progress.update(bar, description=safe(text, self._console.file))
+        elif self._verbose:
+            self._say(f"{run.label}: {where}")
 
     def remarked(self, run: PlannedRun, remark: str) -> None:
         """Something that the user should know of a run that goes on."""
@@ -264,10 +274,18 @@ class RunDisplay:
         self._count(run.directory.path, training.epochs * training.steps_per_epoch)
         if result.status == Status.COMPLETE:
             if not self._grid:
-                self._say(f"{label}: complete in {result.seconds:.1f} s{_scored(last)}, gradients {result.health}", "green")
+                gradients = f", gradients {result.health}" if result.health else ""
+                self._say(f"{label}: complete in {result.seconds:.1f} s{_scored(last)}{gradients}", "green")
         elif not (self._grid and result.status == Status.DIVERGED):  # Said even when quiet: it is not what was asked for.
             line = f"{label}: {result.status}{_reason(result)}"
             self._progress.print_above(Text(safe(line, self._console.file), "red"))
+        self._show_once(result)
+
+    def _show_once(self, result: Result) -> None:
+        """What is to be seen of a script; of several that failed alike, of the first."""
+        if result.shown and (kind := result.message or result.shown) not in self._shown:
+            self._shown.add(kind)
+            self._say(result.shown.replace("\n", "\n  "), "dim" if result.message else "yellow")
 
     def _last_metrics(self, result: Result) -> dict[str, float]:
         """A finished run's loss and metrics, where they will be shown."""
@@ -276,11 +294,11 @@ class RunDisplay:
 
 
 def _scored(last: Mapping[str, float]) -> str:
-    """What a run's line says of its last epoch: its first metric on the evaluation split, without one its loss there."""
+    """What a run's line says of its last epoch: its first metric, without one its loss, as evaluated if it is."""
     if not last:
         return ""
-    name = [*metric_names(last), "loss"][0]
-    return f", {_value(name, last[f'{EVALUATED}{name}'], EVALUATED)}"
+    name, prefix = [*metric_names(last), "loss"][0], EVALUATED if f"{EVALUATED}loss" in last else ""
+    return f", {_value(name, last[f'{prefix}{name}'], prefix)}"
 
 
 def _reason(result: Result) -> str:

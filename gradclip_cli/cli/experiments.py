@@ -199,8 +199,9 @@ def _train_and_tally(planned: Sequence[PlannedRun], options: SweepOptions, grid:
 def _without_own_code(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
     """The runs that train without running a user's own code, which a look at a plan never does."""
     from gradclip_cli.problems import problem_of
+    from gradclip_cli.runs.many import is_script
 
-    return [run for run in planned if not problem_of(run.config).runs_own_code]
+    return [run for run in planned if not is_script(run) and not problem_of(run.config).runs_own_code]
 
 
 def _say_plan(chosen: Sweep, planned: Sequence[PlannedRun], measured: Sequence[PlannedRun], way: Way) -> dict[str, Pace]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from gradclip_cli.evidence.metrics import POINTS, usual_metric
-from gradclip_cli.runs.csv_files import metric_names
+from gradclip_cli.runs.csv_files import EVALUATED, metric_names
 from gradclip_cli.runs.metadata import Status
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class FillingGrid:
         """Take in how one of an arm's runs ended, with the last values of its columns as far as they are known."""
         self._ended[arm] += 1
         if last and status == Status.COMPLETE:
-            metric = usual_metric(dict.fromkeys(metric_names(last), True))
+            metric = usual_metric(dict.fromkeys(metric_names(last), True), evaluated=f"{EVALUATED}loss" in last)
             self._unit = metric.unit
             self._scores.setdefault(arm, []).append(last[metric.column] * metric.unit.scale)
         if status in (Status.DIVERGED, Status.FAILED):

@@ -50,15 +50,20 @@ def _seeds(planned: Sequence[PlannedRun]) -> list[set[int]]:
 
 def estimate(planned: Sequence[PlannedRun], way: Way, paces: Mapping[str, Pace] | None = None) -> str:
     """How many runs are to train, and the time and room that they take, by what was measured here where it was."""
-    from gradclip_cli.runs import pace
+    from gradclip_cli.runs import many, pace
     from gradclip_cli.runs.actions import Action
 
     expected = pace.estimate(planned, paces, jobs=way.at_once, cores=way.cores)
-    todo = sum(run.action != Action.SKIP for run in planned)
+    todo = [run for run in planned if run.action != Action.SKIP]
     if not todo:
         return "The run is finished." if len(planned) == 1 else f"All {len(planned)} runs are finished."
+    scripts = sum(map(many.is_script, todo))
+    to_train = f"{len(todo)} of {counted(len(planned), 'run')} to train"
+    if scripts == len(todo):
+        return f"{to_train}; how long a script takes, only a run of it tells."
     duration, size = _duration(expected.least, expected.most), f"{expected.size / 1e6:.0f} MB"
-    return f"{todo} of {counted(len(planned), 'run')} to train: {duration} and {size}."
+    more = f", without {counted(scripts, 'run')} of scripts" if scripts else ""
+    return f"{to_train}: {duration} and {size}{more}."
 
 
 def _duration(least: float, most: float) -> str:

@@ -116,8 +116,9 @@ def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
         f"  model      {config.model.label}, {config.optimizer.label}, clipping {config.clipping.label}",
         f"  trained    by {config.engine.framework}, {metadata.get('steps', '?')} steps, started {metadata.get('started')}, "
         f"{metadata.get('seconds', '?')} s",
-        f"  evaluated  on the {metadata.get('evaluation_split')} split of {config.data.label}",
     ]
+    if metadata.get("evaluation_split"):
+        lines.append(f"  evaluated  on the {metadata['evaluation_split']} split of {config.data.label}")
     if metadata.get("diverged"):
         lines.append(f"  diverged   {metadata['diverged']['told']}")
     overflows = metadata.get("overflows") or {}
@@ -125,6 +126,8 @@ def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
         lines.append(f"  overflows  {overflows['steps']} steps with a gradient that was not finite, first {overflows['first']}")
     if metadata.get("reason"):
         lines.append(f"  reason     {metadata['reason']}")
+    if run.has(run.log_path.name):
+        lines.append(f"  output     {run.log_path}")
     return lines
 
 

@@ -77,10 +77,12 @@ def subject(name: str, settings: Sequence[str], data: str | None) -> Config:
 def _config(name: str, settings: Sequence[str], data: str | None) -> Config:
     from gradclip_cli.cli.planning import say_resets
     from gradclip_cli.config import loading
+    from gradclip_cli.config.recorded import require_no_script
 
     if data:
         raise click.UsageError("--data is a model's; a config says its data itself.")
     loaded = loading.read(name, settings)
+    require_no_script(loaded.config, f"Run one seed of it and look at that: gradclip run {name} --seed 0, then gradclip show.")
     say_resets(loaded)
     return loaded.config
 

@@ -65,6 +65,9 @@ def run(options: RunOptions) -> None:
 
     Each run gets DIR/ARM/seed-N with metrics.csv (a row an epoch), steps.csv (a row a step), config.yaml and run.json.
     Finished runs are left as they are. Exit 3 tells that a run diverged.
+
+    A config with a `command`, such as [python, train.py, --seed, "{seed}"], starts a script of yours for each seed, and a
+    recorder in it writes the run; python is the interpreter that runs gradclip.
     """
     from gradclip_cli.config import loading
     from gradclip_cli.config.seeds import parse_seeds

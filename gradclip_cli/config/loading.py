@@ -17,6 +17,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from gradclip_cli.config.article import ArticleConfig
+from gradclip_cli.config.commands import placeholder_mistakes
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.kinds import config_class, config_of
 from gradclip_cli.config.mistakes import described, place_of, unknown_choice
@@ -133,7 +134,9 @@ def read(name: str, settings: Sequence[str] = (), framework: str | None = None) 
     overrides = together(given)
     whole = laid_over(base, overrides)
     config = validated(whole)
-    _require_to_be_trained(config, whole)
+    require_to_be_trained(config, whole)
+    if framework and isinstance(config, RecordedConfig):
+        raise ConfigError([f"--framework: {name} trains by a script of its own, in whatever framework that is written in"])
     base_name = config.name
     if framework and framework != config.engine.framework:
         config = validated(_trained_by(framework, whole))
@@ -144,8 +147,8 @@ def read(name: str, settings: Sequence[str] = (), framework: str | None = None) 
     return Loaded(config, tuple(resets(base, overrides, config)))
 
 
-def _require_to_be_trained(config: Config, tree: Tree) -> None:
-    """Raises ConfigError where a config can't be trained, or says what only a recorder can say."""
+def require_to_be_trained(config: Config, tree: Tree) -> None:
+    """Raises ConfigError where a config can't be trained, or says what only a recorder can say, or has wrong placeholders."""
     if not isinstance(config, RecordedConfig):
         return
     if config.command is None:
@@ -155,6 +158,7 @@ def _require_to_be_trained(config: Config, tree: Tree) -> None:
     problems = [f"{place_of(tree, key)}: {key}: is seen by the recorder in the script, and can't be said" for key in seen]
     length = [f"training.{key}" for key in ("epochs", "steps_per_epoch") if getattr(config.training, key) != 1]
     problems += [f"{place_of(tree, key)}: {key}: the script says how long; it can be one of `values`" for key in length]
+    problems += placeholder_mistakes(tree)
     if problems:
         raise ConfigError(problems)
 

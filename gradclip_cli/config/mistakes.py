@@ -88,6 +88,8 @@ def _wrong_value(detail: dict[str, Any], value: Any) -> str:
     message = message[0].lower() + message[1:]
     if isinstance(value, bool) and detail["type"] == "string_type":
         message += " (YAML reads a bare yes, no, on or off as true or false: put it in quotes)"
+    if isinstance(value, dict) and detail["type"] == "string_type":
+        message += ' (YAML reads bare braces as keys: put them in quotes, as in "{seed}")'
     if detail["type"] == "string_pattern_mismatch":
         message = "letters, digits and . _ + = , - only, the first a letter or digit, since it names a folder"
     return message if isinstance(value, dict) else f"{message}, not {_shown(value)}"

@@ -5,19 +5,34 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from gradclip_cli.config.commands import SEED, filled
 from gradclip_cli.config.optimizers import Optimizer
 from gradclip_cli.config.own import IN_NATS
 from gradclip_cli.config.schema import AnyClippingRule, CommonData, CommonLoss, CommonModel, Config, Engine, Training
+from gradclip_cli.errors import ConfigError
 from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, InWords, Situation
 from gradclip_cli.gradients.scopes import NOTHING
 from gradclip_cli.sections import MOST_STEPS, Positive
 
 RECORDED: Literal["recorded"] = "recorded"
 """The `kind` of such configs."""
+PYTHON = "python"
+"""As the first word of a command: the interpreter that runs gradclip."""
 UNKNOWN: Literal["unknown"] = "unknown"
-Value = str | int | float | bool | None
+
+
+def _one_word(value: Any) -> Any:
+    """Raises ValueError for what no word of a command can be made of."""
+    if isinstance(value, list | dict):
+        raise ValueError("a placeholder stands for one text, number, true, false or null; give each its own")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("not a finite number; as a text, in quotes, it reaches the script as it stands")
+    return value
+
+
+Value = Annotated[str | int | float | bool | None, BeforeValidator(_one_word)]
 """What a placeholder of a command stands for."""
 
 
@@ -31,6 +46,8 @@ class RecordedEngine(Engine):
 
 class RecordedData(CommonData):
     """The data, of which nothing is known."""
+
+    holdout: int = Field(default=0, exclude=True, repr=False)
 
     @property
     def label(self) -> str:
@@ -121,7 +138,8 @@ class RecordedConfig(Config):
     command: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="What trains, as a list of words. {seed} stands for the run's seed, {NAME} for one of `values`.",
+        description="What trains, as a list of words. {seed} stands for the run's seed, {NAME} for one of `values`, {{ and }} "
+        "for braces; `python` as the first word is the interpreter that runs gradclip.",
     )
     values: dict[str, Value] = Field(default={}, description="What the placeholders of `command` stand for.")
     sources: dict[str, str] = Field(default={}, description="SHA-256 of the command's own files; gradclip fills it in.")
@@ -133,6 +151,12 @@ class RecordedConfig(Config):
     clipping: AnyKnownRule = UnknownRule()
     training: RecordedTraining = RecordedTraining()
     folder: str = Field(default="", exclude=True, description="Where the command is started; no part of what is trained.")
+
+    @property
+    def words(self) -> list[str]:
+        """The command as it is started: with the seed and the values in its placeholders."""
+        given = {**self.values, SEED: self.training.seed}
+        return [filled(word, given) for word in self.command or ()]
 
     @property
     def planned(self) -> RecordedConfig:
@@ -147,3 +171,9 @@ class RecordedConfig(Config):
 
 SEEN = ("engine", "data", "model", "loss", "optimizer", "clipping")
 """What a recorder says of a loop that it watches."""
+
+
+def require_no_script(config: Config, instead: str) -> None:
+    """Raises ConfigError where a script trains a config, with what to do `instead` of what takes steps of gradclip's own."""
+    if isinstance(config, RecordedConfig):
+        raise ConfigError([f"{config.name}: its script trains it, of which gradclip can take no step. {instead}"])

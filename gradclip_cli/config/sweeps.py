@@ -290,7 +290,9 @@ def _cells(base: Tree, given: _Given) -> tuple[tuple[Cell, ...], tuple[str, ...]
             [*given.overrides, *(Override(key, value.tree, value.tree.key_place) for key, value in chosen.items())]
         )
         try:
-            config = loading.validated(laid_over(base, overrides))
+            tree = laid_over(base, overrides)
+            config = loading.validated(tree)
+            loading.require_to_be_trained(config, tree)
         except ConfigError as error:
             problems |= dict.fromkeys(error.problems)
             continue

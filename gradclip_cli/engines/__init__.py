@@ -7,6 +7,7 @@ import importlib.util
 from types import ModuleType
 
 from gradclip_cli.config.frameworks import FRAMEWORKS
+from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import EngineError
@@ -15,7 +16,9 @@ from gradclip_cli.problems.contract import Dataset
 
 
 def compile_key(config: Config) -> str:
-    """What an engine is compiled for: the config without what `reset` and `train` take anew for each run."""
+    """What an engine is compiled for: the config without what `reset` and `train` take anew for each run; a script has none."""
+    if isinstance(config, RecordedConfig):
+        return ""
     others = {"optimizer": {"learning_rate"}}
     settings = config.model_dump_json(include={"engine", "loss", "optimizer", "clipping"}, exclude=others)
     return settings + problem_of(config).compiled_for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradclip_cli.config.recorded import UNKNOWN
 from gradclip_cli.evidence.samples import seeds_for_a_verdict, smallest_p
 from gradclip_cli.evidence.stats import share_interval
 from gradclip_cli.evidence.verdicts import Judgement, Pair, Verdict
@@ -172,6 +173,8 @@ def _confounded(pair: Pair) -> list[str]:
     if not pair.differs_in:
         return []
     keys = some_of(pair.differs_in, MOST_KEYS)
+    if UNKNOWN in {pair.base.config.clipping.mode, pair.arm.config.clipping.mode}:
+        return [f"They differ in {keys}; what of it is clipping, only their scripts know."]
     return [
         f"They differ in more than clipping: {keys}." if pair.differ_in_clipping else f"They differ in {keys}, not in clipping."
     ]

@@ -11,6 +11,7 @@ import yaml
 from gradclip_cli import engines
 from gradclip_cli.config import loading
 from gradclip_cli.config.own import COMPILED, OwnConfig
+from gradclip_cli.config.recorded import require_no_script
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.gradients.rules.none import Unclipped
@@ -97,6 +98,7 @@ def _posed_by_config(wishes: Wishes) -> Posed:
     }
     settings = [f"{key}={value}" for key, value in wanted.items() if value is not None]
     config = loading.load(wishes.model, settings)
+    require_no_script(config, "Make a config of each arm, train them with gradclip run, then gradclip compare.")
     yours = None if config.clipping.mode == UNCLIPPED else config.clipping.model_dump(mode="json")
     unclipped = config.model_copy(update={"name": UNCLIPPED, "clipping": Unclipped()})
     return Posed(unclipped, yours)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.grids import CLIPPING
 from gradclip_cli.config.overrides import values, written
+from gradclip_cli.config.own import OwnConfig
+from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.config.sweeps import Sweep
@@ -43,11 +44,18 @@ _CLEAR_BY_THEMSELVES = ("cell", "activation", "dataset", "name", "factory", "fil
 
 
 def facts(sweep: Sweep) -> dict[str, str]:
-    """What is trained, by subject: model, data, training, optimizer, clipping, what else is unusual, and what is swept over."""
+    """What is trained, by subject: model, data, training, optimizer, clipping, what else is unusual, and what is swept over.
+
+    Of a script's sweep, its command is all that is known before in their place.
+    """
     cells = _Cells([dict(values(config.model_dump())) for config in sweep.configs], [axis.key for axis in sweep.axes])
-    found = {subject: cells.all_main(f"{subject}.{key}" for key in keys) for subject, keys in _MAIN.items()}
-    rules = list(dict.fromkeys(config.clipping.label for config in sweep.configs))
-    found["clipping"] = "swept" if any(axis.of_clipping for axis in sweep.axes) else " or ".join(rules)
+    first = sweep.configs[0]
+    if isinstance(first, RecordedConfig):
+        found = {"command": " ".join(first.command or ())}
+    else:
+        found = {subject: cells.all_main(f"{subject}.{key}" for key in keys) for subject, keys in _MAIN.items()}
+        rules = list(dict.fromkeys(config.clipping.label for config in sweep.configs))
+        found["clipping"] = "swept" if any(axis.of_clipping for axis in sweep.axes) else " or ".join(rules)
     if further := [cells.said(key, key) for key in _unusual(sweep.configs) if key not in cells.swept]:
         found["further"] = ", ".join(further)
     found["swept"] = "; ".join(f"{axis.title}: {', '.join(axis.labels)}" for axis in sweep.axes)
@@ -91,14 +99,14 @@ def _unusual(configs: Sequence[Config]) -> list[str]:
     for config in configs:
         usual = _usual(type(config), config.optimizer.name)
         found |= {key: None for key, value in values(config.model_dump()) if key not in usual or value != usual[key]}
-    main = {f"{subject}.{key}" for subject, keys in _MAIN.items() for key in keys} | {"name", "training.seed"}
+    main = {f"{subject}.{key}" for subject, keys in _MAIN.items() for key in keys} | {"name", "training.seed", "command"}
     return [key for key in found if key not in main and key.partition(".")[0] != CLIPPING]
 
 
 @functools.cache
 def _usual(kind: type[Config], optimizer: str) -> dict[str, Any]:
     """All defaults of a kind of config by dotted key; those of the optimizer are its own."""
-    needed: dict[str, Any] = {} if kind is ArticleConfig else {"model": {"factory": "any:one"}, "data": {"npz": "any.npz"}}
+    needed: dict[str, Any] = {"model": {"factory": "any:one"}, "data": {"npz": "any.npz"}} if kind is OwnConfig else {}
     return dict(values(kind.model_validate({"name": "usual", "optimizer": {"name": optimizer}, **needed}).model_dump()))
 
 

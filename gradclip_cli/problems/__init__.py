@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gradclip_cli.config.own import OwnConfig
+from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.config.schema import Config
 from gradclip_cli.problems.article import article_problem
 from gradclip_cli.problems.contract import Problem
@@ -20,6 +21,10 @@ def identified(config: Config) -> Config:
         from gradclip_cli.problems.own.identity import identified as with_hashes
 
         return with_hashes(config)
+    if isinstance(config, RecordedConfig):
+        from gradclip_cli.problems.scripts import identified as with_sources
+
+        return with_sources(config)
     return config
 
 

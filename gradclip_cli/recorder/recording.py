@@ -31,6 +31,7 @@ from gradclip_cli.config.recorded import (
 )
 from gradclip_cli.config.schema import ARM_NAME
 from gradclip_cli.errors import ConflictError, StoreError
+from gradclip_cli.files import writing
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.health import Detector, Diagnosis
 from gradclip_cli.gradients.step_records import StepRecords
@@ -39,7 +40,7 @@ from gradclip_cli.runs.endings import ending_facts, now
 from gradclip_cli.runs.metadata import FINISHED, Status
 from gradclip_cli.runs.provenance import provenance_of
 from gradclip_cli.runs.steps import step_rows
-from gradclip_cli.runs.store import RUN_VARIABLE, RunDirectory
+from gradclip_cli.runs.store import RUN_VARIABLE, UNRECORDED, RunDirectory
 from gradclip_cli.runs.tally import Divergence, StepCounts
 from gradclip_cli.texts import LOWER_IS_BETTER
 
@@ -154,11 +155,7 @@ class Recording:
             self._reopen(seen)
             return
         directory = self._place.directory()
-        if earlier := _RECORDED.get(directory.path):
-            earlier.abandoned("another recording began in its place")
-        if not self._place.started:
-            self._held.enter_context(directory.locked())
-            _require_free(directory, replace=self._replace)
+        self._occupy(directory)
         config = directory.config() if self._place.started else RecordedConfig(name=directory.arm)
         assert isinstance(config, RecordedConfig)
         training = RecordedTraining(seed=directory.seed)
@@ -191,6 +188,16 @@ class Recording:
         self.begun = self._opened = True
         _RECORDED[directory.path] = self
         _at_exit(self)
+
+    def _occupy(self, directory: RunDirectory) -> None:
+        """Make a directory this recording's. Raises StoreError where that would cost somebody something."""
+        if self._place.started:
+            _take(directory)
+            return
+        if earlier := _RECORDED.get(directory.path):
+            earlier.abandoned("another recording began in its place")
+        self._held.enter_context(directory.locked())
+        _require_free(directory, replace=self._replace)
 
     def _reopen(self, seen: Seen) -> None:
         """Go on with what was finished. Raises ConflictError where another model is trained now."""
@@ -265,7 +272,7 @@ class Recording:
         if self.failed:
             return
         self.failed = True
-        told = f"gradclip records nothing more of this training, which goes on: {str(error) or type(error).__name__}"
+        told = f"{UNRECORDED}, which goes on: {str(error) or type(error).__name__}"
         if self.begun:
             with contextlib.suppress(Exception):
                 stopped = {"status": Status.FAILED, "reason": f"recording stopped: {error}"}
@@ -395,6 +402,18 @@ def _require_free(directory: RunDirectory, *, replace: bool) -> None:
         raise ConflictError(f"{directory.path}: holds a run that gradclip trained", hint="choose another folder")
     if status in FINISHED and not replace:
         raise ConflictError(f"{directory.path}: holds a {status} run", hint="replace=True replaces it; or choose another folder")
+
+
+def _take(directory: RunDirectory) -> None:
+    """Make a script's run this recorder's. Raises StoreError where another one has taken it."""
+    try:
+        with writing(directory.steps_path), open(directory.steps_path, "x"):
+            pass
+    except StoreError:
+        if directory.has("steps.csv"):
+            hint = "a command trains one run: let one recorder watch it, and start others by commands of their own"
+            raise ConflictError(f"{directory.path}: another recorder records this run already", hint=hint) from None
+        raise
 
 
 def _at_exit(recording: Recording) -> None:

@@ -136,6 +136,8 @@ def _described(differences: Sequence[tuple[str, Any, Any]]) -> str:
 def _difference(key: str, there: Any, here: Any) -> str:
     if key.endswith(".source_sha256"):
         return f"the code behind its {key.partition('.')[0]} has changed"
+    if key.startswith("sources.") and there and here:
+        return f"{key.removeprefix('sources.')} has changed"
     return f"{key}: {there} there, {here} here"
 
 

@@ -36,7 +36,13 @@ CONNECT_SECONDS = 10
 def on_cluster(address: str) -> Way:
     """The workers of the Dask scheduler at an address train; a `data_directory` is then a folder of theirs."""
     left_behind = "what had not come back is trained again"
-    return Way(trainers=lambda tasks: Cluster(address), at_once=available_cores(), data_found_here=False, left_behind=left_behind)
+    return Way(
+        trainers=lambda tasks: Cluster(address),
+        at_once=available_cores(),
+        data_found_here=False,
+        starts_scripts=False,
+        left_behind=left_behind,
+    )
 
 
 class Cluster(AbstractContextManager["Cluster"]):

@@ -12,8 +12,9 @@ from types import FrameType
 from typing import Protocol
 
 from gradclip_cli import engines
+from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.config.schema import Config
-from gradclip_cli.errors import ConflictsError, ExitCode, GradclipError, StoreError
+from gradclip_cli.errors import ConfigError, ConflictsError, ExitCode, GradclipError, StoreError
 from gradclip_cli.files import require_writable
 from gradclip_cli.problems import identified, problem_of
 from gradclip_cli.problems.contract import DownloadProgress
@@ -56,12 +57,15 @@ class Result:
     """Where it diverged, or why it failed."""
     health: str = ""
     """What its gradients say, in a few words."""
+    shown: str = ""
+    """What is to be seen of a script besides, in several lines: what it printed last where it failed."""
 
 
 class Observer(Protocol):
     """Is told what happens, to show it."""
 
     def preparing(self, run: PlannedRun, what: str) -> None: ...
+    def standing(self, run: PlannedRun, where: str) -> None: ...
     def remarked(self, run: PlannedRun, remark: str) -> None: ...
     def progressed(self, run: PlannedRun, progress: Progress) -> None: ...
     def ended(self, result: Result) -> None: ...
@@ -120,8 +124,9 @@ def execute(planned: Sequence[PlannedRun], observer: Observer, execution: Execut
     """Train the planned runs and return how each ended, in order.
 
     A run that fails is marked so and the others go on. Raises Interrupted on SIGINT or SIGTERM, with the results so far,
-    and DatasetError, StoreError or what the way raises before anything is trained.
+    and ConfigError, DatasetError, StoreError or what the way raises before anything is trained.
     """
+    _require_no_script_where_none_can_be(planned, execution)
     results = {run.directory.path: _result(run, already_there(run.directory)) for run in planned if run.action == Action.SKIP}
     for result in results.values():
         observer.ended(result)
@@ -136,10 +141,36 @@ def execute(planned: Sequence[PlannedRun], observer: Observer, execution: Execut
 
 def _find_dataset(todo: Sequence[PlannedRun], execution: Execution) -> Path | None:
     """Find or fetch the data once, before any worker looks for them."""
-    problems = {problem.loaded_from: problem for run in todo if (problem := problem_of(run.config))}
+    posed = [problem_of(run.config) for run in todo if not is_script(run)]
+    problems = {problem.loaded_from: problem for problem in posed}
     found = [problem.find(execution.data_directory, execution.download_progress) for problem in problems.values()]
     folders = {folder for folder in found if folder}
     return folders.pop() if len(folders) == 1 else execution.data_directory
+
+
+def is_script(run: PlannedRun) -> bool:
+    """Whether a script trains a run, which gradclip only starts."""
+    return isinstance(run.config, RecordedConfig)
+
+
+def _require_no_script_where_none_can_be(planned: Sequence[PlannedRun], execution: Execution) -> None:
+    """Raises ConfigError where a script is to be started, or asked, as none can be."""
+    named = next((run.config.name for run in planned if is_script(run)), "")
+    refused = {
+        "a cluster trains no script: leave --cluster out, and start it here": not execution.way.starts_scripts,
+        "a script saves its model itself: leave --save-model out": execution.save_model,
+        "a script has no checkpoint that could be kept: leave --keep-checkpoint out": execution.keep_checkpoint,
+    }
+    if problems := [f"{named}: {why}" for why, asked in refused.items() if named and asked]:
+        raise ConfigError(problems)
+
+
+def _left_behind(todo: Sequence[PlannedRun], way: Way) -> str:
+    """What becomes of runs that an interruption cut off: scripts start over."""
+    scripts = sum(map(is_script, todo))
+    if scripts == len(todo):
+        return "interrupted scripts start over"
+    return f"{way.left_behind}, and scripts start over" if scripts else way.left_behind
 
 
 def _task(run: PlannedRun, execution: Execution) -> Task:
@@ -163,7 +194,7 @@ def _train_all(todo: Sequence[PlannedRun], observer: Observer, execution: Execut
         else:
             training.elsewhere(trainers, tasks)
     if stop.signal_number:
-        raise Interrupted(stop.signal_number, list(training.results.values()), execution.way.left_behind)
+        raise Interrupted(stop.signal_number, list(training.results.values()), _left_behind(todo, execution.way))
     return training.results
 
 
@@ -224,6 +255,8 @@ class _Training:
             return  # What a worker tells may arrive after its result.
         if event.progress:
             self._observer.progressed(run, event.progress)
+        elif event.kind == EventKind.STANDING:
+            self._observer.standing(run, event.message)
         elif event.kind == EventKind.REMARK:
             self._observer.remarked(run, event.message)
         elif event.kind == EventKind.NOTE:
@@ -241,7 +274,7 @@ class _Training:
 def _result(run: PlannedRun, ending: Ending) -> Result:
     if ending.was_there and run.action != Action.SKIP:
         run = replace(run, action=Action.SKIP, reason=f"{ending.status} meanwhile, by another command")
-    return Result(run, ending.status, ending.seconds, ending.message, ending.health)
+    return Result(run, ending.status, ending.seconds, ending.message, ending.health, ending.shown)
 
 
 @dataclass

@@ -19,12 +19,13 @@ import numpy as np
 
 from gradclip_cli import engines
 from gradclip_cli.config.frameworks import FRAMEWORKS
+from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import BusyError, ConflictError, StoreError
 from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import Dataset, DownloadProgress
-from gradclip_cli.runs import store
+from gradclip_cli.runs import scripts, store
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.endings import ending_facts, now
 from gradclip_cli.runs.loop import Moment, Setup, at_checkpoint, batch_schedule, beginning, train
@@ -71,6 +72,8 @@ class Workshop:
             decision = decide(config, directory, force=task.force)
             if decision.action == Action.SKIP:
                 return already_there(directory)
+            if isinstance(config, RecordedConfig):
+                return scripts.train(task, config, report, should_stop)
             dataset, engine = self.prepare(
                 config, task.data_directory, lambda what: report(Event(task.directory, EventKind.PREPARING, what))
             )

@@ -12,7 +12,7 @@ from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.schema import Config
 from gradclip_cli.problems import problem_of
 from gradclip_cli.runs.loop import start
-from gradclip_cli.runs.many import PlannedRun
+from gradclip_cli.runs.many import PlannedRun, is_script
 from gradclip_cli.runs.steps import step_columns
 
 TIMED_SAMPLES = 10_000
@@ -53,8 +53,9 @@ def estimate(
 
     `paces` are those of `measure_paces`; a kind that is not among them takes their mean. Without any, a machine like the one
     once measured is assumed. How often is compiled depends on which worker is free when, which is what the range is about.
+    Scripts count nothing: nobody knows before how long they take.
     """
-    todo = [run.config for run in planned if run.action != "skip"]
+    todo = [run.config for run in planned if run.action != "skip" and not is_script(run)]
     if not todo:
         return Estimate(0.0, 0.0, 0)
     measured = list((paces or {}).values())
@@ -96,7 +97,7 @@ def measure_paces(planned: Sequence[PlannedRun], report: Callable[[str], None] =
     """
     kinds: dict[str, Config] = {}
     for run in planned:
-        if run.action != "skip":
+        if run.action != "skip" and not is_script(run):
             kinds.setdefault(_model_kind(run.config), run.config)
     paces: dict[str, Pace] = {}
     for number, (kind, config) in enumerate(list(kinds.items())[:MOST_MEASURED], 1):

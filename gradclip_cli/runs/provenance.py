@@ -14,8 +14,11 @@ from gradclip_cli.config.frameworks import FRAMEWORKS
 
 
 def provenance(framework: str) -> dict[str, Any]:
-    """Versions, git commit (of a checkout, else None) and machine: what a result may depend on besides its config."""
-    return provenance_of(FRAMEWORKS[framework].distributions)
+    """Versions, git commit (of a checkout, else None) and machine: what a result may depend on besides its config.
+
+    Of a framework that nobody knows before a script tells, without its packages' versions.
+    """
+    return provenance_of(FRAMEWORKS[framework].distributions if framework in FRAMEWORKS else ())
 
 
 @functools.cache

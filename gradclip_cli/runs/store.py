@@ -1,7 +1,8 @@
 """Run directories: the names of all files in them, written so that a crash leaves the old or the new, never half.
 
 `results/<arm>/seed-<n>/` holds `config.yaml`, `metrics.csv` (a row an epoch), `steps.csv` (a row a step), `run.json`, while it
-is unfinished `checkpoint.npz` and, where asked for, the model in its framework's own format.
+is unfinished `checkpoint.npz` and, where asked for, the model in its framework's own format; of a script `output.log`, what it
+printed.
 
 What is stored is read as input: regular files only, bounded, checked. In a run's folder, and below a results folder, nothing is
 ever deleted but files of these names.
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 MODEL_FILES = {name: framework.model_file for name, framework in FRAMEWORKS.items()}
 PICTURE = "gradients.png"
-_OWN = ("config.yaml", "metrics.csv", "steps.csv", "run.json", "checkpoint.npz", PICTURE, *MODEL_FILES.values())
+_OWN = ("config.yaml", "metrics.csv", "steps.csv", "run.json", "checkpoint.npz", "output.log", PICTURE, *MODEL_FILES.values())
 # What a crash may leave of them: see `files.replacing`, `plots.save` and `RunDirectory.saving_model`.
 _SAVING = {name: f".saving{Path(file).suffix}" for name, file in MODEL_FILES.items()}
 _OWN_TEMPORARIES = re.compile(
@@ -55,6 +56,8 @@ _OWN_TEMPORARIES = re.compile(
 )
 RUN_VARIABLE = "GRADCLIP_RUN"
 """The environment variable by which a script that gradclip started knows where it is recorded."""
+UNRECORDED = "gradclip records nothing more of this training"
+"""What a recorder says on stderr that gives up; its script goes on."""
 _SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]{0,19})")
 
 
@@ -110,6 +113,10 @@ class RunDirectory:
     @property
     def checkpoint_path(self) -> Path:
         return self.path / "checkpoint.npz"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "output.log"
 
     def file(self, name: str) -> Readable:
         """Where one of the run's files is read: in its folder, else in the pack."""

@@ -63,6 +63,8 @@ class Ending:
     """Where it diverged, or why it failed."""
     health: str = ""
     """What its gradients say, in a few words."""
+    shown: str = ""
+    """What is to be seen of a script besides, in several lines: what it printed last where it failed, what was not recorded."""
     was_there: bool = False
     """Whether another command had trained the run meanwhile."""
 
@@ -75,6 +77,8 @@ class EventKind(StrEnum):
     NOTE = "note"
     """A remark on the problem, the same for all its runs: it is shown once."""
     PROGRESS = "progress"
+    STANDING = "standing"
+    """How far a script is, in words; what was being prepared goes on."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,8 @@ class Way:
     """The cores that these share; None where there are enough for each."""
     data_found_here: bool
     """Whether the dataset is found or fetched on this machine before; else a task's `data_directory` is what the user gave."""
+    starts_scripts: bool = True
+    """Whether a config's command can be started so."""
     left_behind: str
     """What becomes of runs that an interruption cut off, once the same command is given again: ends a sentence."""
 

@@ -187,8 +187,9 @@ def _this_worker() -> _WorkerProcess:
 
 
 def _begin_worker(telling: Connection, stop: Any) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # They may reach the whole group; the parent says what to do.
-        signal.signal(number, signal.SIG_IGN)
+    # They may reach the whole group; the parent says what to do. A script would inherit it if they were ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker = _this_worker()
     worker.telling, worker.should_stop = telling, lambda: bool(stop.value)

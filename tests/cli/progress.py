@@ -54,6 +54,19 @@ def show_runs(planned: list[PlannedRun], wait: Callable[[], None], grid: Grid | 
         display.ended(Result(third, "failed", message="OSError: No space left on device"))
 
 
+def show_script(planned: list[PlannedRun], wait: Callable[[], None]) -> None:
+    """A script is started, tells how far it is, and fails, as the next one does."""
+    _, script, other, _ = planned
+    failed = {"message": "exit code 1: a reason", "shown": "its last lines:\nstep 1\na reason"}
+    with RunDisplay([script, other]) as display:
+        display.preparing(script, "running train.py")
+        wait()
+        display.standing(script, "2 epochs, 8 steps, loss 0.5000")
+        wait()
+        for run in (script, other):
+            display.ended(Result(run, "failed", **failed))
+
+
 def show_many(planned: list[PlannedRun], wait: Callable[[], None]) -> None:
     """Runs end one after another while the bars are drawn anew all the time: more often than they ever are."""
     drawn_to_the_end = threading.Event()
@@ -129,6 +142,7 @@ def main(what: str, results: str, descriptor: str) -> None:
     names = [run.config.name for run in planned]
     shown: dict[str, Callable[[], None]] = {
         "runs": lambda: show_runs(planned, wait),
+        "script": lambda: show_script(planned, wait),
         "many": lambda: show_many(planned, wait),
         "grid": lambda: show_runs(planned, wait, Grid(["0.1", "1"], [("clipnorm 1", names[:2]), ("none", names[2:])])),
         "steps": lambda: show_steps(wait),

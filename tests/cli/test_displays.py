@@ -122,6 +122,20 @@ def test_bars_stand_below_the_runs_that_ended_and_leave_nothing(width: int, labe
     assert colours(terminal.sent)
 
 
+def test_a_script_s_clock_goes_on_while_it_tells_how_far_it_is(start: Callable[..., Paced]) -> None:
+    terminal = start("script")
+    terminal.shows("* 2 runs =", "* clipnorm seed 0: running train.py =")
+    terminal.wait_until(lambda terminal: bool(re.search(r"━ [1-9] s$", terminal.lines[-1])))
+    terminal.go_on()
+    terminal.shows("* 2 runs =", "* clipnorm seed 0: 2 epochs, 8 steps, loss 0.5000 =")
+    assert re.search(r"━ [1-9] s$", terminal.lines[-1])
+    terminal.go_on()
+    assert terminal.wait() == 0
+    first = "[1/2] clipnorm seed 0: failed: exit code 1: a reason"
+    second = f"[2/2] {LONG} seed 0: failed: exit code 1: a reason"
+    assert terminal.shown == [first, "its last lines:", "  step 1", "  a reason", *broken(second, 80)]
+
+
 def broken(sentence: str, width: int) -> list[str]:
     """A sentence as a terminal breaks it: it is sent whole, so that it can be copied."""
     return [sentence[start : start + width].rstrip() for start in range(0, len(sentence), width)]

@@ -12,31 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recordings import SEEN, records
 
-from gradclip_cli.gradients.step_records import StepRecords
-from gradclip_cli.recorder.recording import MOST_NORMS, EpochNorms, Place, Recording, Seen
+from gradclip_cli.config.recorded import RecordedConfig
+from gradclip_cli.recorder.recording import MOST_NORMS, EpochNorms, Place, Recording
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.store import RUN_VARIABLE, RunDirectory, runs
-
-SEEN = Seen("a_framework", ("numpy",), ("dense/kernel", "dense/bias"))
-
-
-def records(steps: int = 4, scale: float = 1.0) -> StepRecords:
-    """Steps of two variables, whose norms grow; every second one is clipped to half."""
-    norm = scale * np.arange(1.0, steps + 1)[:, None] * [3.0, 4.0]
-    excess = 1.0 + np.arange(steps) % 2
-    return StepRecords(
-        loss=np.linspace(2, 1, steps),
-        penalty=np.zeros(steps),
-        correct=np.zeros(steps, dtype=int),
-        norm=norm,
-        max_abs=norm / 2,
-        applied_norm=norm / excess[:, None],
-        applied_max_abs=norm / 2 / excess[:, None],
-        excess=excess,
-        update_norm=np.full(steps, 0.1),
-        weights_finite=np.ones((steps, 2), dtype=bool),
-    )
 
 
 def recorded(folder: Path, scores: list[dict[str, float]], **options: int) -> RunDirectory:
@@ -178,8 +159,9 @@ ENDINGS = {
 def test_a_loop_that_never_ends_is_told_by_its_process(statement: str, tmp_path: Path) -> None:
     script = f"""
         import sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from test_recording import SEEN, Place, Recording, records
+        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+        from gradclip_cli.recorder.recording import Place, Recording
+        from recordings import SEEN, records
         recording = Recording(Place("mine/seed-0"))
         recording.begin(SEEN)
         recording.steps = 4
@@ -196,6 +178,31 @@ def test_a_script_that_gradclip_started_is_recorded_where_it_was_told(tmp_path: 
     monkeypatch.setenv(RUN_VARIABLE, str(tmp_path / "planned" / "seed-7"))
     place = Place("elsewhere/seed-1")
     assert (place.seed, place.arm) == (7, tmp_path / "planned")
+
+
+def test_a_script_s_run_has_one_recorder_and_the_second_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = RunDirectory.at(tmp_path / "planned" / "seed-7")
+    directory.path.mkdir(parents=True)
+    directory.start_recording(RecordedConfig(name="planned", values={"clip": 1.0}).with_seed(7), {})
+    directory.log_path.write_text("printed before")
+    monkeypatch.setenv(RUN_VARIABLE, str(directory.path))
+    first, second = Recording(Place("one/seed-1")), Recording(Place("other/seed-2"))
+    first.begin(SEEN)
+    with pytest.warns(RuntimeWarning, match="another recorder records this run already; a command trains one run"):
+        second.begin(SEEN)
+    for recording in (first, second):
+        recording.steps = 4
+        recording.add(records())
+        recording.end_epoch({"loss": 1.0})
+        recording.finish()
+    metadata, config = directory.stored()
+    assert (metadata["status"], directory.count_steps()) == ("complete", 4)
+    assert config.model_dump() == first._config.model_dump()
+    assert config.model_dump()["values"] == {"clip": 1.0}
+    assert directory.log_path.read_text() == "printed before"
+    with pytest.warns(RuntimeWarning, match="another recorder"):
+        Recording(Place(None)).begin(SEEN)  # as a script would that is started by hand with the variable set
+    assert directory.status() == "complete"
 
 
 def test_an_epoch_s_norms_take_no_more_room_however_many_they_are() -> None:

@@ -82,6 +82,9 @@ class Seen:
     def preparing(self, run: many.PlannedRun, what: str) -> None:
         self.told.append(what)
 
+    def standing(self, run: many.PlannedRun, where: str) -> None:
+        pass
+
     def remarked(self, run: many.PlannedRun, remark: str) -> None:
         self.told.append(remark)
 
