@@ -169,7 +169,17 @@ class Recording:
         self._higher: dict[str, bool] = {}
         self._evaluated, self._written_rows = False, 0
         self._columns: tuple[str, ...] = ()
-        self._facts = {
+        self._facts = self._first_facts(seen, directory)
+        begin = directory.begin if self._place.started else directory.start_recording
+        begin(self._config, {**self._facts, **self._scores})
+        directory.begin_steps(seen.variables, self._facts)
+        self.begun = self._opened = True
+        _RECORDED[directory.path] = self
+        _at_exit(self)
+
+    def _first_facts(self, seen: Seen, directory: RunDirectory) -> dict[str, Any]:
+        """What `run.json` says from the beginning on."""
+        return {
             "arm": directory.arm,
             "seed": directory.seed,
             "started": now(),
@@ -182,12 +192,6 @@ class Recording:
             **seen.facts,
             **provenance_of(seen.packages),
         }
-        begin = directory.begin if self._place.started else directory.start_recording
-        begin(self._config, {**self._facts, **self._scores})
-        directory.begin_steps(seen.variables, self._facts)
-        self.begun = self._opened = True
-        _RECORDED[directory.path] = self
-        _at_exit(self)
 
     def _occupy(self, directory: RunDirectory) -> None:
         """Make a directory this recording's. Raises StoreError where that would cost somebody something."""
