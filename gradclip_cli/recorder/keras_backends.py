@@ -10,6 +10,9 @@ import numpy as np
 
 from gradclip_cli.arrays import FloatArray
 
+LARGE = 16384  # elements
+SMALLEST_MEAN_SQUARE = 1e-31
+"""Of elements whose squares float32 can sum: what it flushes to zero, below 1.2e-38, is less than rounding then."""
 Sizes = tuple[list[Any], list[Any]]
 """L2 norms and largest absolute elements of V tensors. Norms neither overflow nor vanish where the elements are finite."""
 
@@ -93,7 +96,17 @@ class OnTensorFlow:
         return [self._norm(new - old) for new, old in zip(after, before, strict=True)]
 
     def _norm(self, tensor: Any) -> Any:
-        return self._tf.sqrt(2 * self._tf.nn.l2_loss(self._tf.cast(tensor, self._tf.float64)))
+        """In float64; of a large tensor in float32, a third of the time, unless its squares may over- or underflow."""
+        tf, size = self._tf, tensor.shape.num_elements() or 0
+
+        def exact() -> Any:
+            return tf.sqrt(2 * tf.nn.l2_loss(tf.cast(tensor, tf.float64)))
+
+        if size < LARGE or tensor.dtype != tf.float32:
+            return exact()
+        squares = 2 * tf.nn.l2_loss(tensor)
+        sure = tf.math.is_finite(squares) & (squares > SMALLEST_MEAN_SQUARE * size)
+        return tf.cond(sure, lambda: tf.sqrt(tf.cast(squares, tf.float64)), exact)
 
     def _largest(self, tensor: Any) -> Any:
         return self._tf.cast(self._tf.reduce_max(self._tf.abs(tensor)), self._tf.float64)
