@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import json
 import math
 import sys
 from dataclasses import dataclass, field
@@ -13,6 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+
+from gradclip_cli.config import loading
+from gradclip_cli.problems import identified
+from gradclip_cli.runs import loop
+from gradclip_cli.runs.one import Workshop
+from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.trainers import Task
 
 pytestmark = pytest.mark.trains  # each of them imports Keras
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -150,3 +159,29 @@ def test_the_sample_is_what_a_folder_gives() -> None:
     np.testing.assert_array_equal(images[..., 0], shipped.train_inputs)
     np.testing.assert_array_equal(labels, shipped.train_targets)
     np.testing.assert_array_equal(test_images[..., 0], shipped.evaluation_inputs)
+
+
+MANY = 100  # more chunks than there are
+CUT = ("training={epochs: 2, steps_per_epoch: 6}", "data.batch_size=8", "clipping={mode: autoclip}")
+
+
+def trained(name: str, folder: Path, stops: tuple[int, ...]) -> dict[str, bytes]:
+    """A short run of an example, stopped after so many chunks, each time by another worker; what it left."""
+    expected = EXPECTED[name]
+    settings = [f"{section}.args={json.dumps(given)}" for section, given in (("data", expected.load), ("model", expected.build))]
+    chosen = identified(loading.load(str(EXAMPLES / name / "config.yaml"), [*CUT, *settings, "name=short"]))
+    run = RunDirectory(folder / "short" / "seed-0")
+    for chunks in (*stops, MANY):
+        asked = iter([False] * chunks)
+        ending = Workshop().train(Task.of(chosen, run), lambda event: None, functools.partial(next, asked, True))
+        assert ending.status == ("complete" if chunks == MANY else "interrupted"), ending.message
+    return {file: (run.path / file).read_bytes() for file in ("metrics.csv", "steps.csv")}
+
+
+@pytest.mark.slow
+@each_example
+def test_stopped_in_an_epoch_it_goes_on_to_the_byte(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With dropout, batch norm and a rule with a memory."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHUNK", 2)
+    assert trained(name, tmp_path / "stopped", (2,)) == trained(name, tmp_path / "whole", ())

@@ -319,19 +319,19 @@ def saved(folder: Path) -> dict[str, Any]:
         return {"apart": apart, "optimizer_steps": [int(m.optimizer.iterations) for m in (loaded, other)], **stored(folder)}
 
 
-def regressed(folder: Path, scale: float, clipnorm: float | None) -> dict[str, Any]:
+def regressed(folder: Path, scale: float, clipnorm: float | None, outputs: int = 2) -> dict[str, Any]:
     """Linear regression on targets of some size, and the same in NumPy: how far apart, relatively, what both say of a step is."""
     keras.utils.set_random_seed(3)
-    flat, targets = X.reshape(SAMPLES, -1), (scale * X[:, 0, :2]).astype("float32")
-    model = keras.Sequential([keras.Input((flat.shape[1],)), layers.Dense(2, kernel_initializer="zeros", name="dense")])
+    flat, targets = X.reshape(SAMPLES, -1), (scale * np.tile(X[:, 0, :2], outputs // 2)).astype("float32")
+    model = keras.Sequential([keras.Input((flat.shape[1],)), layers.Dense(outputs, kernel_initializer="zeros", name="dense")])
     model.compile(keras.optimizers.SGD(0.5, momentum=0.9, clipnorm=clipnorm), loss="mse")
     model.fit(**{**FIT, "x": flat, "y": targets, "callbacks": [Recorder(str(folder / "seed-0"))]})
-    weights, speed = ([np.zeros((flat.shape[1], 2)), np.zeros(2)] for _ in range(2))
+    weights, speed = ([np.zeros((flat.shape[1], outputs)), np.zeros(outputs)] for _ in range(2))
     expected = []
     for start in [*range(0, SAMPLES, BATCH)] * 2:
         x, y = flat[start : start + BATCH].astype(float), targets[start : start + BATCH].astype(float)
         error = x @ weights[0] + weights[1] - y
-        gradients = [x.T @ error / BATCH, error.mean(axis=0)]
+        gradients = [2 / outputs * x.T @ error / BATCH, 2 / outputs * error.mean(axis=0)]
         norms = [np.linalg.norm(gradient) for gradient in gradients]
         applied = [g * min(1, clipnorm / norm) if clipnorm else g for g, norm in zip(gradients, norms, strict=True)]
         speed = [0.9 * old - 0.5 * gradient for old, gradient in zip(speed, applied, strict=True)]
@@ -348,6 +348,17 @@ def regressed(folder: Path, scale: float, clipnorm: float | None) -> dict[str, A
 @case
 def measured(folder: Path) -> dict[str, Any]:
     return regressed(folder, 1.0, 0.4)
+
+
+@case
+def measured_of_many(folder: Path) -> dict[str, Any]:
+    """More weights than are summed in float64 on each backend."""
+    return regressed(folder, 1.0, 0.01, outputs=1000)
+
+
+@case
+def measured_of_many_where_squares_overflow(folder: Path) -> dict[str, Any]:
+    return regressed(folder, 1e25, None, outputs=1000)
 
 
 @case
