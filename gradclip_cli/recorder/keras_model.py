@@ -30,7 +30,7 @@ def seen(model: keras.Model, optimizer: Any) -> Seen:
         framework=backend,
         packages=PACKAGES[backend],
         variables=tuple(_names(model, optimizer._trainable_variables)),
-        model=RecordedModel(name=model.name, parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables)),
+        model=RecordedModel(name=_model_name(model), parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables)),
         loss=RecordedLoss(name=_loss_name(model.loss)),
         optimizer=_optimizer_section(optimizer),
         clipping=_rule(model, optimizer),
@@ -51,6 +51,12 @@ def _names(model: keras.Model, variables: Sequence[Any]) -> list[str]:
         count = sum(1 for name in names if name == path or re.fullmatch(rf"{re.escape(path)}_\d+", name))
         names.append(f"{path}_{count}" if count else path)
     return names
+
+
+def _model_name(model: keras.Model) -> str:
+    """Its own name; its class where Keras named it."""
+    kind = type(model).__name__
+    return kind if re.fullmatch(rf"{snake_case(kind)}(_\d+)?", model.name) else str(model.name)
 
 
 def _layer_names(model: keras.Model) -> dict[str, str]:
