@@ -1,3 +1,21 @@
 """gradclip: does gradient clipping help here?"""
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+_LAZY = {
+    "record": "gradclip_cli.recorder.pytorch",
+    "LightningRecorder": "gradclip_cli.recorder.lightning",
+    "TransformersRecorder": "gradclip_cli.recorder.transformers",
+}
+"""What scripts import from here, by where it stands: each brings its framework, so only when it is asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
