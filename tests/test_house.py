@@ -120,11 +120,12 @@ def test_private_names_stay_in_their_file() -> None:
                 assert not last.startswith("_") or last.startswith("__"), f"{module} imports {name}"
 
 
-def test_only_engines_import_a_framework() -> None:
+def test_only_engines_and_recorders_import_a_framework() -> None:
     for module, tree in modules().items():
         imported = {name.split(".")[0] for name in imports(tree)} & IMPORTED_OF_FRAMEWORKS
         network = re.fullmatch(rf"problems\.(article_|own\.)({'|'.join(FRAMEWORKS)})(_losses|_metrics)?", module)
-        assert not imported or room_of(module) == "engines" or network, f"{module} imports {imported}"
+        watched = re.fullmatch(r"recorder\.(pytorch(_\w+)?|lightning|transformers)", module)
+        assert not imported or room_of(module) == "engines" or network or watched, f"{module} imports {imported}"
 
 
 def test_each_framework_has_its_two_files() -> None:
@@ -139,7 +140,7 @@ def test_each_framework_has_its_two_files() -> None:
 def test_a_framework_is_named_in_its_own_files_only() -> None:
     """As a key, that is: a text may speak of it."""
     for module, tree in modules().items():
-        own = {name for name in FRAMEWORKS if module in (f"config.frameworks.{name}", f"engines.{name}")}
+        own = {name for name in FRAMEWORKS if re.fullmatch(rf"(config\.frameworks|engines|recorder)\.{name}(_seen)?", module)}
         default = {DEFAULT_FRAMEWORK} if module == "config.frameworks" else set()
         named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & set(FRAMEWORKS)
         assert named <= own | default, f"{module} names {named}"

@@ -109,8 +109,11 @@ class PyTorchRecorder:
         self._hooks: list[Any] = []
         self._rows = Rows()
         self._weights: list[Tensor] | None = None
+        self._before: Tensor | None
+        self._after: Tensor | None
+        self._told: list[Number]
         self._rule: ClippingRule | None = None
-        self._calls = self._skipped = 0
+        self._calls = self._skipped = self._new = 0
         self._left_out: Number = 0.0
         self._changed = self._epochs_told = self._last_recorded = False
         self._told_late: bool | None = None
@@ -205,10 +208,10 @@ class PyTorchRecorder:
 
     @_safely
     def _step_begins(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        if not self._watching:
+        if not self._is_recorded:
             return None
-        if len(self._hooked) < len(self._parameters):
-            self._hook_parameters()
+        self._watching, self._after = True, None  # whatever the last step's closure left that raised
+        self._look_for_changes()
         self._weights = kept(self._parameters, self._weights)
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if not callable(closure):
@@ -234,14 +237,17 @@ class PyTorchRecorder:
 
     @_safely
     def _step_ends(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._calls += 1
-        self.recording.steps += 1
-        skipped = getattr(optimizer, "found_inf", None)
-        if skipped is not None:
-            self._left_out = self._left_out + (skipped > 0)
-        self._last_recorded = self._after is not None
+        skipped = getattr(optimizer, "found_inf", None)  # of fused optimizers, which leave steps out themselves
+        if skipped is not None and self._every > 1 and skipped.item() > 0:  # which step is recorded depends on it
+            self._skip()
+            return
+        self._last_recorded = self._is_recorded
         if self._last_recorded:
             self._add_row(skipped)
+        if skipped is not None:
+            self._left_out = self._left_out + (skipped > 0)
+        self._calls += 1
+        self.recording.steps += 1
         self._expect_step()
 
     @_safely
@@ -258,9 +264,9 @@ class PyTorchRecorder:
 
     def scaled_step(self, optimizer: Any, step: Callable[[], Any]) -> Any:
         """Let a `GradScaler` take its step; if it left the optimizer's out, count that."""
-        calls = self._calls
+        before = self._calls + self._skipped
         result = step()
-        if optimizer is self._optimizer and calls == self._calls:
+        if optimizer is self._optimizer and before == self._calls + self._skipped:
             self._skip()
         return result
 
@@ -274,12 +280,16 @@ class PyTorchRecorder:
 
     def _expect_step(self) -> None:
         """Nothing is known of the coming step."""
-        self._watching = (self._calls + 1) % self._every == 0
-        self._before: Tensor | None = None
-        self._after: Tensor | None = None
-        self._told: list[Number] = []
+        self._watching = self._is_recorded
+        self._before = self._after = None
+        self._told = []
         self._clipping = StepClipping(self._parameters)
         self._backward = False
+
+    @property
+    def _is_recorded(self) -> bool:
+        """Whether the coming step is one of those that are recorded."""
+        return (self._calls + 1) % self._every == 0
 
     @property
     def _gradients(self) -> list[Tensor | None]:
@@ -292,7 +302,20 @@ class PyTorchRecorder:
             before, after = (None if each is None else each / scale for each in (before, after))
         self._before, self._after = after if before is None else before, after
 
+    def _look_for_changes(self) -> None:
+        """See whether parameters that were frozen are trained now, and tell of those that the optimizer was given since."""
+        if len(self._hooked) < len(self._parameters):
+            self._hook_parameters()
+        new = sum(len(group["params"]) for group in self._optimizer.param_groups) - len(self._parameters)
+        if new != self._new:
+            self._new = new
+            self.recording.learn(facts={"unrecorded_parameters": new})
+            message = f"gradclip records nothing of {new} parameters that the optimizer was given later"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
     def _add_row(self, skipped: Tensor | None) -> None:
+        if self._after is None:  # a closure that was not called
+            self._measure_after()
         assert self._before is not None
         assert self._after is not None
         assert self._weights is not None
@@ -357,4 +380,5 @@ def _mean(value: Number) -> Number:
 
 def _is_follower() -> bool:
     """Whether another process, which trains the same, records."""
-    return torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank() > 0
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return bool(several and torch.distributed.get_rank() > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -20,12 +21,21 @@ EQUAL = 2e-6
 """By how much, of itself, a norm may differ that was measured twice: its elements may have been divided by a scale since."""
 
 
+class Call(NamedTuple):
+    """A clipping function that was called."""
+
+    mode: str
+    threshold: float
+    parameters: frozenset[int]
+    """Those that had a gradient, by their identities."""
+
+
 class StepClipping:
     """The calls before one step, and the rule that they amount to."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self._parameters = parameters
-        self._calls: set[tuple[str, float, frozenset[int]]] = set()
+        self._calls: set[Call] = set()
         self._ours: frozenset[int] = frozenset()
 
     def add(self, mode: str, threshold: float, parameters: Sequence[Tensor]) -> bool:
@@ -33,7 +43,7 @@ class StepClipping:
         self._ours, given = _with_gradient(self._parameters), _with_gradient(parameters)
         clips = threshold != math.inf and bool(given & self._ours)
         if clips:
-            self._calls.add((mode, threshold, given))
+            self._calls.add(Call(mode, threshold, given))
         return clips
 
     @property
@@ -41,10 +51,10 @@ class StepClipping:
         """None where nothing was called; unknown where no rule does the same: not all were clipped, or others with them."""
         if not self._calls:
             return None
-        modes, thresholds = ({call[place] for call in self._calls} for place in (0, 1))
-        if len(modes) > 1 or len(thresholds) > 1 or OTHER in modes or not 0 < min(thresholds) < math.inf:
+        (mode, threshold), *others = {(call.mode, call.threshold) for call in self._calls}
+        if others or mode == OTHER or not 0 < threshold < math.inf:
             return UnknownRule()
-        return self._of(modes.pop(), thresholds.pop(), [call[2] for call in self._calls])
+        return self._of(mode, threshold, [call.parameters for call in self._calls])
 
     def _of(self, mode: str, threshold: float, parts: Sequence[frozenset[int]]) -> ClippingRule:
         if mode == VALUE and self._ours <= frozenset().union(*parts):

@@ -154,7 +154,7 @@ def _norm(tensor: Tensor) -> float:
         norm = _norm_by_rows(tensor.reshape(-1))
         if PLAIN[0] < norm < PLAIN[1]:
             return norm
-    return torch.linalg.vector_norm(tensor, dtype=torch.float64).item()
+    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64).item())
 
 
 def _norm_by_rows(flat: Tensor) -> float:

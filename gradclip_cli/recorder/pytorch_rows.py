@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ MOST_ROWS = 256
 LONGEST = 5.0
 """Seconds that a row waits while steps go on."""
 
-Number = Tensor | float
+Number: TypeAlias = Tensor | float
 
 
 @dataclass

@@ -27,11 +27,12 @@ def seen(optimizer: torch.optim.Optimizer, model: torch.nn.Module | None) -> See
     """What is known of a loop by its optimizer and, if it is given, its model."""
     names = names_of(optimizer, model)
     parameters = parameters_of(optimizer)
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     return Seen(
         framework="pytorch",
         packages=("torch",),
         variables=tuple(names),
-        model=RecordedModel(name=model and type(_bare(model)).__name__, parameters=sum(map(Tensor.numel, parameters))),
+        model=RecordedModel(name=model and type(_bare(model)).__name__, parameters=trained),
         optimizer=optimizer_of(optimizer),
         facts=_start(dict(zip(names, parameters, strict=True)), model),
     )
@@ -120,4 +121,4 @@ def _start(weights: Mapping[str, Tensor], model: torch.nn.Module | None) -> dict
 
 def _bytes(tensor: Tensor) -> bytes:
     plain = tensor.detach().cpu().contiguous().reshape(-1)
-    return plain.view(torch.uint8).numpy().tobytes()
+    return bytes(plain.view(torch.uint8).numpy())

@@ -166,8 +166,9 @@ def trained(
 
 def agree(run: RunDirectory, look: Look) -> pd.DataFrame:
     """The steps of a run, which tell what the look found: files have six digits."""
-    steps = run.steps()
-    for column, told in {"grad_norm": look.before, "applied_norm": look.after, "update_norm": look.update}.items():
+    columns = {"grad_norm": look.before, "applied_norm": look.after, "update_norm": look.update}
+    steps = run.steps(["loss", "clipped", *columns])
+    for column, told in columns.items():
         np.testing.assert_allclose(steps[column], told, rtol=6e-6)
     return steps
 
@@ -212,9 +213,9 @@ def test_each_variable_by_its_name(tmp_path: Path) -> None:
     trained(folder=folder)
     run = RunDirectory.at(folder)
     assert run.metadata()["variables"] == VARIABLES
-    assert run.config().model.label == "Network of 88 parameters"
+    assert run.config().model.label == "Network of 74 parameters"
     assert run.config().optimizer.label == "SGD 0.5"
-    steps = run.steps()
+    steps = next(iter(run.steps_in_pieces(100)))
     joint = np.sqrt(sum(steps[f"norm/{name}"] ** 2 for name in VARIABLES))
     np.testing.assert_allclose(joint, steps["grad_norm"], rtol=1e-5)
     assert not steps["norm/unused/weight"].any()
@@ -269,16 +270,16 @@ def test_a_loss_told_after_the_step_is_that_step_s(tmp_path: Path) -> None:
 # Closures.
 
 
-def with_closures(optimizer_of: Callable[[nn.Module], torch.optim.Optimizer], folder: Path | None) -> tuple[bytes, list[float]]:
+def with_closures(optimizer_of: Callable[[nn.Module], torch.optim.Optimizer], folder: Path | None) -> tuple[bytes, Look]:
     """A loop whose backward passes run within the step, and the norms of the first gradient of each step."""
     network = Network()
     network.unused.requires_grad_(False)
     trainable = [each for each in network.parameters() if each.requires_grad]
     optimizer = optimizer_of(trainable)  # type: ignore[arg-type]
     recorder = record(optimizer, folder, model=network) if folder else None
-    first: list[float] = []
+    first = Look()
     for step in range(4):
-        look = Look()
+        look, old = Look(), arrays(trainable)
 
         def closure(number: int = step, look: Look = look) -> Tensor:
             optimizer.zero_grad()
@@ -289,7 +290,8 @@ def with_closures(optimizer_of: Callable[[nn.Module], torch.optim.Optimizer], fo
             return loss
 
         optimizer.step(closure)
-        first.append(look.before[0])
+        first.before.append(look.before[0])
+        first.sees(first.update, [new - was for new, was in zip(arrays(trainable), old, strict=True)])
     if recorder:
         recorder.finish()
     return b"".join(each.tobytes() for each in arrays(trainable)), first
@@ -306,10 +308,10 @@ def test_backward_within_the_step(optimizer_of: Callable[[Any], torch.optim.Opti
     recorded, first = with_closures(optimizer_of, folder)
     assert recorded == weights
     run = RunDirectory.at(folder)
-    steps = run.steps()
-    np.testing.assert_allclose(steps["grad_norm"], first, rtol=6e-6)
-    np.testing.assert_allclose(steps["applied_norm"], np.minimum(first, 0.1), rtol=2e-5)
-    assert (steps["update_norm"] > 0).all()
+    steps = run.steps(["loss", "grad_norm", "applied_norm", "update_norm"])
+    np.testing.assert_allclose(steps["grad_norm"], first.before, rtol=6e-6)
+    np.testing.assert_allclose(steps["applied_norm"], np.minimum(first.before, 0.1), rtol=2e-5)
+    np.testing.assert_allclose(steps["update_norm"], first.update, rtol=6e-6)
     assert steps["loss"].notna().all()
     assert run.config().clipping.label == "global_clipnorm 0.1"
 
@@ -317,13 +319,13 @@ def test_backward_within_the_step(optimizer_of: Callable[[Any], torch.optim.Opti
 # Loss scaling.
 
 
-def scaled(fused: bool, unscale: bool, folder: Path | None) -> tuple[bytes, list[float]]:
+def scaled(fused: bool, unscale: bool, folder: Path | None, every: int = 1) -> tuple[bytes, list[float]]:
     """A loop with a loss scaler, whose third step overflows: the weights that it leaves, and the norms of true gradients."""
     network = Network()
     parameters = list(network.parameters())
     optimizer = torch.optim.Adam(parameters, lr=0.05, fused=fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10 + 2)
-    recorder = record(optimizer, folder, model=network) if folder else None
+    recorder = record(optimizer, folder, model=network, every=every) if folder else None
     norms: list[float] = []
     for step in range(6):
         optimizer.zero_grad()
@@ -359,6 +361,51 @@ def test_loss_scaling(fused: bool, unscale: bool, tmp_path: Path) -> None:
     np.testing.assert_allclose(steps["applied_norm"], np.minimum(norms, 0.1) if unscale else norms, rtol=2e-5)
     assert (run.metadata()["skipped_steps"], run.metadata()["steps"]) == (1, 5)
     assert run.config().clipping.mode == ("global_clipnorm" if unscale else "none")
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_step_that_is_left_out_is_none_of_several(fused: bool, tmp_path: Path) -> None:
+    _, norms = scaled(fused, True, tmp_path / "mine" / "seed-0", every=3)
+    run = RunDirectory.at(tmp_path / "mine" / "seed-0")
+    assert (run.metadata()["skipped_steps"], run.metadata()["steps"]) == (1, 5)
+    np.testing.assert_allclose(run.steps()["grad_norm"], [norms[2]], rtol=6e-6)
+
+
+def test_parameters_that_come_later(tmp_path: Path) -> None:
+    network = Network()
+    optimizer = sgd(network)
+    with record(optimizer, tmp_path / "mine" / "seed-0", model=network):
+        network.frozen.requires_grad_(True)
+        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))]})
+        with pytest.warns(RuntimeWarning, match="nothing of 1 parameters"):
+            optimizer.step()
+        network(batch(0)[0]).square().sum().backward()
+        by_hand(list(network.parameters()))
+        optimizer.step()
+    run = RunDirectory.at(tmp_path / "mine" / "seed-0")
+    rows = next(iter(run.steps_in_pieces(100)))
+    assert rows["norm/frozen/weight"][1] > rows["applied_norm/frozen/weight"][1] > 0
+    assert run.metadata()["unrecorded_parameters"] == 1
+
+
+def test_a_closure_that_raises_costs_no_step(tmp_path: Path) -> None:
+    network = Network()
+    optimizer = sgd(network)
+
+    def closure() -> Tensor:
+        loss = network(batch(0)[0]).square().sum()
+        loss.backward()
+        raised.append(loss)
+        return raised[3] if len(raised) == 3 else loss
+
+    raised: list[Tensor] = []
+    with record(optimizer, tmp_path / "mine" / "seed-0", model=network):
+        optimizer.step(closure)
+        optimizer.step(closure)
+        with pytest.raises(IndexError):
+            optimizer.step(closure)
+        optimizer.step(closure)
+    assert len(RunDirectory.at(tmp_path / "mine" / "seed-0").steps()) == 3
 
 
 # How it ends.
