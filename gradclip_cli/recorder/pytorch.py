@@ -41,7 +41,7 @@ from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules.none import Unclipped
 from gradclip_cli.recorder.pytorch_calls import CALLS
 from gradclip_cli.recorder.pytorch_clipping import StepClipping
-from gradclip_cli.recorder.pytorch_measures import added, kept, measured, widest
+from gradclip_cli.recorder.pytorch_measures import Watched, widest
 from gradclip_cli.recorder.pytorch_rows import Number, Row, Rows, records_of
 from gradclip_cli.recorder.pytorch_seen import parameters_of, seen
 from gradclip_cli.recorder.recording import Place, Recording
@@ -107,8 +107,8 @@ class PyTorchRecorder:
         self._parameters = parameters_of(optimizer)
         self._hooked: set[int] = set()
         self._hooks: list[Any] = []
-        self._rows = Rows()
-        self._weights: list[Tensor] | None = None
+        self._watched = Watched(self._parameters)
+        self._rows = Rows(self._watched)
         self._before: Tensor | None
         self._after: Tensor | None
         self._told: list[Number]
@@ -204,7 +204,7 @@ class PyTorchRecorder:
     @_safely
     def _backward_ends(self) -> None:
         if self._watching:
-            self._before = measured(self._gradients)
+            self._before = self._watched.take()
 
     @_safely
     def _step_begins(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
@@ -212,7 +212,7 @@ class PyTorchRecorder:
             return None
         self._watching, self._after = True, None  # whatever the last step's closure left that raised
         self._look_for_changes()
-        self._weights = kept(self._parameters, self._weights)
+        self._watched.step_begins()
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if not callable(closure):
             self._measure_after()
@@ -291,12 +291,8 @@ class PyTorchRecorder:
         """Whether the coming step is one of those that are recorded."""
         return (self._calls + 1) % self._every == 0
 
-    @property
-    def _gradients(self) -> list[Tensor | None]:
-        return [parameter.grad for parameter in self._parameters]
-
     def _measure_after(self) -> None:
-        before, after = self._before, measured(self._gradients, self._before)
+        before, after = self._before, self._watched.take(self._before)
         scale = getattr(self._optimizer, "grad_scale", None)  # of fused optimizers, which divide by it themselves
         if scale is not None:
             before, after = (None if each is None else each / scale for each in (before, after))
@@ -318,16 +314,14 @@ class PyTorchRecorder:
             self._measure_after()
         assert self._before is not None
         assert self._after is not None
-        assert self._weights is not None
-        update = added(self._weights, self._parameters)
+        update = self._watched.step_ends()
         rule = self._clipping.rule
         if self._rows.full:
             self._bring_over()
         if rule is not None and rule != self._rule and not isinstance(self._rule, UnknownRule):
             self._learn(rule if self._rule is None else UnknownRule())
-        measures = torch.cat([self._before, self._after, update.unsqueeze(0)])
         loss = sum(self._told) / len(self._told) if self._told else None
-        self._rows.add(Row(measures, rule is not None, loss, skipped))
+        self._rows.add(Row((self._before, self._after, update), rule is not None, loss, skipped))
 
     def _learn(self, rule: ClippingRule) -> None:
         self._bring_over()

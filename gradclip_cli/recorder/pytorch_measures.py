@@ -18,6 +18,8 @@ from gradclip_cli.arrays import FloatArray
 
 SHORT = 32_768
 """Elements up to which tensors on a CPU are measured together, in float64."""
+FEW = 250_000
+"""Elements of all parameters up to which they are copied, to be measured later."""
 EXACT = {torch.float32, torch.float64}
 ROW = 2048  # float32 elements that are summed at a time: their norm is right to some 1e-7
 PLAIN = 1e-12, 1e15
@@ -55,18 +57,78 @@ def _largest_of(there: dict[int, Tensor], count: int) -> Tensor:
     return _gathered(torch._foreach_norm(list(there.values()), math.inf), there, count)
 
 
-def kept(weights: Sequence[Tensor], room: list[Tensor] | None) -> list[Tensor]:
+class Watched:
+    """The parameters that are watched: what is kept of them and of their gradients on a step.
+
+    Of many elements, or on a GPU, that is what was measured at once, (2, V) or (V,) of the widest float. A few float32 on a CPU
+    are copied, (elements of all,), and measured later, many steps in a row: after a step no cache holds what measuring takes.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self.parameters = parameters
+        self._sizes = [each.numel() for each in parameters]
+        self._zeros = torch.zeros(max(self._sizes, default=0), device="cpu") if sum(self._sizes) <= FEW else None
+        self._room: list[Tensor] | None = None
+        self._copy: Tensor | None = None
+
+    @property
+    def gradients(self) -> list[Tensor | None]:
+        return [parameter.grad for parameter in self.parameters]
+
+    def take(self, known: Tensor | None = None) -> Tensor:
+        """The gradients as they are now; `known` is what was taken of them last."""
+        gradients = self.gradients
+        if self._are_copied(gradients):
+            return self._copied(gradients)
+        return measured(gradients, known if known is not None and known.ndim == 2 else None)
+
+    def step_begins(self) -> None:
+        """Keep the weights."""
+        self._copy = self._copied(self.parameters) if self._are_copied(self.parameters) else None
+        if self._copy is None:
+            self._room = _kept(self.parameters, self._room)
+
+    def step_ends(self) -> Tensor:
+        """What was added to the weights: the norm of each, or a copy; not finite where a weight isn't."""
+        if self._copy is not None:
+            return self._copied(self.parameters).sub_(self._copy)
+        assert self._room is not None
+        torch._foreach_sub_(self._room, self.parameters)
+        return norms(self._room)
+
+    def measured_later(self, before: Tensor, after: Tensor, update: Tensor) -> Tensor:
+        """Of a step (5, V): norm and largest element before clipping, both after it, and the update's norm."""
+        same = _is_copy(before) and torch.equal(before, after)
+        first = self._measured(before)
+        second = first if same else self._measured(after)
+        return torch.cat([first, second, (norms(update.split(self._sizes)) if _is_copy(update) else update).unsqueeze(0)])
+
+    def _measured(self, taken: Tensor) -> Tensor:
+        return measured(taken.split(self._sizes)) if _is_copy(taken) else taken
+
+    def _are_copied(self, tensors: Sequence[Tensor | None]) -> bool:
+        return self._zeros is not None and all(
+            each is None or (each.is_cpu and each.dtype == torch.float32 and each.layout == torch.strided) for each in tensors
+        )
+
+    def _copied(self, tensors: Sequence[Tensor | None]) -> Tensor:
+        assert self._zeros is not None
+        parts = [
+            self._zeros[:size] if each is None else each.reshape(-1) for each, size in zip(tensors, self._sizes, strict=True)
+        ]
+        return torch.cat(parts)
+
+
+def _is_copy(taken: Tensor) -> bool:
+    return bool(taken.is_cpu and taken.dtype == torch.float32)
+
+
+def _kept(weights: Sequence[Tensor], room: list[Tensor] | None) -> list[Tensor]:
     """A copy of weights, in the room of an earlier one; what is not float64 as float32."""
     if room is None or room[0].device != weights[0].device:
         room = [torch.empty_like(each, dtype=_wide(each.dtype), requires_grad=False) for each in weights]
     torch._foreach_copy_(room, weights)
     return room
-
-
-def added(before: list[Tensor], weights: Sequence[Tensor]) -> Tensor:
-    """The norm of what was added to each, (V,) of float64: not finite where a weight isn't. What `before` holds is used up."""
-    torch._foreach_sub_(before, weights)
-    return norms(before)
 
 
 def widest(device: torch.device) -> torch.dtype:

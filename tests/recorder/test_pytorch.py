@@ -469,7 +469,7 @@ def test_a_recorder_that_breaks_leaves_the_loop_alone(tmp_path: Path, monkeypatc
         raise OSError("no more room")
 
     weights, _ = trained()
-    monkeypatch.setattr("gradclip_cli.recorder.pytorch.measured", broken)
+    monkeypatch.setattr("gradclip_cli.recorder.pytorch_measures.Watched.take", broken)
     with pytest.warns(RuntimeWarning, match="no more room"):
         recorded, _ = trained(folder=tmp_path / "mine" / "seed-0")
     assert recorded == weights
