@@ -18,7 +18,7 @@ from gradclip_cli.arrays import FloatArray
 
 SHORT = 32_768
 """Elements up to which tensors on a CPU are measured together, in float64."""
-FEW = 250_000
+FEW = 150_000
 """Elements of all parameters up to which they are copied, to be measured later."""
 EXACT = {torch.float32, torch.float64}
 ROW = 2048  # float32 elements that are summed at a time: their norm is right to some 1e-7

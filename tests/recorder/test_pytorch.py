@@ -199,6 +199,18 @@ def test_whatever_the_optimizer(name: str, tmp_path: Path) -> None:
     agree(RunDirectory.at(folder), look)
 
 
+@pytest.mark.parametrize("name", ["none", "norm", "hand"])
+def test_what_is_too_large_to_be_copied_is_measured_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradclip_cli.recorder.pytorch_measures.FEW", 0)
+    clip, known = CLIPS[name]
+    weights, _ = trained(clip)
+    recorded, look = trained(clip, folder=tmp_path / "mine" / "seed-0")
+    assert recorded == weights
+    run = RunDirectory.at(tmp_path / "mine" / "seed-0")
+    agree(run, look)
+    assert run.config().clipping.mode == known["mode"]
+
+
 def test_sparse_gradients(tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "seed-0"
     plain = lambda network: torch.optim.SGD(network.parameters(), lr=0.5)  # noqa: E731
