@@ -7,7 +7,7 @@ RESULTS ?= results
 SEEDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: venv-without-ensurepip help install install-pytorch data reproduce run test test-all test-quick test-endurance check format bench docs clean
+.PHONY: venv-without-ensurepip help install install-pytorch install-all data reproduce run test test-all test-quick test-endurance check format bench docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ install: $(VENV)/.installed  ## Make .venv and install gradclip into it
 install-pytorch: $(VENV)/.installed  ## PyTorch too, as pip finds it (its CPU build is far smaller: install that one first)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[pytorch]'
 
+install-all: $(VENV)/.installed-dev  ## All that is tested: PyTorch, JAX, Lightning and Hugging Face's Transformers too
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,pytorch,recorders]'
+
 data: install  ## Find or fetch Fashion-MNIST, and verify it
 	$(BIN)/gradclip data --fetch
 
@@ -55,7 +58,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 test: $(VENV)/.installed-dev data  ## What a change can break, in a few minutes (PyTorch's too, where it is installed)
 	$(PYTEST) -m 'not slow and not endurance'
 
-test-all: install-pytorch test  ## All tests but the endurance ones, PyTorch's included: test, then the slow ones
+test-all: install-all test  ## All tests but the endurance ones: test, then the slow ones
 	$(PYTEST) -m 'slow and not endurance'
 
 test-endurance: $(VENV)/.installed-dev data  ## What takes many minutes: runs killed again and again, thousands of hostile inputs

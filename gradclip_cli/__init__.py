@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradclip_cli.recorder.keras import Recorder as Recorder
+    from gradclip_cli.recorder.lightning import LightningRecorder as LightningRecorder
+    from gradclip_cli.recorder.pytorch import record as record
+    from gradclip_cli.recorder.transformers import TransformersRecorder as TransformersRecorder
 
 __version__ = "0.1.0"
-__all__ = ["Recorder", "__version__"]
+__all__ = ["LightningRecorder", "Recorder", "TransformersRecorder", "__version__", "record"]
 
-_FROM = {"Recorder": "gradclip_cli.recorder.keras"}
+_LAZY = {
+    "Recorder": "gradclip_cli.recorder.keras",
+    "record": "gradclip_cli.recorder.pytorch",
+    "LightningRecorder": "gradclip_cli.recorder.lightning",
+    "TransformersRecorder": "gradclip_cli.recorder.transformers",
+}
+"""What scripts import from here, by where it stands: each brings its framework, so only when it is asked for."""
 
 
 def __getattr__(name: str) -> Any:
-    """What is public is imported when it is asked for: a framework comes with it."""
-    if name in _FROM:
-        return getattr(importlib.import_module(_FROM[name]), name)
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -145,6 +145,8 @@ class Recording:
         self.failed = self.begun = self._opened = False
         self.steps = 0
         """Optimizer steps so far, recorded or not."""
+        self.before_leaving: Callable[[], None] = lambda: None
+        """What a recorder does when the process ends before the loop says so: it gives the steps that it still holds."""
 
     # What the loop tells
 
@@ -295,6 +297,7 @@ class Recording:
             error = getattr(sys, "last_value", None)
             interrupted = isinstance(error, KeyboardInterrupt)
             reason = f"{type(error).__name__}: {error}" if error else why
+            self.before_leaving()
             self.finish(Status.INTERRUPTED if interrupted else Status.FAILED, reason)
 
     def _let_go(self) -> None:
