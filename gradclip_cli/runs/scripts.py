@@ -35,7 +35,7 @@ from gradclip_cli import Recorder                  # Keras
 model.fit(..., callbacks=[Recorder()])
 
 from gradclip_cli import record                    # PyTorch
-with record(model, optimizer):
+with record(optimizer, model=model):
     ...  # the loop"""
 
 
