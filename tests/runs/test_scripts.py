@@ -86,7 +86,7 @@ def test_a_failed_script_s_last_lines_are_shown_and_all_of_them_kept(tmp_path: P
 def test_a_script_that_lacks_a_recorder_is_shown_the_lines(tmp_path: Path, results: Path) -> None:
     ending, _ = train(in_shell(tmp_path, "echo trained"), results)
     assert "callbacks=[Recorder()]" in ending.shown
-    assert "with record(model, optimizer):" in ending.shown
+    assert "with record(optimizer, model=model):" in ending.shown
 
 
 def test_a_finished_recording_is_no_run_where_the_script_failed_after_it(tmp_path: Path, results: Path) -> None:
