@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradclip_cli.gradients.step_records import StepRecords
-from gradclip_cli.recorder.recording import Seen
+from gradclip_cli.recorder.seen import Seen
 
 SEEN = Seen("a_framework", ("numpy",), ("dense/kernel", "dense/bias"))
 

@@ -11,7 +11,9 @@ from recordings import SEEN, records
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.recorded import RecordedConfig
-from gradclip_cli.recorder.recording import Place, Recording, Seen
+from gradclip_cli.recorder.places import Place
+from gradclip_cli.recorder.recording import Recording
+from gradclip_cli.recorder.seen import Seen
 from gradclip_cli.runs.one import Workshop
 from gradclip_cli.runs.store import RUN_VARIABLE, RunDirectory
 from gradclip_cli.runs.trainers import Ending, Event, Task
@@ -19,7 +21,8 @@ from gradclip_cli.runs.trainers import Ending, Event, Task
 TRAINING = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from gradclip_cli.recorder.recording import Place, Recording
+from gradclip_cli.recorder.places import Place
+from gradclip_cli.recorder.recording import Recording
 from recordings import SEEN, records
 
 seed, clip = int(sys.argv[1]), float(sys.argv[2])

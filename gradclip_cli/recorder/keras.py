@@ -15,7 +15,8 @@ from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.recorder.keras_model import directions, seen
 from gradclip_cli.recorder.keras_optimizer import MEASURED, Begun, Watch, innermost
-from gradclip_cli.recorder.recording import Place, Recording
+from gradclip_cli.recorder.places import Place
+from gradclip_cli.recorder.recording import Recording
 
 CHANGED = 1e-6
 """Share by which clipping must have changed a variable's norm or largest element, where no rule says whether it acted."""

@@ -15,7 +15,7 @@ from gradclip_cli.config.recorded import RecordedLoss, RecordedModel, RecordedOp
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.gradients.rules.none import Unclipped
-from gradclip_cli.recorder.recording import Seen
+from gradclip_cli.recorder.seen import Seen
 from gradclip_cli.texts import snake_case
 
 PACKAGES = {"tensorflow": ("keras", "tensorflow"), "jax": ("keras", "jax"), "torch": ("keras", "torch")}

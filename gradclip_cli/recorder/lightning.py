@@ -12,8 +12,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from gradclip_cli.recorder.places import Place
 from gradclip_cli.recorder.pytorch import PyTorchRecorder, attached, ending
-from gradclip_cli.recorder.recording import Place
 from gradclip_cli.recorder.score_names import scores_of
 from gradclip_cli.runs.csv_files import EVALUATED
 

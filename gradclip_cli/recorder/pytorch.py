@@ -39,12 +39,13 @@ from torch.autograd import Variable
 from gradclip_cli.config.recorded import UnknownRule
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules.none import Unclipped
+from gradclip_cli.recorder.places import Place
 from gradclip_cli.recorder.pytorch_calls import CALLS
 from gradclip_cli.recorder.pytorch_clipping import StepClipping
 from gradclip_cli.recorder.pytorch_measures import Watched, widest
 from gradclip_cli.recorder.pytorch_rows import Number, Row, Rows, records_of
 from gradclip_cli.recorder.pytorch_seen import parameters_of, seen
-from gradclip_cli.recorder.recording import Place, Recording
+from gradclip_cli.recorder.recording import Recording
 from gradclip_cli.runs.metadata import Status
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gradclip_cli.config.recorded import RecordedModel, RecordedOptimizer
-from gradclip_cli.recorder.recording import Seen
+from gradclip_cli.recorder.seen import Seen
 
 MOST_HASHED = 100_000_000
 """Elements of weights up to which they are hashed: a second or two."""

@@ -5,42 +5,35 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import itertools
 import os
-import re
 import sys
 import time
 import warnings
-import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gradclip_cli.arrays import BoolArray, FloatArray
+from gradclip_cli.arrays import BoolArray
 from gradclip_cli.config.recorded import (
     RecordedConfig,
-    RecordedEngine,
-    RecordedLoss,
-    RecordedModel,
-    RecordedOptimizer,
     RecordedTraining,
-    UnknownRule,
 )
-from gradclip_cli.config.schema import ARM_NAME
-from gradclip_cli.errors import ConflictError, StoreError
-from gradclip_cli.files import writing
+from gradclip_cli.errors import ConflictError
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.health import Detector, Diagnosis
 from gradclip_cli.gradients.step_records import StepRecords
+from gradclip_cli.recorder.epochs import EpochNorms, metrics_row
+from gradclip_cli.recorder.places import Place, require_free, take
+from gradclip_cli.recorder.seen import Seen
 from gradclip_cli.runs.csv_files import EVALUATED
 from gradclip_cli.runs.endings import ending_facts, now
 from gradclip_cli.runs.metadata import FINISHED, Status
 from gradclip_cli.runs.provenance import provenance_of
 from gradclip_cli.runs.steps import step_rows
-from gradclip_cli.runs.store import RUN_VARIABLE, UNRECORDED, RunDirectory
+from gradclip_cli.runs.store import UNRECORDED, RunDirectory
 from gradclip_cli.runs.tally import Divergence, StepCounts
 from gradclip_cli.texts import LOWER_IS_BETTER
 
@@ -48,75 +41,8 @@ WRITTEN_EVERY = 5.0  # seconds, while steps go on
 DIAGNOSED = 200_000
 """Steps up to which a run's health is read when it ends; `gradclip show` reads that of any run."""
 ROWS = 5000
-_RECORDED: weakref.WeakValueDictionary[Path, Recording] = weakref.WeakValueDictionary()
-"""What this process has recorded, by folder: a loop that was broken off tells nobody, and may begin anew."""
-MOST_NORMS = 4096
-"""Norms kept for an epoch's median, each of as many steps as are needed to keep no more."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What is known of a loop when it begins."""
-
-    framework: str
-    packages: tuple[str, ...]
-    """The distributions whose versions are kept."""
-    variables: tuple[str, ...]
-    """Of all V variables that are trained, in the order of the records."""
-    model: RecordedModel = field(default_factory=RecordedModel)
-    loss: RecordedLoss = field(default_factory=RecordedLoss)
-    optimizer: RecordedOptimizer = field(default_factory=RecordedOptimizer)
-    clipping: ClippingRule = field(default_factory=UnknownRule)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What else `run.json` says, such as the hash of the initial weights."""
-
-    @property
-    def sections(self) -> dict[str, Any]:
-        """Of the config, what was seen."""
-        engine = RecordedEngine(framework=self.framework)
-        return {
-            "engine": engine,
-            "model": self.model,
-            "loss": self.loss,
-            "optimizer": self.optimizer,
-            "clipping": self.clipping,
-        }
-
-
-class Place:
-    """Where a run is recorded: its folder, and whether the caller named its seed."""
-
-    def __init__(self, folder: str | os.PathLike[str] | None, seed: int | None = None) -> None:
-        """In `results/ARM/seed-N`, or in `results/ARM` with a seed, or there with the next number that is free.
-
-        A script that gradclip started is recorded where it was told to be. Raises ValueError for a folder that can't be an arm's.
-        """
-        started = os.environ.get(RUN_VARIABLE)
-        if started is None and folder is None:
-            raise ValueError("say where to record, such as Recorder('results/mine/seed-0')")
-        self.started = started is not None
-        path = Path(started or str(folder)).absolute()
-        named = re.fullmatch(r"seed-(0|[1-9][0-9]*)", path.name)
-        self.seed = int(named[1]) if named else seed
-        self.arm = path.parent if named else path
-        if named and seed not in (None, self.seed) and not self.started:
-            raise ValueError(f"{path} is the folder of seed {self.seed}, not of seed {seed}")
-        if not re.fullmatch(ARM_NAME, self.arm.name):
-            raise ValueError(f"{self.arm.name!r} can't be an arm's name: letters, digits and . _ + = , - only")
-
-    @property
-    def seed_named(self) -> bool:
-        """Whether somebody said which seed it is: only such runs can be paired."""
-        return self.seed is not None
-
-    def directory(self) -> RunDirectory:
-        """The run's directory. Raises StoreError."""
-        if self.seed is not None:
-            return RunDirectory.of(self.arm.parent, self.arm.name, self.seed)
-        return next(run for number in itertools.count() if not (run := self._numbered(number)).path.exists() and not run.packed)
-
-    def _numbered(self, number: int) -> RunDirectory:
-        return RunDirectory.of(self.arm.parent, self.arm.name, number)
+_UNFINISHED: dict[Path, Recording] = {}
+"""What this process is recording, by folder: a loop that is broken off tells nobody, and may begin anew."""
 
 
 def _safely(method: Callable[..., None]) -> Callable[..., None]:
@@ -176,8 +102,7 @@ class Recording:
         begin(self._config, {**self._facts, **self._scores})
         directory.begin_steps(seen.variables, self._facts)
         self.begun = self._opened = True
-        _RECORDED[directory.path] = self
-        _at_exit(self)
+        _UNFINISHED[directory.path] = self
 
     def _first_facts(self, seen: Seen, directory: RunDirectory) -> dict[str, Any]:
         """What `run.json` says from the beginning on."""
@@ -198,12 +123,12 @@ class Recording:
     def _occupy(self, directory: RunDirectory) -> None:
         """Make a directory this recording's. Raises StoreError where that would cost somebody something."""
         if self._place.started:
-            _take(directory)
+            take(directory)
             return
-        if earlier := _RECORDED.get(directory.path):
+        if earlier := _UNFINISHED.get(directory.path):
             earlier.abandoned("another recording began in its place")
         self._held.enter_context(directory.locked())
-        _require_free(directory, replace=self._replace)
+        require_free(directory, replace=self._replace)
 
     def _reopen(self, seen: Seen) -> None:
         """Go on with what was finished. Raises ConflictError where another model is trained now."""
@@ -215,6 +140,7 @@ class Recording:
             self._held.enter_context(self._directory.locked())
         self._directory.write_metadata({**self._facts, **self._scores, "status": Status.RUNNING})
         self.begun = True
+        _UNFINISHED[self._directory.path] = self
 
     @_safely
     def learn(self, *, facts: Mapping[str, Any] | None = None, **sections: Any) -> None:
@@ -303,6 +229,8 @@ class Recording:
     def _let_go(self) -> None:
         self.begun = False
         self._held.close()
+        for path in [path for path, each in _UNFINISHED.items() if each is self]:
+            del _UNFINISHED[path]
 
     # Parts
 
@@ -339,7 +267,7 @@ class Recording:
 
     def _write_metrics(self) -> None:
         """Add the new epochs' rows, or write all anew where they have other columns now."""
-        rows = [_row(number, row, self._higher, self._evaluated) for number, row in enumerate(self._rows, 1)]
+        rows = [metrics_row(number, row, self._higher, evaluated=self._evaluated) for number, row in enumerate(self._rows, 1)]
         columns = tuple(rows[0]) if rows else ()
         if self._written_rows and columns == self._columns:
             for row in rows[self._written_rows :]:
@@ -359,77 +287,8 @@ class Recording:
         return detector.diagnosis(diverged=status == Status.DIVERGED)
 
 
-class EpochNorms:
-    """The gradient norms of an epoch's steps, so far: their median, of all steps or of evenly spaced ones, and the largest."""
-
-    def __init__(self) -> None:
-        self._norms: list[float] = []
-        self._spacing, self._steps, self._clipped, self._largest = 1, 0, 0, float("nan")
-
-    def add(self, records: StepRecords) -> None:
-        norms: FloatArray = records.global_norm
-        self._norms += norms[-self._steps % self._spacing :: self._spacing].tolist()
-        self._steps += len(norms)
-        self._clipped += int(records.clipped.sum())
-        self._largest = float(np.fmax.reduce(norms, initial=self._largest))
-        while len(self._norms) > MOST_NORMS:
-            self._norms, self._spacing = self._norms[::2], 2 * self._spacing
-
-    def summary(self) -> dict[str, float]:
-        """What `metrics.csv` says of the gradients."""
-        return {
-            "grad_norm_median": float(np.median(self._norms)) if self._norms else float("nan"),
-            "grad_norm_max": self._largest,
-            "clipped_fraction": self._clipped / self._steps if self._steps else float("nan"),
-        }
-
-
-def _row(number: int, row: Mapping[str, float], metrics: Mapping[str, bool], evaluated: bool) -> dict[str, float]:
-    """An epoch's row of `metrics.csv`, in the order of its columns; NaN for what it has no value of."""
-    training = ["loss", *metrics]
-    names = [*training, *(f"{EVALUATED}{name}" for name in training if evaluated)]
-    gradients = ("grad_norm_median", "grad_norm_max", "clipped_fraction")
-    return {"epoch": number, **{name: row.get(name, float("nan")) for name in (*names, *gradients)}}
-
-
-def _require_free(directory: RunDirectory, *, replace: bool) -> None:
-    """Raises StoreError where recording there would cost somebody something."""
-    status = directory.status()
-    if directory.packed:
-        raise ConflictError(f"{directory.path}: is packed", hint="choose another folder, or gradclip unpack first")
-    if status == Status.NONE and (foreign := directory.foreign_files()):
-        raise ConflictError(f"{directory.path}: is no run, but holds {', '.join(foreign[:3])}", hint="choose another folder")
-    if status == Status.NONE:
-        return
-    try:
-        ours = bool(directory.metadata().get("recorded"))
-    except StoreError:
-        ours = False
-    if not ours:
-        raise ConflictError(f"{directory.path}: holds a run that gradclip trained", hint="choose another folder")
-    if status in FINISHED and not replace:
-        raise ConflictError(f"{directory.path}: holds a {status} run", hint="replace=True replaces it; or choose another folder")
-
-
-def _take(directory: RunDirectory) -> None:
-    """Make a script's run this recorder's. Raises StoreError where another one has taken it."""
-    try:
-        with writing(directory.steps_path), open(directory.steps_path, "x"):
-            pass
-    except StoreError:
-        if directory.has("steps.csv"):
-            hint = "a command trains one run: let one recorder watch it, and start others by commands of their own"
-            raise ConflictError(f"{directory.path}: another recorder records this run already", hint=hint) from None
-        raise
-
-
-def _at_exit(recording: Recording) -> None:
-    """Let a recording end with its process, if nothing else ends it."""
-    reference = weakref.ref(recording)
-
-    def leave() -> None:
-        if left := reference():
-            left.abandoned()
-
-    atexit.register(leave)
-    weakref.finalize(recording, atexit.unregister, leave).atexit = False
+@atexit.register
+def _abandon_all() -> None:
+    """The process ends: so do the recordings that nothing else has ended."""
+    for recording in [*_UNFINISHED.values()]:
+        recording.abandoned()

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from gradclip_cli.recorder.places import Place
 from gradclip_cli.recorder.pytorch import PyTorchRecorder, attached
-from gradclip_cli.recorder.recording import Place
 from gradclip_cli.recorder.score_names import scores_of
 
 

@@ -11,7 +11,9 @@ import pandas as pd
 from conftest import store_run
 
 from gradclip_cli.gradients.step_records import StepRecords
-from gradclip_cli.recorder.recording import Place, Recording, Seen
+from gradclip_cli.recorder.places import Place
+from gradclip_cli.recorder.recording import Recording
+from gradclip_cli.recorder.seen import Seen
 from gradclip_cli.runs.store import RunDirectory
 
 TAGS_OF_STEPS = {

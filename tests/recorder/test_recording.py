@@ -15,7 +15,9 @@ import pytest
 from recordings import SEEN, records
 
 from gradclip_cli.config.recorded import RecordedConfig
-from gradclip_cli.recorder.recording import MOST_NORMS, EpochNorms, Place, Recording
+from gradclip_cli.recorder.epochs import MOST_NORMS, EpochNorms
+from gradclip_cli.recorder.places import Place
+from gradclip_cli.recorder.recording import Recording
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.store import RUN_VARIABLE, RunDirectory, runs
 
@@ -160,7 +162,8 @@ def test_a_loop_that_never_ends_is_told_by_its_process(statement: str, tmp_path:
     script = f"""
         import sys
         sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-        from gradclip_cli.recorder.recording import Place, Recording
+        from gradclip_cli.recorder.places import Place
+        from gradclip_cli.recorder.recording import Recording
         from recordings import SEEN, records
         recording = Recording(Place("mine/seed-0"))
         recording.begin(SEEN)
@@ -172,6 +175,22 @@ def test_a_loop_that_never_ends_is_told_by_its_process(statement: str, tmp_path:
     metadata = json.loads((tmp_path / "mine" / "seed-0" / "run.json").read_text())
     assert (metadata["status"], metadata["reason"]) == ENDINGS[statement]
     assert metadata["steps"] == 4
+
+
+def test_a_loop_that_is_broken_off_and_begun_anew_is_recorded_anew(tmp_path: Path) -> None:
+    """In one process, as in a notebook: nobody holds on to the first recorder, which has not been told of its end."""
+    for steps in (1, 2):
+        recording = Recording(Place(tmp_path / "mine" / "seed-0"))
+        recording.begin(SEEN)
+        recording.steps = steps
+        recording.add(records(steps))
+        del recording
+    run = RunDirectory.at(tmp_path / "mine" / "seed-0")
+    assert run.metadata()["status"] == "running"
+    recorded_again = Recording(Place(run.path))
+    recorded_again.begin(SEEN)
+    recorded_again.finish()
+    assert run.status() == Status.COMPLETE
 
 
 def test_a_script_that_gradclip_started_is_recorded_where_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
