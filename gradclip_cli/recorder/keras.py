@@ -14,7 +14,7 @@ from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.recorder.keras_model import directions, seen
-from gradclip_cli.recorder.keras_optimizer import MEASURED, Begun, Watch, innermost
+from gradclip_cli.recorder.keras_optimizer import MEASURED, Begun, Watch, innermost, require_hooks
 from gradclip_cli.recorder.places import Place
 from gradclip_cli.recorder.recording import Recording
 
@@ -63,7 +63,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not 
         if self._watch is None:
             return
         self._losses.add(min(batch + 1, self.params.get("steps") or batch + 1), (logs or {}).get("loss"))
-        if self._losses.waiting + self.model.steps_per_execution > self._watch.most_steps:
+        if self._recording.failed or self._losses.waiting + self.model.steps_per_execution > self._watch.most_steps:
             self._guarded(self._fetch)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -76,18 +76,18 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not 
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Whatever goes wrong is told once and ends the recording, not the training."""
-        if self._recording.failed:
-            return
-        try:
-            work()
-        except Exception as error:
-            self._recording.give_up(error)
+        if not self._recording.failed:
+            try:
+                work()
+            except Exception as error:
+                self._recording.give_up(error)
         if self._recording.failed and self._watch is not None:
             self._watch.release()
             self._watch = None
 
     def _begin(self) -> None:
         optimizer = innermost(self.model.optimizer)
+        require_hooks(optimizer)
         if not optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         if not self._recording.begun:

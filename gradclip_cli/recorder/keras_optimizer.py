@@ -41,7 +41,6 @@ class Watch:
     """What is attached to a model's optimizer while it is recorded."""
 
     def __init__(self, model: keras.Model, optimizer: Any, every: int, begun: Begun) -> None:
-        _require_hooks(optimizer)
         if earlier := optimizer.__dict__.get(WATCH):  # of a fit that was broken off
             earlier.release()
         self.variables: list[Any] = list(optimizer._trainable_variables)
@@ -73,8 +72,7 @@ class Watch:
 
     def fetch(self) -> tuple[FloatArray, int]:
         """The rows, (S, 5 V), that were written since the last time, and how many steps were taken."""
-        if keras.backend.backend() == "jax":
-            self._model.jax_state_sync()
+        self._synchronize()
         count = self._kept.count()
         first, last = self._fetched // self._every, count // self._every
         rows = self._kept.ring()[np.arange(first, last) % self._rows]
@@ -83,12 +81,18 @@ class Watch:
 
     def release(self) -> None:
         """Let go of the optimizer: it is as it was."""
+        self._synchronize()
         self._optimizer.__dict__.pop(WATCH, None)
         for optimizer, names in self._replaced:
             for name in names:
                 optimizer.__dict__.pop(name, None)
         self._kept.forget()
         self._retrace()
+
+    def _synchronize(self) -> None:
+        """On JAX a step's state is not in the variables until it is asked for."""
+        if keras.backend.backend() == "jax":
+            self._model.jax_state_sync()
 
     def _retrace(self) -> None:
         """Steps that were compiled before know nothing of what is attached, or still do."""
@@ -167,7 +171,8 @@ def innermost(optimizer: Any) -> Any:
     return optimizer
 
 
-def _require_hooks(optimizer: Any) -> None:
+def require_hooks(optimizer: Any) -> None:
+    """Raises RuntimeError where Keras calls otherwise what a recorder watches."""
     if missing := [name for name in HOOKS if not callable(getattr(optimizer, name, None))]:
         raise RuntimeError(
             f"{type(optimizer).__name__} of Keras {keras.__version__} has no {', '.join(missing)}, which a recorder watches: "

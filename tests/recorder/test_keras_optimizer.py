@@ -1,0 +1,113 @@
+"""What a recorder holds on to in Keras, which is private there: that it is there, and what is said where it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradclip_cli.runs.store import RunDirectory
+
+pytestmark = pytest.mark.trains
+
+CALLED = {
+    "_backend_apply_gradients": "is given the gradients and their variables",
+    "_clip_gradients": "is given the gradients before clipping, and returns them after it",
+    "_backend_update_step": "is given the gradients after clipping, and changes the variables",
+}
+
+
+def model(**methods: Any) -> Any:
+    """A linear model, compiled with an optimizer of which some methods are others."""
+    import keras
+
+    kind = type("Other", (keras.optimizers.SGD,), methods)
+    made = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    made.compile(kind(0.1, clipnorm=0.1), loss="mse")
+    return made
+
+
+def fit(made: Any, *callbacks: Any) -> None:
+    made.fit(np.ones((4, 2)), np.ones((4, 1)), batch_size=2, verbose=0, callbacks=list(callbacks))
+
+
+@pytest.mark.parametrize("hook", CALLED)
+def test_each_hook_is_called_once_a_step(hook: str) -> None:
+    import keras
+
+    def counted(self: Any, *args: Any) -> Any:
+        calls.append(hook)
+        return getattr(keras.optimizers.SGD, hook)(self, *args)
+
+    calls: list[str] = []
+    made = model(**{hook: counted})
+    made.run_eagerly = True
+    fit(made)
+    broke = (
+        f"Keras {keras.__version__} no longer calls {hook}, which {CALLED[hook]}: gradclip's Recorder can't see gradients there"
+    )
+    assert len(calls) == 2, broke
+
+
+def test_the_hooks_are_those_that_a_recorder_needs() -> None:
+    from gradclip_cli.recorder.keras_optimizer import HOOKS
+
+    assert tuple(CALLED) == HOOKS
+
+
+@pytest.mark.parametrize("hook", CALLED)
+def test_without_a_hook_a_recorder_refuses(hook: str, tmp_path: Path) -> None:
+    from gradclip_cli import Recorder
+
+    made, recorder = model(), Recorder(str(tmp_path / "mine" / "seed-0"))
+    made.optimizer.__dict__[hook] = None  # as a method of another release that has another name
+    recorder.set_model(made)
+    with pytest.warns(RuntimeWarning, match=f"Other of Keras .* has no {hook}, which a recorder watches"):
+        recorder.on_train_begin()
+    assert not (tmp_path / "mine").exists()
+
+
+def test_what_can_t_be_measured_ends_the_recording_and_not_the_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradclip_cli import Recorder
+    from gradclip_cli.recorder.keras_backends import OnTensorFlow
+
+    def broken(self: Any, *args: Any) -> Any:
+        raise ZeroDivisionError("mine")
+
+    monkeypatch.setattr(OnTensorFlow, "changes", broken)
+    made, recorder = model(), Recorder(str(tmp_path / "mine" / "seed-0"))
+    with pytest.warns(RuntimeWarning, match="records nothing more of this training, which goes on: mine"):
+        fit(made, recorder)
+    assert int(made.optimizer.iterations) == 2
+    run = RunDirectory.at(tmp_path / "mine" / "seed-0")
+    assert (run.metadata()["status"], run.metadata()["reason"]) == ("failed", "recording stopped: mine")
+    assert not set(made.optimizer.__dict__) & {*CALLED, "_gradclip_watch"}
+    fit(made)  # with nothing attached any more
+    assert int(made.optimizer.iterations) == 4
+
+
+@pytest.mark.parametrize("given", [{"every": 0}, {"folder": "a b/seed-0"}, {"folder": None}])
+def test_mistakes_are_told_before_anything_is_trained(given: dict[str, Any]) -> None:
+    from gradclip_cli import Recorder
+
+    with pytest.raises(ValueError, match=r"every is a number of steps|can't be an arm's name|say where to record"):
+        Recorder(**{"folder": "mine/seed-0", **given})
+
+
+def test_a_step_that_takes_no_optimizer_is_told(tmp_path: Path) -> None:
+    import keras
+
+    from gradclip_cli import Recorder
+
+    class Idle(keras.Model):  # type: ignore[misc]  # Keras is not typed
+        def train_step(self, data: Any) -> dict[str, float]:
+            return {"loss": 1.0}
+
+    inputs = keras.Input((2,))
+    made = Idle(inputs, keras.layers.Dense(1)(inputs))
+    made.compile("sgd", loss="mse")
+    with pytest.warns(RuntimeWarning, match="the model's own optimizer took no step"):
+        fit(made, Recorder(str(tmp_path / "mine" / "seed-0")))
+    assert RunDirectory.at(tmp_path / "mine" / "seed-0").metadata()["status"] == "failed"
