@@ -17,9 +17,7 @@ SAID_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {WEIGHTS: ("model.", "data."), BATCHES: ("data.", "training.steps_per_epoch")}
 )
 """Where the keys of a config begin that change what a run starts with."""
-UNSAID: Mapping[str, str] = MappingProxyType(
-    {WEIGHTS: "the factory does not seed everything", BATCHES: "the data's length or order differs"}
-)
+UNSAID: Mapping[str, str] = MappingProxyType({WEIGHTS: "not everything is seeded", BATCHES: "the data's length or order differs"})
 """What it means where the configs don't say so."""
 
 

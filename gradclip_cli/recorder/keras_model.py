@@ -104,7 +104,7 @@ def _rule(model: keras.Model, optimizer: Any) -> ClippingRule:
 
 def _weights_sha256(model: keras.Model) -> str:
     digest = hashlib.sha256()
-    for name, variable in zip(_names(model, model.variables), model.variables, strict=True):
+    for name, variable in zip(_names(model, model.weights), model.weights, strict=True):
         value = np.ascontiguousarray(ops.convert_to_numpy(variable))
         digest.update(f"{name} {value.dtype} {value.shape}\n".encode() + value.tobytes())
     return digest.hexdigest()

@@ -51,7 +51,7 @@ def test_a_factory_that_does_not_seed_is_told(results: Path) -> None:
     assert (same, seeds) == ("no", [1, 2])
     assert notes == [
         "arm and none did not start alike: other initial weights on seeds 1-2, though their configs don't say so: "
-        "the factory does not seed everything."
+        "not everything is seeded."
     ]
 
 

@@ -111,3 +111,26 @@ def test_a_step_that_takes_no_optimizer_is_told(tmp_path: Path) -> None:
     with pytest.warns(RuntimeWarning, match="the model's own optimizer took no step"):
         fit(made, Recorder(str(tmp_path / "mine" / "seed-0")))
     assert RunDirectory.at(tmp_path / "mine" / "seed-0").metadata()["status"] == "failed"
+
+
+def test_models_that_begin_alike_say_so_whatever_keras_calls_their_layers(tmp_path: Path) -> None:
+    """One after another in one process, with layers that draw."""
+    import keras
+
+    from gradclip_cli import Recorder
+
+    def made(seed: int) -> Any:
+        keras.utils.set_random_seed(seed)
+        layers = [keras.layers.SimpleRNN(3, dropout=0.1), keras.layers.Dropout(0.1), keras.layers.Dense(1)]
+        found = keras.Sequential([keras.Input((2, 1)), *layers])
+        found.compile("sgd", loss="mse")
+        return found
+
+    for name, seed in {"one": 0, "other": 0, "another": 1}.items():
+        made(seed).fit(np.ones((4, 2, 1)), np.ones((4, 1)), verbose=0, callbacks=[Recorder(str(tmp_path / name / "seed-0"))])
+    runs = [RunDirectory.at(tmp_path / name / "seed-0") for name in ("one", "other", "another")]
+    one, other, another = (run.metadata()["initial_weights_sha256"] for run in runs)
+    assert one == other
+    assert one != another
+    assert runs[0].metadata()["variables"] == runs[1].metadata()["variables"]
+    assert runs[0].config().model == runs[1].config().model
