@@ -38,6 +38,8 @@ from gradclip_cli.runs.tally import Divergence, StepCounts
 from gradclip_cli.texts import LOWER_IS_BETTER
 
 WRITTEN_EVERY = 5.0  # seconds, while steps go on
+MOST_WAITING = 50_000
+"""Steps times variables that wait to be written: some 2 MB."""
 DIAGNOSED = 200_000
 """Steps up to which a run's health is read when it ends; `gradclip show` reads that of any run."""
 ROWS = 5000
@@ -161,7 +163,8 @@ class Recording:
         self._counts.add(counted)
         self._epoch.add(records)
         self._pending.append(records)
-        if time.perf_counter() - self._written > WRITTEN_EVERY:
+        waiting = sum(map(len, self._pending)) * len(self._seen.variables)
+        if waiting > MOST_WAITING or time.perf_counter() - self._written > WRITTEN_EVERY:
             self._write_steps()
 
     @_safely

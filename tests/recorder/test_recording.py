@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -231,3 +232,20 @@ def test_an_epoch_s_norms_take_no_more_room_however_many_they_are() -> None:
     assert len(norms._norms) <= MOST_NORMS
     assert norms.summary()["grad_norm_median"] == pytest.approx(2500, rel=0.05)
     assert norms.summary()["grad_norm_max"] == 5000 * 1.039
+
+
+@pytest.mark.endurance
+def test_memory_is_flat_over_a_million_steps(tmp_path: Path) -> None:
+    """While the steps come: what is read at the end, for the diagnosis, is left to `gradclip show` in such long runs."""
+    recording, resident = Recording(Place(tmp_path / "mine" / "seed-0")), {}
+    recording.begin(SEEN)
+    for piece in range(1, 4001):
+        recording.add(records(250))
+        recording.steps = 250 * piece
+        if piece in (2000, 4000):
+            resident[piece] = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    recording.end_epoch({"loss": 1.0})
+    recording.finish()
+    assert resident[4000] - resident[2000] < 4_000_000  # bytes
+    run = RunDirectory.at(tmp_path / "mine" / "seed-0")
+    assert (run.count_steps(), run.metadata()["health"]) == (1_000_000, None)
