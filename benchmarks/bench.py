@@ -215,7 +215,7 @@ def to_markdown(content: dict[str, Any], figures: dict[str, list[float]]) -> str
     lines += ["", "\\* Extrapolated from measured epochs, each evaluated on the test set.", ""]
     lines += ["| start-up | s |", "|---|---:|"]
     lines += [f"| `gradclip {name}` | {medians[f'start {name}']:.2f} |" for name in ("--help", "list", "compare")]
-    lines += ["", *own_problems.table(figures), *own_problems.pool_lines(figures)]
+    lines += ["", *own_problems.table(figures), *own_problems.pool_lines(figures), *own_problems.recorder_lines(figures)]
     lines += [
         "",
         f"784 time steps: compiled in {medians['pixels compilation']:.1f} s, {medians['pixels memory']:.0f} MB. "
