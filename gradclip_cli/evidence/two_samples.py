@@ -62,7 +62,8 @@ class TwoSamples:
     def mean(self) -> float:
         """The difference of the means; zero where they agree but for rounding."""
         mean = float(self.ours.mean() - self.theirs.mean())
-        return mean if abs(mean) > ROUNDING * float(np.abs(self.gaps).mean()) else 0.0
+        largest = max(float(np.abs(values).max()) for values in (self.ours, self.theirs))
+        return mean if abs(mean) > ROUNDING * largest else 0.0
 
     @property
     def opposed(self) -> bool:

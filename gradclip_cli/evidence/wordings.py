@@ -92,14 +92,14 @@ class ByRun:
 
     @property
     def runs(self) -> str:
-        """What was compared, such as `8 runs against 7, unpaired`."""
+        """What was compared, such as `8 unpaired runs against 7`."""
         ours, theirs = self.pair.differences.sizes
-        return f"{counted(ours, 'run')} against {theirs:,}, unpaired"
+        return f"{counted(ours, 'unpaired run')} against {theirs:,}"
 
     @property
     def on_runs(self) -> str:
         """The same as where something was seen."""
-        return f"in {self.runs},"
+        return f"in {self.runs}"
 
     @property
     def is_single(self) -> bool:

@@ -101,7 +101,7 @@ def _kind(paired: set[bool]) -> tuple[str, str]:
     """What rows of these kinds are called, and what their dots are."""
     run = "each run from what the baseline typically has"
     if paired == {True, False}:
-        return "Differences", f"each seed, unpaired {run}"
+        return "Differences", f"each seed, or unpaired {run}"
     return ("Unpaired differences", run) if paired == {False} else ("Paired differences", "each seed")
 
 
