@@ -49,8 +49,8 @@ def test_what_a_recorder_numbered_is_not_paired(results: Path) -> None:
     assert "8 unpaired runs against 8: better in 56% of all pairs of runs" in found.sentence
     assert compared.notes == (
         "mine is compared with plain unpaired, each run with each of its runs: nobody named the seeds of runs 0-7 of plain, 0-7 "
-        "of mine; they are numbered in the order of recording, which pairs nothing. To pair runs, record each in the folder of its "
-        "seed, such as results/ARM/seed-7.",
+        "of mine; they are numbered in the order of recording, which pairs nothing. To pair runs, record each in the folder of "
+        "its seed, such as results/ARM/seed-7.",
     )
 
 
@@ -109,14 +109,14 @@ def test_what_only_pairs_have_is_absent(results: Path) -> None:
     content = json.loads(report.to_json(compared))["arms"][1]["against_baseline"]
     of_pairs = ("differences", "median", "carriers", "won", "lost", "tied", "sign_p", "same_start", "other_start")
     assert [content[name] for name in of_pairs] == [None] * len(of_pairs)
-    better = sum(one < other for one in BETTER for other in [*BASE, 1.11])
+    better = sum(one < other - 1e-9 for one in BETTER for other in [*BASE, 1.11])
     assert content["unpaired"] == {
         "runs": 8,
         "baseline_runs": 9,
         "better": better,
-        "worse": 72 - better,
-        "tied": 0,
-        "superiority": pytest.approx(better / 72),
+        "worse": 71 - better,
+        "tied": 1,
+        "superiority": pytest.approx((better + 0.5) / 72),
     }
     documented = (Path(__file__).parents[2] / "docs" / "comparison.md").read_text()
     assert not [key for key in (*content, *content["unpaired"]) if f"`{key}`" not in documented]
