@@ -1,4 +1,4 @@
-"""Arms compared: how far each seed of an arm is from its twin in the baseline, or each run from it, the typical one, the mean."""
+"""Arms compared: how far each seed of an arm is from its twin in the baseline, or each run from it; what is typical, the mean."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from gradclip_cli.evidence import comparison, figures, ledger, pasted, remarks, 
 from gradclip_cli.evidence.questions import Question
 from gradclip_cli.evidence.two_samples import TwoSamples
 from gradclip_cli.gradients.rules import RULES
-from gradclip_cli.recorder.recording import Place, Recording
+from gradclip_cli.recorder.places import Place
+from gradclip_cli.recorder.recording import Recording
 
 UNNAMED = {"recorded": True, "seed_named": False}
 SPREAD = [1.00, 1.35, 1.10, 0.75, 0.90, 1.20, 1.02, 0.58]
