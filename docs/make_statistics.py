@@ -19,10 +19,12 @@ from gradclip_cli.arrays import BoolArray, FloatArray
 from gradclip_cli.evidence.comparison import compare
 from gradclip_cli.evidence.questions import Question
 from gradclip_cli.evidence.samples import averages_outside
+from gradclip_cli.evidence.two_samples import pairs_outside
 
 DOCS = Path(__file__).parent
 ARTICLE = DOCS.parent / "results" / "article"
 SEEDS = (6, 7, 8, 10, 30)
+RUNS = ((4, 4), (6, 6), (8, 8), (10, 10), (30, 30), (8, 12), (8, 16), (4, 12))
 DRAWS = 40_000
 BLOCK = 4_000
 LEVEL = 0.05
@@ -194,6 +196,58 @@ def _found_in_ties(decide: Callable[[FloatArray], Verdicts], tied: float, seeds:
     return sum(_shares(decide, draw, seeds, DRAWS))
 
 
+def rank_sum(ours: FloatArray, theirs: FloatArray) -> Verdicts:
+    """Mann and Whitney's test of two samples' typical difference, as `gradclip_cli.evidence.two_samples` decides it."""
+    gaps = ours[:, :, None] - theirs[:, None, :]
+    runs = (ours.shape[1], theirs.shape[1])
+    outside = pairs_outside(runs, LEVEL)
+    enough = math.prod(runs) - outside + 1 if outside else math.inf
+    return (gaps < 0).sum(axis=(1, 2)) >= enough, (gaps > 0).sum(axis=(1, 2)) >= enough
+
+
+def _wider(law: Law, times: float) -> Law:
+    return lambda generator, shape: times * law(generator, shape)
+
+
+NORMAL, TIED, EXPONENTIAL, COLLAPSING = (
+    {**SYMMETRIC, **SKEWED}[name] for name in ("normal", "-1, 0 or 1 (ties)", "exponential", "normal, but 20% collapse")
+)
+TWO_LAWS: Mapping[str, tuple[Law, Law]] = {
+    "both normal": (NORMAL, NORMAL),
+    "both exponential": (EXPONENTIAL, EXPONENTIAL),
+    "both normal, but 20% collapse": (COLLAPSING, COLLAPSING),
+    "both -1, 0 or 1 (ties)": (TIED, TIED),
+    "normal, the first twice as wide": (_wider(NORMAL, 2), NORMAL),
+    "normal, the first three times as wide": (_wider(NORMAL, 3), NORMAL),
+    "normal, the first ten times as wide": (_wider(NORMAL, 10), NORMAL),
+    "exponential, the first three times as wide": (_wider(EXPONENTIAL, 3), EXPONENTIAL),
+    "normal, but 20% of the first collapse": (COLLAPSING, NORMAL),
+}
+"""Of two arms' runs, whose typical difference is taken off before they are judged."""
+
+
+def false_unpaired_verdicts(laws: tuple[Law, Law], runs: tuple[int, int], draws: int = DRAWS) -> tuple[float, float]:
+    """Shares of pairs of samples in which a difference below, and above, is claimed where the typical one is zero."""
+    generator = np.random.default_rng(runs)
+    ours, theirs = (law(generator, (100 * draws,)) for law in laws)
+    shift, found = float(np.median(ours - theirs)), np.zeros(2)
+    for _ in range(draws // BLOCK):
+        drawn = [law(generator, (BLOCK, count)) for law, count in zip(laws, runs, strict=True)]
+        found += [verdict.sum() for verdict in rank_sum(drawn[0] - shift, drawn[1])]
+    below, above = found / (draws // BLOCK * BLOCK)
+    return float(below), float(above)
+
+
+def unpaired_table() -> str:
+    """A row two laws: what is claimed falsely of runs that nothing pairs, below and above zero together, in percent."""
+    headings = [f"{ours} and {theirs}" for ours, theirs in RUNS]
+    lines = [f"| unpaired (rank sum) | {' | '.join(headings)} |", f"|---|{'---:|' * len(RUNS)}"]
+    for name, laws in TWO_LAWS.items():
+        cells = [f"{100 * sum(false_unpaired_verdicts(laws, runs)):.1f}" for runs in RUNS]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 TYPICAL, *OTHERS = CANDIDATES
 TABLES: Tables = {
     "symmetric": lambda: table(SYMMETRIC, TYPICAL),
@@ -202,6 +256,7 @@ TABLES: Tables = {
     "others": lambda: "\n\n".join(table({**SKEWED, **own_laws()}, candidate) for candidate in OTHERS),
     "power": power_table,
     "ties": ties_table,
+    "unpaired": unpaired_table,
 }
 
 if __name__ == "__main__":

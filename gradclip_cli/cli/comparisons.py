@@ -110,7 +110,8 @@ def compare(options: CompareOptions) -> None:
     """Compare arms with a baseline, paired by seed: tables and verdicts here; comparison.* and differences.* in a folder.
 
     Each run is scored by its last epoch, unless the metric says otherwise: losses are capped at a uniform guess's, and a
-    diverged run scores as one throughout. p-values are of exact signed-rank tests, Holm-adjusted over the arms.
+    diverged run scores as one throughout. p-values are of exact signed-rank tests, Holm-adjusted over the arms. Arms with runs
+    whose seeds nobody named, such as recorded ones may be, are compared unpaired, by exact rank-sum tests.
     """
     if options.form and options.as_json:
         raise click.UsageError("--format and --json are both what stdout is to hold: give one of the two.")

@@ -45,6 +45,11 @@ class StoredRun:
         return bool(self.metadata.get("recorded"))
 
     @property
+    def seed_named(self) -> bool:
+        """Whether its seed is one, rather than the next number that was free when it was recorded."""
+        return self.metadata.get("seed_named") is not False
+
+    @property
     def diverged(self) -> bool:
         """Whether a loss or weight became NaN or infinite."""
         return bool(self.metadata["status"] == "diverged")
@@ -69,6 +74,11 @@ class Arm:
     @property
     def seeds(self) -> list[int]:
         return [run.seed for run in self.runs]
+
+    @property
+    def unnamed(self) -> list[int]:
+        """The numbers of runs whose seed nobody named: they pair nothing."""
+        return [run.seed for run in self.runs if not run.seed_named]
 
     @property
     def diverged(self) -> BoolArray:

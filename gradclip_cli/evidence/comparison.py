@@ -1,4 +1,4 @@
-"""Arms against a baseline, paired by seed: which seeds count, each arm's scores, and what the pairs show."""
+"""Arms against a baseline, paired by seed where it is known: which seeds count, each arm's scores, and what the pairs show."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from gradclip_cli.evidence.bins import StepBins, step_bins
 from gradclip_cli.evidence.judging import ArmReport, judged, reported
 from gradclip_cli.evidence.ledger import FirstCompared, Ledger, read_ledger
 from gradclip_cli.evidence.metrics import METRICS, Metric, names_for, usual_metric
+from gradclip_cli.evidence.pairing import pairing_notes, two_arms
 from gradclip_cli.evidence.plans import Look, Plan
 from gradclip_cli.evidence.questions import USUAL_QUESTION, Question, Yardstick
 from gradclip_cli.evidence.replicates import evened, repeat_notes, with_replicates
 from gradclip_cli.evidence.sentences import some_of
-from gradclip_cli.evidence.starts import Start
-from gradclip_cli.evidence.verdicts import Pair, judged_together
+from gradclip_cli.evidence.verdicts import judged_together
 from gradclip_cli.runs.csv_files import score_columns
-from gradclip_cli.texts import counted
 
 Seeds = Sequence[int] | Literal["all"] | None
 """Which seeds count: these, all that are stored, or those that were planned."""
@@ -72,6 +71,11 @@ class Comparison:
     @property
     def others(self) -> tuple[ArmReport, ...]:
         return self.arms[1:]
+
+    @property
+    def unpaired(self) -> list[str]:
+        """The arms that nothing pairs with the baseline."""
+        return [report.arm.name for report in self.others if report.against and report.against.unpaired]
 
     @property
     def sentences(self) -> list[str]:
@@ -136,10 +140,19 @@ def _with_reasons(report: ArmReport, compared: Comparison, plan: Plan | None, le
     firsts = [ledger.first_compared[part.arm.name] for part in (compared.baseline, report)]
     reasons = [
         *exploratory.of_metric(compared.yardstick.name, plan, ledger, usual=compared.is_usual),
-        *exploratory.of_seeds(against.seeds, plan, firsts),
+        *_added(compared.baseline, report, plan, firsts),
     ]
     told = f"{against.sentence} This look is exploratory: {'; '.join(reasons)}." if reasons else against.sentence
     return replace(report, against=replace(against, exploratory=reasons, sentence=told))
+
+
+def _added(baseline: ArmReport, report: ArmReport, plan: Plan | None, firsts: Sequence[Sequence[int]]) -> list[str]:
+    """Why seeds make a look exploratory; of unpaired arms each arm's own numbers count."""
+    against = report.against
+    if against is None or against.unpaired is None:
+        return exploratory.of_seeds(against.seeds if against else (), plan, firsts)
+    each = zip((baseline, report), firsts, strict=True)
+    return list(dict.fromkeys(told for part, first in each for told in exploratory.of_seeds(part.arm.seeds, plan, [first])))
 
 
 def with_gradients(compared: Comparison) -> Comparison:
@@ -170,7 +183,7 @@ def _chosen(stored: Sequence[Arm], seeds: Seeds, plan: Plan | None) -> tuple[lis
 
 
 def compare_arms(arms: Sequence[Arm], baseline: str | None = None, question: Question = USUAL_QUESTION) -> Comparison:
-    """Compare arms with the baseline, paired by seed: the one that is unclipped, of several the one named `none`.
+    """Compare arms with the baseline, by seed where runs know theirs: the one that is unclipped, of several the one named `none`.
 
     Raises ReportError where the baseline isn't among the arms or none is given and it isn't plain which it is, and where the
     metric can't be compared between them.
@@ -188,7 +201,7 @@ def compare_arms(arms: Sequence[Arm], baseline: str | None = None, question: Que
         yardstick=yardstick,
         arms=tuple(_reports(arms, yardstick)),
         table=pd.DataFrame([_summary(arm, columns) for arm in arms]),
-        notes=(*repeated, *_saved_weights(arms), *(note for arm in arms[1:] for note in _twin_notes(arms[0], arm))),
+        notes=(*repeated, *_saved_weights(arms), *pairing_notes(arms[0], arms[1:])),
         differences=tuple(differences(arms)),
         warnings=tuple(mixtures(arms)),
         first_compared={arm.name: arm.seeds for arm in arms},
@@ -253,17 +266,10 @@ def result_columns(arms: Sequence[Arm]) -> list[str]:
 
 def _reports(arms: Sequence[Arm], yardstick: Yardstick) -> list[ArmReport]:
     base, *others = arms
-    pairs = {arm.name: pair for arm in others if (pair := Pair.of(base, arm, yardstick))}
+    pairs = {arm.name: pair for arm in others if (pair := two_arms(base, arm, yardstick))}
     judgements = judged_together(list(pairs.values()))
     against = {name: judged(pair, judgement) for (name, pair), judgement in zip(pairs.items(), judgements, strict=True)}
     return [reported(arm, yardstick, against.get(arm.name)) for arm in arms]
-
-
-def _twin_notes(base: Arm, arm: Arm) -> list[str]:
-    """What a reader must know of an arm's twins in the baseline: which seeds have none, and which did not start alike."""
-    shared = set(base.seeds) & set(arm.seeds)
-    start = Start.of(base.only(shared), arm.only(shared))
-    return [note for note in (_unshared(base, arm), *start.notes(base.name, arm.name)) if note]
 
 
 def _saved_weights(arms: Sequence[Arm]) -> list[str]:
@@ -271,19 +277,6 @@ def _saved_weights(arms: Sequence[Arm]) -> list[str]:
     saved = [arm.name for arm in arms if arm.config.model.same_for_all_seeds]
     told = f"All seeds of {some_of(saved)} begin with the weights that the model's file holds: they differ in batches only."
     return [told] if saved else []
-
-
-def _unshared(base: Arm, arm: Arm) -> str | None:
-    only_base, only_arm = sorted(set(base.seeds) - set(arm.seeds)), sorted(set(arm.seeds) - set(base.seeds))
-    if not only_base and not only_arm:
-        return None
-    alone = "; ".join(
-        f"only {name} has {seed_list(seeds)}" for name, seeds in ((base.name, only_base), (arm.name, only_arm)) if seeds
-    )
-    shared = len(set(base.seeds) & set(arm.seeds))
-    if not shared:
-        return f"{arm.name} shares no seed with {base.name}, so they can't be paired ({alone}). Train the same seeds of both."
-    return f"{arm.name} and {base.name} are compared on the {counted(shared, 'seed')} that both have ({alone})."
 
 
 def _summary(arm: Arm, columns: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Comparisons as pictures: arms to curves and panels, paired differences to rows."""
+"""Comparisons as pictures: arms to curves and panels, differences to rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.comparison import Comparison, with_gradients
+from gradclip_cli.evidence.judging import AgainstBaseline, ArmReport
 from gradclip_cli.evidence.metrics import SHARES as SHARE_METRICS
 from gradclip_cli.evidence.metrics import in_words
 from gradclip_cli.evidence.samples import typical_curve
@@ -24,7 +25,7 @@ SHARES, NOT_NEGATIVE, ANY = (0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)  
 
 
 def pairs_figure(comparison: Comparison) -> Figure:
-    """The figure of the paired differences."""
+    """The figure of the differences from the baseline."""
     from gradclip_cli import plots
 
     most = comparison.metric.unit.most
@@ -41,13 +42,21 @@ def difference_axis(comparison: Comparison) -> str:
 
 def difference_rows(comparison: Comparison) -> list[DifferenceRow]:
     """The rows of the differences' figure."""
-    from gradclip_cli.plots import DifferenceRow
-
     return [
-        DifferenceRow(report.arm.name, against.differences, against.typical, against.low, against.high, against.mean)
+        _difference_row(report, against, comparison.baseline.typical)
         for report in comparison.others
         if (against := report.against)
     ]
+
+
+def _difference_row(report: ArmReport, against: AgainstBaseline, baseline: float) -> DifferenceRow:
+    """Each seed's difference; unpaired each run's from what the baseline typically scores."""
+    from gradclip_cli.plots import DifferenceRow
+
+    unpaired, differences = against.unpaired, against.differences
+    dots = [score - baseline for score in report.scores] if differences is None else differences
+    runs = unpaired.baseline_runs if unpaired else None
+    return DifferenceRow(report.arm.name, dots, against.typical, against.low, against.high, against.mean, runs)
 
 
 def panels(comparison: Comparison) -> list[Panel]:

@@ -84,7 +84,7 @@ def _numbers(each: ArmReport, compared: Comparison) -> dict[str, Any]:
             "low": each.low,
             "high": each.high,
             "baseline": compared.baseline.arm.name,
-            "shared_seeds": len(against.seeds) if against else None,
+            "shared_seeds": len(against.seeds) if against and not against.unpaired else None,
             "difference": against and against.typical,
             "difference_low": against and against.low,
             "difference_high": against and against.high,
@@ -97,7 +97,18 @@ def _numbers(each: ArmReport, compared: Comparison) -> dict[str, Any]:
             "verdict": report.verdict_word(each, compared),
         }
     )
-    return numbers
+    return {**numbers, **_unpaired(each)} if compared.unpaired else numbers
+
+
+def _unpaired(each: ArmReport) -> dict[str, Any]:
+    """What a table has more where some arm is unpaired."""
+    against = each.against
+    unpaired = against and against.unpaired
+    return {
+        "paired": against and not unpaired,
+        "baseline_runs": unpaired and unpaired.baseline_runs,
+        "superiority": unpaired and unpaired.superiority,
+    }
 
 
 FORMATS: Mapping[str, Callable[[Comparison], str]] = {"latex": to_latex, "markdown": to_markdown, "csv": to_csv}

@@ -17,12 +17,15 @@ def planning_sentence(comparison: Comparison) -> str | None:
     unit = comparison.metric.unit
     widest = max(planned, key=lambda against: against.detectable_effect)
     if not widest.detectable_effect or not widest.seeds_needed:
+        if widest.unpaired:
+            return "Each arm's runs score the same, so there is no spread to plan further runs from."
         return "The differences are the same on every seed, so there is no spread to plan further seeds from."
-    needed, seeds = widest.seeds_needed, len(widest.seeds)
+    needed, runs = widest.seeds_needed, widest.runs_told
     detected, wanted = unit.amount(widest.detectable_effect), unit.asked(comparison.yardstick.effect)
+    each = "runs of each arm" if widest.unpaired else "seeds"
     return (
-        f"With this spread, {seeds} seeds detect a typical difference of {detected} with 80% power; one of {wanted} takes about "
-        f"{needed.seeds:,} seeds ({needed.low:,} to {needed.high:,}, since {seeds} seeds tell the spread only so well)."
+        f"With this spread, {runs} detect a typical difference of {detected} with 80% power; one of {wanted} takes about "
+        f"{needed.seeds:,} {each} ({needed.low:,} to {needed.high:,}, since {runs} tell the spread only so well)."
     )
 
 
@@ -37,7 +40,14 @@ def collapse_sentence(comparison: Comparison) -> str | None:
     told = [f"{count} of {runs} of {name}{f' ({p_relation(ps[name])})' if name in ps else ''}" for name, count, runs in arms]
     return (
         f"Runs whose {comparison.baseline.arm.evaluation_split} accuracy fell by more than {100 * COLLAPSE:.0f} points from one "
-        f"epoch to the next: {'; '.join(told)}. Exact McNemar tests, not adjusted."
+        f"epoch to the next: {'; '.join(told)}. {_tests_of_shares(comparison)}, not adjusted."
+    )
+
+
+def _tests_of_shares(comparison: Comparison) -> str:
+    kinds = {bool(report.against.unpaired) for report in comparison.others if report.against}
+    return {(True,): "Exact Fisher tests", (False, True): "Exact McNemar tests, Fisher's of unpaired arms"}.get(
+        tuple(sorted(kinds)), "Exact McNemar tests"
     )
 
 
@@ -53,7 +63,7 @@ def treatment_sentence(base: Arm, arm: Arm, share: float | None) -> str | None:
 def scope_sentence(comparison: Comparison) -> str:
     """What a verdict here speaks about."""
     split = comparison.baseline.arm.evaluation_split
-    scope = f"Verdicts speak of these seeds, this model and this {split} set."
+    scope = f"Verdicts speak of these {'runs' if comparison.unpaired else 'seeds'}, this model and this {split} set."
     tests = sum(report.against is not None for report in comparison.others)
     if tests < 2:
         return scope

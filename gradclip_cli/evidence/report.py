@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def _arm_json(report: ArmReport, row: dict[Any, Any]) -> dict[str, Any]:
         "low": report.low,
         "high": report.high,
         "mean": report.mean,
-        "against_baseline": asdict(report.against) if report.against else None,
+        "against_baseline": report.against.to_dict() if report.against else None,
         "config": report.arm.config.model_dump(mode="json", exclude={"training": {"seed"}}),
     }
 
@@ -85,7 +84,12 @@ def finite(value: Any) -> Any:
 def verdict_columns(comparison: Comparison) -> list[str]:
     """Headings of the verdict table."""
     shares = ["diverged", *(["collapsed"] if comparison.can_collapse else [])]
-    return ["arm", "seeds", comparison.metric.heading, "difference", "on average", "p", "won", *shares, "verdict"]
+    return ["arm", counting(comparison), comparison.metric.heading, "difference", "on average", "p", "won", *shares, "verdict"]
+
+
+def counting(comparison: Comparison) -> str:
+    """What arms are told to have so many of."""
+    return "runs" if comparison.unpaired else "seeds"
 
 
 def verdict_rows(comparison: Comparison) -> list[list[str]]:
@@ -98,7 +102,7 @@ def verdict_rows(comparison: Comparison) -> list[list[str]]:
         if against:
             difference = _with_interval(against.typical, against.low, against.high, unit, sign=True)
             average = unit.shown(against.mean, sign=True)
-            row += [difference, average, shown_p(against.p_adjusted), f"{against.won}/{len(against.seeds)}"]
+            row += [difference, average, shown_p(against.p_adjusted), against.won_told]
         else:
             row += ["", "", "", ""]
         rows.append([*row, *_shares(report.arm, comparison), verdict_word(report, comparison)])
@@ -119,8 +123,8 @@ def _shares(arm: Arm, comparison: Comparison) -> list[str]:
 
 
 def _verdict(against: AgainstBaseline) -> str:
-    """The verdict, shortly why it is exploratory, and what else it may be due to."""
-    beside = []
+    """The verdict, whether it is of unpaired runs, shortly why it is exploratory, and what else it may be due to."""
+    beside = ["unpaired"] if against.unpaired else []
     if against.exploratory:
         word = "" if against.verdict == Verdict.EXPLORATORY else "exploratory: "
         beside.append(f"{word}{', '.join(against.exploratory)}")
@@ -134,9 +138,13 @@ def verdict_caption(comparison: Comparison) -> str:
     """What stands under the verdict table: its figures are scores."""
     scored = comparison.metric.scoring(comparison.baseline.arm)
     levels = ", those of differences at the levels of Holm's steps" if len(comparison.others) > 1 else ""
+    unpaired = (
+        " Unpaired differences are the middle of those between each run of an arm and each of the baseline's; won is the share "
+        "of these pairs of runs in which the arm's is better."
+    )
     return (
-        f"As scored: {scored}. Typical values (the middle of the averages of all pairs of seeds) with 95% intervals{levels}; "
-        "the average difference stands beside."
+        f"As scored: {scored}. Typical values (the middle of the averages of all pairs of {counting(comparison)}) with 95% "
+        f"intervals{levels}; the average difference stands beside.{unpaired if comparison.unpaired else ''}"
     )
 
 
@@ -154,14 +162,14 @@ def run_columns(comparison: Comparison) -> list[str]:
         f"{split} {in_words(name)} ({name})" if name.startswith(EVALUATED) and name not in own else name
         for name in comparison.result_columns
     ]
-    return ["arm", "seeds", *results, "norm median", "norm max", "clipped", "status"]
+    return ["arm", counting(comparison), *results, "norm median", "norm max", "clipped", "status"]
 
 
 def run_caption(comparison: Comparison) -> str:
     """What stands under the table of what the runs did: its figures are no scores."""
     return (
-        "As recorded: each run's last whole epoch, nothing capped (mean ± standard deviation over seeds); norms are global L2 "
-        "norms before clipping."
+        f"As recorded: each run's last whole epoch, nothing capped (mean ± standard deviation over {counting(comparison)}); "
+        "norms are global L2 norms before clipping."
     )
 
 
@@ -238,7 +246,7 @@ def to_markdown(comparison: Comparison) -> str:
         markdown_table(run_columns(comparison), run_rows(comparison)),
         run_caption(comparison),
         "![Curves](comparison.png)",
-        "![Paired differences](differences.png)",
+        f"![{'Differences' if comparison.unpaired else 'Paired differences'}](differences.png)",
     ]
     return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
 

@@ -5,32 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradclip_cli.config.recorded import UNKNOWN
-from gradclip_cli.evidence.samples import seeds_for_a_verdict, smallest_p
-from gradclip_cli.evidence.stats import share_interval
-from gradclip_cli.evidence.verdicts import Judgement, Pair, Verdict
-from gradclip_cli.texts import counted, p_relation, percent
+from gradclip_cli.evidence.verdicts import Judgement, TwoArms, Verdict
+from gradclip_cli.evidence.wordings import wording
+from gradclip_cli.texts import p_relation, percent
 
 MOST_NAMED = 10
 """So many arms are named in a sentence."""
-SEEDS_FOR_A_BOUND = 8
-"""From so many seeds on the false verdicts under skewed differences are bounded: see docs/statistics.md."""
 MOST_KEYS = 3
 """So many keys in which arms differ are named in a verdict."""
 
 
-def sentence(pair: Pair, verdict: Verdict, judgement: Judgement) -> str:
+def sentence(pair: TwoArms, verdict: Verdict, judgement: Judgement) -> str:
     """The verdict on a pair, with its condition and its figures, and what else it may be due to."""
     if verdict == Verdict.NOT_TESTABLE:
         said = _not_testable(pair)
     elif verdict == Verdict.EXPLORATORY:
         said = _exploratory(pair, judgement.tests)
     else:
-        more = (*_two_stories(pair), *_tied(pair), *_few_seeds(pair, verdict), *_margin(pair, judgement.level))
+        words = wording(pair)
+        more = (*words.two_stories(), *words.tied(), *words.few(verdict), *_margin(pair, judgement.level))
         said = " ".join([_decided(pair, verdict, judgement), *more])
     return " ".join([said, *_confounded(pair)])
 
 
-def _decided(pair: Pair, verdict: Verdict, judgement: Judgement) -> str:
+def _decided(pair: TwoArms, verdict: Verdict, judgement: Judgement) -> str:
     ours, theirs, condition = _where(pair)
     facts = _facts(pair, judgement)
     if verdict in (Verdict.HELPS, Verdict.HURTS):
@@ -39,7 +37,7 @@ def _decided(pair: Pair, verdict: Verdict, judgement: Judgement) -> str:
     return f"No difference in {title} shown between {ours} and {theirs}{condition}: {both} ({facts})."
 
 
-def _where(pair: Pair) -> tuple[str, str, str]:
+def _where(pair: TwoArms) -> tuple[str, str, str]:
     """The names of both arms and the condition that they share: each with its own where they share none."""
     ours, theirs = pair.arm.config.optimizer.label, pair.base.config.optimizer.label
     if ours == theirs:
@@ -47,7 +45,7 @@ def _where(pair: Pair) -> tuple[str, str, str]:
     return f"{pair.arm.name} (at {ours})", f"{pair.base.name} (at {theirs})", ""
 
 
-def changed(pair: Pair) -> str:
+def changed(pair: TwoArms) -> str:
     """What the arm did to the metric, typically and on average, such as `raised test accuracy by 0.8 points typically, ...`."""
     metric, differences = pair.yardstick.metric, pair.differences
     typically = f"{_direction(differences.typical)} {metric.title} by {metric.unit.amount(abs(differences.typical))} typically"
@@ -61,19 +59,18 @@ def _direction(difference: float) -> str:
     return "raised" if difference > 0 else "lowered"
 
 
-def both_figures(pair: Pair) -> str:
+def both_figures(pair: TwoArms) -> str:
     """Both differences with their signs, such as `+0.8 points typically, +2.1 on average`."""
     unit, differences = pair.yardstick.metric.unit, pair.differences
     return f"{unit.amount(differences.typical, sign=True)} typically, {unit.shown(differences.mean, sign=True)} on average"
 
 
-def _facts(pair: Pair, judgement: Judgement) -> str:
+def _facts(pair: TwoArms, judgement: Judgement) -> str:
     unit, differences = pair.yardstick.metric.unit, pair.differences
     low, high = differences.interval(judgement.level)
     parts = [
         f"{interval_name(judgement)} of the typical difference {unit.shown(low)} to {unit.shown(high)}",
-        f"median {unit.shown(differences.median, sign=True)}",
-        f"better on {pair.won} of {counted(differences.seeds, 'seed')}",
+        *wording(pair).facts(),
         p_relation(judgement.p_adjusted),
     ]
     return "; ".join(parts)
@@ -84,46 +81,12 @@ def interval_name(judgement: Judgement) -> str:
     return f"{100 * (1 - judgement.level):.3g}% interval"
 
 
-def _two_stories(pair: Pair) -> list[str]:
-    """A sentence where most seeds and the average say different things."""
-    differences = pair.differences
-    give = "gives" if differences.carriers == 1 else "give"
-    few = f"{counted(differences.carriers, 'seed')} of {differences.seeds} {give} half or more"
-    if differences.opposed:
-        most, average = ("Better", "worse") if pair.better else ("Worse", "better")
-        return [f"{most} on most seeds, {average} on average: {few} of that average."]
-    return [f"The average is not typical: {few} of it."] if differences.carried_by_few else []
-
-
-def _tied(pair: Pair) -> list[str]:
-    """A sentence where ties leave the test little to decide by, with the exact test of what is not tied."""
-    differences = pair.differences
-    if not differences.much_tied:
-        return []
-    differ = differences.seeds - differences.zero
-    return [
-        f"{differences.zero} of {differences.seeds} seeds are tied, so that what is typical can hardly decide; where they differ "
-        f"it is better on {pair.won} of {differ} (exact sign test, {p_relation(differences.sign_p)})."
-    ]
-
-
-def _few_seeds(pair: Pair, verdict: Verdict) -> list[str]:
-    """A sentence on a verdict from fewer seeds than its error rate is bounded for."""
-    if pair.differences.seeds >= SEEDS_FOR_A_BOUND or verdict not in (Verdict.HELPS, Verdict.HURTS):
-        return []
-    return [
-        f"With fewer than {SEEDS_FOR_A_BOUND} seeds up to 9% of such verdicts are false where differences are skewed: train more."
-    ]
-
-
-def _margin(pair: Pair, level: float) -> list[str]:
+def _margin(pair: TwoArms, level: float) -> list[str]:
     """A sentence on the margin that was asked for."""
     margin = pair.yardstick.margin
     if margin is None:
         return []
-    amount, seeds = f"{margin:g} {pair.yardstick.metric.unit.name}", pair.differences.seeds
-    most = percent(share_interval(pair.beyond_margin, seeds)[1], 0)
-    rare = f"({pair.beyond_margin} of {seeds} seeds are worse by more; up to {most} of all may be)"
+    amount, rare = f"{margin:g} {pair.yardstick.metric.unit.name}", f"({wording(pair).rare()})"
     if pair.equivalent(level):
         return [f"Interval and average lie inside ±{amount}: equivalent within that margin {rare}."]
     if pair.not_worse(level):
@@ -131,44 +94,45 @@ def _margin(pair: Pair, level: float) -> list[str]:
     return []
 
 
-def _not_testable(pair: Pair) -> str:
-    seeds = counted(pair.differences.seeds, "shared seed")
+def _not_testable(pair: TwoArms) -> str:
+    words = wording(pair)
     if pair.at_chance():
         chance = pair.yardstick.metric.unit.amount(pair.yardstick.metric.chance(pair.arm) or 0.0)
         return (
             f"No run of {pair.arm.name} or {pair.base.name} was better than chance ({chance}) in {pair.yardstick.metric.title}, "
-            f"over {seeds}: whether clipping helps can't be told from runs that learnt nothing; train them longer, or otherwise."
+            f"over {words.runs}: whether clipping helps can't be told from runs that learnt nothing; train them longer, or "
+            "otherwise."
         )
     if pair.acted:
         how = f"did something else than {pair.base.name} on {percent(pair.acted, 2)} of the steps only"
-        return f"{pair.arm.name} {how}, over {seeds}: whether it helps can't be tested here, since it hardly acted."
+        return f"{pair.arm.name} {how}, over {words.runs}: whether it helps can't be tested here, since it hardly acted."
     if "none" in (pair.arm.config.clipping.mode, pair.base.config.clipping.mode):
         return (
-            f"Clipping never acted in these runs, so {pair.arm.name} trained as {pair.base.name} did on {seeds}: whether it "
-            "helps can't be tested here."
+            f"Clipping never acted in these runs, so {pair.arm.name} trained as {pair.base.name} did {words.on_runs}: whether "
+            "it helps can't be tested here."
         )
     return (
-        f"{pair.arm.name} clipped no step otherwise than {pair.base.name} on {seeds}: whether it helps can't be tested here, "
-        "since it never acted."
+        f"{pair.arm.name} clipped no step otherwise than {pair.base.name} {words.on_runs}: whether it helps can't be tested "
+        "here, since it never acted."
     )
 
 
-def _exploratory(pair: Pair, tests: int) -> str:
+def _exploratory(pair: TwoArms, tests: int) -> str:
     ours, theirs, condition = _where(pair)
-    seeds, metric = pair.differences.seeds, pair.yardstick.metric
+    words, metric = wording(pair), pair.yardstick.metric
     if not pair.differences.typical and not pair.differences.mean:
         seen = f"left {metric.title} as it was"
-    elif seeds == 1:
+    elif words.is_single:
         seen = f"{_direction(pair.differences.mean)} {metric.title} by {metric.unit.amount(abs(pair.differences.mean))}"
     else:
         seen = f"changed {metric.title} by {both_figures(pair)}"
     return (
-        f"{ours} against {theirs}{condition} is exploratory: on {counted(seeds, 'shared seed')} it {seen}, but so few can't give "
-        f"p below {smallest_p(seeds, tests):.2g}; {seeds_for_a_verdict(tests)} seeds could."
+        f"{ours} against {theirs}{condition} is exploratory: {words.on_runs} it {seen}, but so few can't give "
+        f"p below {pair.smallest_p(tests):.2g}; {words.enough(tests)} could."
     )
 
 
-def _confounded(pair: Pair) -> list[str]:
+def _confounded(pair: TwoArms) -> list[str]:
     """A sentence where a verdict need not be clipping's."""
     if not pair.differs_in:
         return []

@@ -1,6 +1,7 @@
 """Several tests at once, and shares of runs. Pure functions; imports nothing of ours.
 
-Sources: Holm 1979, "A simple sequentially rejective multiple test procedure"; Clopper and Pearson 1934 and McNemar 1947 (shares).
+Sources: Holm 1979, "A simple sequentially rejective multiple test procedure"; Clopper and Pearson 1934, McNemar 1947 and Fisher
+1935, "The logic of inductive inference" (shares).
 """
 
 from __future__ import annotations
@@ -54,3 +55,11 @@ def mcnemar_p(one: BoolArray, other: BoolArray) -> float:
     """Exact McNemar test of two paired shares, (seeds,) each: p over the pairs that disagree; 1 where none does."""
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
     return half_p(only_one, only_one + only_other)
+
+
+def fisher_p(one: BoolArray, other: BoolArray) -> float:
+    """Exact Fisher test of two shares that nothing pairs, (n,) and (m,): two-sided p; 1 where it happened in none or all."""
+    from scipy.stats import fisher_exact  # which takes a second to import
+
+    table = [[int(happened.sum()), int((~happened).sum())] for happened in (one, other)]
+    return min(1.0, float(fisher_exact(table).pvalue))

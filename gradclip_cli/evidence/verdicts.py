@@ -1,19 +1,22 @@
-"""One pair of arms judged: paired differences over shared seeds, what clipping did there, and a verdict."""
+"""Two arms judged: their differences, paired over shared seeds or not, what clipping did there, and a verdict."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 
-from gradclip_cli.evidence import planning, stats
+from gradclip_cli.arrays import BoolArray
+from gradclip_cli.evidence import planning, samples, stats
 from gradclip_cli.evidence.arms import Arm, other_differences
 from gradclip_cli.evidence.planning import SeedsNeeded
 from gradclip_cli.evidence.questions import Yardstick
-from gradclip_cli.evidence.samples import Sample, smallest_p
+from gradclip_cli.evidence.samples import Sample
 from gradclip_cli.evidence.stats import LEVEL
 from gradclip_cli.evidence.treatment import HARDLY, acted
 
@@ -35,23 +38,6 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Collapses:
-    """Runs whose accuracy fell by more than 5 points from one epoch to the next, in both arms, with McNemar's exact p."""
-
-    arm: int
-    baseline: int
-    p: float
-
-    @classmethod
-    def of(cls, base: Arm, arm: Arm) -> Collapses | None:
-        """Of two arms with the same seeds; None where one of them has no such accuracy."""
-        if not (base.can_collapse and arm.can_collapse):
-            return None
-        ours, theirs = arm.collapsed, base.collapsed
-        return cls(int(ours.sum()), int(theirs.sum()), stats.mcnemar_p(theirs, ours))
-
-
-@dataclass(frozen=True)
 class Judgement:
     """How a pair is judged as one of several: its p as adjusted for them, and the level of the interval that agrees with it."""
 
@@ -60,39 +46,42 @@ class Judgement:
     tests: int
 
 
+class Difference(Protocol):
+    """What two arms' scores differ by in the metric's unit, typically and on average, with the test that a verdict rests on."""
+
+    @property
+    def typical(self) -> float: ...
+    @property
+    def mean(self) -> float: ...
+    @property
+    def opposed(self) -> bool: ...
+    @property
+    def p(self) -> float: ...
+    def interval(self, level: float = LEVEL) -> tuple[float, float]: ...
+
+
 @dataclass(frozen=True)
-class Pair:
-    """Two arms on the seeds that both have, and their differences in the metric's unit."""
+class TwoArms(ABC):
+    """Two arms and what they differ by: a `Pair` has it by seed, `unpaired.Unpaired` has not."""
 
     base: Arm
     arm: Arm
     yardstick: Yardstick
-    differences: Sample
+    differences: Difference
     differs_in: list[str]
     """Keys of the config in which the arms differ, those of clipping apart."""
     acted: float | None
     """The share of steps on which their clipping did something else; None where they are clipped alike, or it isn't known."""
 
-    @classmethod
-    def of(cls, base: Arm, arm: Arm, yardstick: Yardstick) -> Pair | None:
-        """Pair two arms by seed; None where they share none."""
-        shared = set(base.seeds) & set(arm.seeds)
-        if not shared:
-            return None
-        base, arm = base.only(shared), arm.only(shared)
-        differences = (yardstick.scores(arm) - yardstick.scores(base)) * yardstick.metric.unit.scale
-        differs_in = [key for key, *_ in other_differences(base, arm)]
-        return cls(base, arm, yardstick, Sample.of(differences), differs_in, acted(base, arm))
-
-    @property
-    def won(self) -> int:
-        """On how many seeds the arm was better."""
-        return self.differences.positive if self.yardstick.metric.higher_is_better else self.differences.negative
-
     @property
     def better(self) -> bool:
         """Whether the typical difference is to the better."""
         return (self.differences.typical > 0) == self.yardstick.metric.higher_is_better
+
+    @property
+    def sign(self) -> int:
+        """Of differences to the better."""
+        return 1 if self.yardstick.metric.higher_is_better else -1
 
     @property
     def differ_in_clipping(self) -> bool:
@@ -119,35 +108,46 @@ class Pair:
         return self.is_of_clipping_alone and self.acted is not None and self.acted < HARDLY
 
     def equivalent(self, level: float) -> bool | None:
-        """Whether interval, mean and nearly all seeds lie inside the margin; None without one. Rare losses are no equivalence."""
+        """Whether interval, mean and nearly all runs lie inside the margin; None without one. Rare losses are no equivalence."""
         if (margin := self.yardstick.margin) is None:
             return None
-        return max(map(abs, self._ends(level))) < margin and self._is_rare(int((abs(self.differences.values) >= margin).sum()))
+        return max(map(abs, self._ends(level))) < margin and self.is_rarely_apart(margin)
 
     def not_worse(self, level: float) -> bool | None:
-        """Whether interval, mean and nearly all seeds are nowhere worse by the margin or more; None without one."""
+        """Whether interval, mean and nearly all runs are nowhere worse by the margin or more; None without one."""
         if (margin := self.yardstick.margin) is None:
             return None
-        sign = 1 if self.yardstick.metric.higher_is_better else -1
-        return min(sign * end for end in self._ends(level)) > -margin and self._is_rare(self.beyond_margin)
+        return min(self.sign * end for end in self._ends(level)) > -margin and is_rare(self.beyond_margin, len(self.arm.runs))
 
     def _ends(self, level: float) -> tuple[float, float, float]:
         return (*self.differences.interval(level), self.differences.mean)
 
-    @property
-    def beyond_margin(self) -> int:
-        """On how many seeds the arm is worse by the margin or more."""
-        sign = 1 if self.yardstick.metric.higher_is_better else -1
-        return int((sign * self.differences.values <= -(self.yardstick.margin or math.inf)).sum())
+    @abstractmethod
+    def is_rarely_apart(self, margin: float) -> bool:
+        """Whether few runs differ by the margin or more."""
 
-    def _is_rare(self, count: int) -> bool:
-        return count <= RARE * self.differences.seeds
+    @property
+    @abstractmethod
+    def beyond_margin(self) -> int:
+        """How many of the arm's runs are worse by the margin or more."""
+
+    @abstractmethod
+    def shares_p(self, one: BoolArray, other: BoolArray) -> float:
+        """Exact p of what happened in some of either arm's runs, (runs,) each: whether it is as frequent in both."""
+
+    @abstractmethod
+    def smallest_p(self, tests: int) -> float:
+        """The smallest adjusted p that so many runs can give to the best of so many tests."""
+
+    @abstractmethod
+    def planned(self, tests: int) -> tuple[float, SeedsNeeded | None]:
+        """The difference that so many runs detect, and what the wanted effect takes: infinite and None for one."""
 
     def verdict(self, judgement: Judgement) -> Verdict:
-        """What the pair shows, judged as one of several."""
+        """What the arms show, judged as one of several."""
         if self.never_acted() or self.at_chance():
             return Verdict.NOT_TESTABLE
-        if smallest_p(self.differences.seeds, judgement.tests) >= LEVEL:
+        if self.smallest_p(judgement.tests) >= LEVEL:
             return Verdict.EXPLORATORY
         if judgement.p_adjusted < LEVEL:
             return Verdict.HELPS if self.better else Verdict.HURTS
@@ -157,8 +157,44 @@ class Pair:
             return Verdict.EQUIVALENT
         return Verdict.NOT_WORSE if self.not_worse(judgement.level) else Verdict.NO_DIFFERENCE
 
+
+@dataclass(frozen=True)
+class Pair(TwoArms):
+    """Two arms on the seeds that both have, and their differences by seed in the metric's unit."""
+
+    differences: Sample
+
+    @classmethod
+    def of(cls, base: Arm, arm: Arm, yardstick: Yardstick) -> Pair | None:
+        """Pair two arms by seed; None where they share none."""
+        shared = set(base.seeds) & set(arm.seeds)
+        if not shared:
+            return None
+        base, arm = base.only(shared), arm.only(shared)
+        differences = (yardstick.scores(arm) - yardstick.scores(base)) * yardstick.metric.unit.scale
+        differs_in = [key for key, *_ in other_differences(base, arm)]
+        return cls(base, arm, yardstick, Sample.of(differences), differs_in, acted(base, arm))
+
+    @property
+    def won(self) -> int:
+        """On how many seeds the arm was better."""
+        return self.differences.positive if self.yardstick.metric.higher_is_better else self.differences.negative
+
+    def is_rarely_apart(self, margin: float) -> bool:
+        return is_rare(int((abs(self.differences.values) >= margin).sum()), self.differences.seeds)
+
+    @property
+    def beyond_margin(self) -> int:
+        """On how many seeds the arm is worse by the margin or more."""
+        return int((self.sign * self.differences.values <= -(self.yardstick.margin or math.inf)).sum())
+
+    def shares_p(self, one: BoolArray, other: BoolArray) -> float:
+        return stats.mcnemar_p(one, other)
+
+    def smallest_p(self, tests: int) -> float:
+        return samples.smallest_p(self.differences.seeds, tests)
+
     def planned(self, tests: int) -> tuple[float, SeedsNeeded | None]:
-        """The difference that so many seeds detect, and the seeds that the wanted effect takes: infinite and None for one."""
         deviation = planning.spread(self.differences)
         if not math.isfinite(deviation):
             return math.inf, None
@@ -167,8 +203,30 @@ class Pair:
         return detectable, planning.seeds_needed(self.yardstick.effect, deviation, seeds, tests=tests)
 
 
-def judged_together(pairs: list[Pair]) -> list[Judgement]:
-    """How each of several pairs is judged, adjusted by Holm over all of them."""
+def is_rare(count: int, runs: int) -> bool:
+    """Whether so many of these runs, or of these seeds, may lie beyond a margin."""
+    return count <= RARE * runs
+
+
+@dataclass(frozen=True)
+class Collapses:
+    """Runs whose accuracy fell by more than 5 points from one epoch to the next, in both arms, with their shares' exact p."""
+
+    arm: int
+    baseline: int
+    p: float
+
+    @classmethod
+    def of(cls, pair: TwoArms) -> Collapses | None:
+        """Of two arms; None where one of them has no such accuracy."""
+        if not (pair.base.can_collapse and pair.arm.can_collapse):
+            return None
+        ours, theirs = pair.arm.collapsed, pair.base.collapsed
+        return cls(int(ours.sum()), int(theirs.sum()), pair.shares_p(theirs, ours))
+
+
+def judged_together(pairs: Sequence[TwoArms]) -> list[Judgement]:
+    """How each of several pairs of arms is judged, adjusted by Holm over all of them."""
     return judgements([pair.differences.p for pair in pairs])
 
 

@@ -1,4 +1,4 @@
-"""Arms compared: how far each seed of an arm is from its twin in the baseline, what is typical of them, and their mean."""
+"""Arms compared: how far each seed of an arm is from its twin in the baseline, or each run from it; what is typical, the mean."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROW_WIDTH, LINE_HEIGHT = 6.6, 0.2
 
 @dataclass(frozen=True)
 class DifferenceRow:
-    """One arm's paired differences, a value a seed: the typical one, its interval (infinite where there is none), the mean."""
+    """One arm's differences, a value a seed or run: the typical one, its interval (infinite where there is none), the mean."""
 
     name: str
     differences: Sequence[float]
@@ -40,10 +40,12 @@ class DifferenceRow:
     low: float
     high: float
     mean: float = math.nan
+    against: int | None = None
+    """How many of the baseline's runs its own are held against where nothing pairs them; None for pairs."""
 
 
 def differences_figure(axis: str, rows: Sequence[DifferenceRow], possible: tuple[float, float] = (-math.inf, math.inf)) -> Figure:
-    """Draw every seed's paired difference as a dot, the typical one with its interval and the mean beneath, and zero.
+    """Draw each difference, of a seed or an unpaired run, as a dot, the typical one with interval and mean beneath, and zero.
 
     Nothing is drawn beyond what is possible.
 
@@ -76,20 +78,31 @@ def _row_labels(rows: Sequence[DifferenceRow]) -> tuple[str, list[str], float]:
     shared, short = short_names([row.name for row in rows])
     letters, height = (200, 1.1) if len(rows) <= FEW else (108, 0.6) if len(rows) <= 40 else (72, 0.36)
     labels = [fitted(label, 40) for label in elided(short, letters)]
-    if len({len(row.differences) for row in rows}) > 1:
-        labels = [f"{label}\n{_seeds(row)}" for label, row in zip(labels, rows, strict=True)]
+    if len({_counted(row) for row in rows}) > 1:
+        labels = [f"{label}\n{_counted(row)}" for label, row in zip(labels, rows, strict=True)]
     return shared, labels, max([height, *(0.1 + 0.2 * (label.count("\n") + 1) for label in labels)])
 
 
-def _seeds(row: DifferenceRow) -> str:
-    return "1 seed" if len(row.differences) == 1 else f"{len(row.differences)} seeds"
+def _counted(row: DifferenceRow) -> str:
+    noun = "seed" if row.against is None else "run"
+    told = f"{len(row.differences)} {noun}{'' if len(row.differences) == 1 else 's'}"
+    return told if row.against is None else f"{told} against {row.against}"
 
 
 def _title(rows: Sequence[DifferenceRow]) -> str:
-    counts = {_seeds(row) for row in rows}
+    counts = {_counted(row) for row in rows}
     of = f" of {counts.pop()}" if len(counts) == 1 else ""
     interval = " with its interval" if any(math.isfinite(row.low) for row in rows) else ""
-    return f"Paired differences{of}: each seed (dots), the typical one{interval} (diamond), the mean (bar)"
+    whose, dots = _kind({row.against is None for row in rows})
+    return f"{whose}{of}: {dots} (dots), the typical one{interval} (diamond), the mean (bar)"
+
+
+def _kind(paired: set[bool]) -> tuple[str, str]:
+    """What rows of these kinds are called, and what their dots are."""
+    run = "each run from what the baseline typically has"
+    if paired == {True, False}:
+        return "Differences", f"each seed, or unpaired {run}"
+    return ("Unpaired differences", run) if paired == {False} else ("Paired differences", "each seed")
 
 
 def _draw_row(axes: Axes, index: int, row: DifferenceRow, possible: tuple[float, float], size: float) -> None:

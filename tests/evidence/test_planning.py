@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from make_statistics import signed_rank
+from make_statistics import rank_sum, signed_rank
 
 from gradclip_cli.evidence import planning
 from gradclip_cli.evidence.samples import Sample
+from gradclip_cli.evidence.two_samples import TwoSamples
 
 
 @pytest.mark.parametrize("seeds", [10, 12, 30])
@@ -63,3 +64,38 @@ def test_no_spread() -> None:
     tied = np.array([0.0] * 12 + [5.0, -1.0])
     assert Sample.of(tied).interval() == (0.0, 0.0)
     assert planning.spread(Sample.of(tied)) == tied.std(ddof=1)  # they are not the same on every seed
+
+
+@pytest.mark.parametrize("runs", [(10, 10), (8, 12), (20, 20)])
+def test_what_unpaired_runs_are_said_to_detect_is_detected(runs: tuple[int, int]) -> None:
+    generator, effect = np.random.default_rng(0), planning.detectable_by(planning.Design.of_two(*runs), 2.0)
+    ours, theirs = generator.normal(effect, 2.0, (10_000, runs[0])), generator.normal(0, 2.0, (10_000, runs[1]))
+    assert sum(verdicts.mean() for verdicts in rank_sum(ours, theirs)) == pytest.approx(0.8, abs=0.03)
+
+
+def test_runs_needed_turns_detectable_effects_round() -> None:
+    effect = planning.detectable_by(planning.Design.of_two(12, 12), 2.0, tests=2)
+    assert planning.runs_needed(effect * 1.0001, 2.0, (30, 8), tests=2).seeds == 12
+    needed = planning.runs_needed(effect * 0.9999, 2.0, (30, 8), tests=2)
+    assert needed.low < needed.seeds == 13 < needed.high
+    assert planning.runs_needed(100.0, 2.0, (8, 8)).seeds == 4  # with fewer there is no verdict
+
+
+@pytest.mark.parametrize("runs", [(4, 5), (12, 12), (30, 12)])
+def test_the_spread_of_two_samples_is_that_of_their_values(runs: tuple[int, int]) -> None:
+    generator = np.random.default_rng(3)
+    spreads = [
+        planning.spread_of_two(TwoSamples.of(generator.normal(5, 2, runs[0]), generator.normal(0, 2, runs[1])))
+        for _ in range(300)
+    ]
+    assert np.median(spreads) == pytest.approx(2, rel=0.08)
+
+
+def test_two_samples_without_spread() -> None:
+    ones = np.ones(12)
+    assert planning.spread_of_two(TwoSamples.of(ones[:1], ones[:1])) == math.inf
+    assert planning.detectable_by(planning.Design.of_two(1, 1), 2.0) == math.inf
+    assert planning.spread_of_two(TwoSamples.of(ones, ones - 1e-17)) == 0
+    assert planning.runs_needed(1.0, 0.0, (12, 12)).seeds == 4
+    wide = np.append(np.linspace(0, 1, 29), -1000.0)
+    assert planning.spread_of_two(TwoSamples.of(wide, np.linspace(0, 1, 30))) < 1  # one collapse doesn't carry it

@@ -48,6 +48,13 @@ def test_shares() -> None:
     assert stats.mcnemar_p(one, one) == 1.0
 
 
+def test_fishers_exact_test() -> None:
+    """The lady tasting tea: 3 of 4 cups, 34 of 70 orders."""
+    assert stats.fisher_p(np.array([True] * 3 + [False]), np.array([True] + [False] * 3)) == pytest.approx(34 / 70)
+    assert stats.fisher_p(np.zeros(5, bool), np.zeros(3, bool)) == 1.0
+    assert stats.fisher_p(np.ones(5, bool), np.zeros(3, bool)) == pytest.approx(1 / 56)
+
+
 @given(st.integers(0, 40), st.integers(1, 40))
 def test_shares_are_those_of_scipy(count: int, total: int) -> None:
     count = min(count, total)

@@ -163,6 +163,19 @@ def test_differences_of_any_number_and_length_of_names_are_readable(names: list[
     assert max(figure.get_size_inches()) < 60
 
 
+def test_differences_say_which_are_paired() -> None:
+    paired = DifferenceRow("a", [0.1, 0.2, 0.3], 0.2, 0.1, 0.3)
+    unpaired = DifferenceRow("b", [0.1, 0.2, 0.3], 0.2, 0.1, 0.3, against=4)
+    titles = {"Paired differences of 3 seeds: each seed (dots)": [paired]}
+    titles["Unpaired differences of 3 runs against 4: each run from what the baseline typically has (dots)"] = [unpaired] * 2
+    titles["Differences: each seed, or unpaired each run from what the baseline typically has (dots)"] = [paired, unpaired]
+    for title, rows in titles.items():
+        figure = differences_figure("difference", rows)
+        assert " ".join(figure.texts[0].get_text().split()).startswith(title)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a\n3 seeds", "b\n3 runs against 4"]
+    assert_readable(figure)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("names", ARMS.values(), ids=ARMS)
 def test_maps_with_labels_of_any_length_are_readable(names: list[str]) -> None:

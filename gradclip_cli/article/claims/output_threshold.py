@@ -83,8 +83,9 @@ def _shown(value: float, unit: Unit) -> str:
 def _rounding(loss: Difference) -> list[str]:
     """A sentence where nothing was clipped otherwise, and yet runs differ."""
     against, unit = loss.against, loss.pair.yardstick.metric.unit
-    apart = len(against.seeds) - against.tied
+    differences = loss.pair.differences
+    apart = differences.seeds - differences.zero
     if against.acted != 0 or not apart:
         return []
-    most = max(map(abs, against.differences))
+    most = max(map(abs, differences.values.tolist()))
     return [f"Yet it differs on {counted(apart, 'seed')}, by up to {unit.amount(most)}: what differs is rounding."]
