@@ -87,8 +87,8 @@ class Arm:
 
     @property
     def evaluation_split(self) -> str:
-        """`test` or `holdout`."""
-        return str(self.runs[0].metadata.get("evaluation_split"))
+        """`test`, `holdout` or `validation`; `training` where nothing is evaluated."""
+        return str(self.runs[0].metadata.get("evaluation_split") or "training")
 
     @property
     def epochs(self) -> int:

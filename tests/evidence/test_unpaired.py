@@ -55,6 +55,15 @@ def test_what_a_recorder_numbered_is_not_paired(results: Path) -> None:
     )
 
 
+def test_where_nothing_is_evaluated_the_training_loss_decides(results: Path) -> None:
+    record(results / "plain", SPREAD, clipped=False)
+    record(results / "mine", SPREAD, clipped=True)
+    compared = comparison.compare(results)
+    assert compared.metric.name == "loss"
+    assert {part.arm.evaluation_split for part in compared.arms} == {"training"}
+    assert compared.result_columns == ["loss"]
+
+
 def test_named_seeds_are_paired(results: Path) -> None:
     for seed, loss in enumerate(SPREAD):
         record(results / "plain" / f"seed-{seed}", [loss], clipped=False)
