@@ -74,15 +74,17 @@ check: $(VENV)/.installed-dev  ## Lint, formatting, types, and generated text th
 	$(BIN)/gradclip schema | cmp - configs/schema.json
 	$(BIN)/cog --check -I . README.md
 	$(BIN)/python docs/make_frameworks.py --check
+	$(BIN)/python docs/make_recording.py --check
 
 format: $(VENV)/.installed-dev  ## Put the code in its usual form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed-dev  ## Regenerate the schema, the generated parts of README and docs/frameworks.md (which needs PyTorch)
+docs: $(VENV)/.installed-dev  ## Regenerate the schema and the generated parts of README and docs (which need install-all)
 	$(BIN)/gradclip schema > configs/schema.json
 	$(BIN)/cog -r -I . README.md
 	$(BIN)/python docs/make_frameworks.py
+	$(BIN)/python docs/make_recording.py
 
 bench: data  ## Time the engine and the pool beside the article's model.fit (20 minutes)
 	$(BIN)/python benchmarks/bench.py
