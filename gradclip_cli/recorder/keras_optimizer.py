@@ -176,7 +176,7 @@ def require_hooks(optimizer: Any) -> None:
     if missing := [name for name in HOOKS if not callable(getattr(optimizer, name, None))]:
         raise RuntimeError(
             f"{type(optimizer).__name__} of Keras {keras.__version__} has no {', '.join(missing)}, which a recorder watches: "
-            "gradclip knows Keras 3.8 to 3.15"
+            "tell its makers, and record with Keras 3.15 meanwhile"
         )
 
 

@@ -28,7 +28,7 @@ import functools
 import itertools
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -99,6 +99,14 @@ def _safely(method: Callable[..., Any]) -> Callable[..., Any]:
     return safe
 
 
+def _require_whole(parameters: Iterable[Tensor]) -> None:
+    """Raises RuntimeError for parameters that are spread over processes: to look at one is to wait for the others."""
+    if any(hasattr(parameter, "full_tensor") for parameter in parameters):
+        raise RuntimeError(
+            "its parameters are spread over processes (DTensor, as fully_shard makes them), which can't be watched"
+        )
+
+
 class PyTorchRecorder:
     """Records the steps of one optimizer, until `finish` or the end of a `with` block. Made by `record`."""
 
@@ -126,6 +134,7 @@ class PyTorchRecorder:
 
     def _begin(self, model: torch.nn.Module | None) -> None:
         try:
+            _require_whole(self._parameters)
             known = seen(self._optimizer, model)
         except Exception as error:
             self.recording.give_up(error)

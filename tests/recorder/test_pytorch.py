@@ -590,3 +590,18 @@ def test_where_warnings_are_errors_nothing_is_raised(tmp_path: Path) -> None:
         recorded, _ = trained(folder=tmp_path / "mine" / "seed-0")
     assert recorded == trained()[0]
     assert time.perf_counter() - started < 30
+
+
+def test_parameters_that_are_spread_over_processes_are_refused(tmp_path: Path) -> None:
+    """To look at one would wait for processes that don't look."""
+    from torch import distributed
+    from torch.distributed.tensor import distribute_module, init_device_mesh
+
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        model = distribute_module(torch.nn.Linear(2, 1), init_device_mesh("cpu", (1,)))
+        with pytest.warns(RuntimeWarning, match="spread over processes .*, which can't be watched"):
+            record(torch.optim.SGD(model.parameters(), 0.1), tmp_path / "mine" / "seed-0", model=model)
+    finally:
+        distributed.destroy_process_group()
+    assert not (tmp_path / "mine").exists()
