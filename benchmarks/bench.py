@@ -60,6 +60,7 @@ def main() -> None:
     folder = RESULTS / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.json").write_text(json.dumps(content, indent=2) + "\n")
+    (folder / "recorders.json").write_text(json.dumps(own_problems.recorder_costs(figures), indent=2) + "\n")
     table = to_markdown(content, figures)
     (folder / "table.md").write_text(table)
     print(table)

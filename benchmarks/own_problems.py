@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +153,8 @@ def table(figures: dict[str, list[float]]) -> list[str]:
     lines = ["| a step of an example, ms | `fit`, all cores | the engine, one thread | | records |", "|---|---:|---:|---:|---:|"]
     for name in (*EXAMPLES, DENSE):
         theirs, ours = (statistics.median(figures[f"{kind} {name}"]) for kind in ("fit", "engine"))
-        title = "784-256-10 on noise" if name == DENSE else name.replace("_", " ")
         lines.append(
-            f"| {title} | {theirs:.2f} | {ours:.2f} | {theirs / ours:.1f} times faster | {records_cost(figures, name):.0%} |"
+            f"| {title(name)} | {theirs:.2f} | {ours:.2f} | {theirs / ours:.1f} times faster | {records_cost(figures, name):.0%} |"
         )
     return [*lines, "", "Batches are the same; what records cost is of the process's CPU time, by turns in one process."]
 
@@ -162,10 +164,24 @@ def recorder_lines(figures: dict[str, list[float]]) -> list[str]:
     lines = ["", "| a step of `fit`, clipped, ms | without | recorded | one step in ten |", "|---|---:|---:|---:|"]
     for name in (*EXAMPLES, DENSE):
         without, *recorded = (statistics.median(figures[f"{kind} {name}"]) for kind in ("fit_clipped", *RECORDED))
-        title = "784-256-10 on noise" if name == DENSE else name.replace("_", " ")
         costs = " | ".join(f"{each:.2f} ({each / without - 1:+.0%})" for each in recorded)
-        lines.append(f"| {title} | {without:.2f} | {costs} |")
+        lines.append(f"| {title(name)} | {without:.2f} | {costs} |")
     return lines
+
+
+def recorder_costs(figures: dict[str, list[float]]) -> dict[str, Any]:
+    """The same as `docs/recording.md` takes it."""
+    kinds = {"plain_ms": "fit_clipped", "recorded_ms": "recorded", "every_10_ms": "recorded_in_ten"}
+    loops = [
+        {"loop": f"{title(name)}, Keras", **{key: statistics.median(figures[f"{kind} {name}"]) for key, kind in kinds.items()}}
+        for name in (*EXAMPLES, DENSE)
+    ]
+    packages = (f"{package} {metadata.version(package)}" for package in ("keras", "tensorflow"))
+    return {"machine": f"{os.cpu_count()} cores of {platform.machine()}", "versions": " and ".join(packages), "loops": loops}
+
+
+def title(name: str) -> str:
+    return "784-256-10 on noise" if name == DENSE else name.replace("_", " ")
 
 
 def recorder_cost(figures: dict[str, list[float]], name: str) -> float:
