@@ -153,9 +153,8 @@ def table(figures: dict[str, list[float]]) -> list[str]:
     lines = ["| a step of an example, ms | `fit`, all cores | the engine, one thread | | records |", "|---|---:|---:|---:|---:|"]
     for name in (*EXAMPLES, DENSE):
         theirs, ours = (statistics.median(figures[f"{kind} {name}"]) for kind in ("fit", "engine"))
-        lines.append(
-            f"| {title(name)} | {theirs:.2f} | {ours:.2f} | {theirs / ours:.1f} times faster | {records_cost(figures, name):.0%} |"
-        )
+        faster, cost = f"{theirs / ours:.1f} times faster", f"{records_cost(figures, name):.0%}"
+        lines.append(f"| {title(name)} | {theirs:.2f} | {ours:.2f} | {faster} | {cost} |")
     return [*lines, "", "Batches are the same; what records cost is of the process's CPU time, by turns in one process."]
 
 
