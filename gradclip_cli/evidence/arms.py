@@ -306,7 +306,19 @@ def _columns(run: StoredRun) -> tuple[dict[str, bool], bool]:
 def other_differences(base: Arm, arm: Arm) -> list[tuple[str, Any, Any]]:
     """Keys in which two arms differ besides clipping, name and seed, with both values."""
     found = loading.differences(base.config, arm.config)
-    return [each for each in found if not each[0].startswith("clipping.") and each[0] not in ("name", "training.seed")]
+    others = [each for each in found if not each[0].startswith("clipping.") and each[0] not in ("name", "training.seed")]
+    return [each for each in others if not _is_the_clipping(each, base.config, arm.config)]
+
+
+def _is_the_clipping(difference: tuple[str, Any, Any], base: Config, arm: Config) -> bool:
+    """Whether a value of two scripts is what their recorders saw them clip at."""
+    key, there, here = difference
+    told = [_clips_at(base, there), _clips_at(arm, here)]
+    return key.startswith("values.") and base.clipping != arm.clipping and all(told)
+
+
+def _clips_at(config: Config, value: Any) -> bool:
+    return config.clipping.mode == "none" or config.clipping.threshold_of_all == value
 
 
 def differences(arms: Sequence[Arm]) -> list[str]:

@@ -139,7 +139,7 @@ def _with_reasons(report: ArmReport, compared: Comparison, plan: Plan | None, le
         return report
     firsts = [ledger.first_compared[part.arm.name] for part in (compared.baseline, report)]
     reasons = [
-        *exploratory.of_metric(compared.yardstick.name, plan, ledger, usual=compared.is_usual),
+        *exploratory.of_metric(compared.yardstick.name, plan, ledger, usual=compared.is_usual, arms=compared.look.arms),
         *_added(compared.baseline, report, plan, firsts),
     ]
     told = f"{against.sentence} This look is exploratory: {'; '.join(reasons)}." if reasons else against.sentence

@@ -1,7 +1,7 @@
 """Which verdicts are exploratory, and why: what the plan doesn't name, and what was looked at, or added, after a first look.
 
-Confirmatory are the metrics that the folder's plan names, without such a plan the first one that was looked at there; and the
-seeds that the plan names, without one those that both arms had at their first look.
+Confirmatory are the metrics that the folder's plan names, without such a plan the first one that was looked at of any of those
+arms; and the seeds that the plan names, without one those that both arms had at their first look.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from gradclip_cli.evidence.plans import Plan
 from gradclip_cli.texts import ordinal
 
 
-def of_metric(metric: str, plan: Plan | None, ledger: Ledger, *, usual: bool = False) -> list[str]:
+def of_metric(
+    metric: str, plan: Plan | None, ledger: Ledger, *, usual: bool = False, arms: Iterable[str] | None = None
+) -> list[str]:
     """Why a look by this metric, which may be the usual one of its arms, is exploratory, in a few words; nothing where it isn't.
 
-    A look on record that doesn't say its metric counts as one by the article's usual one.
+    Looks at none of these arms don't count; without arms all do. A look on record that doesn't say its metric counts as one by
+    the article's usual one, and one that doesn't say its arms as one at all of them.
     """
     if plan and plan.metrics:
         return [] if metric in plan.metrics or (usual and USUAL in plan.metrics) else ["metric not planned"]
-    seen = dict.fromkeys(look.metric or DEFAULT_METRIC.name for look in ledger.looks)
+    looks = [look for look in ledger.looks if arms is None or not look.arms or set(look.arms) & set(arms)]
+    seen = dict.fromkeys(look.metric or DEFAULT_METRIC.name for look in looks)
     place = [*seen | {metric: None}].index(metric) + 1
     return [f"{ordinal(place)} metric looked at"] if place > 1 else []
 

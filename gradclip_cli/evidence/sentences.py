@@ -96,6 +96,12 @@ def _margin(pair: TwoArms, level: float) -> list[str]:
 
 def _not_testable(pair: TwoArms) -> str:
     words = wording(pair)
+    if pair.other_data:
+        both = f"{pair.arm.name} and {pair.base.name}"
+        return (
+            f"The runs of {both} were trained on {pair.other_data} datasets (their SHA-256 differs), though their configs name "
+            "one: whether clipping helps can't be told. Seed what makes the data, and train them again."
+        )
     if pair.at_chance():
         chance = pair.yardstick.metric.unit.amount(pair.yardstick.metric.chance(pair.arm) or 0.0)
         return (

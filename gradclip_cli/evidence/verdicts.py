@@ -97,6 +97,12 @@ class TwoArms(ABC):
         """Whether clipping alone was to make the difference, and did nothing at all."""
         return self.is_of_clipping_alone and self.acted == 0
 
+    @property
+    def other_data(self) -> int:
+        """How many datasets the runs were trained on where their configs say that it is one; 0 where it is."""
+        found = {run.metadata.get("dataset_sha256") for each in (self.base, self.arm) for run in each.runs} - {None}
+        return len(found) if len(found) > 1 and not any(key.startswith("data.") for key in self.differs_in) else 0
+
     def at_chance(self) -> bool:
         """Whether no run of either scored better than chance, to which losses are capped: then nothing can tell them apart."""
         chance = self.yardstick.metric.capped_at(self.arm)
@@ -145,7 +151,7 @@ class TwoArms(ABC):
 
     def verdict(self, judgement: Judgement) -> Verdict:
         """What the arms show, judged as one of several."""
-        if self.never_acted() or self.at_chance():
+        if self.other_data or self.never_acted() or self.at_chance():
             return Verdict.NOT_TESTABLE
         if self.smallest_p(judgement.tests) >= LEVEL:
             return Verdict.EXPLORATORY

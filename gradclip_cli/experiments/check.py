@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from gradclip_cli.config.schema import MOST_SEED, Config
 from gradclip_cli.engines.contract import Engine, Evaluation
 from gradclip_cli.errors import EngineError, GradclipError
 from gradclip_cli.gradients.step_records import StepRecords
-from gradclip_cli.problems import own
+from gradclip_cli.problems import own, problem_of
 from gradclip_cli.problems.contract import Dataset, DownloadProgress
 from gradclip_cli.problems.own.brought import Brought
 from gradclip_cli.problems.own.calls import own_code_runs
@@ -76,6 +76,8 @@ class Builds:
     """Those that another seed gave the same values, though they are no constants."""
     all_alike: bool
     """Whether another seed gave the same values throughout."""
+    same_data: bool = True
+    """Whether the data were the same when they were made a second time."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,9 @@ def check(
     starting = time.perf_counter() - clock
     preparing("building it twice more, with the same seed and another")
     building, (weights, builds) = _seconds(lambda: _built_again(config, engine))
+    if isinstance(config, OwnConfig) and config.data.factory:
+        preparing("making the data again")
+        builds = replace(builds, same_data=problem_of(config).load(data_directory).sha256 == dataset.sha256)
     preparing(f"taking {STEPS} steps twice")
     batches = batch_schedule(config, dataset).take(STEPS)
     with _own_code(config, "training on a batch"):

@@ -28,6 +28,11 @@ def obstacles(checked: Checked) -> list[str]:
     """Why it would not train; nothing where it would."""
     steps, records = checked.steps, checked.steps.records
     found = []
+    if not checked.builds.same_data:
+        found.append(
+            f"{checked.config.data.label} gives other data each time it is called, so that runs would not train on the same: "
+            "seed, inside the function, whatever it draws from or shuffles with."
+        )
     if steps.divergence:
         hint = "look at the data, the loss, the scale of the inputs and the learning rate"
         found.append(f"It diverges at once: {steps.divergence.message}; {hint}.")

@@ -21,7 +21,7 @@ from gradclip_cli.config.recorded import (
     RecordedConfig,
     RecordedTraining,
 )
-from gradclip_cli.errors import ConflictError
+from gradclip_cli.errors import ConflictError, StoreError
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.health import Detector, Diagnosis
 from gradclip_cli.gradients.step_records import StepRecords
@@ -37,6 +37,8 @@ from gradclip_cli.runs.store import UNRECORDED, RunDirectory
 from gradclip_cli.runs.tally import Divergence, StepCounts
 from gradclip_cli.texts import LOWER_IS_BETTER
 
+LIBRARIES = ("gradclip_cli", "contextlib", "keras", "lightning", "torch", "transformers")
+"""Whose lines are no user's."""
 WRITTEN_EVERY = 5.0  # seconds, while steps go on
 MOST_WAITING = 50_000
 """Steps times variables that wait to be written: some 2 MB."""
@@ -207,7 +209,7 @@ class Recording:
         if self.failed:
             return
         self.failed = True
-        told = f"{UNRECORDED}, which goes on: {str(error) or type(error).__name__}"
+        told = f"{UNRECORDED}{' more' if self.begun else ''} of this training, which goes on: {_told(error)}"
         if self.begun:
             with contextlib.suppress(Exception):
                 stopped = {"status": Status.FAILED, "reason": f"recording stopped: {error}"}
@@ -216,7 +218,7 @@ class Recording:
         with contextlib.suppress(Exception):
             self._let_go()
         try:
-            warnings.warn(told, RuntimeWarning, stacklevel=4)
+            warnings.warn(told, RuntimeWarning, stacklevel=_frames_of_ours())
         except Warning:  # where warnings are made errors
             print(told, file=sys.stderr)
 
@@ -288,6 +290,21 @@ class Recording:
         for rows in self._directory.steps_in_pieces(ROWS):
             detector.read(rows)
         return detector.diagnosis(diverged=status == Status.DIVERGED)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong; a folder is chosen in the script, and by no option."""
+    if isinstance(error, StoreError):
+        return f"{error.what}; {error.hint.replace(' with --results', '')}" if error.hint else error.what
+    return str(error) or type(error).__name__
+
+
+def _frames_of_ours() -> int:
+    """How far up the caller is who is neither gradclip nor Keras: a warning names his line."""
+    frame, frames = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in LIBRARIES:
+        frame, frames = frame.f_back, frames + 1
+    return frames
 
 
 @atexit.register

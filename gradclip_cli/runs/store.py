@@ -56,8 +56,8 @@ _OWN_TEMPORARIES = re.compile(
 )
 RUN_VARIABLE = "GRADCLIP_RUN"
 """The environment variable by which a script that gradclip started knows where it is recorded."""
-UNRECORDED = "gradclip records nothing more of this training"
-"""What a recorder says on stderr that gives up; its script goes on."""
+UNRECORDED = "gradclip records nothing"
+"""What a recorder's words on stderr begin with when it gives up; its script goes on."""
 _SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]{0,19})")
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import store_run
 
+from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import arms, comparison
 from gradclip_cli.evidence.bins import step_bins
@@ -185,3 +187,20 @@ def test_a_diverged_run_is_at_chance_throughout_where_whole_curves_are_scored(re
     np.testing.assert_allclose(arm.scored("loss"), [[2, math.log(10), 0.5], [0.2, 0.1, math.log(10)]])
     np.testing.assert_allclose(arm.scored_throughout("loss"), [[2, math.log(10), 0.5], [math.log(10)] * 3])
     np.testing.assert_allclose(arm.scored_throughout("accuracy")[1], [0.1] * 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "threshold", "others"),
+    [(0.5, 0.5, []), (0.5, 2.0, ["values.clip"])],
+)
+def test_a_script_s_value_that_its_recorder_saw_clip_is_its_clipping(value: float, threshold: float, others: list[str]) -> None:
+    def arm(name: str, clip: float | str, rule: dict[str, Any]) -> Any:
+        keys = {"name": name, "command": ["python", "x.py", "{clip}"], "values": {"clip": clip}, "clipping": rule}
+        return SimpleNamespace(config=RecordedConfig.model_validate(keys))
+
+    base, clipped = (
+        arm("base", "inf", {"mode": "none"}),
+        arm("clipped", value, {"mode": "global_clipnorm", "threshold": threshold}),
+    )
+    assert [key for key, *_ in arms.other_differences(base, clipped)] == others
+    assert [key for key, *_ in arms.other_differences(base, arm("more", 0.5, {"mode": "none"}))] == ["values.clip"]

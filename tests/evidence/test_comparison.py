@@ -160,6 +160,20 @@ def test_where_clipping_never_acted_there_is_nothing_to_test(results: Path) -> N
     assert against(comparison.compare(results), "acting").verdict == "exploratory"
 
 
+def test_runs_of_other_data_by_accident_are_no_evidence(results: Path) -> None:
+    """As where a data function is not seeded and each worker made its own."""
+    store_arm(results, "none", BASE)
+    store_arm(results, "better", [loss - 0.3 for loss in BASE], base="clipvalue", dataset_sha256="y")
+    store_arm(
+        results, "meant", [loss - 0.3 for loss in BASE], base="clipvalue", settings=["data.subset=sample"], dataset_sha256="z"
+    )
+    compared = comparison.compare(results)
+    better, meant = against(compared, "better"), against(compared, "meant")
+    assert (better.verdict, meant.verdict) == ("not testable", "helps")
+    assert "were trained on 2 datasets (their SHA-256 differs), though their configs name one" in better.sentence
+    assert "They differ in more than clipping: data.subset." in meant.sentence
+
+
 def test_a_verdict_on_another_model_says_so(results: Path) -> None:
     store_arm(results, "none", BASE)
     store_arm(results, "worse", [loss + 0.3 for loss in BASE], base="clipvalue", settings=["model.units=12"])

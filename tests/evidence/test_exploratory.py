@@ -92,6 +92,13 @@ def test_a_look_that_is_not_described_counts_as_one_by_the_usual_metric() -> Non
     assert exploratory.of_metric("loss", None, Ledger()) == []
 
 
+def test_looks_at_other_arms_are_of_another_question() -> None:
+    ledger = Ledger([Look(arms=["mine", "yours"], seeds=[0], metric="loss"), Look(arms=[], seeds=[0], metric="mae")], {})
+    assert exploratory.of_metric("val_accuracy", None, ledger, arms=["none", "clipped"]) == ["second metric looked at"]
+    assert exploratory.of_metric("val_accuracy", None, Ledger(ledger.looks[:1], {}), arms=["none", "clipped"]) == []
+    assert exploratory.of_metric("val_accuracy", None, ledger, arms=["none", "mine"]) == ["third metric looked at"]
+
+
 def test_each_arm_has_its_own_first_look(results: Path) -> None:
     store_apart(results, range(8))
     look(results)

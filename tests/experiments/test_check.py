@@ -91,6 +91,7 @@ def test_nothing_is_told_of_what_is_sound(checked: Checked) -> None:
         ({"steps": FirstSteps(records(), Divergence(1, 2, "loss", ()), (), None, 1.0)}, "diverges at once"),
         ({"steps": FirstSteps(records(0.0), None, (), None, 1.0)}, "All gradients are zero"),
         ({"evaluation": Evaluation(np.nan, 0.0, {})}, "evaluation split is not finite"),
+        ({"builds": Builds((), (), False, same_data=False)}, "gives other data each time it is called"),
     ],
 )
 def test_what_would_keep_it_from_training_is_an_error(changes: dict[str, Any], told: str, checked: Checked) -> None:
@@ -251,6 +252,19 @@ def test_what_is_not_seeded_is_named(tmp_path: Path) -> None:
     assert {"loss", "norm", "dense/kernel"} <= set(found.steps.differing)
     assert any("No gradient reached dense_1/kernel, dense_1/bias" in line for line in check_report.warnings(found))
     assert check_report.obstacles(found) == []
+
+
+@pytest.mark.trains
+@pytest.mark.usefixtures("timed_briefly")
+def test_data_that_are_others_each_time_would_not_train(tmp_path: Path) -> None:
+    """Each worker would train on its own: arms that got different workers would differ by their data."""
+    drawn = "np.random.default_rng().normal(size=(9, 4))"
+    code = f"\n\ndef load():\n    return ({drawn}, np.arange(9) % 3), (np.ones((3, 4)), np.arange(3))\n"
+    path = write_problem(tmp_path, code, data={"factory": "model.py:load", "batch_size": 3})
+    ended = call("check", str(path), "--json")
+    assert ended.exit_code == 1
+    assert "model.py:load gives other data each time it is called" in ended.stderr
+    assert "seed, inside the function, whatever it draws from" in ended.stderr
 
 
 @pytest.mark.trains

@@ -108,7 +108,7 @@ def test_a_recorder_that_got_no_run_is_told_of_a_run_that_is_complete(tmp_path: 
     assert isinstance(config, RecordedConfig)
     ending, run = train(config, results)
     assert (ending.status, run.count_steps()) == ("complete", 8)
-    assert ending.shown.startswith(f"its script was told: {UNRECORDED}, which goes on: ")
+    assert ending.shown.startswith(f"its script was told: {UNRECORDED} of this training, which goes on: ")
     assert "another recorder records this run already" in ending.shown
 
 
