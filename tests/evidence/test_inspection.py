@@ -378,7 +378,7 @@ def cut(run: RunDirectory, edit: Callable[[list[str]], list[str]]) -> None:
     ("edit", "expected"),
     [
         (lambda lines: lines[:-3], "holds 37 whole steps where 40 were recorded: cut short?"),
-        (lambda lines: [*lines[:-1], lines[-1][:-9]], "holds 39 whole steps where 40 were trained"),
+        (lambda lines: [*lines[:-1], lines[-1][:-9]], "holds 39 whole steps where 40 were recorded"),
         (lambda lines: lines[:1], "holds 0 whole steps"),
         (lambda lines: [], "holds 0 whole steps"),
         (lambda lines: [*lines[:9], *lines[10:], lines[9]], "not every step from 1 on"),
@@ -469,7 +469,7 @@ def test_show_with_steps_cut_short_says_why(results: Path) -> None:
     shown = call("show", "arm", "--results", str(results))
     assert shown.exit_code == 0
     assert "no diagnosis" in shown.stderr
-    assert "11 whole steps where 12 were trained" in shown.stderr
+    assert "11 whole steps where 12 were recorded" in shown.stderr
 
 
 # Long runs.
