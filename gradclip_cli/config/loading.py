@@ -340,7 +340,19 @@ def _near(name: str) -> str:
 
 
 def _missing_config(name: str) -> str:
+    if beside := _beside(Path(name)):
+        return f"{shortened(name)}: no such config; did you mean {beside}?"
     return f"{shortened(name)}: no such config{_near(name)} Shipped with gradclip: {', '.join(shipped_names())}"
+
+
+def _beside(path: Path) -> Path | None:
+    """The config in a missing one's folder whose name is most like it."""
+    try:
+        names = sorted(file.name for file in path.parent.glob("*.y*ml"))
+    except (OSError, ValueError):
+        return None
+    near = difflib.get_close_matches(path.name[:LONGEST_NAME], names, n=1, cutoff=0.75)
+    return path.parent / near[0] if near else None
 
 
 def validated(tree: Tree) -> Config:

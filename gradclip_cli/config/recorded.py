@@ -28,7 +28,7 @@ def _one_word(value: Any) -> Any:
     if isinstance(value, list | dict):
         raise ValueError("a placeholder stands for one text, number, true, false or null; give each its own")
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("not a finite number; as a text, in quotes, it reaches the script as it stands")
+        raise ValueError('not a finite number; write the text that the script is to get, such as "inf"')
     return value
 
 
@@ -131,11 +131,18 @@ else:
     AnyKnownRule = Annotated[UnknownRule | AnyClippingRule, Field(discriminator="mode")]
 
 
+def _words(command: Any) -> Any:
+    """A command as it is; raises ValueError where it is one text."""
+    if isinstance(command, str):
+        raise ValueError('a list of words, such as [python, train.py, --seed, "{seed}"]')
+    return command
+
+
 class RecordedConfig(Config):
     """What is known of a run that gradclip watched, and the command that trains it, where gradclip starts it."""
 
     kind: Literal["recorded"] = Field(default=RECORDED, description="A run that somebody else's loop trains.")
-    command: list[str] | None = Field(
+    command: Annotated[list[str] | None, BeforeValidator(_words)] = Field(
         default=None,
         min_length=1,
         description="What trains, as a list of words. {seed} stands for the run's seed, {NAME} for one of `values`, {{ and }} "

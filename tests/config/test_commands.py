@@ -57,6 +57,9 @@ def test_a_command_gets_each_run_s_seed(write_config: Writer) -> None:
         ('command: [go, "{seed}", "{x}"]', [
             "1:25: command: {x} has no value; say values: {x: ...}, or write {{ and }} for braces.",
         ]),
+        ("command: go --seed 3", [
+            '1:10: command: a list of words, such as [python, train.py, --seed, "{seed}"], not "go --seed 3"',
+        ]),
         ("command: [go]", ["1:10: command: no word has {seed}, so that all seeds would be one run; hand it to the script"]),
         ('command: [go, "{seed}"]\nvalues: {seed: 3}', ["2:10: values.seed: {seed} is each run's own; give yours another name"]),
         ('command: [go, "{seed:03}"]', ["1:15: command: '{seed:03}' has more than a name in its braces; write {seed} alone"]),
@@ -71,7 +74,7 @@ def test_a_command_gets_each_run_s_seed(write_config: Writer) -> None:
         ('command: [go, "{seed}", 3]', ["1:25: command: input should be a valid string, not 3"]),
         ('command: [go, "{seed}", "{a}", "{b}"]\nvalues: {a: [1, 2], b: .inf}', [
             "2:13: values.a: a placeholder stands for one text, number, true, false or null; give each its own, not [1, 2]",
-            "2:24: values.b: not a finite number; as a text, in quotes, it reaches the script as it stands, not inf",
+            "2:24: values.b: not a finite number; write the text that the script is to get, such as \"inf\", not inf",
         ]),
         ('command: [go, "{seed}"]\noptimizer: {name: adam}', [
             "2:12: optimizer: is seen by the recorder in the script, and can't be said",

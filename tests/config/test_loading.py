@@ -143,6 +143,8 @@ def test_binary_and_missing_files(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00\x01")
     assert mistakes(binary)[0].startswith(f"{binary}: can't be read: 'utf-8' codec can't decode byte 0xff")
     assert "no such config; did you mean 'clipvalue'?" in mistakes(tmp_path / "clipvalu.yaml")[0]
+    (tmp_path / "mine.yaml").write_text("extends: none\n")
+    assert mistakes(tmp_path / "mine.yml") == [f"{tmp_path / 'mine.yml'}: no such config; did you mean {tmp_path / 'mine.yaml'}?"]
 
 
 def test_two_configs_of_one_name_are_refused(write_config: Writer) -> None:
