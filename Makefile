@@ -40,7 +40,12 @@ install: $(VENV)/.installed  ## Make .venv and install gradclip into it
 install-pytorch: $(VENV)/.installed  ## PyTorch too, as pip finds it (its CPU build is far smaller: install that one first)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[pytorch]'
 
-install-all: $(VENV)/.installed-dev  ## All that is tested: PyTorch, JAX, Lightning and Hugging Face's Transformers too
+# JAX in a folder of its own, for the tests that train with it: Keras imports it wherever it finds it, into all that trains.
+$(VENV)/jax: $(VENV)/.installed-dev constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps -c constraints.txt --target $@ jax jaxlib
+	@touch $@
+
+install-all: $(VENV)/.installed-dev $(VENV)/jax  ## All that is tested: PyTorch, JAX, Lightning and Hugging Face's Transformers too
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,pytorch,recorders]'
 
 data: install  ## Find or fetch Fashion-MNIST, and verify it
