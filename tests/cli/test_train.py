@@ -98,15 +98,22 @@ def test_script_arms_are_compared_with_the_one_that_is_named(arms: list[str], re
     assert compared["differences"] == ["strong differs from mild in more than clipping: values.clip is 2.0, not 1.0"]
 
 
-def test_the_baseline_is_the_arm_whose_recorder_saw_no_clipping(tmp_path: Path, results: Path) -> None:
+@pytest.mark.parametrize(
+    ("threshold", "told"),
+    [(1.0, []), (3.0, ["clipped differs from free in more than clipping: values.clip is 1.0, not 2.0"])],
+)
+def test_the_baseline_is_the_arm_whose_recorder_saw_no_clipping(
+    threshold: float, told: list[str], tmp_path: Path, results: Path
+) -> None:
+    """A value that is the threshold is the clipping, and no other difference."""
     paths = write_training(tmp_path, "clipped", "free")
-    for path, rule in zip(paths, (ClipNorm(threshold=1.0), Unclipped()), strict=True):
+    for path, rule in zip(paths, (ClipNorm(threshold=threshold), Unclipped()), strict=True):
         config = loading.load(path)
         assert isinstance(config, RecordedConfig)
         store(config, results, seen=replace(SEEN, clipping=rule))
     compared = json.loads(call("compare", "--results", str(results), "--json").stdout)
     assert [arm["arm"] for arm in compared["arms"]] == ["free", "clipped"]
-    assert compared["differences"] == ["clipped differs from free in more than clipping: values.clip is 1.0, not 2.0"]
+    assert compared["differences"] == told
 
 
 def test_a_sweep_goes_over_a_script_s_values(tmp_path: Path, results: Path) -> None:
