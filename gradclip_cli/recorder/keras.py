@@ -14,7 +14,8 @@ from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.recorder.keras_model import directions, seen
-from gradclip_cli.recorder.keras_optimizer import MEASURED, Begun, Watch, innermost, require_hooks
+from gradclip_cli.recorder.keras_optimizer import Begun, Watch, innermost, require_hooks
+from gradclip_cli.recorder.measures import MEASURED, step_records
 from gradclip_cli.recorder.places import Place
 from gradclip_cli.recorder.recording import Recording
 
@@ -168,23 +169,12 @@ class _Losses:
 
 def _records(rows: FloatArray, losses: FloatArray, rule: ClippingRule, variables: int) -> StepRecords:
     """The records of S steps from rows of the ring, (S, 5 V)."""
-    norm, max_abs, applied_norm, applied_max_abs, update = np.split(rows, len(MEASURED), axis=1)
+    measures = dict(zip(MEASURED, np.split(rows, len(MEASURED), axis=1), strict=True))
+    norm, max_abs, applied_norm, applied_max_abs, _ = measures.values()
     if rule.measured:
         excess = measured_excess(rule.scope, norm, max_abs, [float(rule.threshold_of_all or math.inf)] * variables)
     else:
         pairs = ((norm, applied_norm), (max_abs, applied_max_abs))
         with np.errstate(invalid="ignore"):
             excess = 1.0 + np.any([(np.abs(one - other) > CHANGED * one).any(axis=1) for one, other in pairs], axis=0)
-    nothing = np.zeros(len(rows))
-    return StepRecords(
-        loss=losses,
-        penalty=nothing,
-        correct=nothing.astype(np.int64),
-        norm=norm,
-        max_abs=max_abs,
-        applied_norm=applied_norm,
-        applied_max_abs=applied_max_abs,
-        excess=excess,
-        update_norm=np.sqrt(np.square(update).sum(axis=1)),
-        weights_finite=np.isfinite(update),
-    )
+    return step_records(measures, losses, np.asarray(excess))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,11 +10,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from gradclip_cli.arrays import Array
 from gradclip_cli.config.recorded import RecordedLoss, RecordedModel, RecordedOptimizer, UnknownRule
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.gradients.rules.none import Unclipped
 from gradclip_cli.recorder.seen import Seen
+from gradclip_cli.runs.provenance import weights_sha256
 from gradclip_cli.texts import snake_case
 
 PACKAGES = {"tensorflow": ("keras", "tensorflow"), "jax": ("keras", "jax"), "torch": ("keras", "torch")}
@@ -34,7 +35,7 @@ def seen(model: keras.Model, optimizer: Any) -> Seen:
         loss=RecordedLoss(name=_loss_name(model.loss)),
         optimizer=_optimizer_section(optimizer),
         clipping=_rule(model, optimizer),
-        facts={"initial_weights_sha256": _weights_sha256(model)},
+        facts={"initial_weights_sha256": weights_sha256(_values(model))},
     )
 
 
@@ -51,6 +52,11 @@ def _names(model: keras.Model, variables: Sequence[Any]) -> list[str]:
         count = sum(1 for name in names if name == path or re.fullmatch(rf"{re.escape(path)}_\d+", name))
         names.append(f"{path}_{count}" if count else path)
     return names
+
+
+def _values(model: keras.Model) -> Iterator[tuple[str, Array]]:
+    for name, variable in zip(_names(model, model.weights), model.weights, strict=True):
+        yield name, ops.convert_to_numpy(variable)
 
 
 def _model_name(model: keras.Model) -> str:
@@ -100,14 +106,6 @@ def _rule(model: keras.Model, optimizer: Any) -> ClippingRule:
             return RULES[name].model_validate({"mode": name, "threshold": float(threshold)})
     own = type(model).train_step is not keras.Model.train_step
     return UnknownRule() if own else Unclipped()
-
-
-def _weights_sha256(model: keras.Model) -> str:
-    digest = hashlib.sha256()
-    for name, variable in zip(_names(model, model.weights), model.weights, strict=True):
-        value = np.ascontiguousarray(ops.convert_to_numpy(variable))
-        digest.update(f"{name} {value.dtype} {value.shape}\n".encode() + value.tobytes())
-    return digest.hexdigest()
 
 
 def directions(model: keras.Model) -> dict[str, bool]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.recorder.keras_backends import BACKENDS, Kept
+from gradclip_cli.recorder.measures import MEASURED
 
 HOOKS = ("_backend_apply_gradients", "_clip_gradients", "_backend_update_step")
 """Methods of Keras's optimizers that are wrapped: on all backends each update goes through them, in this order."""
@@ -26,8 +27,6 @@ WATCH = "_gradclip_watch"
 STORING = ("save_own_variables", "load_own_variables")
 RING_BYTES = 1 << 18
 MOST_ROWS = 256
-MEASURED = ("norm", "max_abs", "applied_norm", "applied_max_abs", "update_norm")
-"""What a row of the ring holds of each variable, one after another."""
 
 
 class Begun(NamedTuple):

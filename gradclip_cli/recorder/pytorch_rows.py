@@ -15,6 +15,7 @@ from gradclip_cli.arrays import FloatArray
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.gradients.step_records import StepRecords
+from gradclip_cli.recorder.measures import MEASURED, step_records
 from gradclip_cli.recorder.pytorch_clipping import changed, shortening
 from gradclip_cli.recorder.pytorch_measures import Watched
 
@@ -87,24 +88,14 @@ def records_of(rows: Sequence[Row], rule: ClippingRule | None) -> tuple[StepReco
     measures = (
         torch.stack([row.measures for row in rows if row.measures is not None]).cpu().numpy().astype(float).transpose(1, 0, 2)
     )
-    norm, max_abs, applied_norm, applied_max_abs, update = measures
+    norm, max_abs, applied_norm, applied_max_abs, _ = measures
     before, after = np.hstack([norm, max_abs]), np.hstack([applied_norm, applied_max_abs])
     excess = shortening(before, after)
     if rule is not None and rule.measured and rule.threshold_of_all is not None:
         bounded = measured_excess(rule.scope, norm, max_abs, [rule.threshold_of_all] * norm.shape[1])
         excess = np.where([row.by_rule for row in rows], bounded, excess)
-    records = StepRecords(
-        loss=to_floats([row.loss for row in rows]),
-        penalty=np.zeros(len(rows)),
-        correct=np.zeros(len(rows), np.int64),
-        norm=norm,
-        max_abs=max_abs,
-        applied_norm=applied_norm,
-        applied_max_abs=applied_max_abs,
-        excess=excess,
-        update_norm=np.sqrt(np.square(update).sum(axis=1)),
-        weights_finite=np.isfinite(update),
-    )
+    named = dict(zip(MEASURED, measures, strict=True))
+    records = step_records(named, to_floats([row.loss for row in rows]), excess)
     return records, bool(changed(before, after).any())
 
 

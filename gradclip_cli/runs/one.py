@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gradclip_cli import engines
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.recorded import RecordedConfig
@@ -30,7 +28,7 @@ from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.endings import ending_facts, now
 from gradclip_cli.runs.loop import Moment, Setup, at_checkpoint, batch_schedule, beginning, train
 from gradclip_cli.runs.metadata import Status
-from gradclip_cli.runs.provenance import provenance
+from gradclip_cli.runs.provenance import provenance, weights_sha256
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Progress
 from gradclip_cli.runs.trainers import Ending, Event, EventKind, Task
@@ -184,11 +182,9 @@ def _facts(setup: Setup) -> dict[str, Any]:
 
 def _start(setup: Setup) -> dict[str, str]:
     """Hashes by which runs tell whether they began alike: of all initial weights, and of the first epoch's batches."""
-    weights, config = hashlib.sha256(), setup.config
-    for name, value in setup.initial_weights.items():
-        weights.update(f"{name} {value.dtype} {value.shape}\n".encode() + np.ascontiguousarray(value).tobytes())
-    batches = batch_schedule(config, setup.dataset).take(config.training.steps_per_epoch)
-    return {"initial_weights_sha256": weights.hexdigest(), "first_epoch_sha256": hashlib.sha256(batches.tobytes()).hexdigest()}
+    batches = batch_schedule(setup.config, setup.dataset).take(setup.config.training.steps_per_epoch)
+    weights = weights_sha256(setup.initial_weights.items())
+    return {"initial_weights_sha256": weights, "first_epoch_sha256": hashlib.sha256(batches.tobytes()).hexdigest()}
 
 
 def _history(directory: RunDirectory) -> dict[str, Any]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from gradclip_cli.arrays import Array
 from gradclip_cli.config.frameworks import FRAMEWORKS
 
 
@@ -32,6 +37,14 @@ def provenance_of(packages: tuple[str, ...]) -> dict[str, Any]:
             versions[package] = "not installed"
     machine = {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()}
     return {"versions": versions, "git_commit": _git_commit(), "machine": machine}
+
+
+def weights_sha256(weights: Iterable[tuple[str, Array]]) -> str:
+    """Of named arrays, in order: by which runs tell whether they began alike."""
+    digest = hashlib.sha256()
+    for name, value in weights:
+        digest.update(f"{name} {value.dtype} {value.shape}\n".encode() + np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
 
 
 def _processor() -> str:

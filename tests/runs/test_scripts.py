@@ -171,22 +171,16 @@ def test_what_a_script_leaves_behind_is_ended(tmp_path: Path, results: Path) -> 
     wait_until(lambda: is_gone(number_in(run.log_path)), seconds=5)
 
 
+def run_command(jobs: str, results: Path) -> list[str]:
+    """Two seeds of a script, some at a time."""
+    plan = ["--seeds", "2", "--jobs", jobs, "--results", str(results)]
+    return [sys.executable, "-m", "gradclip_cli", "run", "mine.yaml", *plan]
+
+
 @pytest.mark.parametrize("jobs", ["1", *slowly("2")])
 def test_nothing_of_a_script_outlives_a_gradclip_that_is_killed(jobs: str, tmp_path: Path, results: Path) -> None:
     in_shell(tmp_path, "trap '' INT TERM; echo $$; while true; do sleep 0.05; echo on; done")
-    command = [
-        sys.executable,
-        "-m",
-        "gradclip_cli",
-        "run",
-        "mine.yaml",
-        "--seeds",
-        "2",
-        "--jobs",
-        jobs,
-        "--results",
-        str(results),
-    ]
+    command = run_command(jobs, results)
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         logs = [results / "mine" / f"seed-{seed}" / "output.log" for seed in range(int(jobs))]
         started = [number_in(log) for log in logs]
@@ -201,19 +195,7 @@ def test_nothing_of_a_script_outlives_a_gradclip_that_is_killed(jobs: str, tmp_p
 @pytest.mark.parametrize("jobs", ["1", *slowly("2")])
 def test_ctrl_c_ends_scripts_and_the_same_command_starts_them_over(jobs: str, tmp_path: Path, results: Path) -> None:
     in_shell(tmp_path, "trap 'echo asked; exit 1' INT; echo $$; while true; do sleep 0.05; done")
-    command = [
-        sys.executable,
-        "-m",
-        "gradclip_cli",
-        "run",
-        "mine.yaml",
-        "--seeds",
-        "2",
-        "--jobs",
-        jobs,
-        "--results",
-        str(results),
-    ]
+    command = run_command(jobs, results)
     with subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         logs = [results / "mine" / f"seed-{seed}" / "output.log" for seed in range(int(jobs))]
         started = [number_in(log) for log in logs]
