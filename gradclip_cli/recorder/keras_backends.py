@@ -11,6 +11,8 @@ import numpy as np
 from gradclip_cli.arrays import FloatArray
 
 LARGE = 16384  # elements
+LANES = 64
+"""Sums that XLA makes of a large tensor side by side: it adds one element after another, and several sums at once."""
 SMALLEST_MEAN_SQUARE = 1e-31
 """Of elements whose squares float32 can sum: what it flushes to zero, below 1.2e-38, is less than rounding then."""
 Sizes = tuple[list[Any], list[Any]]
@@ -23,7 +25,7 @@ class Kept(Protocol):
     replicas: int
     """How many copies of the model train at once."""
 
-    def __init__(self, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
+    def __init__(self, model: Any, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
         """A ring of this shape, after so many steps."""
         ...
 
@@ -66,10 +68,11 @@ class Kept(Protocol):
 class OnTensorFlow:
     """Variables of its own, which the optimizer knows nothing of. All is float64."""
 
-    def __init__(self, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
+    def __init__(self, model: Any, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
         import tensorflow as tf
 
         self._tf, self._shape = tf, shape
+        self._squares = self._squares_in_lanes if model.jit_compile else self._squares_as_one
         strategy = optimizer._distribution_strategy
         self.replicas = int(strategy.num_replicas_in_sync)
         own = {"trainable": False, "synchronization": tf.VariableSynchronization.ON_READ}
@@ -104,12 +107,24 @@ class OnTensorFlow:
 
         if size < LARGE or tensor.dtype != tf.float32:
             return exact()
-        squares = 2 * tf.nn.l2_loss(tensor)
+        squares = self._squares(tensor)
         sure = tf.math.is_finite(squares) & (squares > SMALLEST_MEAN_SQUARE * size)
-        return tf.cond(sure, lambda: tf.sqrt(tf.cast(squares, tf.float64)), exact)
+        return tf.cond(sure, lambda: tf.sqrt(squares), exact)
+
+    def _squares_as_one(self, tensor: Any) -> Any:
+        return self._tf.cast(2 * self._tf.nn.l2_loss(tensor), self._tf.float64)
+
+    def _squares_in_lanes(self, tensor: Any) -> Any:
+        """The sum of squares, which XLA would make one of again if the lanes were not cast before they are added."""
+        tf, flat = self._tf, self._tf.reshape(tensor, [-1])
+        whole = flat.shape[0] // LANES * LANES
+        lanes = tf.reduce_sum(tf.square(tf.reshape(flat[:whole], [-1, LANES])), 0)
+        return tf.reduce_sum(tf.cast(lanes, tf.float64)) + tf.reduce_sum(tf.square(tf.cast(flat[whole:], tf.float64)))
 
     def _largest(self, tensor: Any) -> Any:
-        return self._tf.cast(self._tf.reduce_max(self._tf.abs(tensor)), self._tf.float64)
+        """In two passes that write nothing: the absolute elements are more than both."""
+        tf = self._tf
+        return tf.cast(tf.maximum(tf.reduce_max(tensor), -tf.reduce_min(tensor)), tf.float64)
 
     def stacked(self, values: Sequence[Any]) -> Any:
         return self._tf.stack(values)
@@ -147,7 +162,7 @@ class OnJax:
 
     replicas = 1
 
-    def __init__(self, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
+    def __init__(self, model: Any, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
         import jax
 
         self._jax, self._optimizer, self._shape = jax, optimizer, shape
@@ -218,7 +233,7 @@ class OnTorch:
 
     replicas = 1
 
-    def __init__(self, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
+    def __init__(self, model: Any, optimizer: Any, shape: tuple[int, int], steps: int) -> None:
         import torch
 
         self._torch, self._shape, self._steps = torch, shape, steps

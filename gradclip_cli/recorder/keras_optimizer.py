@@ -46,7 +46,7 @@ class Watch:
         self._model, self._optimizer, self._every = model, optimizer, every
         width = len(MEASURED) * len(self.variables)
         self._rows = max(min(MOST_ROWS, RING_BYTES // (4 * width)), 2 * math.ceil(model.steps_per_execution / every), 2)
-        self._kept: Kept = BACKENDS[keras.backend.backend()](optimizer, (self._rows, width), begun.steps)
+        self._kept: Kept = BACKENDS[keras.backend.backend()](model, optimizer, (self._rows, width), begun.steps)
         self._fetched, self._failed = begun.steps, begun.failed
         self.batches_a_step = int(optimizer.gradient_accumulation_steps or 1)
         self.may_skip = optimizer is not model.optimizer
