@@ -30,7 +30,7 @@ from gradclip_cli.config.yaml_tree import Place, Tree, leaves, merge, parse, sho
 from gradclip_cli.errors import ConfigError, StoreError
 from gradclip_cli.files import Readable, read_bounded, shipped_folder
 
-SWEEPS = "sweeps"  # the folder of the shipped sweeps, beside the configs
+SWEEPS, STUDIES = "sweeps", "studies"  # the folders of the shipped ones, beside the configs
 MOST_BYTES = 1_000_000
 MOST_FILES = 20
 
@@ -67,12 +67,17 @@ def shipped_names() -> list[str]:
     """Names by which the shipped configs can be run from anywhere, such as `clipvalue` or `adam/clipnorm`."""
     folder = shipped_directory()
     names = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
-    return sorted(name for name in names if not name.startswith(f"{SWEEPS}/"))
+    return sorted(name for name in names if not name.startswith((f"{SWEEPS}/", f"{STUDIES}/")))
 
 
 def shipped_sweeps() -> list[str]:
     """Names by which the shipped sweeps can be run from anywhere, such as `stability`."""
     return sorted(path.stem for path in (shipped_directory() / SWEEPS).glob("*.yaml"))
+
+
+def shipped_studies() -> list[str]:
+    """Names by which the shipped studies can be trained from anywhere."""
+    return sorted(path.stem for path in (shipped_directory() / STUDIES).glob("*.yaml"))
 
 
 def find(name: str, beside: Path | None = None) -> Path | None:
