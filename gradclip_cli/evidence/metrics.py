@@ -287,7 +287,7 @@ VAL_LOSS = LastEpoch("val_loss", "{split} loss", "val_loss", NATS, 0.05, of_loss
 LOSS = LastEpoch("loss", "training loss", "loss", NATS, 0.05, of_loss=True)
 LOSS_AREA = LossArea("loss_area", "area under the training-loss curve", "loss", NAT_EPOCHS, 0.5, of_loss=True)
 STEPS_TO_TARGET = StepsToTarget("steps_to_target", "steps to a training loss of {target:.3g}", "loss", STEPS, 250, of_loss=True)
-COLLAPSES = CollapsedShare("collapses", "share of collapsed runs", "val_accuracy", POINTS, 10.0)
+COLLAPSED_SHARE = CollapsedShare("collapsed_share", "share of collapsed runs", "val_accuracy", POINTS, 10.0)
 REPEATABILITY = WithinSeed("repeatability", "spread of {split} accuracy within a seed", "val_accuracy", SPREAD, 1.0)
 
 METRICS: Mapping[str, Metric] = MappingProxyType({each.name: each for each in [*vars().values()] if isinstance(each, Metric)})

@@ -30,7 +30,7 @@ replicates: 3
 arms: {none: none, clipnorm: clipnorm, clipvalue: clipvalue}
 tests:
   - {family: primary, metric: repeatability, baseline: none, arms: [clipnorm, clipvalue]}
-  - {family: primary, metric: collapses, baseline: none, arms: [clipnorm]}
+  - {family: primary, metric: collapsed_share, baseline: none, arms: [clipnorm]}
   - {family: beside, metric: loss, baseline: none, arms: [clipnorm]}
 rules: {primary: The spread within a seed is smaller., beside: Description.}
 """
