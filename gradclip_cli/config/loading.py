@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.kinds import config_class, config_of
 from gradclip_cli.config.mistakes import described, place_of, unknown_choice
 from gradclip_cli.config.overrides import CHOICES, laid_over, read_settings, resets, together, values, written
-from gradclip_cli.config.own import OWN_SECTIONS, OwnConfig
+from gradclip_cli.config.own import MOST_EVERY, OWN_SECTIONS, OwnConfig, Records
 from gradclip_cli.config.own_files import placed, started_beside
 from gradclip_cli.config.recorded import SEEN, RecordedConfig
 from gradclip_cli.config.schema import KINDS, LONGEST_NAME, Config
@@ -221,6 +222,7 @@ def known_keys() -> list[str]:
     """Dotted keys that `--set` takes, with those of every optimizer and mode."""
     keys = [key for key, _ in values(ArticleConfig(name="x").model_dump())]
     keys += [f"{section}.{key}" for section, kind in OWN_SECTIONS.items() for key in kind.model_fields] + ["metrics"]
+    keys += [f"records.{key}" for key in Records.model_fields]
     keys += [f"{section}.{key}" for section, kinds in KINDS.items() for kind in kinds.values() for key in kind.model_fields]
     return sorted(set(keys))
 
@@ -372,7 +374,19 @@ def validated(tree: Tree) -> Config:
         _require_layers(config, layers, tree)
     if lacking := FRAMEWORKS[config.engine.framework].lacking(config):
         raise ConfigError([f"{place_of(tree, key)}: {key}: {why}" for key, why in lacking.items()])
+    _require_whole_groups(config, tree)
     return placed(config, tree) if isinstance(config, OwnConfig) else config
+
+
+def _require_whole_groups(config: Config, tree: Tree) -> None:
+    """Raises ConfigError where an epoch doesn't end with a recorded step."""
+    steps, every = config.training.steps_per_epoch, config.recorded_every
+    if steps % every:
+        fitting = [each for each in range(1, min(steps, MOST_EVERY) + 1) if not steps % each]
+        near = [*fitting[: bisect(fitting, every)][-1:], *fitting[bisect(fitting, every) :][:1]]
+        instead = " or ".join(map(str, near))
+        message = f"{every} does not divide training.steps_per_epoch ({steps}); write {instead}, or another number of steps"
+        raise ConfigError([f"{place_of(tree, 'records.every')}: records.every: {message}"])
 
 
 def _require_layers(config: Config, layers: Sequence[str], tree: Tree) -> None:
