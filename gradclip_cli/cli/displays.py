@@ -24,7 +24,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from gradclip_cli.cli.console import notes_console, safe
+from gradclip_cli.cli.console import note, notes_console, safe
 from gradclip_cli.cli.grid import FillingGrid, Grid
 from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence.metrics import SHARES
@@ -312,13 +312,15 @@ def _numbers(progress: RunProgress) -> str:
 
 
 class StepDisplay:
-    """A bar over the steps of one thing, in a terminal, with a clock until the first is done; nothing off it."""
+    """A bar over the steps of one thing, in a terminal, with a clock until the first is done; off it a line, its `stage`."""
 
-    def __init__(self, name: str, steps: int | None, *, quiet: bool = False) -> None:
+    def __init__(self, name: str, steps: int | None, *, stage: str = "", quiet: bool = False) -> None:
         console = notes_console()
         columns = (_spinner(console), _Description(), BarColumn(), _Clock())
         live = console.is_interactive and not quiet
         self._progress = _Bars(*columns, console=console, disable=not live)
+        if stage and not live and not quiet:
+            note(stage)
         self._name = name
         self._bar = self._progress.add_task(name, total=steps, since=time.monotonic())
 

@@ -1,0 +1,71 @@
+"""How long a trial takes is told before, and how many seeds fit into a time; what took longer is told after."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import call
+from own_models import write_problem
+
+from gradclip_cli.errors import ExitCode
+from gradclip_cli.experiments.budget import affordable_seeds, overrun
+from gradclip_cli.experiments.check import Checked
+from gradclip_cli.runs.many import Result
+from gradclip_cli.runs.metadata import Status
+
+A_RUN, STEPS = 2.0, 1000
+
+
+def made_up() -> Any:
+    """What was checked: a run takes two seconds, and all runs share two cores."""
+
+    def seconds(runs: int, *, arms: int, workers: int) -> float:
+        return A_RUN * runs / workers
+
+    training = SimpleNamespace(epochs=2, steps_per_epoch=STEPS // 2)
+    return SimpleNamespace(a_run=A_RUN, seconds=seconds, config=SimpleNamespace(training=training))
+
+
+@pytest.mark.parametrize(("budget", "seeds"), [(60, 20), (30, 10), (1, 1)])
+def test_as_many_seeds_of_all_arms_as_fit(budget: float, seeds: int) -> None:
+    checked: Checked = made_up()
+    assert affordable_seeds(checked, budget, arms=3, workers=2).seeds == seeds
+
+
+def ended(seconds: float, action: str = "train") -> Result:
+    run: Any = SimpleNamespace(action=action)
+    return Result(run, Status.COMPLETE, seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "why"),
+    [
+        (8.0, "took 8 ms, and 2 ms when it was measured, so the machine was slower"),
+        (2.1, "so starting and compiling took longer"),
+    ],
+)
+def test_what_took_much_longer_than_its_budget_is_told_with_the_pace(seconds: float, why: str) -> None:
+    told = overrun(made_up(), 60, 240, [ended(seconds), ended(1.0, "skip"), ended(seconds)])
+    assert told.startswith("Training took 240 seconds, 4.0 times the budget of 60: ")
+    assert why in told
+
+
+@pytest.mark.parametrize("took", [30, 90])
+def test_what_took_about_its_budget_is_no_news(took: float) -> None:
+    assert overrun(made_up(), 60, took, [ended(2.0)]) == ""
+
+
+@pytest.mark.trains
+def test_off_a_terminal_each_stage_is_said_as_it_begins_and_how_long_it_takes(tmp_path: Path) -> None:
+    config = write_problem(tmp_path)
+    few = ["--seeds", "1", "--pilot-steps", "20", "--rules", "none,clipnorm=1", "-j", "1", "--results", str(tmp_path / "results")]
+    done = call("try", str(config), *few)
+    assert done.exit_code == ExitCode.DONE, done.stderr
+    stages = [rf"looking at {config}", "checking whether it trains", r"pilot: 20 unclipped steps, about \d+ seconds?"]
+    stages += [r"2 of 2 runs to train: about \d+ seconds?\."]
+    assert re.search(".*".join(f"^{stage}$" for stage in stages), done.stderr, re.DOTALL | re.MULTILINE), done.stderr
+    assert "looking at" not in call("try", str(config), *few, "--quiet").stderr
