@@ -266,7 +266,7 @@ def _print_result(compared: Comparison, configs: Sequence[Config], folder: Path)
     print_comparison(compared)
     tell()
     tell(trial.conclusion(compared, configs), "bold", sentence=True)
-    example = trial.config_file(configs[-1], folder)
+    example = trial.config_file(trial.to_go_on_from(compared, configs), folder)
     remark(
         f"report: {folder / 'compare'}; the configs: {folder}/*.yaml, to go on from: gradclip run {example} --results {folder}"
     )
