@@ -93,6 +93,7 @@ def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspectio
         tell(line)
     frame = _metrics(run, metadata)
     if frame is not None and len(frame):
+        frame = frame.dropna(axis="columns", how="all")
         rows = [[str(int(row[0])), *(f"{value:.4g}" for value in row[1:])] for row in frame.itertuples(index=False)]
         primary = [name for name in frame.columns if name not in GRADIENT_COLUMNS]
         print_table(Table(list(frame.columns), rows, primary=primary), elsewhere="metrics.csv")

@@ -129,3 +129,16 @@ def test_where_nothing_was_trained_yet_list_says_so(tmp_path: Path, monkeypatch:
     for given in ([], ["--results", "results"]):
         ended = call("list", *given)
         assert (ended.exit_code, ended.stderr) == (ExitCode.DONE, "No runs in results.\n")
+
+
+def test_columns_without_a_number_in_any_epoch_are_left_out(results: Path) -> None:
+    store_run(
+        results, "none", 0, [2.0, 1.5], scores={"acc": (True, lambda loss: float("nan")), "f1": (True, lambda loss: 1 / loss)}
+    )
+    shown = call("show", "none", "--results", str(results))
+    assert shown.exit_code == 0, shown.output
+    headings = next(line.split() for line in shown.stdout.splitlines() if line.startswith("epoch"))
+    assert headings[:5] == ["epoch", "loss", "f1", "val_loss", "val_f1"]
+    assert " nan" not in shown.stdout
+    facts = json.loads(call("show", "none", "--results", str(results), "--json").stdout)
+    assert facts["metrics"][0]["acc"] is None
