@@ -223,11 +223,16 @@ def _draw_median(axes: Axes, steps: FloatArray, median: FloatArray, largest: Flo
         return []
     if np.array_equal(middle, upper, equal_nan=True):
         draw_line(axes, steps, middle, color=LINE, linewidth=1.5 if len(steps) <= 300 else 1.0)
-        return _end(middle, "each step", LINE)
+        return _end(middle, _which(steps), LINE)
     axes.fill_between(steps, middle, upper, color=ENVELOPE, alpha=0.25, linewidth=0)
     draw_line(axes, steps, upper, color=ENVELOPE, linewidth=0.8)
     _draw_smooth(axes, steps, middle, color=LINE)
     return _end(upper, "largest", ENVELOPE) + _end(middle, "median", LINE)
+
+
+def _which(steps: FloatArray) -> str:
+    """What a line's values are of where bins hold a single step."""
+    return "each step" if len(steps) > 1 else "the only step"
 
 
 def _draw_both(axes: Axes, trace: GradientTrace, applied: Applied) -> list[LineEnd]:
@@ -237,11 +242,14 @@ def _draw_both(axes: Axes, trace: GradientTrace, applied: Applied) -> list[LineE
         say_nothing_to_draw(axes, "nothing finite above zero")
         return []
     _shade_cut(axes, trace.steps, before, after, CUT, alpha=0.5)
-    draw_line(axes, trace.steps, before, color=CUT, linewidth=0.8)
-    draw_line(axes, trace.steps, after, color=LARGEST_AFTER, linewidth=0.8)
     median, left = positive(trace.median_norm), positive(applied.median_norm)
     draw_line(axes, trace.steps, _smooth(median), color=LINE, linewidth=1.8)
     draw_line(axes, trace.steps, _smooth(left), color=AFTER, linewidth=1.8, linestyle=AFTER_DASH, zorder=2.5)
+    if np.array_equal([before, after], [median, left], equal_nan=True) and _smooth(median) is median:
+        which = _which(trace.steps)
+        return _end(before, f"before, {which}", LINE) + _end(after, f"after, {which}", AFTER)
+    draw_line(axes, trace.steps, before, color=CUT, linewidth=0.8)
+    draw_line(axes, trace.steps, after, color=LARGEST_AFTER, linewidth=0.8)
     ends = _end(before, "largest before", ink(CUT)) + _end(after, "largest after", LARGEST_AFTER)
     return ends + _end(median, "median before", LINE) + _end(left, "median after", AFTER)
 

@@ -386,6 +386,19 @@ def test_norms_before_and_after_stand_with_the_threshold_in_one_panel() -> None:
     assert min(abs(one - other) for one, other in itertools.combinations(inks.values(), 2)) > 0.02  # in grey too
 
 
+@pytest.mark.parametrize(("bins", "which"), [(1, "the only step"), (3, "each step")])
+def test_bins_of_a_single_step_have_one_line_that_says_so(bins: int, which: str) -> None:
+    whole = clipped_trace(bins)
+    norm, loss = whole.median_norm, whole.loss
+    applied = replace(whole.applied, median_norm=norm / 2, largest_norm=norm / 2)  # type: ignore[type-var]
+    made = replace(whole, largest_norm=norm, largest_loss=loss, applied=applied, updates=Updates(norm, norm), thresholds={})
+    figure = gradients_figure(made)
+    assert [texts(axes) for axes in figure.axes[::2]] == [[f"after, {which}", f"before, {which}"], [which]]
+    assert texts(figure.axes[3]) == [which]
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == bins and line.get_marker() != "o"]
+    assert [line.get_ydata().tolist() for line in lines] == [norm.tolist(), (norm / 2).tolist()]
+
+
 def test_what_was_cut_off_a_variable_is_shaded_and_on_what_share_it_was_is_named() -> None:
     axes = gradients_figure(clipped_trace()).axes[1]
     assert len(axes.collections) == len(VARIABLES)
