@@ -12,8 +12,8 @@ MEASURED = ("norm", "max_abs", "applied_norm", "applied_max_abs", "update_norm")
 SAME = 2e-6
 """By how much, of itself, a norm or largest element may differ that was measured twice, before clipping and after it.
 
-Where no rule tells whether clipping acted, more than this does. Sums of large tensors in float32 are right to some 1e-7, compilers
-may add them up in another order each time, and a gradient that was divided by a loss scale in between is rounded once more.
+Where no rule tells whether clipping acted, more than this does. Sums of large tensors in float32 are right to some 1e-7, and not
+added up in the same order each time; and a gradient that was divided by a loss scale in between is rounded once more.
 """
 
 
