@@ -157,14 +157,15 @@ def _train(planned: Sequence[PlannedRun], checked: Checked, options: TryOptions)
     from gradclip_cli.experiments import budget, check_report
     from gradclip_cli.runs.actions import Action
 
-    todo = [run.config.name for run in planned if run.action != Action.SKIP]
+    todo, workers = [run.config.name for run in planned if run.action != Action.SKIP], options.way.at_once
     if todo:
-        seconds = checked.seconds(len(todo), arms=len({*todo}), workers=options.way.at_once)
+        seconds = checked.seconds(len(todo), arms=len({*todo}), workers=workers)
         remark(f"{len(todo)} of {counted(len(planned), 'run')} to train: {check_report.duration(seconds)}.", sentence=True)
     clock = time.monotonic()
     ended = train(planned, options)
     remark(tally(ended))
-    if options.budget and (late := budget.overrun(checked, options.budget, time.monotonic() - clock, ended)):
+    took = time.monotonic() - clock
+    if options.budget and (late := budget.overrun(checked, options.budget, took, ended, workers=workers)):
         remark(late, sentence=True)
     require_none_failed(ended)
 

@@ -18,7 +18,7 @@ MOST_SEEDS = 1000
 TOLD_ABOVE = 1.5
 """Times the budget above which it is told what took so long."""
 SLOWER = 1.2
-"""Times the measured time of a step from which the machine is called slower."""
+"""Times the expected time of a run from which the machine is called slower."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ def affordable_seeds(checked: Checked, seconds: float, *, arms: int, workers: in
     return Affordable(seeds, f"{counted(seeds, 'seed')} of {counted(arms, 'arm')} fit: {time}{enough}.")
 
 
-def overrun(checked: Checked, budget: float, took: float, ended: Sequence[Result]) -> str:
-    """Where training took much longer than its budget, in seconds: how much, and a step's pace then and now. Else empty."""
-    if took <= TOLD_ABOVE * budget:
-        return ""
-    steps = checked.config.training.epochs * checked.config.training.steps_per_epoch
-    trained = [result.seconds for result in ended if result.status == Status.COMPLETE and result.run.action != Action.SKIP]
-    before, now = checked.a_run / steps, statistics.median(trained) / steps if trained else float("nan")
-    told = f"Training took {took:.0f} seconds, {took / budget:.1f} times the budget of {budget:.0f}"
-    if not trained:
-        return f"{told}."
-    paces = f"a step with all that a run does besides took {1e3 * now:.3g} ms, and {1e3 * before:.3g} ms when it was measured"
+def overrun(checked: Checked, budget: float, took: float, ended: Sequence[Result], *, workers: int) -> str:
+    """Where training took much longer than its budget, in seconds: how much, and a run's pace then and now. Else empty."""
+    trained = [result for result in ended if result.status == Status.COMPLETE and result.run.action != Action.SKIP]
+    arms = len({result.run.config.name for result in trained})
+    if not trained or took <= TOLD_ABOVE * max(budget, checked.seconds(len(trained), arms=arms, workers=workers)):
+        return ""  # where not even one seed fitted, that was told
+    all_compile = len(trained) <= arms * workers  # each run is a worker's first of its arm
+    before = checked.a_run + (checked.pace.compilation if all_compile else 0.0)
+    now = statistics.median(result.seconds for result in trained)
     why = "the machine was slower than then" if now > SLOWER * before else "starting and compiling took longer than then"
-    return f"{told}: {paces}, so {why}."
+    times = f"{took:.0f} seconds, {took / budget:.1f} times the budget of {budget:.0f}"
+    paces = f"a run took {now:.3g} seconds, and {before:.3g} at the pace that was measured before"
+    return f"Training took {times}: {paces}, so {why}."

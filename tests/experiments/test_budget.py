@@ -17,7 +17,7 @@ from gradclip_cli.experiments.check import Checked
 from gradclip_cli.runs.many import Result
 from gradclip_cli.runs.metadata import Status
 
-A_RUN, STEPS = 2.0, 1000
+A_RUN = 2.0
 
 
 def made_up() -> Any:
@@ -26,8 +26,7 @@ def made_up() -> Any:
     def seconds(runs: int, *, arms: int, workers: int) -> float:
         return A_RUN * runs / workers
 
-    training = SimpleNamespace(epochs=2, steps_per_epoch=STEPS // 2)
-    return SimpleNamespace(a_run=A_RUN, seconds=seconds, config=SimpleNamespace(training=training))
+    return SimpleNamespace(a_run=A_RUN, seconds=seconds, pace=SimpleNamespace(compilation=5.0))
 
 
 @pytest.mark.parametrize(("budget", "seeds"), [(60, 20), (30, 10), (1, 1)])
@@ -36,27 +35,30 @@ def test_as_many_seeds_of_all_arms_as_fit(budget: float, seeds: int) -> None:
     assert affordable_seeds(checked, budget, arms=3, workers=2).seeds == seeds
 
 
-def ended(seconds: float, action: str = "train") -> Result:
-    run: Any = SimpleNamespace(action=action)
+def ended(seconds: float, arm: str = "none", action: str = "train") -> Result:
+    run: Any = SimpleNamespace(action=action, config=SimpleNamespace(name=arm))
     return Result(run, Status.COMPLETE, seconds)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "why"),
+    ("seconds", "seeds", "why"),
     [
-        (8.0, "took 8 ms, and 2 ms when it was measured, so the machine was slower"),
-        (2.1, "so starting and compiling took longer"),
+        (8.0, 5, "a run took 8 seconds, and 2 at the pace that was measured before, so the machine was slower"),
+        (2.1, 5, "so starting and compiling took longer"),
+        (8.0, 2, "a run took 8 seconds, and 7 at the pace that was measured before, so starting"),  # each compiles
     ],
 )
-def test_what_took_much_longer_than_its_budget_is_told_with_the_pace(seconds: float, why: str) -> None:
-    told = overrun(made_up(), 60, 240, [ended(seconds), ended(1.0, "skip"), ended(seconds)])
+def test_what_took_much_longer_than_its_budget_is_told_with_the_pace(seconds: float, seeds: int, why: str) -> None:
+    results = [ended(seconds, arm) for arm in ("none", "a") for _ in range(seeds)]
+    told = overrun(made_up(), 60, 240, [*results, ended(0.1, action="skip")], workers=2)
     assert told.startswith("Training took 240 seconds, 4.0 times the budget of 60: ")
     assert why in told
 
 
 @pytest.mark.parametrize("took", [30, 90])
 def test_what_took_about_its_budget_is_no_news(took: float) -> None:
-    assert overrun(made_up(), 60, took, [ended(2.0)]) == ""
+    assert overrun(made_up(), 60, took, [ended(2.0)], workers=1) == ""
+    assert overrun(made_up(), took / 90, 3.0, [ended(3.0)], workers=1) == ""  # a seed doesn't fit, as was told
 
 
 @pytest.mark.trains
