@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "check:check",
     "suggest": "pilot:suggest",
     "sweep": "experiments:sweep",
+    "study": "experiments:study",
     "reproduce": "experiments:reproduce",
     "compare": "comparisons:compare",
     "show": "stored:show",

@@ -1,4 +1,4 @@
-"""Commands that compose an experiment of many runs: reproduce, sweep."""
+"""Commands that compose an experiment of many runs: reproduce, sweep, study."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gradclip_cli.cli.execution import require_none_failed, tally, train
 from gradclip_cli.cli.options import (
     RESULTS,
     TrainingOptions,
+    complete_studies,
     complete_sweeps,
     is_set,
     json_option,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gradclip_cli.article.reproduce import Reproduction
     from gradclip_cli.cli.grid import Grid
     from gradclip_cli.config.sweeps import Sweep
+    from gradclip_cli.experiments.study import Result as StudyResult
     from gradclip_cli.experiments.sweep import Result as SweepResult
     from gradclip_cli.runs.many import PlannedRun
     from gradclip_cli.runs.pace import Pace
@@ -260,5 +262,70 @@ def _print_sweep(result: SweepResult) -> None:
         print_verdicts(result.best)
         tell(report.verdict_caption(result.best), "dim", sentence=True)
     for sentence in [*sweep_report.sentences(result), sweep_report.scope(result)]:
+        tell()
+        tell(sentence, sentence=True)
+
+
+@parameters
+class StudyOptions(TrainingOptions):
+    """What `study` takes."""
+
+    study_file: str
+    results: Path | None
+    dry_run: bool
+    as_json: bool
+
+
+@click.command()
+@click.argument("study_file", metavar="STUDY", shell_complete=complete_studies)
+@results_option(default=None, text="Folder of the runs and the report.  [default: results/ and the study's name]")
+@training_options
+@click.option("--dry-run", is_flag=True, help="Show the plan, its tests and about how long it takes, and stop.")
+@json_option
+@takes(StudyOptions)
+def study(options: StudyOptions) -> None:
+    """Train a planned experiment and report it: STUDY is a file, or a shipped one by name.
+
+    Its file says what is trained, over which seeds and how often each, which tests are made of it, and which rules decide. That
+    is written to plan.json before the first run. Interrupted, or with failed runs, the same command goes on with what is missing;
+    where all runs are there, be it packed, it only writes the report again.
+    """
+    from gradclip_cli.config import studies
+    from gradclip_cli.experiments import study as experiment
+    from gradclip_cli.experiments import study_report
+
+    chosen = studies.load(options.study_file)
+    folder = options.results or RESULTS / chosen.name
+    planned = experiment.plan(chosen, folder)
+    remark(estimate(planned, options.way), sentence=True, even_if_quiet=options.dry_run)
+    remark(experiment.verdict_sentence(chosen), sentence=True, even_if_quiet=options.dry_run)
+    if options.dry_run:
+        print_plan(planned, options.as_json)
+        return
+    experiment.record_plan(chosen, folder)
+    require_none_failed(train(planned, options), then=", then reports")
+    result = experiment.read(chosen, folder)
+    study_report.write(result, folder)
+    if options.as_json:
+        click.echo(study_report.to_json(result), nl=False)
+    else:
+        _print_study(result)
+    remark(f"report: {folder / 'report.md'}")
+
+
+def _print_study(result: StudyResult) -> None:
+    from gradclip_cli.cli.console import print_table, tell
+    from gradclip_cli.cli.layout import Table
+    from gradclip_cli.experiments import study_report
+
+    tell(result.study.question, "bold", sentence=True)
+    for family in result.study.families:
+        tell()
+        tested = result.family(family)
+        headings = [family, *study_report.HEADINGS[1:]]
+        table = Table(headings, study_report.rows(tested), primary=[family, "difference", "verdict"], texts=["by", "verdict"])
+        print_table(table, elsewhere="report.md")
+        tell(result.study.rules[family], "dim", sentence=True)
+    for sentence in study_report.sentences(result):
         tell()
         tell(sentence, sentence=True)

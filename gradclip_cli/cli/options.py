@@ -243,6 +243,14 @@ def complete_sweeps(context: click.Context, parameter: click.Parameter, incomple
     return [*names, CompletionItem(incomplete, type="file")]
 
 
+def complete_studies(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of shipped studies, and files."""
+    from gradclip_cli.config import loading
+
+    names = [CompletionItem(name) for name in loading.shipped_studies() if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")]
+
+
 def complete_settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Keys that a config may hold."""
     from gradclip_cli.config import loading

@@ -111,6 +111,8 @@ def _metrics(run: RunDirectory, metadata: dict[str, Any]) -> pd.DataFrame | None
 
 
 def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
+    from gradclip_cli.runs.metadata import recorded_every
+
     config = run.config()
     lines = [
         f"{run.path}: {metadata['status']}",
@@ -118,6 +120,8 @@ def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
         f"  trained    by {config.engine.framework}, {metadata.get('steps', '?')} steps, started {metadata.get('started')}, "
         f"{metadata.get('seconds', '?')} s",
     ]
+    if (every := recorded_every(metadata)) > 1:
+        lines.append(f"  recorded   one step in {every}; what is said of gradients is of these")
     if metadata.get("evaluation_split"):
         lines.append(f"  evaluated  on the {metadata['evaluation_split']} split of {config.data.label}")
     if metadata.get("diverged"):

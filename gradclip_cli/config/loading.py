@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.kinds import config_class, config_of
 from gradclip_cli.config.mistakes import described, place_of, unknown_choice
 from gradclip_cli.config.overrides import CHOICES, laid_over, read_settings, resets, together, values, written
-from gradclip_cli.config.own import OWN_SECTIONS, OwnConfig
+from gradclip_cli.config.own import MOST_EVERY, OWN_SECTIONS, OwnConfig, Records
 from gradclip_cli.config.own_files import placed, started_beside
 from gradclip_cli.config.recorded import SEEN, RecordedConfig
 from gradclip_cli.config.schema import KINDS, LONGEST_NAME, Config
@@ -30,7 +31,7 @@ from gradclip_cli.config.yaml_tree import Place, Tree, leaves, merge, parse, sho
 from gradclip_cli.errors import ConfigError, StoreError
 from gradclip_cli.files import Readable, read_bounded, shipped_folder
 
-SWEEPS = "sweeps"  # the folder of the shipped sweeps, beside the configs
+SWEEPS, STUDIES = "sweeps", "studies"  # the folders of the shipped ones, beside the configs
 MOST_BYTES = 1_000_000
 MOST_FILES = 20
 
@@ -67,12 +68,17 @@ def shipped_names() -> list[str]:
     """Names by which the shipped configs can be run from anywhere, such as `clipvalue` or `adam/clipnorm`."""
     folder = shipped_directory()
     names = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
-    return sorted(name for name in names if not name.startswith(f"{SWEEPS}/"))
+    return sorted(name for name in names if not name.startswith((f"{SWEEPS}/", f"{STUDIES}/")))
 
 
 def shipped_sweeps() -> list[str]:
     """Names by which the shipped sweeps can be run from anywhere, such as `stability`."""
     return sorted(path.stem for path in (shipped_directory() / SWEEPS).glob("*.yaml"))
+
+
+def shipped_studies() -> list[str]:
+    """Names by which the shipped studies can be trained from anywhere."""
+    return sorted(path.stem for path in (shipped_directory() / STUDIES).glob("*.yaml"))
 
 
 def find(name: str, beside: Path | None = None) -> Path | None:
@@ -216,6 +222,7 @@ def known_keys() -> list[str]:
     """Dotted keys that `--set` takes, with those of every optimizer and mode."""
     keys = [key for key, _ in values(ArticleConfig(name="x").model_dump())]
     keys += [f"{section}.{key}" for section, kind in OWN_SECTIONS.items() for key in kind.model_fields] + ["metrics"]
+    keys += [f"records.{key}" for key in Records.model_fields]
     keys += [f"{section}.{key}" for section, kinds in KINDS.items() for kind in kinds.values() for key in kind.model_fields]
     return sorted(set(keys))
 
@@ -371,7 +378,19 @@ def validated(tree: Tree) -> Config:
         _require_layers(config, layers, tree)
     if lacking := FRAMEWORKS[config.engine.framework].lacking(config):
         raise ConfigError([f"{place_of(tree, key)}: {key}: {why}" for key, why in lacking.items()])
+    _require_whole_groups(config, tree)
     return placed(config, tree) if isinstance(config, OwnConfig) else config
+
+
+def _require_whole_groups(config: Config, tree: Tree) -> None:
+    """Raises ConfigError where an epoch doesn't end with a recorded step."""
+    steps, every = config.training.steps_per_epoch, config.recorded_every
+    if steps % every:
+        fitting = [each for each in range(1, min(steps, MOST_EVERY) + 1) if not steps % each]
+        near = [*fitting[: bisect(fitting, every)][-1:], *fitting[bisect(fitting, every) :][:1]]
+        instead = " or ".join(map(str, near))
+        message = f"{every} does not divide training.steps_per_epoch ({steps}); write {instead}, or another number of steps"
+        raise ConfigError([f"{place_of(tree, 'records.every')}: records.every: {message}"])
 
 
 def _require_layers(config: Config, layers: Sequence[str], tree: Tree) -> None:

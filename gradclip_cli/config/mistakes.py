@@ -35,6 +35,11 @@ def place_of(tree: Tree, key: str) -> Place:
     return _nearest(tree, key.split("."))[0].place
 
 
+def key_place_of(tree: Tree, key: str) -> Place:
+    """Where a dotted key itself was written; else the nearest place above it."""
+    return _nearest(tree, key.split("."))[0].key_place
+
+
 def unknown_choice(where: str, place: Place, value: Any, known: Sequence[str]) -> str:
     """A line on a value that is none of the known ones."""
     near = difflib.get_close_matches(str(value), known, n=1)

@@ -16,6 +16,8 @@ from gradclip_cli.sections import NotNegative, Section
 COMPILED = "compiled"
 """Stands for what a Keras model was compiled with."""
 MOST_IN_A_BATCH = 1_000_000
+MOST_EVERY = 250
+"""The most steps of which one is recorded: an engine takes so many at a time."""
 IN_NATS = {"sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"}
 """Losses that are measured in nats."""
 
@@ -148,6 +150,16 @@ class OwnLoss(CommonLoss):
         return dict(self.model_extra or {})
 
 
+class Records(Section):
+    """What is recorded of the steps."""
+
+    every: Annotated[int, Field(ge=1, le=MOST_EVERY)] = Field(
+        default=1,
+        description="Of how many steps one is measured and stands in steps.csv; it divides steps_per_epoch. Large layers train "
+        "faster with more, and the same.",
+    )
+
+
 class OwnConfig(Config):
     """Everything that determines a run of a problem of the user's own."""
 
@@ -161,7 +173,12 @@ class OwnConfig(Config):
         "else accuracy where targets are classes.",
     )
     optimizer: AnyOptimizer = CompiledOptimizer()
+    records: Records = Records()
     folder: str = Field(default="", exclude=True, description="Where relative paths begin; no part of what is trained.")
+
+    @property
+    def recorded_every(self) -> int:
+        return self.records.every
 
 
 OWN_SECTIONS: Mapping[str, type[Section]] = {"data": OwnData, "model": OwnModel, "loss": OwnLoss}

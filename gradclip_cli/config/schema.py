@@ -173,6 +173,11 @@ class Config(Section):
         return [math.inf if threshold is None else threshold for threshold in given]
 
     @property
+    def recorded_every(self) -> int:
+        """Of how many steps one is recorded."""
+        return 1
+
+    @property
     def planned(self) -> Config:
         """What was known before it was trained: all, unless only a recorder could see it."""
         return self

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from gradclip_cli.arrays import Array, FloatArray, IntArray, Weights
 from gradclip_cli.config.schema import Config
-from gradclip_cli.gradients.step_records import StepRecords
+from gradclip_cli.gradients.step_records import StepRecords, Stretch
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,14 @@ class Engine(Protocol):
         ...
 
     def train(self, batches: IntArray) -> StepRecords:
-        """Take a step on each batch of dataset indices, (S, batch_size)."""
+        """Take a step on each batch of dataset indices, (S, batch_size), and measure each."""
+        ...
+
+    def train_measuring(self, batches: IntArray, every: int) -> Stretch:
+        """The same steps, of which only one in `every` is measured: the last of each so many, which divides S.
+
+        What is trained has the same bits for any `every`, as far as the compiler lets it.
+        """
         ...
 
     def evaluate(self) -> Evaluation:

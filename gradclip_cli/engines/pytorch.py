@@ -31,7 +31,7 @@ from gradclip_cli.engines.shared import ChosenRule, OfNetwork, generator_key, me
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.clipping_rule import Clipped
 from gradclip_cli.gradients.scopes import EACH_VARIABLE
-from gradclip_cli.gradients.step_records import StepRecords
+from gradclip_cli.gradients.step_records import StepLosses, StepRecords, Stretch
 from gradclip_cli.problems.contract import GENERATOR_SEED, Arrays, Dataset, Problem, samples
 from gradclip_cli.problems.own_arrays.array_likes import each
 
@@ -97,10 +97,13 @@ class PyTorchEngine(OfNetwork):
         self._begin(learning_rate)
 
     def train(self, batches: IntArray) -> StepRecords:
-        size = self._steps_in_a_block()
+        return self.train_measuring(batches, 1).records
+
+    def train_measuring(self, batches: IntArray, every: int) -> Stretch:
+        size = self._steps_in_a_block(every)
         with self._in_mode(training=True):
-            blocks = [self._train_block(batches[start : start + size]) for start in range(0, len(batches), size)]
-        return StepRecords.joined(blocks)
+            blocks = [self._train_block(batches[start : start + size], every) for start in range(0, len(batches), size)]
+        return Stretch.joined(blocks)
 
     def evaluate(self) -> Evaluation:
         with torch.no_grad(), self._in_mode(training=False):
@@ -200,31 +203,31 @@ class PyTorchEngine(OfNetwork):
             tensor = torch.from_numpy(array if array.flags.writeable or mapped else array.copy())
         return tensor.to(self._device)
 
-    def _steps_in_a_block(self) -> int:
-        """As many steps as BLOCK_BYTES hold the inputs, gradients and weights of."""
-        values = 3 * sum(parameter.numel() for parameter in self._parameters)
+    def _steps_in_a_block(self, every: int) -> int:
+        """As many steps, of which one in `every` is measured, as BLOCK_BYTES hold the inputs, gradients and weights of."""
+        kept = 3 if every == 1 else 4
+        values = kept * sum(parameter.numel() for parameter in self._parameters)
         outputs = math.prod(self._network.output_shape) if self.counts_correct else 0
-        values += self._config.data.batch_size * (self._network.input_values + outputs)
-        return max(1, int(BLOCK_BYTES // (4 * values)))
+        values += every * self._config.data.batch_size * (self._network.input_values + outputs)
+        return every * max(1, int(BLOCK_BYTES // (4 * values)))
 
-    def _train_block(self, batches: IntArray) -> StepRecords:
+    def _train_block(self, batches: IntArray, every: int) -> Stretch:
         steps, size = batches.shape
         indices = self._moved(batches.astype(np.int64))
         inputs = self._network.inputs(taken(self._train_inputs, indices.flatten()))
         inputs = each(inputs, functools.partial(torch.unflatten, dim=0, sizes=(steps, size)))
         targets = as_targets(taken(self._train_targets, indices))
-        block = self._block_of(steps, size)
+        block = self._block_of(steps, every, size)
         for step in range(steps):
             self._step(taken(inputs, step), taken(targets, step), block, step)
-        return self._records(block, targets)
+        return self._stretch(block, targets)
 
-    def _block_of(self, steps: int, size: int) -> Block:
+    def _block_of(self, steps: int, every: int, size: int) -> Block:
         """Room for so many steps: what the last block had, where that had as many."""
         outputs = (size, *self._network.output_shape) if self.counts_correct else (0,)
-        if self._block is None or self._block.outputs.shape != (steps, *outputs):
+        if self._block is None or (self._block.every, *self._block.outputs.shape) != (every, steps, *outputs):
             self._block = None  # what a big model needs is not to be held twice
-            self._block = Block(steps, outputs, self._parameters)
-        self._block.keep_weights(0)
+            self._block = Block(steps, every, outputs, self._parameters)
         return self._block
 
     def _step(self, inputs: Tensors, targets: Tensors, block: Block, step: int) -> None:
@@ -240,14 +243,26 @@ class PyTorchEngine(OfNetwork):
             block.outputs[step] = outputs.detach()
         if self._network.observes:
             self._observe(targets, outputs)
-        block.gradients[step] = self._gradient
+        row = block.row(step)
+        if row is None:
+            self._apply_unless_skipped(self._clip())
+        else:
+            self._update_measured(block, row)
+
+    def _update_measured(self, block: Block, row: int) -> None:
+        """Clip and apply the gradients, and keep them and the weights, before and after."""
+        block.keep_before(row)
+        block.gradients[row] = self._gradient
         clipped = self._clip()
         if clipped.excess is not None:
-            block.excess[step] = clipped.excess
-        block.applied[step] = self._gradient
+            block.excess[row] = clipped.excess
+        block.applied[row] = self._gradient
+        self._apply_unless_skipped(clipped)
+        block.keep_after(row)
+
+    def _apply_unless_skipped(self, clipped: Clipped) -> None:
         if not (self._rule.skips and clipped.skip):
             self._apply()
-        block.keep_weights(step + 1)
 
     def _apply(self) -> None:
         self._steps += 1
@@ -279,21 +294,23 @@ class PyTorchEngine(OfNetwork):
         self._memory = {key: clipped.memory[key].to(value.dtype) for key, value in self._memory.items()}
         return clipped
 
-    def _records(self, block: Block, targets: Tensors) -> StepRecords:
+    def _stretch(self, block: Block, targets: Tensors) -> Stretch:
+        losses = StepLosses(_copied(block.loss), _copied(block.penalty), self._correct(block, targets))
+        return Stretch(losses, self._records(block, losses), block.every)
+
+    def _records(self, block: Block, losses: StepLosses) -> StepRecords:
         sizes = [sum(parameter.numel() for parameter in variable.parameters) for variable in self._variables]
         norm, max_abs = norms(block.gradients, sizes)
         applied_norm, applied_max_abs = (norm, max_abs) if self._rule.mode == "none" else norms(block.applied, sizes)
         records = StepRecords(
-            loss=_copied(block.loss),
-            penalty=_copied(block.penalty),
-            correct=self._correct(block, targets),
+            **vars(losses.of_one_in(block.every)),
             norm=norm,
             max_abs=max_abs,
             applied_norm=applied_norm,
             applied_max_abs=applied_max_abs,
             excess=_copied(block.excess),
-            update_norm=update_norms(block.weights),
-            weights_finite=finite(block.weights[1:], sizes),
+            update_norm=update_norms(block.before, block.after),
+            weights_finite=finite(block.after, sizes),
         )
         return self._chosen.with_excess(records)
 

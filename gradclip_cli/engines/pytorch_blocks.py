@@ -16,18 +16,34 @@ PIECE = 1_000_000  # elements of a variable that are measured at a time: what fl
 class Block:
     """What is kept of some steps on the device, until all of it is measured at once: a step has no time for it."""
 
-    def __init__(self, steps: int, outputs: tuple[int, ...], parameters: Sequence[torch.nn.Parameter]) -> None:
+    def __init__(self, steps: int, every: int, outputs: tuple[int, ...], parameters: Sequence[torch.nn.Parameter]) -> None:
+        """Of so many steps, of which one in `every` is measured."""
+        self.every, measured = every, steps // every
         self._parameters = [parameter.detach().view(-1) for parameter in parameters]
         kind = {"device": parameters[0].device, "dtype": parameters[0].dtype}
         values = sum(parameter.numel() for parameter in parameters)
-        self.gradients, self.applied = (torch.empty(steps, values, **kind) for _ in range(2))
-        self.weights = torch.empty(steps + 1, values, **kind)  # before the first step, then after each
+        self.gradients, self.applied = (torch.empty(measured, values, **kind) for _ in range(2))
+        # Of each measured step those before and after it; where all are, what one leaves is what the next begins with.
+        self._weights = torch.empty(measured + 1 if every == 1 else 2 * measured, values, **kind)
+        stride = 1 if every == 1 else 2
+        self.before, self.after = self._weights[:-1:stride], self._weights[1::stride]
         self.outputs = torch.empty(steps, *outputs, **kind)
-        self.loss, self.penalty, self.excess = (torch.zeros(steps, **kind) for _ in range(3))
+        self.loss, self.penalty = (torch.zeros(steps, **kind) for _ in range(2))
+        self.excess = torch.zeros(measured, **kind)
 
-    def keep_weights(self, steps: int) -> None:
-        """Keep the parameters as they are now, after so many steps of the block."""
-        torch.cat(self._parameters, out=self.weights[steps])
+    def row(self, step: int) -> int | None:
+        """Where one of the steps is kept; None where it is not measured."""
+        row, left = divmod(step + 1, self.every)
+        return None if left else row - 1
+
+    def keep_before(self, row: int) -> None:
+        """Keep the parameters as they are before the measured step of this row."""
+        if row == 0 or self.every > 1:
+            torch.cat(self._parameters, out=self.before[row])
+
+    def keep_after(self, row: int) -> None:
+        """Keep them as that step left them."""
+        torch.cat(self._parameters, out=self.after[row])
 
 
 def shared_gradient(parameters: Sequence[torch.nn.Parameter]) -> Tensor:
@@ -56,8 +72,9 @@ def _largest(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack([torch.maximum(part.amax(1), -part.amin(1)).abs() for part in parts], 1)
 
 
-def update_norms(weights: Tensor) -> FloatArray:
-    """Norm of what each step added, (steps,), from the weights before the first and after each, (steps + 1, elements of all)."""
-    pieces = [torch.linalg.vector_norm(piece[1:].double().sub_(piece[:-1]), dim=1) for piece in weights.split(PIECE, 1)]
+def update_norms(before: Tensor, after: Tensor) -> FloatArray:
+    """Norm of what each step added, (steps,), from the weights before and after each, both (steps, elements of all)."""
+    both = zip(before.split(PIECE, 1), after.split(PIECE, 1), strict=True)
+    pieces = [torch.linalg.vector_norm(new.double().sub_(old), dim=1) for old, new in both]
     norm = pieces[0] if len(pieces) == 1 else torch.linalg.vector_norm(torch.stack(pieces), dim=0)
     return np.asarray(norm.cpu().numpy())

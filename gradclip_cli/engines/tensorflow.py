@@ -29,16 +29,18 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
 
 from gradclip_cli.engines.contract import Engine, Evaluation
 from gradclip_cli.engines.shared import ChosenRule, OfNetwork, memory_key, metric_key, slot_key, state_key
-from gradclip_cli.engines.tensorflow_measures import Taken, can_be_quick, exact_row, quick_row
+from gradclip_cli.engines.tensorflow_measures import Taken, bare_row, can_be_quick, exact_row, quick_row
 from gradclip_cli.engines.tensorflow_network import Network, Tensors
 from gradclip_cli.engines.tensorflow_optimizers import build_optimizer, keras_clipping, recording
 from gradclip_cli.errors import EngineError
 from gradclip_cli.gradients.clipping_rule import Clipped
-from gradclip_cli.gradients.step_records import StepRecords, row_width
+from gradclip_cli.gradients.step_records import StepLosses, StepRecords, Stretch, row_width
 from gradclip_cli.problems.contract import Dataset, Problem
 
 Row = Callable[[Sequence[tf.Tensor], Taken], tf.Tensor]
-"""Makes a step's record of its losses and of what was taken: `exact_row` or `quick_row`."""
+"""Makes a step's record of its losses and of what was taken: `exact_row`, `quick_row` or a `bare_row`."""
+Stand = tuple[tf.Tensor, tf.TensorArray]
+"""Where the compiled loop stands: the next step's index, and the rows."""
 
 CHUNK = 250  # steps in a call of the compiled loop, at most
 ALIGNMENT = 64  # bytes, of TensorFlow's own memory; it aborts on less
@@ -110,16 +112,16 @@ class TensorFlowEngine(OfNetwork):
         self._train_exactly = self._compiled(exact_row, xla)
         self._evaluate = tf.function(self._evaluate_all, jit_compile=xla)
 
-    def _compiled(self, row: Row, xla: bool) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        def train_chunk(batches: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
-            return self._train_chunk(batches, steps, row)
+    def _compiled(self, row: Row, xla: bool) -> Callable[..., tf.Tensor]:
+        def train_chunk(batches: tf.Tensor, steps: tf.Tensor, every: int = 1) -> tf.Tensor:
+            return self._train_chunk(batches, steps, row, every)
 
         return tf.function(train_chunk, jit_compile=xla)  # type: ignore[no-any-return]
 
     def _require_xla_or_fall_back(self) -> None:
         """Compile now, taking no step; where XLA can't, compile as a graph and remark it."""
         try:
-            self._train(tf.zeros((CHUNK, self._config.data.batch_size), tf.int32), tf.constant(0))
+            self._train(tf.zeros((CHUNK, self._config.data.batch_size), tf.int32), tf.constant(0), self._config.recorded_every)
             self._evaluate.experimental_get_compiler_ir()()
         except (tf.errors.OpError, ValueError) as error:
             self._compile(xla=False)
@@ -149,8 +151,12 @@ class TensorFlowEngine(OfNetwork):
             self._optimizer.learning_rate = learning_rate
 
     def train(self, batches: IntArray) -> StepRecords:
-        rows = [self._train_rows(batches[start : start + CHUNK]) for start in range(0, len(batches), CHUNK)]
-        return self._records(np.concatenate(rows))
+        return self.train_measuring(batches, 1).records
+
+    def train_measuring(self, batches: IntArray, every: int) -> Stretch:
+        size = CHUNK // every * every
+        rows = [self._train_rows(batches[start : start + size], every) for start in range(0, len(batches), size)]
+        return self._stretch(np.concatenate(rows), every)
 
     def evaluate(self) -> Evaluation:
         loss, penalty, *values = self._evaluate().numpy().tolist()
@@ -183,15 +189,15 @@ class TensorFlowEngine(OfNetwork):
     def save(self, path: Path) -> None:
         self._model.save(path)
 
-    def _train_rows(self, batches: IntArray) -> FloatArray:
+    def _train_rows(self, batches: IntArray, every: int) -> FloatArray:
         # Always a whole chunk of batches, so that one compilation serves any number of steps.
         padding = ((0, CHUNK - len(batches)), (0, 0))
-        chunk = tf.constant(np.pad(batches, padding), tf.int32), tf.constant(len(batches))
+        chunk = tf.constant(np.pad(batches, padding), tf.int32), tf.constant(len(batches)), every
         if not self._quick:
             return np.asarray(self._train(*chunk).numpy())[: len(batches)]
         return self._mended(self.state(), chunk)[: len(batches)]
 
-    def _mended(self, before: Mapping[str, Array], chunk: tuple[tf.Tensor, tf.Tensor]) -> FloatArray:
+    def _mended(self, before: Mapping[str, Array], chunk: tuple[tf.Tensor, tf.Tensor, int]) -> FloatArray:
         """Rows of a chunk of steps, of which the doubtful ones are measured exactly, by taking the same steps again."""
         *columns, doubtful = self._train(*chunk).numpy().T
         rows = np.stack(columns, axis=1)
@@ -202,14 +208,22 @@ class TensorFlowEngine(OfNetwork):
             self.restore(after)
         return rows
 
-    def _train_chunk(self, batches: tf.Tensor, steps: tf.Tensor, row: Row) -> tf.Tensor:
+    def _train_chunk(self, batches: tf.Tensor, steps: tf.Tensor, row: Row, every: int) -> tf.Tensor:
         width = row_width(len(self._variables)) + (row is quick_row)
         rows = tf.TensorArray(tf.float64, size=CHUNK, element_shape=(width,))
 
-        def step(index: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        def step(index: tf.Tensor, rows: tf.TensorArray) -> Stand:
             return index + 1, rows.write(index, self._step(batches[index], row))
 
-        _, rows = tf.while_loop(lambda index, _: index < steps, step, (tf.constant(0), rows), maximum_iterations=CHUNK)
+        def bare_step(index: tf.Tensor, rows: tf.TensorArray) -> Stand:
+            return index + 1, rows.write(index, self._step(batches[index], bare_row(width)))
+
+        def group(index: tf.Tensor, rows: tf.TensorArray) -> Stand:
+            last = index + every - 1
+            return step(*tf.while_loop(lambda at, _: at < last, bare_step, (index, rows), maximum_iterations=every - 1))
+
+        stand, body = (tf.constant(0), rows), step if every == 1 else group
+        _, rows = tf.while_loop(lambda index, _: index < steps, body, stand, maximum_iterations=CHUNK // every)
         return rows.stack()
 
     def _step(self, batch: tf.Tensor, row: Row) -> tf.Tensor:
@@ -255,6 +269,10 @@ class TensorFlowEngine(OfNetwork):
 
     def _evaluate_all(self) -> tf.Tensor:
         return self._network.evaluate(self._evaluation_inputs, self._evaluation_targets)
+
+    def _stretch(self, rows: FloatArray, every: int) -> Stretch:
+        loss, penalty, correct = rows[:, :3].T
+        return Stretch(StepLosses(loss, penalty, correct.astype(np.int64)), self._records(rows[every - 1 :: every]), every)
 
     def _records(self, rows: FloatArray) -> StepRecords:
         records = StepRecords.from_rows(rows, len(self._variables))

@@ -6,7 +6,7 @@ whether something was not finite or float32's squares may have over- or underflo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -65,6 +65,16 @@ def exact_row(losses: Sequence[tf.Tensor], taken: Taken) -> tf.Tensor:
     update, of_each = update_norm(taken.before, taken.after), of_variables(taken)
     row = [*losses, update, *(value for name in OF_VARIABLES for value in of_each[name])]
     return tf.stack([tf.cast(value, tf.float64) for value in row])
+
+
+def bare_row(width: int) -> Callable[[Sequence[tf.Tensor], Taken], tf.Tensor]:
+    """What makes the row of a step that is not measured: its losses, and zeros for all else."""
+
+    def row(losses: Sequence[tf.Tensor], taken: Taken) -> tf.Tensor:
+        told = tf.stack([tf.cast(value, tf.float64) for value in losses])
+        return tf.concat([told, tf.zeros(width - len(losses), tf.float64)], 0)
+
+    return row
 
 
 # Quickly.

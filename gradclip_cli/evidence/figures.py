@@ -10,7 +10,7 @@ import numpy as np
 
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.comparison import Comparison, with_gradients
-from gradclip_cli.evidence.judging import AgainstBaseline, ArmReport
+from gradclip_cli.evidence.judging import AgainstBaseline
 from gradclip_cli.evidence.metrics import SHARES as SHARE_METRICS
 from gradclip_cli.evidence.metrics import in_words
 from gradclip_cli.evidence.samples import typical_curve
@@ -43,20 +43,20 @@ def difference_axis(comparison: Comparison) -> str:
 def difference_rows(comparison: Comparison) -> list[DifferenceRow]:
     """The rows of the differences' figure."""
     return [
-        _difference_row(report, against, comparison.baseline.typical)
+        difference_row(report.arm.name, against, [score - comparison.baseline.typical for score in report.scores])
         for report in comparison.others
         if (against := report.against)
     ]
 
 
-def _difference_row(report: ArmReport, against: AgainstBaseline, baseline: float) -> DifferenceRow:
+def difference_row(arm: str, against: AgainstBaseline, from_typical: Sequence[float] = ()) -> DifferenceRow:
     """Each seed's difference; unpaired each run's from what the baseline typically scores."""
     from gradclip_cli.plots import DifferenceRow
 
     unpaired, differences = against.unpaired, against.differences
-    dots = [score - baseline for score in report.scores] if differences is None else differences
+    dots = from_typical if differences is None else differences
     runs = unpaired.baseline_runs if unpaired else None
-    return DifferenceRow(report.arm.name, dots, against.typical, against.low, against.high, against.mean, runs)
+    return DifferenceRow(arm, dots, against.typical, against.low, against.high, against.mean, runs)
 
 
 def panels(comparison: Comparison) -> list[Panel]:

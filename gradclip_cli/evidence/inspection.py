@@ -46,6 +46,16 @@ class Inspection:
     bins: pd.DataFrame
 
     @property
+    def every(self) -> int:
+        """Of how many steps one was recorded."""
+        return recorded_every(self.metadata)
+
+    @property
+    def a_step(self) -> str:
+        """What its figures are of, in the singular."""
+        return "step" if self.every == 1 else "recorded step"
+
+    @property
     def diverged_step(self) -> int | None:
         """The step at which the run diverged, if it did."""
         divergence = self.metadata.get("diverged")
@@ -104,17 +114,17 @@ def _binned(frame: pd.DataFrame, size: int) -> pd.DataFrame:
 def lines(inspection: Inspection) -> list[tuple[str, str]]:
     """The diagnosis as headings with sentences; the word itself comes last."""
     health = inspection.diagnosis
-    found = [("norm", _norms(health)), ("spikes", _spikes(health)), ("clipping", clipping(inspection))]
+    found = [("norm", _norms(health, inspection.a_step)), ("spikes", _spikes(health)), ("clipping", clipping(inspection))]
     found += [("leading", _leading(health)), ("vanishing", _vanishing(health))]
     found += [("events" if not number else "", event) for number, event in enumerate(_events(inspection))]
     return [*found, ("diagnosis", health.word)]
 
 
-def _norms(health: Diagnosis) -> str:
+def _norms(health: Diagnosis, a_step: str) -> str:
     if not math.isfinite(health.median):
-        return "not finite on any step"
+        return f"not finite on any {a_step}"
     figures = f"median {health.median:.3g}, 99th percentile {health.percentile_99:.3g}, largest {health.largest:.3g}"
-    return f"{figures} (step {health.largest_step}), of {counted(health.steps, 'step')}, before clipping"
+    return f"{figures} (step {health.largest_step}), of {counted(health.steps, a_step)}, before clipping"
 
 
 def _spikes(health: Diagnosis) -> str:
@@ -140,8 +150,9 @@ def _clipped(inspection: Inspection) -> str:
     if inspection.config.clipping.mode == "none":
         return "none: every gradient was used whole"
     if not health.clipped_share:
-        return "acted on no step: the gradient never exceeded the rule's bound"
-    acted = f"acted on {_percent(health.clipped_share)} of the steps"
+        there = "" if inspection.every == 1 else " there"
+        return f"acted on no {inspection.a_step}: the gradient never exceeded the rule's bound{there}"
+    acted = f"acted on {_percent(health.clipped_share)} of the {inspection.a_step}s"
     if not math.isfinite(health.cut_share):
         return acted
     quartiles = ", ".join(map(_percent, health.cut_quartiles))

@@ -237,6 +237,27 @@ class WithinSeed(LastEpoch):
         return self._replace(column=usual.column, title=title, unit=usual.unit, effect=usual.effect)
 
 
+class CollapsedShare(Metric):
+    """The share of a seed's runs, an arm's own and its replicates', whose accuracy collapsed, or that diverged."""
+
+    of_replicates = True
+
+    def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
+        import numpy as np
+
+        found: dict[int, list[bool]] = {seed: [] for seed in arm.seeds}
+        for each in (arm, *arm.replicates):
+            for seed, lost in zip(each.seeds, each.collapsed | each.diverged, strict=True):
+                found[seed].append(bool(lost))
+        return np.array([np.mean(lost) for lost in found.values()])
+
+    def scoring(self, arm: Arm) -> str:
+        return (
+            f"the share of a seed's runs, which rounding alone tells apart, whose {arm.evaluation_split} accuracy fell by more "
+            "than 5 points from one epoch to the next; a diverged run counts as one of them"
+        )
+
+
 PLANNED_SHARE = 0.05
 """Of what is measured: the difference that planning asks about where no usual one is known."""
 SHARES = frozenset(
@@ -266,6 +287,7 @@ VAL_LOSS = LastEpoch("val_loss", "{split} loss", "val_loss", NATS, 0.05, of_loss
 LOSS = LastEpoch("loss", "training loss", "loss", NATS, 0.05, of_loss=True)
 LOSS_AREA = LossArea("loss_area", "area under the training-loss curve", "loss", NAT_EPOCHS, 0.5, of_loss=True)
 STEPS_TO_TARGET = StepsToTarget("steps_to_target", "steps to a training loss of {target:.3g}", "loss", STEPS, 250, of_loss=True)
+COLLAPSED_SHARE = CollapsedShare("collapsed_share", "share of collapsed runs", "val_accuracy", POINTS, 10.0)
 REPEATABILITY = WithinSeed("repeatability", "spread of {split} accuracy within a seed", "val_accuracy", SPREAD, 1.0)
 
 METRICS: Mapping[str, Metric] = MappingProxyType({each.name: each for each in [*vars().values()] if isinstance(each, Metric)})
@@ -310,7 +332,9 @@ def names_for(metrics: Mapping[str, bool], *, evaluated: bool = True) -> list[st
     """All names that `metric_called` knows for such arms, and whose columns these have."""
     columns = set(score_columns(metrics, evaluated=evaluated))
     own = [column for name in metrics for column in (f"{EVALUATED}{name}", name) if column in columns]
-    return list(dict.fromkeys([*own, *(each.name for each in METRICS.values() if each.column in columns or each.of_replicates)]))
+    return list(
+        dict.fromkeys([*own, *(each.name for each in METRICS.values() if each.column in columns or isinstance(each, WithinSeed))])
+    )
 
 
 def in_words(column: str) -> str:

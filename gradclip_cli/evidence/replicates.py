@@ -9,12 +9,12 @@ from pathlib import Path
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import seed_list
+from gradclip_cli.config.studies import PERTURBATION
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence.arms import Arm, read_arms
 from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.runs.store import runs
 
-PERTURBATION = "model.perturbation"
 PERTURBED = f"{PERTURBATION}=1e-6"
 NOT_TRAINED_BY = {"name", "training.seed"}
 

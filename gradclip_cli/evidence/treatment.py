@@ -8,6 +8,7 @@ import numpy as np
 
 from gradclip_cli.config.schema import Config
 from gradclip_cli.evidence.arms import Arm, StoredRun
+from gradclip_cli.runs.metadata import recorded_every
 
 HARDLY = 0.001
 """Share of steps below which a treatment hardly acted."""
@@ -18,14 +19,20 @@ BOUNDS = {"threshold", "layers"}
 def acted(base: Arm, arm: Arm) -> float | None:
     """The share of their steps on which two arms' clipping did something else, at least.
 
-    None where they are clipped alike, or where stored runs don't tell.
+    None where they are clipped alike, or where stored runs don't tell: on steps that were not recorded it may have acted.
 
     Against an unclipped arm these are the clipped steps. Between two clipped arms they are the steps on which one of them clipped
     a variable that they treat differently: of these variables the one with the most counts.
     """
-    clipped = [each for each in (base, arm) if each.config.clipping.mode != "none"]
     if base.config.clipping == arm.config.clipping:
         return None
+    share = _share_of_recorded(base, arm)
+    unseen = any(recorded_every(run.metadata) > 1 for run in (*base.runs, *arm.runs))
+    return None if share == 0 and unseen else share
+
+
+def _share_of_recorded(base: Arm, arm: Arm) -> float | None:
+    clipped = [each for each in (base, arm) if each.config.clipping.mode != "none"]
     if not any(map(_ever_clipped, clipped)):
         return 0.0
     if len(clipped) == 1:
@@ -54,7 +61,7 @@ def _clipped_share_of_variables(base: Arm, arm: Arm) -> float | None:
 
 
 def _share_of(variable: str, runs: Sequence[StoredRun]) -> float:
-    steps = sum(run.metadata["steps"] for run in runs)
+    steps = sum(run.metadata["steps"] // recorded_every(run.metadata) for run in runs)
     return sum(run.metadata["clipped_steps"].get(variable, 0) for run in runs) / steps if steps else 0.0
 
 

@@ -20,7 +20,7 @@ from gradclip_cli.config.own import COMPILED, OwnConfig
 from gradclip_cli.config.schema import MOST_SEED, Config
 from gradclip_cli.engines.contract import Engine, Evaluation
 from gradclip_cli.errors import EngineError, GradclipError
-from gradclip_cli.gradients.step_records import StepRecords
+from gradclip_cli.gradients.step_records import StepRecords, Stretch
 from gradclip_cli.problems import own, problem_of
 from gradclip_cli.problems.contract import Dataset, DownloadProgress
 from gradclip_cli.problems.own.brought import Brought
@@ -236,7 +236,7 @@ def _first_steps(config: Config, engine: Engine, weights: Weights, batches: IntA
     rows = [name for name, (one, two) in columns.items() if not _bytes_agree(one, two)]
     parts = [name for name, value in state.items() if not _bytes_agree(value, other[name])]
     first = min((_first_row(*columns[name]) for name in rows), default=None)
-    divergence = find_divergence(records, engine.variables, 0, config.training.steps_per_epoch)
+    divergence = find_divergence(Stretch.measured(records), engine.variables, 0, config.training.steps_per_epoch)
     return FirstSteps(records, divergence, (*rows, *parts), first, seconds)
 
 

@@ -16,7 +16,7 @@ from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.gradients.health import Detector, Diagnosis, cut_shares
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.gradients.rules.agc import AdaptiveClip
-from gradclip_cli.gradients.step_records import StepRecords
+from gradclip_cli.gradients.step_records import StepRecords, Stretch
 from gradclip_cli.gradients.unclipped_steps import UnclippedSteps
 from gradclip_cli.problems.contract import DownloadProgress
 from gradclip_cli.runs.loop import CHUNK, start
@@ -123,7 +123,7 @@ def pilot(
     divergence = None
     while done < steps and not divergence:
         records = engine.train(schedule.take(min(CHUNK, steps - done)))
-        divergence = find_divergence(records, engine.variables, done, config.training.steps_per_epoch)
+        divergence = find_divergence(Stretch.measured(records), engine.variables, done, config.training.steps_per_epoch)
         if divergence:
             records = records.first(divergence.step - done)
         detector.update(records.loss, records.norm, records.applied_global_norm, np.zeros(len(records), bool))

@@ -110,7 +110,8 @@ def config_file(config: Config, results: Path) -> Path:
 
 def _said(config: Config) -> dict[str, Any]:
     """A config as somebody writes it: without what its sections leave open."""
-    whole = config.model_dump(mode="json")
+    usual = {"records"} if config.recorded_every == 1 else set()
+    whole = config.model_dump(mode="json", exclude=usual)
     sparse = {
         name: {key: value for key, value in whole[name].items() if value is not None and value != {}}
         for name in ("data", "model", "loss")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 
@@ -21,8 +22,8 @@ def row_width(variables: int) -> int:
 
 
 @dataclass(frozen=True)
-class StepRecords:
-    """What S steps did, for V variables. Norms are L2 and never overflow where the elements are finite (float64)."""
+class StepLosses:
+    """What each of S steps tells, be it measured or not."""
 
     loss: FloatArray
     """(S,) mean data loss of the batch, before the update."""
@@ -30,6 +31,31 @@ class StepRecords:
     """(S,) what regularizers add to it."""
     correct: IntArray
     """(S,) samples of the batch that were classified correctly."""
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Self]) -> Self:
+        """Those of several pieces, in order."""
+        return cls(**{field.name: np.concatenate([getattr(piece, field.name) for piece in pieces]) for field in fields(cls)})
+
+    def first(self, steps: int) -> Self:
+        """Those of the first `steps` steps."""
+        return self._of(slice(steps))
+
+    def of_one_in(self, every: int) -> Self:
+        """Those of the last of each so many steps."""
+        return self._of(slice(every - 1, None, every))
+
+    def _of(self, steps: slice) -> Self:
+        return type(self)(**{field.name: getattr(self, field.name)[steps] for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class StepRecords(StepLosses):
+    """What S steps did, for V variables. Norms are L2 and never overflow where the elements are finite (float64)."""
+
     norm: FloatArray
     """(S, V) norm of each variable's gradient before clipping."""
     max_abs: FloatArray
@@ -44,9 +70,6 @@ class StepRecords:
     """(S,) norm of what the optimizer added to all variables together: the weights after the step minus those before it."""
     weights_finite: BoolArray
     """(S, V) whether each variable held only finite values after the update."""
-
-    def __len__(self) -> int:
-        return len(self.loss)
 
     @property
     def clipped(self) -> BoolArray:
@@ -71,11 +94,31 @@ class StepRecords:
         kinds = {"correct": scalars["correct"].astype(np.int64), "weights_finite": each["weights_finite"].astype(bool)}
         return cls(**{**scalars, **each, **kinds})
 
-    @classmethod
-    def joined(cls, pieces: Sequence[StepRecords]) -> StepRecords:
-        """The records of several pieces, in order."""
-        return cls(**{field.name: np.concatenate([getattr(piece, field.name) for piece in pieces]) for field in fields(cls)})
 
-    def first(self, steps: int) -> StepRecords:
-        """The records of the first `steps` steps."""
-        return StepRecords(**{field.name: getattr(self, field.name)[:steps] for field in fields(self)})
+@dataclass(frozen=True)
+class Stretch:
+    """Steps that were taken one after another, of which one in `every` was measured: the last of each so many."""
+
+    losses: StepLosses
+    """Of all steps."""
+    records: StepRecords
+    """Of those that were measured."""
+    every: int
+
+    @classmethod
+    def measured(cls, records: StepRecords) -> Stretch:
+        """Steps of which each was measured."""
+        return cls(records, records, 1)
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Stretch]) -> Stretch:
+        """Several pieces that follow each other; one in as many steps was measured in all of them."""
+        losses = StepLosses.joined([piece.losses for piece in pieces])
+        return cls(losses, StepRecords.joined([piece.records for piece in pieces]), pieces[0].every)
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+    def first(self, steps: int) -> Stretch:
+        """The first `steps` steps."""
+        return Stretch(self.losses.first(steps), self.records.first(steps // self.every), self.every)

@@ -4,6 +4,7 @@ from gradclip_cli.plots.comparison import comparison_figure
 from gradclip_cli.plots.differences import DifferenceRow, differences_figure
 from gradclip_cli.plots.gradients import gradients_figure
 from gradclip_cli.plots.panels import Curve, Panel
+from gradclip_cli.plots.repeats import RepeatPanel, repeats_figure
 from gradclip_cli.plots.stability import StabilityMap, stability_figure
 from gradclip_cli.plots.style import save
 from gradclip_cli.plots.trace import Applied, GradientTrace, Updates
@@ -14,11 +15,13 @@ __all__ = [
     "DifferenceRow",
     "GradientTrace",
     "Panel",
+    "RepeatPanel",
     "StabilityMap",
     "Updates",
     "comparison_figure",
     "differences_figure",
     "gradients_figure",
+    "repeats_figure",
     "save",
     "stability_figure",
 ]

@@ -92,7 +92,7 @@ class Recording:
         training = RecordedTraining(seed=directory.seed)
         self._config = config.model_copy(update={**seen.sections, "training": training})
         self._seen, self._directory = seen, directory
-        self._counts, self._epoch = StepCounts(self._config, seen.variables), EpochNorms()
+        self._counts, self._epoch = StepCounts(self._config, seen.variables, self._every), EpochNorms()
         self._rows: list[dict[str, float]] = []
         self._pending: list[StepRecords] = []
         self._divergence: Divergence | None = None
@@ -155,7 +155,7 @@ class Recording:
         self._config = self._config.model_copy(update=sections)
         if "clipping" in sections:
             counted = self._counts
-            self._counts = StepCounts(self._config, self._seen.variables)
+            self._counts = StepCounts(self._config, self._seen.variables, self._every)
             self._counts.restore(counted.state())
         self._directory.begin(self._config, {**self._facts, **self._scores})
 
@@ -197,9 +197,7 @@ class Recording:
         self._write_metrics()
         ended = status or (Status.DIVERGED if self._divergence else Status.COMPLETE)
         divergence = self._divergence if ended == Status.DIVERGED else None
-        outcome = self._counts.outcome(ended, len(self._rows), divergence, self._diagnosis(ended))
-        first = outcome.first_overflow and outcome.first_overflow * self._every
-        outcome = replace(outcome, steps=self.steps, first_overflow=first)
+        outcome = self._counts.outcome(ended, len(self._rows), self.steps, divergence, self._diagnosis(ended))
         facts = {**self._facts, **self._scores, **ending_facts(outcome, self._directory, time.perf_counter() - self._clock)}
         self._directory.write_metadata({**facts, **({"reason": reason} if reason else {})})
         self._let_go()
@@ -235,7 +233,7 @@ class Recording:
         """Say once where the recording is: a fit that goes on with it later says nothing."""
         if not self._said:
             self._said = True
-            words.say(words.recorded(self._directory.path, (self._counts.steps, self.steps), status))
+            words.say(words.recorded(self._directory.path, (self._counts.records, self.steps), status))
 
     def _let_go(self) -> None:
         self.begun = False
@@ -266,13 +264,13 @@ class Recording:
         broken: BoolArray = ~records.weights_finite[first]
         names = tuple(name for name, wrong in zip(self._seen.variables, broken, strict=True) if wrong)
         quantity = "loss" if not np.isfinite(records.loss[first]) else "weights"
-        self._divergence = Divergence(len(self._rows) + 1, (self._counts.steps + first + 1) * self._every, quantity, names)
+        self._divergence = Divergence(len(self._rows) + 1, (self._counts.records + first + 1) * self._every, quantity, names)
 
     def _write_steps(self) -> None:
         if self._pending:
             records = StepRecords.joined(self._pending)
-            rows = list(step_rows(records, self._counts.steps - len(records), counts_correct=False))
-            self._directory.append_steps([row[0] * self._every, *row[1:]] for row in rows)
+            done = self._counts.records - len(records)
+            self._directory.append_steps(step_rows(records, done, every=self._every, counts_correct=False))
             self._pending = []
         self._written = time.perf_counter()
 
@@ -290,7 +288,7 @@ class Recording:
 
     def _diagnosis(self, status: Status) -> Diagnosis | None:
         """What the gradients say, read from the file; None of long and of unfinished runs, and where nothing was recorded."""
-        if status not in FINISHED or not 0 < self._counts.steps <= DIAGNOSED:
+        if status not in FINISHED or not 0 < self._counts.records <= DIAGNOSED:
             return None
         detector = Detector(self._seen.variables, self._every)
         for rows in self._directory.steps_in_pieces(ROWS):

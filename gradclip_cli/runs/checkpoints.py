@@ -32,8 +32,12 @@ class Checkpoint:
 
 
 def identity(config: Config) -> str:
-    """What a checkpoint shares with the run that goes on from it: SHA-256 of the config, but for its name and epochs."""
-    content = config.model_dump_json(exclude={"name": True, "training": {"epochs"}})
+    """What a checkpoint shares with the run that goes on from it: SHA-256 of the config, but for its name and epochs.
+
+    That each step is recorded is not said in it, as it was not before there was a choice.
+    """
+    usual = {"records": True} if config.recorded_every == 1 else {}
+    content = config.model_dump_json(exclude={"name": True, "training": {"epochs"}, **usual})
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -13,7 +13,7 @@ from gradclip_cli.arrays import Array, Weights
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import StoreError
-from gradclip_cli.gradients.step_records import StepRecords
+from gradclip_cli.gradients.step_records import Stretch
 from gradclip_cli.problems.batches import BatchSchedule
 from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.runs.checkpoints import Checkpoint
@@ -99,12 +99,12 @@ def train(
     tally, summary = moment.tally, moment.summary
     clock = time.monotonic()
     while summary.epoch <= epochs:
-        for steps in _chunks(config.training.steps_per_epoch - summary.steps):
+        for steps in _chunks(config.training.steps_per_epoch - summary.steps, config.recorded_every):
             if should_stop():
                 _keep(setup, tally, summary)
                 return tally.ended(Status.INTERRUPTED, summary.epoch - 1)
-            records, divergence = _take(setup, moment.schedule, tally, steps)
-            summary.add(records)
+            taken, divergence = _take(setup, moment.schedule, tally, steps)
+            summary.add(taken)
             report(summary.progress(tally, total))
             if divergence:
                 return tally.ended(Status.DIVERGED, summary.epoch - 1, divergence)
@@ -120,15 +120,17 @@ def train(
     return tally.ended(Status.COMPLETE, epochs)
 
 
-def _take(setup: Setup, schedule: BatchSchedule, tally: RunTally, steps: int) -> tuple[StepRecords, Divergence | None]:
+def _take(setup: Setup, schedule: BatchSchedule, tally: RunTally, steps: int) -> tuple[Stretch, Divergence | None]:
     """Take steps, write and count them, up to the one that diverged."""
-    records, done = setup.engine.train(schedule.take(steps)), tally.steps
-    divergence = find_divergence(records, setup.engine.variables, done, setup.config.training.steps_per_epoch)
+    engine, every = setup.engine, setup.config.recorded_every
+    taken = engine.train_measuring(schedule.take(steps), every)
+    divergence = find_divergence(taken, engine.variables, tally.steps, setup.config.training.steps_per_epoch)
     if divergence:
-        records = records.first(divergence.step - done)
-    setup.directory.append_steps(step_rows(records, done, counts_correct=setup.engine.counts_correct))
-    tally.add(records)
-    return records, divergence
+        taken = taken.first(divergence.step - tally.steps)
+    rows = step_rows(taken.records, tally.records, every=every, counts_correct=engine.counts_correct)
+    setup.directory.append_steps(rows)
+    tally.take(taken)
+    return taken, divergence
 
 
 def _keep(setup: Setup, tally: RunTally, summary: EpochSummary) -> None:
@@ -163,7 +165,7 @@ def _go_on(setup: Setup, arrays: Mapping[str, Array], moment: Moment) -> None:
     setup.engine.restore(_unprefixed("engine", arrays))
     for rows in setup.directory.steps_in_pieces(ROWS):
         moment.tally.read(rows)
-    for steps in _chunks(moment.tally.steps):
+    for steps in _chunks(moment.tally.steps, 1):
         moment.schedule.take(steps)
 
 
@@ -180,7 +182,7 @@ def _require_agreement(setup: Setup, moment: Moment) -> None:
     directory, an_epoch = setup.directory, setup.config.training.steps_per_epoch
     epochs, in_epoch, steps = moment.summary.epoch - 1, moment.summary.steps, moment.tally.steps
     written = rows_and_sha256(directory.metrics_path)[0], rows_and_sha256(directory.steps_path)[0]
-    if (epochs, steps) != written or steps != epochs * an_epoch + in_epoch or in_epoch > an_epoch:
+    if (epochs, moment.tally.records) != written or steps != epochs * an_epoch + in_epoch or in_epoch > an_epoch:
         raise StoreError("its checkpoint counts other steps or epochs than were written")
     if read_columns(directory.steps_path) != step_columns(setup.engine.variables):
         raise StoreError("another version of gradclip began it, whose steps.csv has other columns")
@@ -194,5 +196,7 @@ def _unprefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {name.removeprefix(f"{prefix}/"): value for name, value in arrays.items() if name.startswith(f"{prefix}/")}
 
 
-def _chunks(steps: int) -> Iterable[int]:
-    return (min(CHUNK, steps - start) for start in range(0, steps, CHUNK))
+def _chunks(steps: int, every: int) -> Iterable[int]:
+    """Steps in pieces that end with a recorded one: each is of CHUNK at most, or of as many as one in is recorded."""
+    size = max(1, CHUNK // every) * every
+    return (min(size, steps - start) for start in range(0, steps, size))

@@ -172,6 +172,7 @@ def _facts(setup: Setup) -> dict[str, Any]:
         "dataset_sha256": dataset.sha256,
         **_start(setup),
         "metrics": {name: {"higher_is_better": higher} for name, higher in setup.engine.metrics.items()},
+        "every": config.recorded_every,
         "counts_correct": setup.engine.counts_correct,
         "chance": dict(setup.engine.chance),
         "compiled": setup.engine.compiled,

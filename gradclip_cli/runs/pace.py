@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -66,7 +67,7 @@ def estimate(
         pace, steps = (paces or {}).get(_model_kind(config), usual), config.training.epochs * config.training.steps_per_epoch
         evaluation = pace.evaluation * (problem_of(config).evaluation_samples or TIMED_SAMPLES) / TIMED_SAMPLES
         training += steps * pace.step + config.training.epochs * evaluation
-        size += steps * _bytes_a_step(config)
+        size += steps // config.recorded_every * _bytes_a_record(config)
         compilations[engines.compile_key(config)] = pace.compilation
         start = max(start, pace.start)
     workers = min(jobs, len(todo))
@@ -86,7 +87,7 @@ def _mean(paces: Sequence[Pace]) -> Pace:
     return Pace(*(sum(values) / len(paces) for values in zip(*map(astuple, paces), strict=True)))
 
 
-def _bytes_a_step(config: Config) -> float:
+def _bytes_a_record(config: Config) -> float:
     return BYTES_A_COLUMN * len(step_columns(problem_of(config).variables))
 
 
@@ -121,11 +122,12 @@ def _measure_pace(config: Config) -> Pace:
     dataset = problem.load()
     engine = engines.build(config, dataset)
     starting = time.perf_counter() - clock
-    batches = start(config, engine, dataset).take(TIMED_STEPS)
-    first = _seconds(lambda: engine.train(batches[:1]))  # compiles, as the first evaluation does
-    step = _seconds(lambda: engine.train(batches)) / TIMED_STEPS
+    every = config.recorded_every
+    batches = start(config, engine, dataset).take(every * math.ceil(TIMED_STEPS / every))
+    first = _seconds(lambda: engine.train_measuring(batches[:every], every))  # compiles, as the first evaluation does
+    step = _seconds(lambda: engine.train_measuring(batches, every)) / len(batches)
     first_evaluation, evaluation = _seconds(engine.evaluate), _seconds(engine.evaluate)
-    compilation = max(0.0, first - step + first_evaluation - evaluation)
+    compilation = max(0.0, first - every * step + first_evaluation - evaluation)
     # Where only the data tell how many samples an evaluation sees, the time is that of a whole one.
     scale = TIMED_SAMPLES / dataset.evaluation_samples if problem.evaluation_samples else 1.0
     return Pace(step, evaluation * scale, compilation, starting)

@@ -27,11 +27,12 @@ def common_columns(*, counts_correct: bool) -> list[str]:
     return [name for place, name in enumerate(STEP_COLUMNS) if counts_correct or place != COUNTED]
 
 
-def step_rows(records: StepRecords, done: int, *, counts_correct: bool = True) -> Iterator[list[float]]:
-    """Rows in the order of `step_columns`, of the steps that follow the first `done`."""
+def step_rows(records: StepRecords, done: int, *, every: int = 1, counts_correct: bool = True) -> Iterator[list[float]]:
+    """Rows in the order of `step_columns`, of the recorded steps that follow the first `done`: one step in `every`."""
     import numpy as np  # which no start-up waits for
 
-    integers = zip(range(done + 1, done + len(records) + 1), records.correct.tolist(), records.clipped.tolist(), strict=True)
+    numbers = range(every * (done + 1), every * (done + len(records)) + 1, every)
+    integers = zip(numbers, records.correct.tolist(), records.clipped.tolist(), strict=True)
     floats = np.column_stack([records.loss, records.penalty, records.global_norm, records.applied_global_norm]).tolist()
     each = [getattr(records, quantity) for quantity in STEP_COLUMNS_PER_VARIABLE]
     last = np.column_stack([*each, records.update_norm]).tolist()

@@ -13,7 +13,7 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Evaluation
 from gradclip_cli.gradients.excess import excess_of_variables, measured_excess
 from gradclip_cli.gradients.health import Detector, Diagnosis, Spike
-from gradclip_cli.gradients.step_records import StepRecords
+from gradclip_cli.gradients.step_records import StepRecords, Stretch
 from gradclip_cli.runs.csv_files import score_columns
 from gradclip_cli.runs.metadata import Status
 
@@ -76,26 +76,33 @@ class Outcome:
     """What the gradients say; None before the first step."""
 
 
-def find_divergence(records: StepRecords, variables: Sequence[str], done: int, steps_per_epoch: int) -> Divergence | None:
-    """The first step at which a loss or a weight was not finite, counted on from `done`; None if all were."""
-    loss_finite = np.isfinite(records.loss + records.penalty)
-    sane = loss_finite & records.weights_finite.all(axis=1)
+def find_divergence(taken: Stretch, variables: Sequence[str], done: int, steps_per_epoch: int) -> Divergence | None:
+    """The first step at which a loss or a weight was not finite, counted on from `done`; None if all were.
+
+    A step that was not measured tells its loss alone: weights that it broke are found by the next step's.
+    """
+    loss_finite = np.isfinite(taken.losses.loss + taken.losses.penalty)
+    weights_finite = np.ones((len(taken), len(variables)), dtype=bool)
+    weights_finite[taken.every - 1 :: taken.every] = taken.records.weights_finite
+    sane = loss_finite & weights_finite.all(axis=1)
     if sane.all():
         return None
     first = int(np.argmin(sane))
-    broken = tuple(name for name, finite in zip(variables, records.weights_finite[first], strict=True) if not finite)
+    broken = tuple(name for name, finite in zip(variables, weights_finite[first], strict=True) if not finite)
     return Divergence(
         (done + first) // steps_per_epoch + 1, done + first + 1, "weights" if loss_finite[first] else "loss", broken
     )
 
 
 class StepCounts:
-    """What is counted of a run's steps, however many they are."""
+    """What is counted of a run's recorded steps, however many they are."""
 
-    def __init__(self, config: Config, variables: Sequence[str]) -> None:
+    def __init__(self, config: Config, variables: Sequence[str], every: int) -> None:
+        """Of how many steps one is recorded, says `every`."""
         self._rule, self._thresholds = config.clipping, config.thresholds(variables)
-        self._variables = variables
-        self.steps = 0
+        self._variables, self._every = variables, every
+        self.records = 0
+        """How many there are."""
         self._overflow_steps, self._first_overflow = 0, 0
         self._largest_applied = 0.0
         self._clipped_steps = np.zeros(len(variables), dtype=np.int64)
@@ -105,9 +112,9 @@ class StepCounts:
         survived = records.weights_finite.all(axis=1) & np.isfinite(records.loss + records.penalty)
         broken = np.flatnonzero(survived & ~np.isfinite(records.norm).all(axis=1))
         if len(broken):
-            self._first_overflow = self._first_overflow or self.steps + int(broken[0]) + 1
+            self._first_overflow = self._first_overflow or self.records + int(broken[0]) + 1
             self._overflow_steps += len(broken)
-        self.steps += len(records)
+        self.records += len(records)
         self._clipped_steps += self._clipped(records).sum(axis=0)
         if self._rule.measured:
             applied = measured_excess(self._rule.scope, records.applied_norm, records.applied_max_abs, self._thresholds)
@@ -121,7 +128,7 @@ class StepCounts:
 
     def state(self) -> dict[str, Array]:
         """What `steps.csv` doesn't tell to the last digit."""
-        counts = (self.steps, self._overflow_steps, self._first_overflow)
+        counts = (self.records, self._overflow_steps, self._first_overflow)
         return {
             "run/counts": np.array(counts),
             "run/largest_applied": np.array(self._largest_applied),
@@ -129,29 +136,40 @@ class StepCounts:
         }
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        self.steps, self._overflow_steps, self._first_overflow = arrays["run/counts"].tolist()
+        self.records, self._overflow_steps, self._first_overflow = arrays["run/counts"].tolist()
         self._largest_applied = float(arrays["run/largest_applied"])
         self._clipped_steps[:] = arrays["run/clipped_steps"]
 
-    def outcome(self, status: Status, epochs: int, divergence: Divergence | None, health: Diagnosis | None) -> Outcome:
-        """How a run of these steps ended."""
+    def outcome(
+        self, status: Status, epochs: int, steps: int, divergence: Divergence | None, health: Diagnosis | None
+    ) -> Outcome:
+        """How a run of so many epochs and steps ended, recorded or not."""
         largest = self._largest_applied if self._rule.measured else None
         clipped = dict(zip(self._variables, self._clipped_steps.tolist(), strict=True))
-        first = self._first_overflow or None
-        return Outcome(status, epochs, self.steps, divergence, self._overflow_steps, first, largest, clipped, health)
+        first = self._first_overflow * self._every or None
+        return Outcome(status, epochs, steps, divergence, self._overflow_steps, first, largest, clipped, health)
 
 
 class RunTally(StepCounts):
     """What is counted over a whole run, and what its gradients say."""
 
     def __init__(self, config: Config, variables: Sequence[str]) -> None:
-        super().__init__(config, variables)
-        self._detector = Detector(variables)
+        super().__init__(config, variables, config.recorded_every)
+        self._detector = Detector(variables, config.recorded_every)
+        self.steps = 0
+        """All that were taken."""
         self.warnings: tuple[Spike, ...] = ()
 
-    def add(self, records: StepRecords) -> None:
-        super().add(records)
+    def take(self, taken: Stretch) -> None:
+        """Count steps that were taken."""
+        records = taken.records
+        self.add(records)
+        self.steps += len(taken)
         self._warn_of(self._detector.update(records.loss, records.norm, records.applied_global_norm, records.clipped))
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        super().restore(arrays)
+        self.steps = self.records * self._every  # a run stops after a recorded step
 
     def read(self, rows: pd.DataFrame) -> None:
         """Let the detector read rows of `steps.csv`."""
@@ -164,8 +182,8 @@ class RunTally(StepCounts):
 
     def ended(self, status: Status, epochs: int, divergence: Divergence | None = None) -> Outcome:
         """How the run ended, with its diagnosis."""
-        health = self._detector.diagnosis(diverged=status == Status.DIVERGED) if self.steps else None
-        return self.outcome(status, epochs, divergence, health)
+        health = self._detector.diagnosis(diverged=status == Status.DIVERGED) if self.records else None
+        return self.outcome(status, epochs, self.steps, divergence, health)
 
 
 class EpochSummary:
@@ -177,15 +195,16 @@ class EpochSummary:
         self.steps = 0
         self._batch_size = batch_size
         self._chunks: list[tuple[FloatArray, IntArray, FloatArray, BoolArray]] = []
-        self._sums = np.zeros(3)
+        self._sums, self._records = np.zeros(3), 0
 
-    def add(self, records: StepRecords) -> None:
-        self._add(records.loss, records.correct, records.global_norm, records.clipped)
+    def add(self, taken: Stretch) -> None:
+        self._add(taken.losses.loss, taken.losses.correct, taken.records.global_norm, taken.records.clipped)
 
     def _add(self, loss: FloatArray, correct: IntArray, norm: FloatArray, clipped: BoolArray) -> None:
         self._chunks.append((loss, correct, norm, clipped))
         self._sums += loss.sum(), correct.sum(), clipped.sum()
         self.steps += len(loss)
+        self._records += len(norm)
 
     def state(self) -> dict[str, Array]:
         columns = [np.concatenate(parts) for parts in zip(*self._chunks, strict=True)] if self._chunks else []
@@ -216,8 +235,9 @@ class EpochSummary:
 
     def progress(self, tally: RunTally, total: int, evaluation: Evaluation | None = None) -> Progress:
         loss, correct, clipped = self._sums
-        norm, metrics = float(np.median(self._chunks[-1][2])), self._counted(correct, self.steps)
-        loss, clipped = loss / self.steps, clipped / self.steps
+        norms, metrics = self._chunks[-1][2], self._counted(correct, self.steps)
+        norm = float(np.median(norms)) if len(norms) else np.nan
+        loss, clipped = loss / self.steps, clipped / max(1, self._records)
         return Progress(self.epoch, tally.steps, total, loss, metrics, norm, clipped, evaluation, tally.warnings)
 
     def _counted(self, correct: float, steps: int) -> dict[str, float]:

@@ -204,6 +204,7 @@ CHOICES: dict[str, list[list[str]]] = {
     "model": [[], ["model.factory=model.py:build"], ["model.file=model.keras"]],
     "loss": [[], ["model.factory=model.py:build"]],
     "metrics": [["model.factory=model.py:build"]],
+    "records": [["model.factory=model.py:build"]],
 }
 
 
@@ -221,3 +222,35 @@ def test_every_key_of_a_config_is_known() -> None:
         return [leaf for key, child in content.items() for leaf in leaves(child, f"{path}.{key}".lstrip("."))]
 
     assert set(leaves(loading.load("none").model_dump())) <= set(loading.known_keys())
+
+
+# Which steps are recorded.
+
+OWN = "data: {npz: a.npz}\nmodel: {factory: 'model.py:build'}\ntraining: {epochs: 2, steps_per_epoch: 120}\n"
+
+
+def test_each_step_is_recorded_unless_a_config_says_otherwise(write_config: Writer) -> None:
+    path = write_config(OWN)
+    usual, said, other = (loading.load(str(path), given) for given in ([], ["records.every=1"], ["records.every=4"]))
+    assert (usual, usual.recorded_every, other.recorded_every) == (said, 1, 4)
+    assert other.name == "mine+records.every=4"
+    assert loading.differences(usual, other)[1:] == [("records.every", 1, 4)]
+
+
+@pytest.mark.parametrize(
+    ("every", "told"),
+    [
+        (7, "records.every: 7 does not divide training.steps_per_epoch (120); write 6 or 8, or another number of steps"),
+        (130, "records.every: 130 does not divide training.steps_per_epoch (120); write 120, or another number of steps"),
+        (0, "records.every: input should be greater than or equal to 1, not 0"),
+        (251, "records.every: input should be less than or equal to 250, not 251"),
+    ],
+)
+def test_an_epoch_ends_with_a_recorded_step(every: int, told: str, write_config: Writer) -> None:
+    path = write_config(f"{OWN}records: {{every: {every}}}\n")
+    assert mistakes(path) == [f"{path}:4:18: {told}"]
+
+
+def test_the_article_s_steps_are_all_recorded() -> None:
+    assert loading.load("none").recorded_every == 1
+    assert "unknown key 'records'" in mistakes("none", "records.every=4")[0]

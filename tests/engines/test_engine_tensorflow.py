@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,21 @@ def test_only_a_rule_that_skips_makes_a_step_conditional(mode: str) -> None:
     operations = {node.op for function in graph.library.function for node in function.node_def}
     assert "ResourceApplyGradientDescent" in operations or "AssignSubVariableOp" in operations
     assert bool(operations & {"If", "StatelessIf"}) == RULES[mode].skips
+
+
+def test_nothing_is_measured_of_a_step_in_between() -> None:
+    """Norms and elements are taken in one place of the graph, however many steps lie between, and under no condition."""
+    engine = engines.build(small("model={cell: simple_rnn, units: 2}", "data.pool=4", "engine.jit=false"), sample())
+    given = tf.TensorSpec([CHUNK, 32], tf.int32), tf.TensorSpec([], tf.int32)
+
+    def operations(every: int) -> Counter[str]:
+        graph = engine._train.get_concrete_function(*given, every).graph.as_graph_def()  # type: ignore[attr-defined]
+        return Counter(node.op for function in graph.library.function for node in function.node_def)
+
+    each, some = operations(1), operations(50)
+    assert some["L2Loss"] == each["L2Loss"] > 0
+    assert some["Softmax"] + some["SparseSoftmaxCrossEntropyWithLogits"] > each["SparseSoftmaxCrossEntropyWithLogits"]
+    assert not some["If"] + some["StatelessIf"]
 
 
 @pytest.mark.slow

@@ -150,6 +150,25 @@ def test_steps_do_not_depend_on_how_they_are_taken(framework: str) -> None:
         np.testing.assert_array_equal(joined, values, err_msg=name)
 
 
+@pytest.mark.parametrize(("mode", "compiled"), [("agc", True), ("clipvalue", False), ("skip", False)])
+def test_unmeasured_steps_train_as_measured_ones_do(mode: str, compiled: bool, framework: str) -> None:
+    """To the byte, and what is measured is measured alike: with XLA, as a graph, and in PyTorch."""
+    uncompiled = () if compiled else UNCOMPILED[framework]
+    chosen = small(framework, "optimizer={name: adam}", f"clipping={CLIPPING[mode]}", *uncompiled)
+    batches = schedule_for(chosen).take(264)  # in several calls of the compiled loop
+    engine = engine_for(chosen)
+    records, end = engine.train(batches), engine.state()
+    engine = engine_for(chosen)
+    found = engine.train_measuring(batches, 12)
+    assert (len(found), len(found.records)) == (264, 22)
+    for name, values in vars(found.losses).items():
+        np.testing.assert_array_equal(values, getattr(records, name), err_msg=name)
+    for name, values in vars(found.records).items():
+        np.testing.assert_array_equal(values, getattr(records, name)[11::12], err_msg=name)
+    for name, value in engine.state().items():
+        np.testing.assert_array_equal(value, end[name], err_msg=name)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "mode", "compiled"),
     [

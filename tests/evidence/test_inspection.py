@@ -175,6 +175,22 @@ def test_clipping_is_told_in_shares(steps: int, clipped: int, applied: float, ex
     assert told(run)["clipping"] == f"{expected}; all gradients were finite"
 
 
+def test_of_a_run_that_recorded_some_steps_the_words_say_so(results: Path) -> None:
+    run = store_steps(results, [[2.0, 0]] * 4, base="clipnorm")
+    metadata = run.metadata()
+    write_steps_of_one_in(3, run)
+    run.write_metadata({**metadata, "every": 3, "steps": 12, "steps_sha256": None})
+    sentences = told(run)
+    assert sentences["clipping"].startswith("acted on no recorded step: the gradient never exceeded the rule's bound there")
+    assert sentences["norm"].endswith("(step 3), of 4 recorded steps, before clipping")
+
+
+def write_steps_of_one_in(every: int, run: RunDirectory) -> None:
+    frame = pd.read_csv(run.steps_path)
+    frame["step"] *= every
+    frame.to_csv(run.steps_path, index=False)
+
+
 def test_quartiles_are_of_what_was_cut_off_clipped_steps(results: Path) -> None:
     applied, clipped = [2.0, 1.8, 1.2, 1.0, 0.4, 2.0], [False, True, True, True, True, False]
     health = inspect(store_steps(results, [[2.0, 0]] * 6, applied=applied, clipped=clipped, base="clipnorm")).diagnosis

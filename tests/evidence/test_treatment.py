@@ -32,6 +32,19 @@ def test_against_an_unclipped_arm_they_are_the_clipped_steps(clipped: float, res
     assert share(results) == clipped
 
 
+@pytest.mark.parametrize(("clipped", "known"), [(0.0, None), (0.25, 0.25)])
+def test_between_recorded_steps_clipping_may_have_acted(clipped: float, known: float | None, results: Path) -> None:
+    store(results, "none", "none")
+    store(results, "arm", "clipvalue", clipped_fraction=clipped, every=2)
+    assert share(results) == known
+
+
+def test_what_was_counted_is_a_share_of_the_recorded_steps(results: Path) -> None:
+    store(results, "clipnorm", "clipnorm", {"lstm/kernel": 0}, every=2)
+    store(results, "arm", "clipvalue", {"lstm/kernel": 3}, every=2)
+    assert share(results, "clipnorm") == 0.5  # of 6 of the 12 steps a run
+
+
 def test_arms_that_are_clipped_alike_are_no_treatment(results: Path) -> None:
     store(results, "none", "none")
     store(results, "arm", "none", settings=["model.units=12"])

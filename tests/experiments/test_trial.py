@@ -1,16 +1,19 @@
-"""What a trial ends with: what to do, and the config to go on from."""
+"""What a trial leaves: configs as somebody would write them, and which of them to go on from."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import store_run
 
 from gradclip_cli.config import loading
+from gradclip_cli.config.own import OwnConfig, OwnData, OwnModel, Records
 from gradclip_cli.evidence import comparison
 from gradclip_cli.evidence.questions import Question
 from gradclip_cli.experiments import trial
+from gradclip_cli.experiments.trial import write_configs
 
 CLIPPED = ["clipping={mode: clipnorm, threshold: 1}"]
 
@@ -34,3 +37,11 @@ def test_the_arm_that_did_best_is_to_go_on_from(seeds: int, results: Path) -> No
 @pytest.mark.parametrize("other", [1.0, 1.1])
 def test_where_no_arm_did_better_the_unclipped_one_is(other: float, results: Path) -> None:
     assert to_go_on_from(results, {"none": 1.0, "a": other, "last": 1.2}, 2) == "none"
+
+
+@pytest.mark.parametrize(("every", "said"), [(1, None), (5, {"every": 5})])
+def test_a_config_says_what_is_recorded_where_that_is_not_each_step(every: int, said: object, tmp_path: Path) -> None:
+    """One that an earlier gradclip wrote, which had no such key, is then still the same file."""
+    data, model = OwnData(npz="x.npz"), OwnModel(factory="model.py:build")
+    [path] = write_configs([OwnConfig(name="arm", data=data, model=model, records=Records(every=every))], tmp_path)
+    assert yaml.safe_load(path.read_text()).get("records") == said

@@ -159,7 +159,7 @@ def test_a_pace_is_measured_on_the_sample_and_few_steps(monkeypatch: pytest.Monk
 
         def reset(self, weights: Any, *, learning_rate: float) -> None: ...
 
-        def train(self, batches: Any) -> None:
+        def train_measuring(self, batches: Any, every: int) -> None:
             seconds[0] += 0.002 * len(batches) + 0.5 * (not steps)
             steps.append(len(batches))
 
@@ -195,7 +195,7 @@ def test_a_batch_larger_than_the_sample_can_be_timed(monkeypatch: pytest.MonkeyP
 def stand_in() -> Callable[..., Any]:
     class Instant:
         variables = ("lstm/kernel",)
-        initial_weights = reset = train = evaluate = lambda self, *given, **named: None
+        initial_weights = reset = train_measuring = evaluate = lambda self, *given, **named: None
 
     return lambda chosen, dataset: Instant()
 

@@ -1,0 +1,293 @@
+"""A study's report: its question, what each family of tests found, tables, pictures, and the plan with what was seen before."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradclip_cli.arrays import FloatArray
+from gradclip_cli.config.seeds import seed_list
+from gradclip_cli.evidence import ledger, report
+from gradclip_cli.evidence.arms import Arm, mixtures
+from gradclip_cli.evidence.bootstrap import Estimate
+from gradclip_cli.evidence.components import Components
+from gradclip_cli.evidence.figures import difference_row
+from gradclip_cli.evidence.metrics import usual_metric
+from gradclip_cli.evidence.samples import Sample
+from gradclip_cli.evidence.stats import share_interval
+from gradclip_cli.experiments.study import Result, Tested
+from gradclip_cli.files import unwritable, write_atomically
+from gradclip_cli.texts import counted, for_markdown, percent, shown_p
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from gradclip_cli.plots import RepeatPanel
+
+STUDY_SCHEMA = 1
+REPEATS = "repeats.png"
+HEADINGS = ["arm", "by", "seeds", "baseline's", "its own", "difference", "on average", "p", "won", "verdict"]
+
+
+def write(result: Result, results: Path) -> list[Path]:
+    """Write `report.md`, `study.json` and the pictures, and return their paths. Raises StoreError."""
+    from gradclip_cli import plots
+
+    ledger.record(results, {arm.name: arm.seeds for arm in result.arms.values()}, result.looks)
+    figures = {_picture(tested): _differences(tested) for tested in _groups(result)}
+    if _repeated(result):
+        figures[REPEATS] = _repeats(result)
+    texts = {"study.json": to_json(result), "report.md": to_markdown(result)}
+    try:
+        for name, figure in figures.items():
+            plots.save(figure, [results / name])
+        for name, text in texts.items():
+            write_atomically(results / name, text)
+    except OSError as error:
+        raise unwritable(results, error) from None
+    return [results / name for name in (*figures, *texts)]
+
+
+def _groups(result: Result) -> list[list[Tested]]:
+    """The tests that one picture shows: those of a family by one metric against one baseline."""
+    found: dict[tuple[str, str, str], list[Tested]] = {}
+    for each in result.tested:
+        found.setdefault((each.test.family, each.test.metric, each.test.baseline), []).append(each)
+    return list(found.values())
+
+
+def _picture(tested: Sequence[Tested]) -> str:
+    """Of a picture's tests, the name of its file."""
+    test = tested[0].test
+    return re.sub(r"[^\w.-]+", "-", f"{test.family}-{test.metric}-{test.baseline}.png")
+
+
+def _differences(tested: Sequence[Tested]) -> Figure:
+    from gradclip_cli import plots
+
+    metric = tested[0].yardstick.metric
+    told = "; ".join(filter(None, [metric.unit.name, f"better to the {'right' if metric.higher_is_better else 'left'}"]))
+    rows = [difference_row(each.test.arm, each.against) for each in tested]
+    axis = f"difference in {metric.title} from {tested[0].test.baseline} ({told})"
+    return plots.differences_figure(axis, rows, (-metric.unit.most, metric.unit.most))
+
+
+# Runs of one seed.
+
+
+def _panels(result: Result) -> list[RepeatPanel]:
+    """Every repeated arm's runs by the usual metric, as shown."""
+    from gradclip_cli.plots import RepeatPanel
+
+    repeated = {arm.name: last_scores(arm) for arm in _repeated(result)}
+    return [RepeatPanel(name, values, f"{_typical_spread(values)} within a seed") for name, values in repeated.items()]
+
+
+def last_scores(arm: Arm) -> FloatArray:
+    """The usual metric at the last epoch of each seed's runs, (seeds, 1 + replicates), in the unit that it is shown in."""
+    metric = usual_metric(arm.metrics, evaluated=arm.evaluated).suited(arm)
+    columns = []
+    for each in (arm, *arm.replicates):
+        by_seed = dict(zip(each.seeds, metric.scores(each) * metric.unit.scale, strict=True))
+        columns.append([by_seed.get(seed, np.nan) for seed in arm.seeds])
+    return np.array(columns).T
+
+
+def _typical_spread(values: FloatArray) -> str:
+    """The typical standard deviation of the runs of one seed."""
+    return f"±{Sample.of(np.nanstd(values, axis=1, ddof=1)).typical:.2g}"
+
+
+def _repeats(result: Result) -> Figure:
+    from gradclip_cli import plots
+
+    first = _repeated(result)[0]
+    metric = usual_metric(first.metrics, evaluated=first.evaluated).suited(first)
+    heading = metric.heading.format(split=first.evaluation_split)
+    return plots.repeats_figure(heading, "Runs of one seed that rounding alone tells apart: a column a seed", _panels(result))
+
+
+# In words.
+
+
+def sentences(result: Result) -> list[str]:
+    """What each test says, in their order."""
+    return [each.against.sentence for each in result.tested]
+
+
+def rows(tested: Sequence[Tested]) -> list[list[str]]:
+    """Tests as texts, beneath HEADINGS."""
+    return [_row(each) for each in tested]
+
+
+def _row(tested: Tested) -> list[str]:
+    against, metric, unit = tested.against, tested.yardstick.metric, tested.yardstick.metric.unit
+    base, own = (Sample.of(tested.yardstick.scores(arm) * unit.scale) for arm in (tested.pair.base, tested.pair.arm))
+    difference = unit.shown(against.typical, sign=True)
+    if np.isfinite(against.low):
+        difference += f" [{unit.shown(against.low)}, {unit.shown(against.high)}]"
+    return [
+        f"{tested.test.arm} against {tested.test.baseline}",
+        f"{metric.title} ({unit.of_values or unit.name})" if unit.name else metric.title,
+        str(len(against.seeds)),
+        unit.shown(base.typical),
+        unit.shown(own.typical),
+        difference,
+        unit.shown(against.mean, sign=True),
+        shown_p(against.p_adjusted),
+        against.won_told,
+        str(against.verdict),
+    ]
+
+
+def runs_rows(result: Result) -> list[list[str]]:
+    """What the runs of each arm did: seeds, runs of each, how many diverged, and how many collapsed."""
+    found = []
+    for arm in result.arms.values():
+        parts = (arm, *arm.replicates)
+        total, diverged = sum(len(each.runs) for each in parts), sum(int(each.diverged.sum()) for each in parts)
+        collapsed = sum(int(each.collapsed.sum()) for each in parts)
+        told = [arm.name, seed_list(arm.seeds), str(len(parts)), str(total), _share(diverged, total)]
+        found.append([*told, _share(collapsed, total) if arm.can_collapse else "-"])
+    return found
+
+
+def spread_rows(result: Result) -> list[list[str]]:
+    """How far each repeated arm's runs spread within a seed and between seeds, as texts."""
+    found = []
+    for arm in _repeated(result):
+        parts, metric = Components.of(last_scores(arm)), usual_metric(arm.metrics, evaluated=arm.evaluated).suited(arm)
+        spreads = [_estimated(each, metric.unit.shown) for each in (parts.within, parts.between)]
+        found.append([arm.name, *spreads, _estimated(parts.share_within, percent)])
+    return found
+
+
+def _estimated(found: Estimate, shown: Callable[[float], str]) -> str:
+    return f"{shown(found.value)} [{shown(found.low)}, {shown(found.high)}]"
+
+
+def _repeated(result: Result) -> list[Arm]:
+    """The arms with replicates."""
+    return [arm for arm in result.arms.values() if arm.replicates]
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count} ({percent(count / total)})" if count else "0"
+
+
+def to_json(result: Result) -> str:
+    """The study's plan and what its tests found, with a schema number; what is not finite is null."""
+    study = result.study
+    content: dict[str, Any] = {
+        "schema": STUDY_SCHEMA,
+        "name": study.name,
+        "question": study.question,
+        "file_sha256": study.sha256,
+        "tests": [_test_json(each) for each in result.tested],
+        "arms": [_arm_json(arm) for arm in result.arms.values()],
+        "plan": result.adherence.to_dict(),
+        "warnings": list(result.warnings),
+    }
+    return json.dumps(report.finite(content), indent=2, allow_nan=False) + "\n"
+
+
+def _test_json(tested: Tested) -> dict[str, Any]:
+    test = tested.test
+    return {
+        "family": test.family,
+        "arm": test.arm,
+        "baseline": test.baseline,
+        "metric": tested.yardstick.metric.to_dict(),
+        **tested.against.to_dict(),
+    }
+
+
+def _arm_json(arm: Arm) -> dict[str, Any]:
+    parts = (arm, *arm.replicates)
+    total, collapsed = sum(len(each.runs) for each in parts), sum(int(each.collapsed.sum()) for each in parts)
+    low, high = share_interval(collapsed, total)
+    return {
+        "name": arm.name,
+        "seeds": arm.seeds,
+        "runs_of_a_seed": len(parts),
+        "runs": total,
+        "diverged": sum(int(each.diverged.sum()) for each in parts),
+        "collapsed": collapsed if arm.can_collapse else None,
+        "collapsed_low": low if arm.can_collapse else None,
+        "collapsed_high": high if arm.can_collapse else None,
+        "last": last_scores(arm).tolist(),
+        "spread": asdict(Components.of(last_scores(arm))) if arm.replicates else None,
+    }
+
+
+def to_markdown(result: Result) -> str:
+    """The report as a page. Every figure in it comes from the stored runs."""
+    study = result.study
+    parts = [
+        f"# {for_markdown(study.question)}",
+        for_markdown(_what(result)),
+        *[part for family in study.families for part in _family(result, family)],
+        *_runs_of_one_seed(result),
+        "## What the runs did",
+        report.markdown_table(["arm", "seeds", "runs of each", "runs", "diverged", "collapsed"], runs_rows(result), left=2),
+        *[f"Warning: {for_markdown(warning)}" for warning in (*result.warnings, *mixtures(list(result.arms.values())))],
+        *result.adherence.to_markdown(),
+        f"*Seen before it was written:* {for_markdown(study.seen)}",
+        f"*What it can show:* {for_markdown(study.power)}",
+        f"The study's file has the SHA-256 {study.sha256}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _runs_of_one_seed(result: Result) -> list[str]:
+    """How far runs spread within a seed and between seeds; nothing where no arm is repeated."""
+    if not (repeated := _repeated(result)):
+        return []
+    metric = usual_metric(repeated[0].metrics, evaluated=repeated[0].evaluated).suited(repeated[0])
+    unit = f" in {metric.unit.name}" if metric.unit.name else ""
+    told = f"{metric.title.format(split=repeated[0].evaluation_split)}, standard deviations{unit}"
+    return [
+        "## Runs of one seed",
+        report.markdown_table(["arm", "within a seed", "between seeds", "share of the variance within"], spread_rows(result)),
+        for_markdown(
+            f"Components of variance of {told}, with 95% intervals (a bootstrap over seeds; too narrow where few seeds rule a "
+            "spread). Runs of one seed differ by the rounding of their initial weights alone."
+        ),
+        f"![Each seed's runs, a panel an arm]({REPEATS})",
+    ]
+
+
+def _what(result: Result) -> str:
+    """What was trained, with what."""
+    arms = result.arms.values()
+    facts = next(iter(arms)).runs[0].metadata
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    runs = sum(len(each.runs) for arm in arms for each in (arm, *arm.replicates))
+    return (
+        f"{counted(len(result.arms), 'arm')}, {counted(runs, 'run')}, paired by seed. {versions}; {facts['machine']['system']}, "
+        f"{facts['machine']['processor']}."
+    )
+
+
+def _family(result: Result, family: str) -> list[str]:
+    tested = result.family(family)
+    pictures = [group for group in _groups(result) if group[0].test.family == family]
+    adjusted = f", adjusted by Holm over {len(tested)} tests" if len(tested) > 1 else ""
+    return [
+        f"## {for_markdown(family[0].upper() + family[1:])}",
+        f"*The rule.* {for_markdown(result.study.rules[family])}",
+        report.markdown_table(HEADINGS, rows(tested), left=2),
+        "Typical values and differences (the middle of the averages of all pairs of seeds) with intervals at the levels of "
+        f"Holm's steps{adjusted}.",
+        "\n".join(f"- {for_markdown(each.against.sentence)}" for each in tested),
+        *[
+            f"![Each seed's difference in {for_markdown(group[0].yardstick.metric.title)}]({_picture(group)})"
+            for group in pictures
+        ],
+    ]
