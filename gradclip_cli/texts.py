@@ -15,6 +15,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def with_article(noun: str) -> str:
+    """A noun with its article as it is spoken, such as a str, an int or an ndarray."""
+    return f"{'an' if noun[:1].lower() in tuple('aeiou') or noun.startswith('nd') else 'a'} {noun}"
+
+
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 

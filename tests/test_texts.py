@@ -20,6 +20,7 @@ from gradclip_cli.texts import (
     p_relation,
     percent,
     shown_p,
+    with_article,
 )
 
 
@@ -60,6 +61,12 @@ def test_ordinals() -> None:
 
 def test_plurals() -> None:
     assert [counted(number, "seed") for number in (0, 1, 2, 5000)] == ["0 seeds", "1 seed", "2 seeds", "5,000 seeds"]
+
+
+def test_articles_are_those_that_are_spoken() -> None:
+    nouns = ("int", "str", "ndarray", "OrderedDict", "NoneType", "IterableDataset", "float")
+    said = ["an int", "a str", "an ndarray", "an OrderedDict", "a NoneType", "an IterableDataset", "a float"]
+    assert [with_article(noun) for noun in nouns] == said
 
 
 @pytest.mark.parametrize("name", ["none", "clipnorm-1+optimizer.learning_rate=0.3", "adam/none", "a+model.units=32,16"])

@@ -48,7 +48,7 @@ def checked_with_display(config: Config, data_directory: Path | None, *, other_w
     from gradclip_cli.cli.displays import DownloadDisplay, StepDisplay
     from gradclip_cli.experiments import check as experiment
 
-    with StepDisplay("check", None, quiet=is_set("quiet")) as display:
+    with StepDisplay("check", None, stage="checking whether it trains", quiet=is_set("quiet")) as display:
         return experiment.check(
             config,
             data_directory=data_directory,

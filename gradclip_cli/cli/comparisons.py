@@ -16,8 +16,8 @@ from gradclip_cli.cli.options import (
     json_option,
     parameters,
     remark,
-    results_option,
     seeds_option,
+    stored_results_option,
     takes,
 )
 from gradclip_cli.errors import StoreError
@@ -66,7 +66,7 @@ class MetricName(click.ParamType[str]):
 
 @click.command()
 @click.argument("arms", nargs=-1, metavar="[ARM...]", shell_complete=complete_arms)
-@results_option()
+@stored_results_option()
 @click.option(
     "--baseline",
     metavar="ARM",

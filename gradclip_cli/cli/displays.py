@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,7 +25,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from gradclip_cli.cli.console import notes_console, safe
+from gradclip_cli.cli.console import note, notes_console, safe
 from gradclip_cli.cli.grid import FillingGrid, Grid
 from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence.metrics import SHARES
@@ -44,6 +45,8 @@ BESIDE = 32
 """Columns that spinner, bar and time take in a progress line."""
 MOST_SKIPS_SHOWN = 10
 """With more runs than this, finished ones are passed over without a word."""
+MOST_ALIKE = 3
+"""Of runs that failed for one reason, how many have a line of their own."""
 
 
 def last_metrics(run: RunDirectory) -> dict[str, float]:
@@ -172,6 +175,7 @@ class RunDisplay:
         self._bars: dict[Path, TaskID] = {}
         self._warned: dict[Path, int] = {}
         self._shown = set[str]()
+        self._failed: Counter[str] = Counter()
         self._steps = {run.directory.path: 0 for run in runs if run.action != Action.SKIP}
         self._grid = self._fitting(grid, runs) if grid and self._live and not verbose else None
         self._progress.grid = self._grid
@@ -277,9 +281,16 @@ class RunDisplay:
                 gradients = f", gradients {result.health}" if result.health else ""
                 self._say(f"{label}: complete in {result.seconds:.1f} s{_scored(last)}{gradients}", "green")
         elif not (self._grid and result.status == Status.DIVERGED):  # Said even when quiet: it is not what was asked for.
-            line = f"{label}: {result.status}{_reason(result)}"
-            self._progress.print_above(Text(safe(line, self._console.file), "red"))
+            self._show_trouble(f"{label}: {result.status}{_reason(result)}", result)
         self._show_once(result)
+
+    def _show_trouble(self, line: str, result: Result) -> None:
+        """A run's line; of runs that failed alike the first few have one, and then it is said that there are more."""
+        alike = self._failed[result.reason] = self._failed[result.reason] + (result.status == Status.FAILED)
+        if alike == MOST_ALIKE + 1:
+            line = "More runs that fail so are not shown one by one; they are counted at the end."
+        if alike <= MOST_ALIKE + 1:
+            self._progress.print_above(Text(safe(line, self._console.file), "red"))
 
     def _show_once(self, result: Result) -> None:
         """What is to be seen of a script; of several that failed alike, of the first."""
@@ -312,13 +323,15 @@ def _numbers(progress: RunProgress) -> str:
 
 
 class StepDisplay:
-    """A bar over the steps of one thing, in a terminal, with a clock until the first is done; nothing off it."""
+    """A bar over the steps of one thing, in a terminal, with a clock until the first is done; off it a line, its `stage`."""
 
-    def __init__(self, name: str, steps: int | None, *, quiet: bool = False) -> None:
+    def __init__(self, name: str, steps: int | None, *, stage: str = "", quiet: bool = False) -> None:
         console = notes_console()
         columns = (_spinner(console), _Description(), BarColumn(), _Clock())
         live = console.is_interactive and not quiet
         self._progress = _Bars(*columns, console=console, disable=not live)
+        if stage and not live and not quiet:
+            note(stage)
         self._name = name
         self._bar = self._progress.add_task(name, total=steps, since=time.monotonic())
 

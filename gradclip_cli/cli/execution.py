@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from gradclip_cli.runs.metadata import Status
 
 MOST_NAMED = 10
-"""With more runs than this, the others are only counted."""
+"""With more runs than this, or reasons, the others are only counted."""
+FEW = 3
+"""Of runs that failed alike, how many are named."""
 
 
 class RunsFailed(GradclipError):
@@ -42,11 +44,29 @@ def require_none_failed(ended: list[Result], then: str = "") -> None:
     """Raises RunsFailed where a run failed; `then` ends what the same command will do."""
     from gradclip_cli.runs.metadata import Status
 
-    if failed := [f"{result.run.label} ({result.message})" for result in ended if result.status == Status.FAILED]:
-        more = [f"and {len(failed) - MOST_NAMED} more"] if len(failed) > MOST_NAMED else []
-        shown = "\n  ".join(failed[:MOST_NAMED] + more)
-        message = f"{len(failed)} of {counted(len(ended), 'run')} failed; the same command trains them again{then}.\n  {shown}"
-        raise RunsFailed(message, ended)
+    failed = [result for result in ended if result.status == Status.FAILED]
+    if not failed:
+        return
+    alike: dict[str, list[Result]] = {}
+    for result in failed:
+        alike.setdefault(result.reason, []).append(result)
+    one = ", all for one reason" if len(alike) == 1 < len(failed) else ""
+    message = f"{len(failed)} of {counted(len(ended), 'run')} failed{one}; the same command trains them again{then}."
+    raise RunsFailed("\n".join([message, *_by_reason(list(alike.values()))]), ended)
+
+
+def _by_reason(alike: Sequence[Sequence[Result]]) -> list[str]:
+    """Why runs failed, each reason once, with the first few that failed so."""
+    if [len(results) for results in alike] == [1]:
+        return [f"  {alike[0][0].run.label} ({alike[0][0].message})"]
+    lines = [line for first, *others in alike[:MOST_NAMED] for line in (f"  {first.message}", f"    {_named([first, *others])}")]
+    return [*lines, f"  and {len(alike) - MOST_NAMED} more reasons"] if len(alike) > MOST_NAMED else lines
+
+
+def _named(results: Sequence[Result]) -> str:
+    """The first few runs by name, and how many more there are."""
+    names = ", ".join(result.run.label for result in results[:FEW])
+    return f"{names} and {len(results) - FEW:,} more" if len(results) > FEW else names
 
 
 def count(ended: Sequence[Result], status: Status) -> int:

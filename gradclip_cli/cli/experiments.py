@@ -219,7 +219,8 @@ def _say_plan(chosen: Sweep, planned: Sequence[PlannedRun], measured: Sequence[P
     note(f"{chosen.name}: {grid} = {len(chosen.cells)} arms, {seeds} each{fresh}.", sentence=True)
     for sentence in filter(None, [experiment.verdict_sentence(chosen), *chosen.resets]):
         note(sentence, sentence=True)
-    with StepDisplay("measuring how long a step takes here", None, quiet=is_set("quiet")) as display:
+    measuring = "measuring how long a step takes here"
+    with StepDisplay(measuring, None, stage=measuring, quiet=is_set("quiet")) as display:
         paces = pace.measure_paces(measured, display.doing)
     steps = f" A step takes {', '.join(f'{each.step * 1e3:.2f}' for each in paces.values())} ms here." if paces else ""
     note(f"{estimate(planned, way, paces)}{steps}", sentence=True)

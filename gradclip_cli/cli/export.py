@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradclip_cli.cli.options import complete_arms, complete_runs, is_set, parameters, remark, results_option, takes
+from gradclip_cli.cli.options import complete_arms, complete_runs, is_set, parameters, remark, stored_results_option, takes
 from gradclip_cli.errors import ExportError
 from gradclip_cli.evidence.exports import Detail
 from gradclip_cli.texts import counted
@@ -39,7 +39,7 @@ def complete_either(context: click.Context, parameter: click.Parameter, incomple
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[RUN...]", shell_complete=complete_either)
-@results_option()
+@stored_results_option()
 @click.option(
     "--tensorboard",
     type=click.Path(path_type=Path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -184,7 +185,9 @@ def training_options(command: Command) -> Command:
     return data_directory_option(command)
 
 
-def results_option(default: Path | None = RESULTS, text: str = "Folder of the runs.") -> Callable[[Command], Command]:
+def results_option(
+    default: Path | None = RESULTS, text: str = "Folder of the runs.", **others: Any
+) -> Callable[[Command], Command]:
     """`--results`: eager, since the completions of other parameters look there."""
     return click.option(
         "--results",
@@ -194,7 +197,28 @@ def results_option(default: Path | None = RESULTS, text: str = "Folder of the ru
         is_eager=True,
         metavar="DIR",
         help=text,
+        **others,
     )
+
+
+def stored_results_option() -> Callable[[Command], Command]:
+    """`--results` of commands on runs that are there: a folder that isn't is a mistake, unless it is the usual one."""
+    return results_option(callback=_require_there)
+
+
+def _require_there(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    if value != RESULTS and not value.is_dir():
+        raise click.BadParameter(f"there is no folder {value}{_meant(value)}", context, parameter)
+    return value
+
+
+def _meant(missing: Path) -> str:
+    """A folder like one that isn't there, or one of that name among the results."""
+    beside = [path.name for path in missing.parent.iterdir() if path.is_dir()] if missing.parent.is_dir() else []
+    near = [missing.parent / name for name in difflib.get_close_matches(missing.name, beside, n=1)]
+    inside = [] if missing.is_absolute() else [RESULTS / missing]
+    found = next((path for path in [*inside, *near] if path.is_dir()), None)
+    return f"; did you mean {found}?" if found else "."
 
 
 def seeds_option(default: str | None = None, otherwise: str = "") -> Callable[[Command], Command]:

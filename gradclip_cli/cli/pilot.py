@@ -8,6 +8,7 @@ import click
 
 from gradclip_cli.cli.options import is_set, parameters, print_json, takes
 from gradclip_cli.cli.subjects import SubjectOptions, subject_options
+from gradclip_cli.texts import counted
 
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
@@ -50,7 +51,8 @@ def _pilot(chosen: Config, options: SuggestOptions) -> Pilot:
     from gradclip_cli.cli.displays import DownloadDisplay, StepDisplay
     from gradclip_cli.experiments import suggest as experiment
 
-    with StepDisplay("pilot", options.steps, quiet=is_set("quiet")) as display:
+    stage = f"pilot: {counted(options.steps, 'unclipped step')}"
+    with StepDisplay("pilot", options.steps, stage=stage, quiet=is_set("quiet")) as display:
         return experiment.pilot(
             chosen,
             options.steps,

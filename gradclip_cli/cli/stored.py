@@ -15,8 +15,8 @@ from gradclip_cli.cli.options import (
     json_option,
     print_json,
     remark,
-    results_option,
     run_facts,
+    stored_results_option,
 )
 from gradclip_cli.errors import GradclipError, StoreError
 from gradclip_cli.texts import counted
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="RUN", shell_complete=complete_runs)
-@results_option()
+@stored_results_option()
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the picture.  [default: the run's own]")
 @json_option
 def show(name: str, results: Path, out: Path | None, as_json: bool) -> None:
@@ -93,6 +93,7 @@ def _print_run(run: RunDirectory, metadata: dict[str, Any], inspected: Inspectio
         tell(line)
     frame = _metrics(run, metadata)
     if frame is not None and len(frame):
+        frame = frame.dropna(axis="columns", how="all")
         rows = [[str(int(row[0])), *(f"{value:.4g}" for value in row[1:])] for row in frame.itertuples(index=False)]
         primary = [name for name in frame.columns if name not in GRADIENT_COLUMNS]
         print_table(Table(list(frame.columns), rows, primary=primary), elsewhere="metrics.csv")
@@ -138,7 +139,7 @@ def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
 @click.command("list")
 @click.argument("arms", nargs=-1, metavar="[ARM...]", shell_complete=complete_arms)
 @click.option("--status", metavar="STATUS", help="Only runs with this status, such as complete or diverged.")
-@results_option()
+@stored_results_option()
 @json_option
 def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: bool) -> None:
     """List runs with status, length and end."""
@@ -172,7 +173,7 @@ def _row(run: RunDirectory) -> list[str]:
 @click.command()
 @click.argument("arms", nargs=-1, required=True, metavar="ARM...", shell_complete=complete_arms)
 @click.option("--status", metavar="STATUS", help="Only runs with this status.")
-@results_option()
+@stored_results_option()
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and stop.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, yes: bool) -> None:

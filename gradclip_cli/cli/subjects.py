@@ -92,7 +92,7 @@ def posed_with_display(wishes: Wishes) -> Posed:
     from gradclip_cli.cli.displays import StepDisplay
     from gradclip_cli.experiments import posing
 
-    with StepDisplay("looking at the model", None, quiet=is_set("quiet")) as display:
+    with StepDisplay("looking at the model", None, stage=f"looking at {wishes.model}", quiet=is_set("quiet")) as display:
         posed = posing.pose(wishes, display.doing)
     config = posed.config
     remark(f"{config.model.label} on {config.data.label}, {config.engine.framework}, {config.optimizer.label}.", sentence=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from gradclip_cli.cli.options import (
     training_options,
 )
 from gradclip_cli.cli.subjects import posed_with_display
+from gradclip_cli.texts import counted
 
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from gradclip_cli.experiments.check import Checked
     from gradclip_cli.experiments.posing import Posed, Wishes
     from gradclip_cli.experiments.suggest import Pilot
+    from gradclip_cli.runs.many import PlannedRun
 
 USUAL_SEEDS = 8
 SHORTEST_PILOT = 100
@@ -123,7 +126,7 @@ def try_(options: TryOptions) -> None:
 
     posed = posed_with_display(options.wishes)
     checked = _checked(posed, options)
-    pilot = _pilot(posed, options)
+    pilot = _pilot(posed, checked, options)
     folder = options.results or RESULTS / _name(options.model)
     configs = trial.placed_in(folder, _arms(posed, pilot, options))
     seeds = _seeds(checked, len(configs), options)
@@ -131,9 +134,7 @@ def try_(options: TryOptions) -> None:
     remark(trial.plan_sentence(configs, len(seeds), metric), sentence=True)
     trial.write_configs(configs, folder, force=options.force)
     trial.record_plan(configs, seeds, folder, metric)
-    ended = train(planned, options)
-    remark(tally(ended))
-    require_none_failed(ended)
+    _train(planned, checked, options)
     compared = _compared(folder, configs, seeds, metric.name)
     if options.as_json:
         print_json(_as_json(pilot, compared, configs, folder))
@@ -148,16 +149,39 @@ def _name(model: str) -> str:
     return f"{stem}-{function}" if function not in ("", "build") else stem
 
 
-def _pilot(posed: Posed, options: TryOptions) -> Pilot:
+def _train(planned: Sequence[PlannedRun], checked: Checked, options: TryOptions) -> None:
+    """Train what is planned, with how long it takes told before, and whether that held where there was a budget.
+
+    Raises RunsFailed where a run failed.
+    """
+    from gradclip_cli.experiments import budget, check_report
+    from gradclip_cli.runs.actions import Action
+
+    todo, workers = [run.config.name for run in planned if run.action != Action.SKIP], options.way.at_once
+    if todo:
+        seconds = checked.seconds(len(todo), arms=len({*todo}), workers=workers)
+        remark(f"{len(todo)} of {counted(len(planned), 'run')} to train: {check_report.duration(seconds)}.", sentence=True)
+    clock = time.monotonic()
+    ended = train(planned, options)
+    remark(tally(ended))
+    took = time.monotonic() - clock
+    if options.budget and (late := budget.overrun(checked, options.budget, took, ended, workers=workers)):
+        remark(late, sentence=True)
+    require_none_failed(ended)
+
+
+def _pilot(posed: Posed, checked: Checked, options: TryOptions) -> Pilot:
     """The pilot, printed: how large gradients are, what your clipping would have done, what to try."""
     from gradclip_cli.cli.displays import DownloadDisplay, StepDisplay
     from gradclip_cli.cli.pilot import print_pilot
-    from gradclip_cli.experiments import suggest, trial
+    from gradclip_cli.experiments import check_report, suggest, trial
 
     judged = trial.arms(posed, [trial.YOURS], [])[-1]
     training = judged.training
     steps = min(options.pilot_steps, max(SHORTEST_PILOT, training.epochs * training.steps_per_epoch))
-    with StepDisplay("pilot", steps, quiet=is_set("quiet")) as display:
+    seconds = check_report.duration(steps * checked.pace.step + checked.pace.compilation)
+    stage = f"pilot: {counted(steps, 'unclipped step')}, {seconds}"
+    with StepDisplay("pilot", steps, stage=stage, quiet=is_set("quiet")) as display:
         pilot = suggest.pilot(
             judged,
             steps,
@@ -243,7 +267,7 @@ def _print_result(compared: Comparison, configs: Sequence[Config], folder: Path)
     print_comparison(compared)
     tell()
     tell(trial.conclusion(compared, configs), "bold", sentence=True)
-    example = trial.config_file(configs[-1], folder)
+    example = trial.config_file(trial.to_go_on_from(compared, configs), folder)
     remark(
         f"report: {folder / 'compare'}; the configs: {folder}/*.yaml, to go on from: gradclip run {example} --results {folder}"
     )

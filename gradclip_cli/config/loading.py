@@ -331,7 +331,7 @@ def _extended_config(extends: Tree, path: Path, chain: tuple[Path, ...], verb: s
     parent = find(extends.value, path.parent)
     if parent is None:
         name = shortened(extends.value)
-        return _nowhere({}), [f"{extends.place}: {verb} '{name}', but there is no such file{_near(extends.value)}"]
+        return _nowhere({}), [f"{extends.place}: {verb} '{name}', but there is no such file{_near(extends.value, path.parent)}"]
     if parent.resolve() in chain:
         cycle = " -> ".join(file.name for file in (*chain, parent))
         return _nowhere({}), [f"{extends.place}: extends itself: {cycle}"]
@@ -341,7 +341,10 @@ def _extended_config(extends: Tree, path: Path, chain: tuple[Path, ...], verb: s
     return _read_chain(parent, chain)
 
 
-def _near(name: str) -> str:
+def _near(name: str, folder: Path = Path()) -> str:
+    """What may be meant by a config that isn't there: one that lies where it would, else a shipped one."""
+    if beside := _beside(Path(name), folder):
+        return f"; did you mean '{beside}'?"
     near = difflib.get_close_matches(Path(name).stem[:LONGEST_NAME], shipped_names(), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else "."
 
@@ -352,13 +355,14 @@ def _missing_config(name: str) -> str:
     return f"{shortened(name)}: no such config{_near(name)} Shipped with gradclip: {', '.join(shipped_names())}"
 
 
-def _beside(path: Path) -> Path | None:
-    """The config in a missing one's folder whose name is most like it."""
+def _beside(path: Path, folder: Path = Path()) -> Path | None:
+    """The config where a missing one would lie, seen from a folder: one that ends otherwise, else whose name is most like it."""
     try:
-        names = sorted(file.name for file in path.parent.glob("*.y*ml"))
+        names = sorted(file.name for file in (folder / path).parent.glob("*.y*ml"))
     except (OSError, ValueError):
         return None
-    near = difflib.get_close_matches(path.name[:LONGEST_NAME], names, n=1, cutoff=0.75)
+    same = [name for name in names if Path(name).stem == path.stem or name == path.stem]
+    near = same or difflib.get_close_matches(path.name[:LONGEST_NAME], names, n=1, cutoff=0.75)
     return path.parent / near[0] if near else None
 
 

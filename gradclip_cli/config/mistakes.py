@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,8 @@ from gradclip_cli.sections import Section
 
 MOST = 50
 """Mistakes that are described; of more, their number is."""
+NOT_A_NUMBER = ("finite_number", "float_type", "float_parsing")
+"""pydantic's words for what a number was needed in place of."""
 
 
 def described(error: ValidationError, tree: Tree) -> list[str]:
@@ -77,7 +80,7 @@ def _described(detail: dict[str, Any], tree: Tree) -> str:
     if kind == "literal_error":
         known = re.split(r", | or ", detail["ctx"]["expected"])
         return unknown_choice(where, node.place, node.plain(), [word.strip("'") for word in known])
-    return f"{node.place}: {where}: {_wrong_value(detail, node.plain())}"
+    return f"{node.place}: {where}: {_wrong_value(detail, node.plain(), where)}"
 
 
 def _example(path: Sequence[str], node: Tree, tree: Tree) -> str:
@@ -88,9 +91,13 @@ def _example(path: Sequence[str], node: Tree, tree: Tree) -> str:
     return f"known here: {', '.join(known)}" if known else f"write {where}: {{key: value}}"
 
 
-def _wrong_value(detail: dict[str, Any], value: Any) -> str:
+def _wrong_value(detail: dict[str, Any], value: Any, where: str) -> str:
     message = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else str(detail["msg"])
     message = message[0].lower() + message[1:]
+    if detail["type"] in NOT_A_NUMBER:
+        message += ", such as 0.1"
+    if value == math.inf and where == "clipping.threshold":
+        message += " (no clipping is clipping: {mode: none})"
     if isinstance(value, bool) and detail["type"] == "string_type":
         message += " (YAML reads a bare yes, no, on or off as true or false: put it in quotes)"
     if isinstance(value, dict) and detail["type"] == "string_type":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -11,6 +13,7 @@ from gradclip_cli.config.commands import SEED, filled
 from gradclip_cli.config.optimizers import Optimizer
 from gradclip_cli.config.own import IN_NATS
 from gradclip_cli.config.schema import AnyClippingRule, CommonData, CommonLoss, CommonModel, Config, Engine, Training
+from gradclip_cli.config.yaml_tree import shortened
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, InWords, Situation
 from gradclip_cli.gradients.scopes import NOTHING
@@ -134,7 +137,12 @@ else:
 def _words(command: Any) -> Any:
     """A command as it is; raises ValueError where it is one text."""
     if isinstance(command, str):
-        raise ValueError('a list of words, such as [python, train.py, --seed, "{seed}"]')
+        try:
+            words = shlex.split(command)
+        except ValueError:  # a quotation mark without its other
+            words = command.split()
+        words += [] if any(f"{{{SEED}}}" in word for word in words) else ["--seed", f"{{{SEED}}}"]
+        raise ValueError(f"write a list of words: {shortened(json.dumps(words))}")
     return command
 
 

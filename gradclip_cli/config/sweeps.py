@@ -124,7 +124,7 @@ def find(name: str) -> Path:
         return path  # a folder or a pipe, which reading tells
     if loading.find(name):
         raise ConfigError([f"{name} is a config, not a sweep: train it with gradclip run {name}, or name it as a sweep's base"])
-    beside = {file.stem: str(file) for file in path.parent.glob("*.yaml")} if loading.exists(path.parent) else {}
+    beside = {file.stem: str(file) for file in path.parent.glob("*.y*ml")} if loading.exists(path.parent) else {}
     known = beside | {shipped: shipped for shipped in loading.shipped_sweeps()}
     near = difflib.get_close_matches(path.stem[:LONGEST_NAME], known, n=1)
     hint = f"; did you mean '{known[near[0]]}'?" if near else "."

@@ -13,6 +13,7 @@ from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence import exploratory, plans
 from gradclip_cli.evidence.arms import Arm, differences, held_together, mixtures, read_arms
+from gradclip_cli.evidence.baselines import baseline_first
 from gradclip_cli.evidence.bins import StepBins, step_bins
 from gradclip_cli.evidence.judging import ArmReport, judged, reported
 from gradclip_cli.evidence.ledger import FirstCompared, Ledger, read_ledger
@@ -188,7 +189,7 @@ def compare_arms(arms: Sequence[Arm], baseline: str | None = None, question: Que
     Raises ReportError where the baseline isn't among the arms or none is given and it isn't plain which it is, and where the
     metric can't be compared between them.
     """
-    arms, repeated = held_together(_baseline_first(arms, baseline)), []
+    arms, repeated = held_together(baseline_first(arms, baseline)), []
     if question.of_replicates:
         even = evened(arms)
         arms, repeated = even, repeat_notes(arms, even)
@@ -206,28 +207,6 @@ def compare_arms(arms: Sequence[Arm], baseline: str | None = None, question: Que
         warnings=tuple(mixtures(arms)),
         first_compared={arm.name: arm.seeds for arm in arms},
     )
-
-
-def _baseline_first(arms: Sequence[Arm], baseline: str | None) -> list[Arm]:
-    if baseline is None:
-        base = _only_unclipped(arms)
-    else:
-        found = next((arm for arm in arms if arm.name == baseline), None)
-        if found is None:
-            raise ReportError(f"No arm '{baseline}' to compare with. There are: {', '.join(arm.name for arm in arms)}")
-        base = found
-    return [base, *(arm for arm in arms if arm is not base)]
-
-
-def _only_unclipped(arms: Sequence[Arm]) -> Arm:
-    """The arm that the others are held against where nobody says which. Raises ReportError where that would be a guess."""
-    unclipped = [arm for arm in arms if arm.config.clipping.mode == "none"] if len(arms) > 1 else arms
-    named = [arm for arm in unclipped if arm.name == "none"] if len(unclipped) > 1 else unclipped
-    if len(named) == 1:
-        return named[0]
-    several = f"{len(unclipped)} of these arms are unclipped, and none of them is called none"
-    why = several if unclipped else "None of these arms is unclipped"
-    raise ReportError(f"{why}: name the baseline with --baseline. It can be {some_of([arm.name for arm in unclipped or arms])}")
 
 
 def require_one_loss(arms: Sequence[Arm]) -> None:

@@ -131,11 +131,16 @@ class Checked:
         """Names of the trainable variables, in the order of the records."""
         return [variable.name for variable in self.variables if variable.trained]
 
+    @property
+    def a_run(self) -> float:
+        """Seconds that a run of this config's length takes where all is compiled."""
+        training = self.config.training
+        return self.beginning + training.epochs * (training.steps_per_epoch * self.pace.step + self.pace.evaluation)
+
     def seconds(self, runs: int, *, arms: int = 1, workers: int = 1) -> float:
-        """About how long so many runs of this config's length take, with some workers at a time, each on a core."""
-        training, workers = self.config.training, min(workers, runs)
-        a_run = self.beginning + training.epochs * (training.steps_per_epoch * self.pace.step + self.pace.evaluation)
-        return self.pace.start + (runs * a_run + max(arms, workers) * self.pace.compilation) / workers
+        """About how long so many runs take, of all arms together, with some workers at a time, each on a core."""
+        workers = min(workers, runs)
+        return self.pace.start + (runs * self.a_run + max(arms, workers) * self.pace.compilation) / workers
 
 
 def check(

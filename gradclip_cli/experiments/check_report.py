@@ -187,9 +187,16 @@ def facts(checked: Checked, cores: int) -> list[tuple[str, str]]:
         (f"first {len(records)} steps", f"loss {losses}"),
         ("compiled", _ways(checked)),
         *memory,
-        ("one run", f"{_duration(a_run)} ({length})"),
-        (f"{SEEDS} seeds {TIMES} {ARMS} arms", f"{_duration(comparison)} on {counted(cores, 'core')}"),
+        ("one run", f"{duration(a_run)} ({length})"),
+        (f"{SEEDS} seeds {TIMES} {ARMS} arms", f"{duration(comparison)} on {counted(cores, 'core')}"),
     ]
+
+
+def duration(seconds: float) -> str:
+    """A time in words, such as about 3 minutes."""
+    if seconds < 90:
+        return f"about {counted(max(1, round(seconds)), 'second')}"
+    return f"about {seconds / 60:.0f} minutes" if seconds < 90 * 60 else f"about {seconds / 3600:.1f} hours"
 
 
 def _expected(checked: Checked, cores: int) -> tuple[float, float]:
@@ -220,12 +227,6 @@ def _ways(checked: Checked) -> str:
 
 def _milliseconds(timing: Timing) -> str:
     return "can't be compiled" if timing.step is None else f"{1000 * timing.step:.3g} ms"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"about {counted(max(1, round(seconds)), 'second')}"
-    return f"about {seconds / 60:.0f} minutes" if seconds < 90 * 60 else f"about {seconds / 3600:.1f} hours"
 
 
 def conclusion(checked: Checked) -> str:

@@ -5,6 +5,7 @@ The pilot's seed is left out of the runs: thresholds that were read off it would
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from gradclip_cli.errors import ConfigError, ConflictError, ConflictsError
 from gradclip_cli.evidence import intentions, planning, samples
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.intentions import Intention
+from gradclip_cli.evidence.judging import AgainstBaseline
 from gradclip_cli.evidence.metrics import Metric, metric_called, names_for
 from gradclip_cli.evidence.plans import PlannedTest
 from gradclip_cli.evidence.verdicts import Verdict
@@ -183,10 +185,27 @@ def suggestions_of(pilot: Pilot, found: Sequence[Suggestion]) -> list[Suggestion
     return [each for each in found if line(_with_clipping(pilot.config, each.mode, each.clipping))]
 
 
+def _against(compared: Comparison) -> dict[str, AgainstBaseline]:
+    return {part.arm.name: part.against for part in compared.others if part.against}
+
+
+def to_go_on_from(compared: Comparison, configs: Sequence[Config]) -> Config:
+    """The config of the arm that did best: one that helps where there is one, the unclipped one where none did better than it."""
+
+    def better_by(config: Config) -> tuple[bool, float]:
+        against = found.get(config.name)
+        if against is None or math.isnan(against.typical):
+            return False, 0.0
+        return against.verdict == Verdict.HELPS, against.typical if compared.metric.higher_is_better else -against.typical
+
+    found = _against(compared)
+    return max(configs, key=better_by)
+
+
 def conclusion(compared: Comparison, configs: Sequence[Config]) -> str:
     """What to do: the line to paste where an arm helps, else that none does, or what a verdict takes."""
     by_name = {config.name: config for config in configs}
-    found = {part.arm.name: part.against for part in compared.others if part.against}
+    found = _against(compared)
     of = {verdict: [name for name, against in found.items() if against.verdict == verdict] for verdict in Verdict}
     if helping := of[Verdict.HELPS]:
         best = max(helping, key=lambda name: abs(found[name].typical))

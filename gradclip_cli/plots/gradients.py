@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.labels import elided
+from gradclip_cli.plots.ranges import below, set_range
 from gradclip_cli.plots.style import (
     PLAIN_STYLES,
     LineEnd,
@@ -42,8 +43,6 @@ CUT, AFTER, LARGEST_AFTER, AFTER_DASH = "#F0AC2C", "#007A5A", "#606060", (0, (4,
 JOINT = "all together"
 # In inches; the first gap holds the strip of clipped steps.
 PANEL_WIDTH, LEFT, TOP, BOTTOM, EPOCHS, FIRST_GAP, GAP = 7.4, 1.0, 0.75, 0.62, 0.53, 0.78, 0.5
-# A threshold farther than this factor from the curves would flatten them: it is named at the edge instead.
-NEAR = 1e3
 # So many variables at most have a line and a name of their own, those with the largest norms; and so many thresholds are named.
 MOST_VARIABLES, MOST_THRESHOLDS, MOST_LETTERS = PLAIN_STYLES, 8, 48
 
@@ -90,7 +89,7 @@ def _draw_norm(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
     )
     axes.set_ylabel("global L2 norm")
     after = [] if applied is None else [applied.median_norm, applied.largest_norm]
-    _set_range(axes, trace.median_norm, [trace.largest_norm, spikes, *after], thresholds)
+    set_range(axes, trace.median_norm, [trace.largest_norm, spikes, *after], thresholds)
     if applied is None:
         ends = _draw_median(axes, trace.steps, trace.median_norm, trace.largest_norm)
     else:
@@ -107,10 +106,12 @@ def _draw_variables(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
     after = {} if trace.applied is None else trace.applied.variables
     axes.set_title(f"Each variable's {what}{' before clipping (shaded: cut off)' if after else ''}")
     axes.set_ylabel("absolute value" if trace.of_elements else "L2 norm")
+    beneath = below(trace.variables)
     norms, left = (
-        [_smooth(positive(values)) if after else values for values in each.values()] for each in (trace.variables, after)
+        [_smooth(positive(values)) if after else values for name, values in each.items() if name not in beneath]
+        for each in (trace.variables, after)
     )
-    _set_range(axes, np.concatenate([*norms, np.empty(0)]), left, thresholds)
+    set_range(axes, np.concatenate([*norms, np.empty(0)]), left, thresholds, middle=True)
     ends: list[LineEnd] = []
     colours: dict[str, str] = {}
     labels = dict(zip(trace.variables, _labels(trace.variables), strict=True))
@@ -125,15 +126,16 @@ def _draw_variables(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
             _draw_smooth(axes, trace.steps, shown, **style)
         last = known(shown)
         text = (
-            f"{labels[name]}{_clipped_share(trace, name)}"
+            f"{labels[name]}{f', about {np.median(last):.0e} ↓' if name in beneath else ''}{_clipped_share(trace, name)}"
             if len(last)
             else f"{labels[name]}: {'all zero' if (norm == 0).any() else 'nothing finite'}"
         )
         ends.append((float(last[-1]) if len(last) else axes.get_ylim()[0], text, ink(style["color"])))
-    if others := [norm for name, norm in trace.variables.items() if name not in colours]:
-        for norm in others:
+    if others := {name: norm for name, norm in trace.variables.items() if name not in colours}:
+        for norm in others.values():
             draw_line(axes, trace.steps, positive(norm), color=ENVELOPE, linewidth=0.5, alpha=0.5, zorder=1.5)
-        ends.append((axes.get_ylim()[0], f"and {len(others):,} variables with smaller gradients", ENVELOPE))
+        hidden = f", {len(beneath & set(others)):,} of them ↓" if beneath & set(others) else ""
+        ends.append((axes.get_ylim()[0], f"and {len(others):,} variables with smaller gradients{hidden}", ENVELOPE))
     if not any(np.isfinite(positive(norm)).any() for norm in norms):
         say_nothing_to_draw(axes, "no finite gradient above zero")
     return ends + _draw_thresholds(axes, thresholds, colours)
@@ -152,7 +154,7 @@ def _draw_updates(axes: Axes, trace: GradientTrace) -> list[LineEnd]:
     axes.set_title("Norm of the update: what the optimizer added to the weights")
     axes.set_ylabel("L2 norm")
     assert trace.updates
-    _set_range(axes, trace.updates.median_norm, [trace.updates.largest_norm], {})
+    set_range(axes, trace.updates.median_norm, [trace.updates.largest_norm], {})
     return _draw_median(axes, trace.steps, trace.updates.median_norm, trace.updates.largest_norm)
 
 
@@ -223,11 +225,16 @@ def _draw_median(axes: Axes, steps: FloatArray, median: FloatArray, largest: Flo
         return []
     if np.array_equal(middle, upper, equal_nan=True):
         draw_line(axes, steps, middle, color=LINE, linewidth=1.5 if len(steps) <= 300 else 1.0)
-        return _end(middle, "each step", LINE)
+        return _end(middle, _which(steps), LINE)
     axes.fill_between(steps, middle, upper, color=ENVELOPE, alpha=0.25, linewidth=0)
     draw_line(axes, steps, upper, color=ENVELOPE, linewidth=0.8)
     _draw_smooth(axes, steps, middle, color=LINE)
     return _end(upper, "largest", ENVELOPE) + _end(middle, "median", LINE)
+
+
+def _which(steps: FloatArray) -> str:
+    """What a line's values are of where bins hold a single step."""
+    return "each step" if len(steps) > 1 else "the only step"
 
 
 def _draw_both(axes: Axes, trace: GradientTrace, applied: Applied) -> list[LineEnd]:
@@ -237,11 +244,14 @@ def _draw_both(axes: Axes, trace: GradientTrace, applied: Applied) -> list[LineE
         say_nothing_to_draw(axes, "nothing finite above zero")
         return []
     _shade_cut(axes, trace.steps, before, after, CUT, alpha=0.5)
-    draw_line(axes, trace.steps, before, color=CUT, linewidth=0.8)
-    draw_line(axes, trace.steps, after, color=LARGEST_AFTER, linewidth=0.8)
     median, left = positive(trace.median_norm), positive(applied.median_norm)
     draw_line(axes, trace.steps, _smooth(median), color=LINE, linewidth=1.8)
     draw_line(axes, trace.steps, _smooth(left), color=AFTER, linewidth=1.8, linestyle=AFTER_DASH, zorder=2.5)
+    if np.array_equal([before, after], [median, left], equal_nan=True) and _smooth(median) is median:
+        which = _which(trace.steps)
+        return _end(before, f"before, {which}", LINE) + _end(after, f"after, {which}", AFTER)
+    draw_line(axes, trace.steps, before, color=CUT, linewidth=0.8)
+    draw_line(axes, trace.steps, after, color=LARGEST_AFTER, linewidth=0.8)
     ends = _end(before, "largest before", ink(CUT)) + _end(after, "largest after", LARGEST_AFTER)
     return ends + _end(median, "median before", LINE) + _end(left, "median after", AFTER)
 
@@ -332,19 +342,6 @@ def _draw_clipped(axes: Axes, trace: GradientTrace) -> None:
     if there.any():
         share = float(np.average(trace.clipped[there], weights=np.diff(edges)[there]))
         strip.annotate(f"{percent(share)} of steps", (1.015, 0.5), xycoords="axes fraction", fontsize=10, va="center")
-
-
-def _set_range(axes: Axes, centre: FloatArray, others: Sequence[FloatArray], thresholds: Mapping[str, float]) -> None:
-    """Make the y axis logarithmic, from least to largest and at least a power of ten either side of the median.
-
-    So a healthy run looks flat, whatever its noise, and a spike or a growth stands out.
-    """
-    middle = known(positive(centre))
-    values = known(positive(np.concatenate([centre, *others])))
-    typical = float(np.median(middle if len(middle) else values)) if len(values) else 1.0
-    low, high = min([typical / 10, *values]), max([typical * 10, *values])
-    near = [threshold for threshold in thresholds.values() if low / NEAR <= threshold <= high * NEAR]
-    set_log_limits(axes, min([low, *near]), max([high, *near]))
 
 
 def _edges(steps: FloatArray) -> FloatArray:

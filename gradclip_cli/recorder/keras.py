@@ -15,12 +15,10 @@ from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.gradients.step_records import StepRecords
 from gradclip_cli.recorder.keras_model import directions, seen
 from gradclip_cli.recorder.keras_optimizer import Begun, Watch, innermost, require_hooks
-from gradclip_cli.recorder.measures import MEASURED, step_records
+from gradclip_cli.recorder.measures import MEASURED, changed, step_records
 from gradclip_cli.recorder.places import Place
 from gradclip_cli.recorder.recording import Recording
 
-CHANGED = 1e-6
-"""Share by which clipping must have changed a variable's norm or largest element, where no rule says whether it acted."""
 NOT_METRICS = ("learning_rate", "lr")
 
 
@@ -174,7 +172,5 @@ def _records(rows: FloatArray, losses: FloatArray, rule: ClippingRule, variables
     if rule.measured:
         excess = measured_excess(rule.scope, norm, max_abs, [float(rule.threshold_of_all or math.inf)] * variables)
     else:
-        pairs = ((norm, applied_norm), (max_abs, applied_max_abs))
-        with np.errstate(invalid="ignore"):
-            excess = 1.0 + np.any([(np.abs(one - other) > CHANGED * one).any(axis=1) for one, other in pairs], axis=0)
+        excess = 1.0 + changed(np.hstack([norm, max_abs]), np.hstack([applied_norm, applied_max_abs]))
     return step_records(measures, losses, np.asarray(excess))

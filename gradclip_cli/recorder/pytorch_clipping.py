@@ -1,4 +1,4 @@
-"""Which of gradclip's rules the calls of PyTorch's clipping functions amount to, and what is told of clipping without one."""
+"""Which of gradclip's rules the calls of PyTorch's clipping functions amount to."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor
 
-from gradclip_cli.arrays import BoolArray, FloatArray
 from gradclip_cli.config.recorded import UnknownRule
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules.clipnorm import ClipNorm
 from gradclip_cli.gradients.rules.clipvalue import ClipValue
 from gradclip_cli.gradients.rules.global_clipnorm import GlobalClipNorm
 from gradclip_cli.recorder.pytorch_calls import NORM, OTHER, VALUE
-
-EQUAL = 2e-6
-"""By how much, of itself, a norm may differ that was measured twice: its elements may have been divided by a scale since."""
 
 
 class Call(NamedTuple):
@@ -68,15 +63,3 @@ class StepClipping:
 
 def _with_gradient(parameters: Sequence[Tensor]) -> frozenset[int]:
     return frozenset(id(parameter) for parameter in parameters if parameter.grad is not None)
-
-
-def changed(before: FloatArray, after: FloatArray) -> BoolArray:
-    """Whether any measure of each of S steps, both (S, N), became another one, (S,)."""
-    return np.asarray(~np.isclose(before, after, rtol=EQUAL, atol=0, equal_nan=True).all(axis=1))
-
-
-def shortening(before: FloatArray, after: FloatArray) -> FloatArray:
-    """How many times as large the largest of N measures of S steps, both (S, N), was before as after, (S,); 0 unless larger."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        times = np.fmax.reduce(before / after, axis=1, initial=0.0)
-    return np.where(times > 1 + EQUAL, times, 0.0)

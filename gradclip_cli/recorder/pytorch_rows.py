@@ -15,8 +15,7 @@ from gradclip_cli.arrays import FloatArray
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.excess import measured_excess
 from gradclip_cli.gradients.step_records import StepRecords
-from gradclip_cli.recorder.measures import MEASURED, step_records
-from gradclip_cli.recorder.pytorch_clipping import changed, shortening
+from gradclip_cli.recorder.measures import MEASURED, changed, shortening, step_records
 from gradclip_cli.recorder.pytorch_measures import Watched
 
 MOST_ROWS = 256

@@ -8,7 +8,6 @@ import functools
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +20,11 @@ from gradclip_cli.config.recorded import (
     RecordedConfig,
     RecordedTraining,
 )
-from gradclip_cli.errors import ConflictError, StoreError
+from gradclip_cli.errors import ConflictError
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.health import Detector, Diagnosis
 from gradclip_cli.gradients.step_records import StepRecords
+from gradclip_cli.recorder import words
 from gradclip_cli.recorder.epochs import EpochNorms, metrics_row
 from gradclip_cli.recorder.places import Place, require_free, take
 from gradclip_cli.recorder.seen import Seen
@@ -37,8 +37,6 @@ from gradclip_cli.runs.store import UNRECORDED, RunDirectory
 from gradclip_cli.runs.tally import Divergence, StepCounts
 from gradclip_cli.texts import LOWER_IS_BETTER
 
-LIBRARIES = ("gradclip_cli", "contextlib", "keras", "lightning", "torch", "transformers")
-"""Whose lines are no user's."""
 WRITTEN_EVERY = 5.0  # seconds, while steps go on
 MOST_WAITING = 50_000
 """Steps times variables that wait to be written: some 2 MB."""
@@ -73,6 +71,7 @@ class Recording:
         self._held = contextlib.ExitStack()
         self._process = os.getpid()
         self.failed = self.begun = self._opened = False
+        self._said = place.started  # of a script that gradclip started, gradclip says where its run is
         self.steps = 0
         """Optimizer steps so far, recorded or not."""
         self.before_leaving: Callable[[], None] = lambda: None
@@ -130,9 +129,12 @@ class Recording:
             take(directory)
             return
         if earlier := _UNFINISHED.get(directory.path):
+            earlier._said = True
             earlier.abandoned("another recording began in its place")
         self._held.enter_context(directory.locked())
         require_free(directory, replace=self._replace)
+        if (status := directory.status()) not in (*FINISHED, Status.NONE):
+            words.warn(words.replaced(directory.path, status))
 
     def _reopen(self, seen: Seen) -> None:
         """Go on with what was finished. Raises ConflictError where another model is trained now."""
@@ -199,6 +201,7 @@ class Recording:
         facts = {**self._facts, **self._scores, **ending_facts(outcome, self._directory, time.perf_counter() - self._clock)}
         self._directory.write_metadata({**facts, **({"reason": reason} if reason else {})})
         self._let_go()
+        self._say_where(ended)
 
     # What becomes of it
 
@@ -207,7 +210,7 @@ class Recording:
         if self.failed:
             return
         self.failed = True
-        told = f"{UNRECORDED}{' more' if self.begun else ''} of this training, which goes on: {_told(error)}"
+        told = f"{UNRECORDED}{' more' if self.begun else ''} of this training, which goes on: {words.told(error)}"
         if self.begun:
             with contextlib.suppress(Exception):
                 stopped = {"status": Status.FAILED, "reason": f"recording stopped: {error}"}
@@ -215,10 +218,7 @@ class Recording:
                 self._directory.write_last_words(facts)
         with contextlib.suppress(Exception):
             self._let_go()
-        try:
-            warnings.warn(told, RuntimeWarning, stacklevel=_frames_of_ours())
-        except Warning:  # where warnings are made errors
-            print(told, file=sys.stderr)
+        words.warn(told)
 
     def abandoned(self, why: str = "the process ended before the training did") -> None:
         """Nobody said how the loop ended, and nobody will."""
@@ -228,6 +228,12 @@ class Recording:
             reason = f"{type(error).__name__}: {error}" if error else why
             self.before_leaving()
             self.finish(Status.INTERRUPTED if interrupted else Status.FAILED, reason)
+
+    def _say_where(self, status: Status) -> None:
+        """Say once where the recording is: a fit that goes on with it later says nothing."""
+        if not self._said:
+            self._said = True
+            words.say(words.recorded(self._directory.path, (self._counts.records, self.steps), status))
 
     def _let_go(self) -> None:
         self.begun = False
@@ -288,21 +294,6 @@ class Recording:
         for rows in self._directory.steps_in_pieces(ROWS):
             detector.read(rows)
         return detector.diagnosis(diverged=status == Status.DIVERGED)
-
-
-def _told(error: Exception) -> str:
-    """What went wrong; a folder is chosen in the script, and by no option."""
-    if isinstance(error, StoreError):
-        return f"{error.what}; {error.hint.replace(' with --results', '')}" if error.hint else error.what
-    return str(error) or type(error).__name__
-
-
-def _frames_of_ours() -> int:
-    """How far up the caller is who is neither gradclip nor Keras: a warning names his line."""
-    frame, frames = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in LIBRARIES:
-        frame, frames = frame.f_back, frames + 1
-    return frames
 
 
 @atexit.register

@@ -60,6 +60,11 @@ class Result:
     shown: str = ""
     """What is to be seen of a script besides, in several lines: what it printed last where it failed."""
 
+    @property
+    def reason(self) -> str:
+        """The message without the run's own folder: the same of all runs that ended alike."""
+        return self.message.replace(str(self.run.directory.path), "")
+
 
 class Observer(Protocol):
     """Is told what happens, to show it."""

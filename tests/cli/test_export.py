@@ -91,9 +91,10 @@ def test_it_wants_to_know_where_to_and_which(stored: Path) -> None:
     ended = call("export", "nothing", "--csv", "-", "--results", str(stored))
     assert ended.exit_code == 1
     assert "No runs of nothing" in ended.stderr
-    ended = call("export", "--csv", "-", "--results", str(stored / "nowhere"))
+    (stored / "empty").mkdir()
+    ended = call("export", "--csv", "-", "--results", str(stored / "empty"))
     assert ended.exit_code == 1
-    assert f"no run to export in {stored / 'nowhere'}" in ended.stderr
+    assert f"no run to export in {stored / 'empty'}" in ended.stderr
 
 
 def test_a_missing_tensorboard_is_told_before_anything_is_written(

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from conftest import call, contents, store_run, tree
 
 from gradclip_cli.cli import main
+from gradclip_cli.errors import ExitCode
 from gradclip_cli.evidence import report
 
 
@@ -104,3 +105,40 @@ def test_counts_have_their_plural(three_arms: Path, tmp_path: Path) -> None:
     assert "Remove 1 run for good?" in one.output
     two = CliRunner().invoke(main, ["rm", "none", "--results", str(three_arms)], input="n\n")
     assert "Remove 6 runs for good?" in two.output
+
+
+READING = [["list"], ["show", "none"], ["compare"], ["rm", "none", "--yes"], ["export", "--csv", "-"]]
+
+
+@pytest.mark.parametrize("command", READING, ids=lambda command: command[0])
+def test_a_results_folder_that_is_not_there_is_a_mistake_with_what_was_meant(
+    command: list[str], stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given, meant in ((stored.parent / "reslts", str(stored)), (stored.parent / "gone", None)):
+        ended = call(*command, "--results", str(given))
+        assert ended.exit_code == ExitCode.MISTAKEN, ended.output
+        hint = f"; did you mean {meant}?" if meant else "."
+        assert f"there is no folder {given}{hint}" in ended.stderr.replace("\n", "")
+    (stored / "mine" / "none").mkdir(parents=True)
+    monkeypatch.chdir(stored.parent)
+    assert "there is no folder mine; did you mean results/mine?" in call(*command, "--results", "mine").stderr
+
+
+def test_where_nothing_was_trained_yet_list_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for given in ([], ["--results", "results"]):
+        ended = call("list", *given)
+        assert (ended.exit_code, ended.stderr) == (ExitCode.DONE, "No runs in results.\n")
+
+
+def test_columns_without_a_number_in_any_epoch_are_left_out(results: Path) -> None:
+    store_run(
+        results, "none", 0, [2.0, 1.5], scores={"acc": (True, lambda loss: float("nan")), "f1": (True, lambda loss: 1 / loss)}
+    )
+    shown = call("show", "none", "--results", str(results))
+    assert shown.exit_code == 0, shown.output
+    headings = next(line.split() for line in shown.stdout.splitlines() if line.startswith("epoch"))
+    assert headings[:5] == ["epoch", "loss", "f1", "val_loss", "val_f1"]
+    assert " nan" not in shown.stdout
+    facts = json.loads(call("show", "none", "--results", str(results), "--json").stdout)
+    assert facts["metrics"][0]["acc"] is None

@@ -58,8 +58,12 @@ def test_a_command_gets_each_run_s_seed(write_config: Writer) -> None:
             "1:25: command: {x} has no value; say values: {x: ...}, or write {{ and }} for braces.",
         ]),
         ("command: go --seed 3", [
-            '1:10: command: a list of words, such as [python, train.py, --seed, "{seed}"], not "go --seed 3"',
+            '1:10: command: write a list of words: ["go", "--seed", "3", "--seed", "{seed}"], not "go --seed 3"',
         ]),
+        ("command: go 'my file.py' {seed}", [
+            '1:10: command: write a list of words: ["go", "my file.py", "{seed}"], not "go \'my file.py\' {seed}"',
+        ]),
+        ("command: go 'my", ['1:10: command: write a list of words: ["go", "\'my", "--seed", "{seed}"], not "go \'my"']),
         ("command: [go]", ["1:10: command: no word has {seed}, so that all seeds would be one run; hand it to the script"]),
         ('command: [go, "{seed}"]\nvalues: {seed: 3}', ["2:10: values.seed: {seed} is each run's own; give yours another name"]),
         ('command: [go, "{seed:03}"]', ["1:15: command: '{seed:03}' has more than a name in its braces; write {seed} alone"]),

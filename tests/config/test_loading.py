@@ -147,6 +147,14 @@ def test_binary_and_missing_files(tmp_path: Path) -> None:
     assert mistakes(tmp_path / "mine.yml") == [f"{tmp_path / 'mine.yml'}: no such config; did you mean {tmp_path / 'mine.yaml'}?"]
 
 
+@pytest.mark.parametrize(("given", "there"), [("mine", "mine.yaml"), ("mine.yaml", "mine.yml"), ("mine.yaml.yaml", "mine.yaml")])
+def test_the_file_that_is_there_is_meant_rather_than_a_shipped_one(given: str, there: str, write_config: Writer) -> None:
+    path = write_config("extends: none", there)
+    assert mistakes(path.parent / given)[0].endswith(f"no such config; did you mean {path}?")
+    extending = write_config(f"extends: {given}", "other.yaml")
+    assert mistakes(extending) == [f"{extending}:1:10: extends '{given}', but there is no such file; did you mean '{there}'?"]
+
+
 def test_two_configs_of_one_name_are_refused(write_config: Writer) -> None:
     path = write_config("name: none\ntraining: {epochs: 3}")
     with pytest.raises(ConfigError, match="its name 'none' is taken"):

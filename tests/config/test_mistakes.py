@@ -136,7 +136,12 @@ BAD = {
     "moving average": ("optimizer: {name: adam, use_ema: true}", "unknown key 'use_ema'"),
     "duplicate key": ("training: {epochs: 1}\ntraining: {epochs: 2}", "duplicate key 'training' (first at"),
     "boolean for a number": ("training: {epochs: true}", "training.epochs: input should be a valid integer, not true"),
-    "infinite rate": ("optimizer: {learning_rate: .inf}", "finite number"),
+    "infinite rate": ("optimizer: {learning_rate: .inf}", "input should be a finite number, such as 0.1, not inf"),
+    "a text for a rate": ("optimizer: {learning_rate: fast}", 'input should be a valid number, such as 0.1, not "fast"'),
+    "infinite threshold": (
+        "clipping: {mode: clipnorm, threshold: .inf}",
+        "finite number, such as 0.1 (no clipping is clipping: {mode: none}), not inf",
+    ),
     "overflowing rate": ("optimizer: {learning_rate: 1e999}", "finite number"),
     "Python tag": ("name: !!python/object/apply:os.system ['true']", "Python tag"),
     "other tag": ("name: !secret x", "tag or value '!secret' is not plain YAML"),

@@ -318,7 +318,8 @@ def invoked(*arguments: str) -> Any:
 def test_the_command_tells_pilot_distribution_and_suggestions() -> None:
     told = invoked("clipnorm", "--steps", str(STEPS), "--seed", "3")
     assert told.exit_code == 0, told.output
-    assert told.stderr == "The pilot runs without clipping; clipnorm 1 in clipnorm is judged by it.\n"
+    stage = f"pilot: {STEPS} unclipped steps\n"
+    assert told.stderr == f"The pilot runs without clipping; clipnorm 1 in clipnorm is judged by it.\n{stage}"
     assert "Yours, clipnorm 1, would have acted on none of these steps." in told.stdout
     assert told.stdout.index("Yours, ") < told.stdout.index("to try")
     for suggestion in suggest.suggestions(pilot_of()):
@@ -329,7 +330,7 @@ def test_the_command_tells_pilot_distribution_and_suggestions() -> None:
     other = invoked("global_clipnorm", "--steps", str(STEPS), "--seed", "3")
     assert "global_clipnorm 1 in global_clipnorm is judged" in other.stderr
     unclipped = invoked("clipnorm", "--steps", str(STEPS), "--seed", "3", "--set", "clipping={mode: none}")
-    assert unclipped.stderr == ""
+    assert unclipped.stderr == stage
     assert "Yours" not in unclipped.stdout
     same = [
         [line for line in ended.stdout.splitlines()[1:] if line and not line.startswith("Yours, ")]

@@ -1,4 +1,4 @@
-"""The configs that a trial leaves are written as somebody would write them."""
+"""What a trial leaves: configs as somebody would write them, and which of them to go on from."""
 
 from __future__ import annotations
 
@@ -6,9 +6,37 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import store_run
 
+from gradclip_cli.config import loading
 from gradclip_cli.config.own import OwnConfig, OwnData, OwnModel, Records
+from gradclip_cli.evidence import comparison
+from gradclip_cli.evidence.questions import Question
+from gradclip_cli.experiments import trial
 from gradclip_cli.experiments.trial import write_configs
+
+CLIPPED = ["clipping={mode: clipnorm, threshold: 1}"]
+
+
+def to_go_on_from(results: Path, ends: dict[str, float], seeds: int) -> str:
+    """The arm of the config that is named in the end, where runs end at these losses, each seed a little higher."""
+    for arm, end in ends.items():
+        for seed in range(seeds):
+            settings = [] if arm == "none" else CLIPPED
+            store_run(results, arm, seed, [2.0, 1.5, end + seed / 100], settings=settings)
+    configs = [loading.load("none").model_copy(update={"name": arm}) for arm in ends]
+    compared = comparison.compare(results, list(ends), "none", Question("loss"))
+    return trial.to_go_on_from(compared, configs).name
+
+
+@pytest.mark.parametrize("seeds", [2, 10])
+def test_the_arm_that_did_best_is_to_go_on_from(seeds: int, results: Path) -> None:
+    assert to_go_on_from(results, {"none": 1.0, "a": 0.8, "best": 0.6, "last": 0.9}, seeds) == "best"
+
+
+@pytest.mark.parametrize("other", [1.0, 1.1])
+def test_where_no_arm_did_better_the_unclipped_one_is(other: float, results: Path) -> None:
+    assert to_go_on_from(results, {"none": 1.0, "a": other, "last": 1.2}, 2) == "none"
 
 
 @pytest.mark.parametrize(("every", "said"), [(1, None), (5, {"every": 5})])

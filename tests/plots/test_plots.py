@@ -32,7 +32,7 @@ from gradclip_cli.plots import (
     save,
     stability_figure,
 )
-from gradclip_cli.plots.style import luminance
+from gradclip_cli.plots.style import PLAIN_STYLES, luminance
 
 
 def panels(names: list[str], runs: int, epochs: int, diverged: float | None = None) -> list[Panel]:
@@ -386,6 +386,19 @@ def test_norms_before_and_after_stand_with_the_threshold_in_one_panel() -> None:
     assert min(abs(one - other) for one, other in itertools.combinations(inks.values(), 2)) > 0.02  # in grey too
 
 
+@pytest.mark.parametrize(("bins", "which"), [(1, "the only step"), (3, "each step")])
+def test_bins_of_a_single_step_have_one_line_that_says_so(bins: int, which: str) -> None:
+    whole = clipped_trace(bins)
+    norm, loss = whole.median_norm, whole.loss
+    applied = replace(whole.applied, median_norm=norm / 2, largest_norm=norm / 2)  # type: ignore[type-var]
+    made = replace(whole, largest_norm=norm, largest_loss=loss, applied=applied, updates=Updates(norm, norm), thresholds={})
+    figure = gradients_figure(made)
+    assert [texts(axes) for axes in figure.axes[::2]] == [[f"after, {which}", f"before, {which}"], [which]]
+    assert texts(figure.axes[3]) == [which]
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == bins and line.get_marker() != "o"]
+    assert [line.get_ydata().tolist() for line in lines] == [norm.tolist(), (norm / 2).tolist()]
+
+
 def test_what_was_cut_off_a_variable_is_shaded_and_on_what_share_it_was_is_named() -> None:
     axes = gradients_figure(clipped_trace()).axes[1]
     assert len(axes.collections) == len(VARIABLES)
@@ -497,6 +510,40 @@ def test_the_loss_is_logarithmic_only_where_it_spans_more_than_two_powers_of_ten
     for largest, scale in ((1e3, "log"), (90.0, "linear")):
         loss = np.linspace(1, largest, 40)
         assert gradients_figure(trace(loss=loss, largest_loss=loss)).axes[2].get_yscale() == scale
+
+
+def test_a_variable_far_beneath_the_others_does_not_flatten_them_and_is_named() -> None:
+    made = trace()
+    tiny = {"key/bias": np.full(40, 1e-9)}
+    axes = gradients_figure(replace(made, variables={**made.variables, **tiny})).axes[1]
+    assert axes.get_ylim()[0] > 1e-3
+    assert {"key/bias, about 1e-09 ↓", "lstm/bias"} <= set(texts(axes))
+    clipped = clipped_trace()
+    assert clipped.applied
+    after = replace(clipped.applied, variables={**clipped.applied.variables, **tiny}, clipped={})
+    axes = gradients_figure(replace(clipped, variables={**clipped.variables, **tiny}, applied=after)).axes[1]
+    assert axes.get_ylim()[0] > 1e-3
+    many = {f"kernel_{index}": made.median_norm for index in range(PLAIN_STYLES)}
+    assert f"and {len(VARIABLES) + 1} variables with smaller gradients, 1 of them ↓" in texts(
+        gradients_figure(replace(made, variables={**made.variables, **many, **tiny})).axes[1]
+    )
+
+
+@pytest.mark.parametrize(("tail", "lowest"), [(1e-5, 1e-5), (1e-9, 1e-6), (1e-30, 1e-6)])
+def test_a_single_tiny_value_is_seen_only_where_it_does_not_flatten_all(tail: float, lowest: float) -> None:
+    norm = np.ones(400)
+    norm[200] = tail
+    low, high = gradients_figure(trace(400, variables={"a": norm})).axes[1].get_ylim()
+    assert lowest / 10 < low < lowest
+    assert high < 100
+
+
+def test_what_vanishes_is_seen_down_to_twelve_powers_of_ten() -> None:
+    for end, lowest in ((-10, 1e-10), (-40, 1e-32)):  # the median of the second is 1e-20
+        values = np.logspace(0, end, 40)
+        low, high = gradients_figure(trace(variables={"a": values})).axes[1].get_ylim()
+        assert lowest / 1000 < low < lowest * 10
+        assert high > 1
 
 
 def test_a_healthy_norm_stays_in_the_middle_and_an_explosion_fills_the_panel() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -115,6 +116,69 @@ def test_a_finished_recording_is_kept_unless_it_may_be_replaced(tmp_path: Path) 
     assert recorded(folder, [{"loss": 2.0}], replace=True).metrics()["loss"].tolist() == [2.0]
 
 
+def test_an_unfinished_recording_that_is_replaced_is_told_once(tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "seed-0"
+    directory = recorded(folder, [{"loss": 1.0}])
+    for status, word in {"interrupted": "an interrupted", "failed": "a failed", "running": "an unfinished"}.items():
+        directory.write_metadata({**directory.metadata(), "status": status})
+        with pytest.warns(RuntimeWarning, match=f"seed-0: held {word} recording, which this one replaces") as told:
+            recorded(folder, [{"loss": 2.0}])
+        assert [Path(each.filename).name for each in told] == [Path(__file__).name]
+        assert directory.status() == Status.COMPLETE
+
+
+def test_where_a_recording_is_is_said_once_at_its_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recording = Recording(Place(tmp_path / "mine" / "seed-0"))
+    for fits in (1, 2):
+        recording.begin(SEEN)
+        recording.steps = 1200 * fits
+        recording.add(records(1200))
+        recording.finish()
+    path = tmp_path / "mine" / "seed-0"
+    assert caplog.record_tuples == [("gradclip", logging.INFO, f"recorded 1,200 steps in {path}; see: gradclip show {path}")]
+
+
+def test_the_last_line_says_what_was_left_out_and_how_it_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recorded(tmp_path / "mine" / "seed-0", [{"loss": 1.5}], every=5)
+    recording = Recording(Place(tmp_path / "mine" / "seed-1"))
+    recording.begin(SEEN)
+    recording.finish(Status.INTERRUPTED, "KeyboardInterrupt")
+    first, second = (message.partition(" in ")[0] for message in caplog.messages)
+    assert (first, second) == ("recorded 4 of 20 steps", "recorded 0 steps of an interrupted training")
+
+
+SILENT = "logging.getLogger('gradclip').setLevel('WARNING')"
+
+
+@pytest.mark.parametrize("before", ["", SILENT, "os.environ['GRADCLIP_RUN'] = 'planned/seed-0'"])
+def test_the_last_line_stands_on_stderr_unless_it_is_silenced_or_gradclip_started_the_script(before: str, tmp_path: Path) -> None:
+    script = f"""
+        import logging, os, sys
+        from pathlib import Path
+        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+        {before}
+        from gradclip_cli.config.recorded import RecordedConfig
+        from gradclip_cli.recorder.places import Place
+        from gradclip_cli.recorder.recording import Recording
+        from gradclip_cli.runs.store import RunDirectory
+        from recordings import SEEN, records
+        planned = RunDirectory.at(Path("planned/seed-0").absolute())
+        planned.path.mkdir(parents=True)
+        planned.start_recording(RecordedConfig(name="planned").with_seed(0), {{}})
+        recording = Recording(Place("my runs/mine/seed-0"))
+        recording.begin(SEEN)
+        recording.add(records())
+        recording.steps = 4
+        recording.finish()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    place = "'my runs/mine/seed-0'"
+    told = "" if before else f"gradclip: recorded 4 steps in {place}; see: gradclip show {place}\n"
+    assert (done.stdout, done.stderr) == ("", told)
+
+
 def test_files_of_others_are_not_touched(tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "seed-0"
     folder.mkdir(parents=True)
@@ -178,7 +242,8 @@ def test_a_loop_that_never_ends_is_told_by_its_process(statement: str, tmp_path:
     assert metadata["steps"] == 4
 
 
-def test_a_loop_that_is_broken_off_and_begun_anew_is_recorded_anew(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.* held a failed recording")
+def test_a_loop_that_is_broken_off_and_begun_anew_is_recorded_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In one process, as in a notebook: nobody holds on to the first recorder, which has not been told of its end."""
     for steps in (1, 2):
         recording = Recording(Place(tmp_path / "mine" / "seed-0"))
@@ -192,6 +257,7 @@ def test_a_loop_that_is_broken_off_and_begun_anew_is_recorded_anew(tmp_path: Pat
     recorded_again.begin(SEEN)
     recorded_again.finish()
     assert run.status() == Status.COMPLETE
+    assert [message.partition(" in ")[0] for message in caplog.messages] == ["recorded 0 steps"]  # of the last only
 
 
 def test_a_script_that_gradclip_started_is_recorded_where_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

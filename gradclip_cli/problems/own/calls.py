@@ -18,6 +18,7 @@ from typing import Any
 from gradclip_cli.config.yaml_tree import shortened
 from gradclip_cli.errors import ConfigError, GradclipError, OwnCodeError
 from gradclip_cli.problems.own.references import is_installed
+from gradclip_cli.texts import with_article
 
 PACKAGE = Path(__file__).parents[2]
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
@@ -120,13 +121,9 @@ def described(value: Any) -> str:
     if inspect.iscoroutine(value):
         return "a coroutine (write def, not async def)"
     if isinstance(value, bool | int | float | complex | str | bytes):
-        return f"{shortened(repr(value))}, {_a(kind)}"
+        return f"{shortened(repr(value))}, {with_article(kind)}"
     if shape := getattr(value, "shape", None):
-        return f"{_a(kind)} of shape {shape}"
+        return f"{with_article(kind)} of shape {shape}"
     if isinstance(value, tuple | list | dict | set | frozenset):
-        return f"{_a(kind)} of {len(value)}"
-    return _a(kind)
-
-
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind[:1].lower() in "aeiou" else f"a {kind}"
+        return f"{with_article(kind)} of {len(value)}"
+    return with_article(kind)

@@ -1,17 +1,21 @@
-"""Arrays in npz files: unpacked once a machine into gradclip's cache and mapped from there, so that workers share them."""
+"""Arrays in npz files: unpacked once a machine into gradclip's cache and mapped from there, so that workers share them.
+
+What was not asked for in 30 days is dropped when another file is unpacked.
+"""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import json
+import os
 import re
 import shutil
 import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +37,15 @@ USED = re.compile(r"[xy]_(train|test)(/.+)?", re.DOTALL)
 HOW_TO_SAVE = "np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
 MOST_REMEMBERED = 1000  # files whose hash is known
 SETTLED = 2  # seconds after which another change of a file shows in its time, whatever the file system's grain
+KEPT_UNUSED = 30 * 86_400  # seconds
+ENTRY = re.compile(r"\.?([0-9a-f]{64})")
+"""Names of the cache's folders: a file's SHA-256, and with a dot before it what is being unpacked, or was as a process died."""
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 """What reading a zip raises where it is cut off, altered, encrypted or packed in an unknown way."""
+
+
+class Busy(Exception):
+    """Another process is at work on an entry of the cache."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,12 @@ def unpacked(path: Path, tell: Tell) -> Unpacked:
     try:
         root.mkdir(parents=True, exist_ok=True)
         folder = root / file_hash(path, root)
-        return mapped(folder) or _unpacked_once(path, folder, tell)
+        if found := mapped(folder):
+            _note_use(folder)
+            return found
+        found = _unpacked_once(path, folder, tell)
+        _drop_unused(root)
+        return found
     except OSError as error:
         hint = "GRADCLIP_CACHE names another folder"
         raise DatasetError(f"{root}: gradclip's cache can't be written ({error.strerror or error}); {hint}") from None
@@ -184,6 +200,32 @@ def _unpacked_once(path: Path, folder: Path, tell: Tell) -> Unpacked:
     if found is None:
         raise DatasetError(f"{folder}: what was just written there can't be read; remove this folder and try again")
     return found
+
+
+def _note_use(folder: Path) -> None:
+    with suppress(OSError):  # of a cache that is somebody else's
+        os.utime(folder / "arrays.json")
+
+
+def _unused(folder: Path) -> bool:
+    """Whether nobody has asked for an entry for long."""
+    known = folder / "arrays.json"
+    with suppress(OSError):
+        return time.time() - (known if known.exists() else folder).stat().st_mtime > KEPT_UNUSED
+    return False
+
+
+def _drop_unused(root: Path) -> None:
+    """Make room: what was not used for long goes, under its lock. Who has its arrays mapped keeps them until he ends."""
+    for folder in list(root.iterdir()):
+        if (entry := ENTRY.fullmatch(folder.name)) and _unused(folder):
+            with suppress(Busy, OSError), _locked(root / f"{entry[1]}.lock", _give_way):
+                if _unused(folder):  # still
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _give_way() -> None:
+    raise Busy
 
 
 def _unpack(path: Path, sha256: str, folder: Path, tell: Tell) -> None:

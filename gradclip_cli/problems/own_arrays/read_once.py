@@ -11,6 +11,7 @@ import numpy as np
 from gradclip_cli.arrays import Array
 from gradclip_cli.errors import DatasetError
 from gradclip_cli.problems.own_arrays.array_likes import Arrays, as_arrays, each, leaves
+from gradclip_cli.texts import with_article
 
 INFINITE = -1  # tf.data.INFINITE_CARDINALITY; an unknown one is negative too
 READ_TOGETHER = 1024  # samples of a tf.data.Dataset without batches
@@ -52,8 +53,9 @@ def _pair(element: object, split: str, what: str) -> Pair:
 def _require_pair(element: object, split: str, what: str) -> tuple[object, object]:
     if not isinstance(element, tuple | list) or len(element) != 2:
         size = f" of {len(element)}" if isinstance(element, tuple | list | dict) else ""
+        there = f"{with_article(type(element).__name__)}{size}"
         hint = "they must be pairs (x, y), without weights of samples"
-        raise DatasetError(f"{what}: the elements of its {split} dataset are each a {type(element).__name__}{size}; {hint}")
+        raise DatasetError(f"{what}: the elements of its {split} dataset are each {there}; {hint}")
     return element[0], element[1]
 
 
@@ -147,7 +149,7 @@ def _specs(spec: Any) -> list[Any]:
 def _read_torchs(dataset: Any, split: str, what: str) -> Pair:
     if _is_torchs(dataset, "IterableDataset") or not hasattr(dataset, "__len__"):
         hint = "give one that has a length and gives dataset[i]"
-        raise DatasetError(f"{what}: its {split} dataset, a {type(dataset).__name__}, can only be iterated; {hint}")
+        raise DatasetError(f"{what}: its {split} dataset, {with_article(type(dataset).__name__)}, can only be iterated; {hint}")
     count = len(dataset)
     if not count:
         raise DatasetError(f"{what}: its {split} dataset is empty")

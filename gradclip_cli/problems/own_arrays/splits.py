@@ -15,7 +15,7 @@ from gradclip_cli.errors import DatasetError
 from gradclip_cli.problems.own_arrays import array_files, read_once
 from gradclip_cli.problems.own_arrays.array_files import NotFinite, Tell, near_names
 from gradclip_cli.problems.own_arrays.array_likes import Arrays, as_arrays, blocks, each, leaves
-from gradclip_cli.texts import counted
+from gradclip_cli.texts import counted, with_article
 
 HELD_OUT = 5
 """Without a test split one sample of so many is held out."""
@@ -174,11 +174,11 @@ def _is_split(value: object) -> bool:
 def _shape_of(value: object) -> str:
     """What a value looks like, a level deep."""
     if not isinstance(value, tuple | list):
-        return f"a {type(value).__name__}"
+        return "None" if value is None else with_article(type(value).__name__)
     inner = ", ".join(
         f"{type(item).__name__} of {len(item)}" if isinstance(item, tuple) else type(item).__name__ for item in value[:6]
     )
-    return f"a {type(value).__name__} of {len(value)} ({inner})"
+    return f"{with_article(type(value).__name__)} of {len(value)} ({inner})"
 
 
 def _read(part: object, split: str, what: str) -> OwnSplit:

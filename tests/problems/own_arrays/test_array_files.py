@@ -237,6 +237,41 @@ def test_what_a_killed_process_left_is_cleared_and_a_failure_leaves_nothing(save
     assert [each for each in cache.iterdir() if each.is_dir()] == [cache / left.name[1:]]
 
 
+def unused_for(days: float, entry: Path) -> None:
+    """As if what was unpacked had not been asked for since."""
+    ago = time.time() - 86_400 * days
+    os.utime(entry / "arrays.json" if (entry / "arrays.json").exists() else entry, (ago, ago))
+
+
+def test_what_was_not_used_for_30_days_is_dropped_when_another_file_is_unpacked(save: Callable[..., Path], cache: Path) -> None:
+    old, recent, used = (
+        unpacked(save(f"{name}.npz", y_train=LABELS + more)) for more, name in enumerate(["old", "recent", "used"], 1)
+    )
+    killed, others = cache / f".{'a' * 64}", cache / "mine"
+    for folder in (killed, others):
+        folder.mkdir()
+    for days, entry in ((31, old.sha256), (29, recent.sha256), (31, used.sha256), (31, killed.name), (31, others.name)):
+        unused_for(days, cache / entry)
+    unpacked(cache.parent.parent / "used.npz")
+    assert (cache / old.sha256).is_dir()  # only a new entry makes room
+    new = unpacked(save("new.npz", y_train=LABELS + 9))
+    kept = {recent.sha256, used.sha256, new.sha256, others.name}
+    assert {each.name for each in cache.iterdir() if each.is_dir()} == kept
+    np.testing.assert_array_equal(old.arrays["y_train"], LABELS + 1)  # who has it mapped goes on
+    np.testing.assert_array_equal(unpacked(cache.parent.parent / "old.npz").arrays["y_train"], LABELS + 1)
+
+
+def test_what_another_process_is_unpacking_is_not_dropped(save: Callable[..., Path], cache: Path) -> None:
+    import filelock
+
+    busy = cache / f".{'a' * 64}"
+    busy.mkdir(parents=True)
+    unused_for(31, busy)
+    with filelock.FileLock(cache / f"{'a' * 64}.lock"):
+        unpacked(save())
+    assert busy.is_dir()
+
+
 def test_a_file_that_changes_while_it_is_read_is_refused(save: Callable[..., Path], cache: Path) -> None:
     path, other = save(), save("other.npz", y_train=LABELS + 1)
     with pytest.raises(DatasetError, match="was changed while it was read"):

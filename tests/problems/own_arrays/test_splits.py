@@ -216,8 +216,9 @@ def test_hash_and_search_go_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "returned a NoneType; it must return ((x_train, y_train), (x_test, y_test)), or (x, y) alone"),
-        (X, "returned a ndarray; it must"),
+        (3, "returned an int; it must"),
+        (None, "returned None; it must return ((x_train, y_train), (x_test, y_test)), or (x, y) alone"),
+        (X, "returned an ndarray; it must"),
         ((X, Y, X, Y), "returned a tuple of 4 (ndarray, ndarray, ndarray, ndarray)"),
         (((X, Y), TEST, TEST), "returned a tuple of 3 (tuple of 2, tuple of 2, tuple of 2)"),
         ((), "returned a tuple of 0 ()"),
