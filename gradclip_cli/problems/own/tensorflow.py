@@ -21,6 +21,7 @@ from gradclip_cli.problems.contract import Dataset
 from gradclip_cli.problems.own import tensorflow_losses
 from gradclip_cli.problems.own.brought import Brought
 from gradclip_cli.problems.own.calls import own_code_runs, returned
+from gradclip_cli.problems.own.draws import draws_of_this_thread
 from gradclip_cli.problems.own.labels import require_classes
 from gradclip_cli.problems.own.models import built
 from gradclip_cli.problems.own.references import absolute
@@ -136,8 +137,9 @@ class Network:
 
     def initial_weights(self, config: OwnConfig) -> Weights:
         """Built anew, as the config's seed says. Raises OwnCodeError where that gives other variables than before."""
-        model = build_model(config, config.training.seed, again=True)
-        model(self._probe, training=False)
+        with draws_of_this_thread():
+            model = build_model(config, config.training.seed, again=True)
+            model(self._probe, training=False)
         weights = _weights(model, config.model.perturbation)
         shapes = {name: tuple(variable.shape) for name, variable in {**self.variables, **self.others}.items()}
         if (again := {name: value.shape for name, value in weights.items()}) != shapes:
