@@ -82,6 +82,12 @@ class ConflictsError(ConflictError):
         self.conflicts = tuple(conflicts)
         super().__init__("\n".join(map(str, conflicts)))
 
+    def in_short(self, instead: str) -> ConflictError:
+        """The first of them and how many more there are, with what to do, in sentences."""
+        first, *others = self.conflicts
+        and_more = f", and {len(others)} more" if others else ""
+        return ConflictError(f"{first.what}{and_more}. {instead}")
+
 
 class BusyError(ConflictError):
     """Another process is training this run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -261,7 +261,14 @@ def _print_sweep(result: SweepResult) -> None:
         tell()
         print_verdicts(result.best)
         tell(report.verdict_caption(result.best), "dim", sentence=True)
-    for sentence in [*sweep_report.sentences(result), sweep_report.scope(result)]:
+    _tell_apart([*sweep_report.sentences(result), sweep_report.scope(result)])
+
+
+def _tell_apart(sentences: Iterable[str]) -> None:
+    """Each with an empty line before it."""
+    from gradclip_cli.cli.console import tell
+
+    for sentence in sentences:
         tell()
         tell(sentence, sentence=True)
 
@@ -326,6 +333,4 @@ def _print_study(result: StudyResult) -> None:
         table = Table(headings, study_report.rows(tested), primary=[family, "difference", "verdict"], texts=["by", "verdict"])
         print_table(table, elsewhere="report.md")
         tell(result.study.rules[family], "dim", sentence=True)
-    for sentence in study_report.sentences(result):
-        tell()
-        tell(sentence, sentence=True)
+    _tell_apart(study_report.sentences(result))

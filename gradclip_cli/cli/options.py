@@ -231,24 +231,26 @@ def complete_configs(context: click.Context, parameter: click.Parameter, incompl
     """Names of shipped configs, and files."""
     from gradclip_cli.config import loading
 
-    names = [CompletionItem(name) for name in loading.shipped_names() if name.startswith(incomplete)]
-    return [*names, CompletionItem(incomplete, type="file")]
+    return _shipped_or_file(loading.shipped_names(), incomplete)
 
 
 def complete_sweeps(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of shipped sweeps, and files."""
     from gradclip_cli.config import loading
 
-    names = [CompletionItem(name) for name in loading.shipped_sweeps() if name.startswith(incomplete)]
-    return [*names, CompletionItem(incomplete, type="file")]
+    return _shipped_or_file(loading.shipped_sweeps(), incomplete)
 
 
 def complete_studies(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of shipped studies, and files."""
     from gradclip_cli.config import loading
 
-    names = [CompletionItem(name) for name in loading.shipped_studies() if name.startswith(incomplete)]
-    return [*names, CompletionItem(incomplete, type="file")]
+    return _shipped_or_file(loading.shipped_studies(), incomplete)
+
+
+def _shipped_or_file(names: Sequence[str], incomplete: str) -> list[CompletionItem]:
+    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [*found, CompletionItem(incomplete, type="file")]
 
 
 def complete_settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -73,12 +73,17 @@ def shipped_names() -> list[str]:
 
 def shipped_sweeps() -> list[str]:
     """Names by which the shipped sweeps can be run from anywhere, such as `stability`."""
-    return sorted(path.stem for path in (shipped_directory() / SWEEPS).glob("*.yaml"))
+    return shipped_in(SWEEPS)
 
 
 def shipped_studies() -> list[str]:
     """Names by which the shipped studies can be trained from anywhere."""
-    return sorted(path.stem for path in (shipped_directory() / STUDIES).glob("*.yaml"))
+    return shipped_in(STUDIES)
+
+
+def shipped_in(folder: str) -> list[str]:
+    """Names of the shipped files in a folder beside the configs."""
+    return sorted(path.stem for path in (shipped_directory() / folder).glob("*.yaml"))
 
 
 def find(name: str, beside: Path | None = None) -> Path | None:

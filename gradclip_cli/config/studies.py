@@ -35,6 +35,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from gradclip_cli.config import loading
+from gradclip_cli.config.experiment_files import STUDY, find
 from gradclip_cli.config.mistakes import key_place_of, place_of
 from gradclip_cli.config.overrides import written
 from gradclip_cli.config.schema import ARM_NAME, LONGEST_NAME, Config
@@ -149,23 +150,9 @@ class Study:
         return list(dict.fromkeys(test.family for test in self.tests))
 
 
-def find(name: str) -> Path:
-    """The file that `name` means: a path, else a shipped study's name. Raises ConfigError."""
-    path, shipped = Path(name), loading.shipped_studies()
-    if loading.is_file(path):
-        return path
-    if name.removesuffix(".yaml") in shipped:
-        return loading.shipped_directory() / loading.STUDIES / f"{name.removesuffix('.yaml')}.yaml"
-    if loading.exists(path):
-        return path  # a folder or a pipe, which reading tells
-    near = difflib.get_close_matches(path.stem[:LONGEST_NAME], shipped, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
-    raise ConfigError([f"{shortened(name)}: no such study{hint} Shipped with gradclip: {', '.join(shipped)}"])
-
-
 def load(name: str) -> Study:
     """Load the study that `name` means. Raises ConfigError with every mistake and its place."""
-    path = find(name)
+    path = find(name, STUDY)
     tree, problems = loading.read_tree(path)
     if problems:
         raise ConfigError(problems)

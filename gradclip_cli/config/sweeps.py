@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gradclip_cli.config import loading
+from gradclip_cli.config.experiment_files import SWEEP, find
 from gradclip_cli.config.grids import CLIPPING, LEARNING_RATE, REFUSED, Axis, Value, column_axis, read_axes
 from gradclip_cli.config.overrides import Override, contradictions, laid_over, read_settings, resets, together
 from gradclip_cli.config.schema import ARM_NAME, LONGEST_NAME, MOST_SEED, Config
@@ -113,31 +114,13 @@ class _Given:
     overrides: Sequence[Override]
 
 
-def find(name: str) -> Path:
-    """The file that `name` means: a path, else a shipped sweep's name. Raises ConfigError."""
-    path = Path(name)
-    if loading.is_file(path):
-        return path
-    if name.removesuffix(".yaml") in loading.shipped_sweeps():
-        return loading.shipped_directory() / loading.SWEEPS / f"{name.removesuffix('.yaml')}.yaml"
-    if loading.exists(path):
-        return path  # a folder or a pipe, which reading tells
-    if loading.find(name):
-        raise ConfigError([f"{name} is a config, not a sweep: train it with gradclip run {name}, or name it as a sweep's base"])
-    beside = {file.stem: str(file) for file in path.parent.glob("*.y*ml")} if loading.exists(path.parent) else {}
-    known = beside | {shipped: shipped for shipped in loading.shipped_sweeps()}
-    near = difflib.get_close_matches(path.stem[:LONGEST_NAME], known, n=1)
-    hint = f"; did you mean '{known[near[0]]}'?" if near else "."
-    raise ConfigError([f"{shortened(name)}: no such sweep{hint} Shipped with gradclip: {', '.join(loading.shipped_sweeps())}"])
-
-
 def load(name: str, settings: Sequence[str] = (), *, most_runs: int = MOST_RUNS) -> Sweep:
     """Load the sweep that `name` means, with `--set` overrides (`key.path=value`) laid over its base.
 
     Those that change what is trained become part of the sweep's name. Raises ConfigError with every mistake and its place, or,
     before the grid is expanded, for over `most_runs` runs.
     """
-    given = _read(find(name), settings)
+    given = _read(find(name, SWEEP), settings)
     _require_few(given, most_runs)
     base = _base(given.base, given.path)
     full_name = loading.name_with(given.name, base, together(given.overrides))

@@ -12,7 +12,7 @@ from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.comparison import Comparison, with_gradients
 from gradclip_cli.evidence.judging import AgainstBaseline
 from gradclip_cli.evidence.metrics import SHARES as SHARE_METRICS
-from gradclip_cli.evidence.metrics import in_words
+from gradclip_cli.evidence.metrics import Metric, in_words
 from gradclip_cli.evidence.samples import typical_curve
 from gradclip_cli.runs.csv_files import EVALUATED
 
@@ -29,15 +29,15 @@ def pairs_figure(comparison: Comparison) -> Figure:
     from gradclip_cli import plots
 
     most = comparison.metric.unit.most
-    return plots.differences_figure(difference_axis(comparison), difference_rows(comparison), (-most, most))
+    axis = difference_axis(comparison.metric, comparison.baseline.arm.name)
+    return plots.differences_figure(axis, difference_rows(comparison), (-most, most))
 
 
-def difference_axis(comparison: Comparison) -> str:
-    """The x axis of the differences' figure."""
-    metric = comparison.metric
+def difference_axis(metric: Metric, baseline: str) -> str:
+    """The x axis of a figure of differences."""
     better = "right" if metric.higher_is_better else "left"
     told = "; ".join(filter(None, [metric.unit.name, f"better to the {better}"]))
-    return f"difference in {metric.title} from {comparison.baseline.arm.name} ({told})"
+    return f"difference in {metric.title} from {baseline} ({told})"
 
 
 def difference_rows(comparison: Comparison) -> list[DifferenceRow]:

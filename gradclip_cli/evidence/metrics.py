@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -206,6 +206,15 @@ class StepsToTarget(Metric):
         return arm.epochs * arm.steps_per_epoch
 
 
+def of_each_seed(arm: Arm, values: Callable[[Arm], Iterable[float]]) -> list[list[float]]:
+    """Values of an arm's own runs and of its replicates', which are given a run each, by its seeds."""
+    found: dict[int, list[float]] = {seed: [] for seed in arm.seeds}
+    for each in (arm, *arm.replicates):
+        for seed, value in zip(each.seeds, values(each), strict=True):
+            found[seed].append(value)
+    return list(found.values())
+
+
 class WithinSeed(LastEpoch):
     """The standard deviation (n - 1) of a column's last values over the runs of one seed: an arm's own and its replicates'."""
 
@@ -217,11 +226,7 @@ class WithinSeed(LastEpoch):
     def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
         import numpy as np
 
-        lasts: dict[int, list[float]] = {seed: [] for seed in arm.seeds}
-        for each in (arm, *arm.replicates):
-            for seed, last in zip(each.seeds, super().scores(each), strict=True):
-                lasts[seed].append(last)
-        return np.array([np.std(values, ddof=1) for values in lasts.values()])
+        return np.array([np.std(values, ddof=1) for values in of_each_seed(arm, super().scores)])
 
     def scoring(self, arm: Arm) -> str:
         return (
@@ -245,11 +250,7 @@ class CollapsedShare(Metric):
     def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
         import numpy as np
 
-        found: dict[int, list[bool]] = {seed: [] for seed in arm.seeds}
-        for each in (arm, *arm.replicates):
-            for seed, lost in zip(each.seeds, each.collapsed | each.diverged, strict=True):
-                found[seed].append(bool(lost))
-        return np.array([np.mean(lost) for lost in found.values()])
+        return np.array([np.mean(lost) for lost in of_each_seed(arm, lambda each: each.collapsed | each.diverged)])
 
     def scoring(self, arm: Arm) -> str:
         return (

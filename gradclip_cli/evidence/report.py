@@ -98,9 +98,9 @@ def verdict_rows(comparison: Comparison) -> list[list[str]]:
     rows = []
     for report in comparison.arms:
         against = report.against
-        row = [report.arm.name, str(len(report.arm.runs)), _with_interval(report.typical, report.low, report.high, unit)]
+        row = [report.arm.name, str(len(report.arm.runs)), with_interval(report.typical, report.low, report.high, unit)]
         if against:
-            difference = _with_interval(against.typical, against.low, against.high, unit, sign=True)
+            difference = with_interval(against.typical, against.low, against.high, unit, sign=True)
             average = unit.shown(against.mean, sign=True)
             row += [difference, average, shown_p(against.p_adjusted), against.won_told]
         else:
@@ -148,7 +148,8 @@ def verdict_caption(comparison: Comparison) -> str:
     )
 
 
-def _with_interval(value: float, low: float, high: float, unit: Unit, *, sign: bool = False) -> str:
+def with_interval(value: float, low: float, high: float, unit: Unit, *, sign: bool = False) -> str:
+    """A value in a unit's digits with its interval in brackets, where there is one."""
     if not math.isfinite(low):
         return unit.shown(value, sign=sign)
     return f"{unit.shown(value, sign=sign)} [{unit.shown(low)}, {unit.shown(high)}]"

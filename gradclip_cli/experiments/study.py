@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gradclip_cli.config.seeds import named_seeds, seed_list
 from gradclip_cli.config.studies import Study, StudyArm, StudyTest
-from gradclip_cli.errors import ConflictError, ConflictsError, ReportError
+from gradclip_cli.errors import ConflictsError, ReportError
 from gradclip_cli.evidence import intentions, samples
 from gradclip_cli.evidence.adherence import Adherence
 from gradclip_cli.evidence.arms import Arm, held_together, read_arms
@@ -23,6 +23,7 @@ from gradclip_cli.evidence.pairing import two_arms
 from gradclip_cli.evidence.plans import Look, PlannedTest
 from gradclip_cli.evidence.questions import Question, Yardstick
 from gradclip_cli.evidence.replicates import evened
+from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.evidence.verdicts import TwoArms, judged_together
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
@@ -69,9 +70,7 @@ def plan(study: Study, results: Path) -> list[PlannedRun]:
     try:
         return [run for arm in study.arms for run in many.plan(arm.configs, arm.seeds, results)]
     except ConflictsError as error:
-        first, *others = error.conflicts
-        and_more = f", and {len(others)} more" if others else ""
-        raise ConflictError(f"{first}{and_more}. Train the study into another folder with --results.") from None
+        raise error.in_short("Train the study into another folder with --results.") from None
 
 
 def record_plan(study: Study, results: Path) -> None:
@@ -122,7 +121,7 @@ def _with_replicates(arm: StudyArm, stored: Mapping[str, Arm], warnings: Sequenc
     if lost := [f"{name}, {named_seeds(seeds)}" for name, seeds in missing.items() if seeds]:
         broken = "\n  ".join(warnings)
         raise ReportError(
-            f"Runs can't be read: {'; '.join(lost[:5])}. Remove them (gradclip rm), then give the same command again.\n  {broken}"
+            f"Runs can't be read: {some_of(lost)}. Remove them (gradclip rm), then give the same command again.\n  {broken}"
         )
     return replace(parts[0], replicates=tuple(parts[1:]))
 

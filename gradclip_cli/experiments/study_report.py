@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from gradclip_cli.evidence import ledger, report
 from gradclip_cli.evidence.arms import Arm, mixtures
 from gradclip_cli.evidence.bootstrap import Estimate
 from gradclip_cli.evidence.components import Components
-from gradclip_cli.evidence.figures import difference_row
-from gradclip_cli.evidence.metrics import usual_metric
+from gradclip_cli.evidence.figures import difference_axis, difference_row
+from gradclip_cli.evidence.metrics import Metric, of_each_seed, usual_metric
 from gradclip_cli.evidence.samples import Sample
 from gradclip_cli.evidence.stats import share_interval
 from gradclip_cli.experiments.study import Result, Tested
@@ -71,11 +71,9 @@ def _picture(tested: Sequence[Tested]) -> str:
 def _differences(tested: Sequence[Tested]) -> Figure:
     from gradclip_cli import plots
 
-    metric = tested[0].yardstick.metric
-    told = "; ".join(filter(None, [metric.unit.name, f"better to the {'right' if metric.higher_is_better else 'left'}"]))
+    metric, most = tested[0].yardstick.metric, tested[0].yardstick.metric.unit.most
     rows = [difference_row(each.test.arm, each.against) for each in tested]
-    axis = f"difference in {metric.title} from {tested[0].test.baseline} ({told})"
-    return plots.differences_figure(axis, rows, (-metric.unit.most, metric.unit.most))
+    return plots.differences_figure(difference_axis(metric, tested[0].test.baseline), rows, (-most, most))
 
 
 # Runs of one seed.
@@ -91,25 +89,26 @@ def _panels(result: Result) -> list[RepeatPanel]:
 
 def last_scores(arm: Arm) -> FloatArray:
     """The usual metric at the last epoch of each seed's runs, (seeds, 1 + replicates), in the unit that it is shown in."""
-    metric = usual_metric(arm.metrics, evaluated=arm.evaluated).suited(arm)
-    columns = []
-    for each in (arm, *arm.replicates):
-        by_seed = dict(zip(each.seeds, metric.scores(each) * metric.unit.scale, strict=True))
-        columns.append([by_seed.get(seed, np.nan) for seed in arm.seeds])
-    return np.array(columns).T
+    metric = _usual(arm)
+    # By columns: sums then have the last digits of the reports that are stored.
+    return np.array(of_each_seed(arm, metric.scores), order="F") * metric.unit.scale
+
+
+def _usual(arm: Arm) -> Metric:
+    """What the arm's runs are told by where no test says it."""
+    return usual_metric(arm.metrics, evaluated=arm.evaluated).suited(arm)
 
 
 def _typical_spread(values: FloatArray) -> str:
     """The typical standard deviation of the runs of one seed."""
-    return f"±{Sample.of(np.nanstd(values, axis=1, ddof=1)).typical:.2g}"
+    return f"±{Sample.of(values.std(axis=1, ddof=1)).typical:.2g}"
 
 
 def _repeats(result: Result) -> Figure:
     from gradclip_cli import plots
 
     first = _repeated(result)[0]
-    metric = usual_metric(first.metrics, evaluated=first.evaluated).suited(first)
-    heading = metric.heading.format(split=first.evaluation_split)
+    heading = _usual(first).heading.format(split=first.evaluation_split)
     return plots.repeats_figure(heading, "Runs of one seed that rounding alone tells apart: a column a seed", _panels(result))
 
 
@@ -129,16 +128,13 @@ def rows(tested: Sequence[Tested]) -> list[list[str]]:
 def _row(tested: Tested) -> list[str]:
     against, metric, unit = tested.against, tested.yardstick.metric, tested.yardstick.metric.unit
     base, own = (Sample.of(tested.yardstick.scores(arm) * unit.scale) for arm in (tested.pair.base, tested.pair.arm))
-    difference = unit.shown(against.typical, sign=True)
-    if np.isfinite(against.low):
-        difference += f" [{unit.shown(against.low)}, {unit.shown(against.high)}]"
     return [
         f"{tested.test.arm} against {tested.test.baseline}",
         f"{metric.title} ({unit.of_values or unit.name})" if unit.name else metric.title,
         str(len(against.seeds)),
         unit.shown(base.typical),
         unit.shown(own.typical),
-        difference,
+        report.with_interval(against.typical, against.low, against.high, unit, sign=True),
         unit.shown(against.mean, sign=True),
         shown_p(against.p_adjusted),
         against.won_told,
@@ -150,20 +146,33 @@ def runs_rows(result: Result) -> list[list[str]]:
     """What the runs of each arm did: seeds, runs of each, how many diverged, and how many collapsed."""
     found = []
     for arm in result.arms.values():
-        parts = (arm, *arm.replicates)
-        total, diverged = sum(len(each.runs) for each in parts), sum(int(each.diverged.sum()) for each in parts)
-        collapsed = sum(int(each.collapsed.sum()) for each in parts)
-        told = [arm.name, seed_list(arm.seeds), str(len(parts)), str(total), _share(diverged, total)]
-        found.append([*told, _share(collapsed, total) if arm.can_collapse else "-"])
+        counts = _Counts.of(arm)
+        told = [arm.name, seed_list(arm.seeds), str(counts.of_a_seed), str(counts.runs), _share(counts.diverged, counts.runs)]
+        found.append([*told, _share(counts.collapsed, counts.runs) if arm.can_collapse else "-"])
     return found
+
+
+class _Counts(NamedTuple):
+    """An arm's runs, with its replicates': of each seed and all, and how many of all diverged and collapsed."""
+
+    of_a_seed: int
+    runs: int
+    diverged: int
+    collapsed: int
+
+    @classmethod
+    def of(cls, arm: Arm) -> _Counts:
+        parts = (arm, *arm.replicates)
+        diverged, collapsed = sum(int(each.diverged.sum()) for each in parts), sum(int(each.collapsed.sum()) for each in parts)
+        return cls(len(parts), sum(len(each.runs) for each in parts), diverged, collapsed)
 
 
 def spread_rows(result: Result) -> list[list[str]]:
     """How far each repeated arm's runs spread within a seed and between seeds, as texts."""
     found = []
     for arm in _repeated(result):
-        parts, metric = Components.of(last_scores(arm)), usual_metric(arm.metrics, evaluated=arm.evaluated).suited(arm)
-        spreads = [_estimated(each, metric.unit.shown) for each in (parts.within, parts.between)]
+        parts, unit = Components.of(last_scores(arm)), _usual(arm).unit
+        spreads = [_estimated(each, unit.shown) for each in (parts.within, parts.between)]
         found.append([arm.name, *spreads, _estimated(parts.share_within, percent)])
     return found
 
@@ -209,20 +218,19 @@ def _test_json(tested: Tested) -> dict[str, Any]:
 
 
 def _arm_json(arm: Arm) -> dict[str, Any]:
-    parts = (arm, *arm.replicates)
-    total, collapsed = sum(len(each.runs) for each in parts), sum(int(each.collapsed.sum()) for each in parts)
-    low, high = share_interval(collapsed, total)
+    counts, last = _Counts.of(arm), last_scores(arm)
+    low, high = share_interval(counts.collapsed, counts.runs)
     return {
         "name": arm.name,
         "seeds": arm.seeds,
-        "runs_of_a_seed": len(parts),
-        "runs": total,
-        "diverged": sum(int(each.diverged.sum()) for each in parts),
-        "collapsed": collapsed if arm.can_collapse else None,
+        "runs_of_a_seed": counts.of_a_seed,
+        "runs": counts.runs,
+        "diverged": counts.diverged,
+        "collapsed": counts.collapsed if arm.can_collapse else None,
         "collapsed_low": low if arm.can_collapse else None,
         "collapsed_high": high if arm.can_collapse else None,
-        "last": last_scores(arm).tolist(),
-        "spread": asdict(Components.of(last_scores(arm))) if arm.replicates else None,
+        "last": last.tolist(),
+        "spread": asdict(Components.of(last)) if arm.replicates else None,
     }
 
 
@@ -249,7 +257,7 @@ def _runs_of_one_seed(result: Result) -> list[str]:
     """How far runs spread within a seed and between seeds; nothing where no arm is repeated."""
     if not (repeated := _repeated(result)):
         return []
-    metric = usual_metric(repeated[0].metrics, evaluated=repeated[0].evaluated).suited(repeated[0])
+    metric = _usual(repeated[0])
     unit = f" in {metric.unit.name}" if metric.unit.name else ""
     told = f"{metric.title.format(split=repeated[0].evaluation_split)}, standard deviations{unit}"
     return [
@@ -268,7 +276,7 @@ def _what(result: Result) -> str:
     arms = result.arms.values()
     facts = next(iter(arms)).runs[0].metadata
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    runs = sum(len(each.runs) for arm in arms for each in (arm, *arm.replicates))
+    runs = sum(_Counts.of(arm).runs for arm in arms)
     return (
         f"{counted(len(result.arms), 'arm')}, {counted(runs, 'run')}, paired by seed. {versions}; {facts['machine']['system']}, "
         f"{facts['machine']['processor']}."

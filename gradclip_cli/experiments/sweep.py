@@ -19,7 +19,7 @@ from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.grids import Axis
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.sweeps import Cell, Sweep
-from gradclip_cli.errors import ConflictError, ConflictsError, ReportError
+from gradclip_cli.errors import ConflictsError, ReportError
 from gradclip_cli.evidence import intentions, samples
 from gradclip_cli.evidence.adherence import Adherence
 from gradclip_cli.evidence.arms import Arm, held_together, read_arms
@@ -150,11 +150,8 @@ def _plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, force:
     try:
         return many.plan(configs, seeds, results, force=force)
     except ConflictsError as error:
-        first, *others = error.conflicts
-        and_more = f", and {len(others)} more" if others else ""
-        raise ConflictError(
-            f"{first.what}{and_more}. Give the changed sweep another name, or another folder with --results, or replace its old "
-            "runs with --force."
+        raise error.in_short(
+            "Give the changed sweep another name, or another folder with --results, or replace its old runs with --force."
         ) from None
 
 

@@ -124,9 +124,7 @@ def plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, *, forc
     try:
         return many.plan(configs, seeds, results, force=force)
     except ConflictsError as error:
-        first, *others = error.conflicts
-        and_more = f", and {len(others)} more" if others else ""
-        raise ConflictError(f"{first.what}{and_more}. {INSTEAD}") from None
+        raise error.in_short(INSTEAD) from None
 
 
 def record_plan(configs: Sequence[Config], seeds: Sequence[int], results: Path, metric: Metric) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gradclip_cli.config import loading, sweeps
+from gradclip_cli.config.experiment_files import SWEEP, find
 from gradclip_cli.config.sweeps import Sweep
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.gradients import rules as clipping_rules
@@ -238,7 +239,7 @@ def test_runs_belong_to_the_sweep_s_name_and_arms_to_the_base_s(load: Callable[.
 
 @pytest.mark.parametrize("name", loading.shipped_sweeps())
 def test_a_copy_of_a_shipped_sweep_is_the_same_sweep(name: str, tmp_path: Path) -> None:
-    (tmp_path / "copy.yaml").write_bytes(sweeps.find(name).read_bytes())
+    (tmp_path / "copy.yaml").write_bytes(find(name, SWEEP).read_bytes())
     assert sweeps.load(str(tmp_path / "copy.yaml")) == sweeps.load(name)
 
 
