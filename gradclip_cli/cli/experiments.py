@@ -299,17 +299,27 @@ def study(options: StudyOptions) -> None:
     """
     from gradclip_cli.config import studies
     from gradclip_cli.experiments import study as experiment
-    from gradclip_cli.experiments import study_report
+    from gradclip_cli.experiments import study_report, tuning
 
     chosen = studies.load(options.study_file)
     folder = options.results or RESULTS / chosen.name
-    planned = experiment.plan(chosen, folder)
-    remark(estimate(planned, options.way), sentence=True, even_if_quiet=options.dry_run)
+    candidates, planned = tuning.plan(chosen, folder), experiment.plan(chosen, folder)
+    if candidates:
+        remark(f"Candidates of tuned arms: {estimate(candidates, options.way)}", sentence=True, even_if_quiet=options.dry_run)
+    if planned:
+        remark(estimate(planned, options.way), sentence=True, even_if_quiet=options.dry_run)
     remark(experiment.verdict_sentence(chosen), sentence=True, even_if_quiet=options.dry_run)
     if options.dry_run:
-        print_plan(planned, options.as_json)
+        print_plan([*candidates, *planned], options.as_json)
         return
     experiment.record_plan(chosen, folder)
+    if candidates:
+        require_none_failed(train(candidates, options), then=", then goes on")
+        if finer := tuning.plan_finer(chosen, folder):
+            remark(f"Beside the best candidate of each arm: {estimate(finer, options.way)}", sentence=True)
+            require_none_failed(train(finer, options), then=", then goes on")
+        planned = experiment.plan(tuning.settled(chosen, tuning.choose(chosen, folder)), folder)
+        remark(f"At the best of each arm: {estimate(planned, options.way)}", sentence=True)
     require_none_failed(train(planned, options), then=", then reports")
     result = experiment.read(chosen, folder)
     study_report.write(result, folder)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.overrides import written
 from gradclip_cli.config.schema import Config
-from gradclip_cli.config.yaml_tree import Tree
+from gradclip_cli.config.yaml_tree import Place, Tree
 from gradclip_cli.errors import ConfigError
 
 LEARNING_RATE = "optimizer.learning_rate"
@@ -53,9 +53,8 @@ class Axis:
 
     @property
     def title(self) -> str:
-        """The key in words, such as `learning rate`, or `optimizer` for `optimizer.name`."""
-        section, _, last = self.key.rpartition(".")
-        return (section if last == "name" else last).replace("_", " ")
+        """The key in words."""
+        return title(self.key)
 
     @property
     def of_clipping(self) -> bool:
@@ -66,6 +65,17 @@ class Axis:
         """The same with its values in ascending order, where they are numbers."""
         ordered = sorted(self.values, key=lambda value: value.tree.value) if self.numeric else self.values
         return Axis(self.key, tuple(ordered))
+
+
+def title(key: str) -> str:
+    """A key in words, such as `learning rate`, or `optimizer` for `optimizer.name`."""
+    section, _, last = key.rpartition(".")
+    return (section if last == "name" else last).replace("_", " ")
+
+
+def number_value(number: float, place: Place) -> Value:
+    """A number that stands in no grid as a value of an axis."""
+    return Value(Tree(number, place, place), _plain_label(number))
 
 
 def column_axis(axes: Sequence[Axis]) -> int:

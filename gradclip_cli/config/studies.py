@@ -18,6 +18,27 @@ rules:
   primary: Clipping helps where the test says so.                              # what decides, a text for each family
 ```
 
+An arm with a `grid` is tuned: the best of its candidates on a holdout, over seeds of the tuning, is trained as the arm.
+
+```yaml
+tuning: {seeds: 0-2, holdout: 10000, refine: 1.5}     # 1.5: then two more candidates, on both sides of the best one
+arms:
+  clipnorm: {config: clipnorm, grid: {clipping.threshold: [0.5, 1], optimizer.learning_rate: [0.01, 0.1]}}
+  again: {config: clipnorm, grid: {...}, tuning_seeds: 3-5}
+```
+
+A `matrix` crosses problems with rules of clipping; its arms are named PROBLEM.RULE, and each is held against its baseline.
+
+```yaml
+matrix:
+  family: help
+  baseline: none
+  rules: {none: {mode: none}, clipnorm: {mode: clipnorm, threshold: 1}}
+  problems:
+    images: {config: none, metric: val_accuracy, grid: {optimizer.learning_rate: [0.01, 0.1]}}
+    digits: {config: mine.yaml, metric: val_accuracy, rules: [none, clipnorm]}     # without a grid, and with some of the rules
+```
+
 Each family of tests is adjusted by Holm for itself. Replicate k of an arm has initial weights times 1 + k·1e-6, and is an arm of
 its own in the results folder, named as `gradclip run CONFIG --set model.perturbation=...` names it.
 """
@@ -26,8 +47,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,10 +57,12 @@ from pydantic_core import ErrorDetails
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.experiment_files import STUDY, find
+from gradclip_cli.config.grids import CLIPPING
 from gradclip_cli.config.mistakes import key_place_of, place_of
 from gradclip_cli.config.overrides import written
 from gradclip_cli.config.schema import ARM_NAME, LONGEST_NAME, Config
-from gradclip_cli.config.seeds import parse_seeds
+from gradclip_cli.config.seeds import named_seeds, parse_seeds
+from gradclip_cli.config.tuning import Tuned, tuned
 from gradclip_cli.config.yaml_tree import Tree, shortened
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.sections import Section
@@ -70,6 +93,8 @@ class _Arm(Section):
     config: Any
     seeds: Seeds | None = None
     replicates: Replicates | None = None
+    grid: Any = None
+    tuning_seeds: Seeds | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -84,6 +109,24 @@ class _Tests(Section):
     arms: list[Name] = Field(min_length=1)
 
 
+class _Tuning(Section):
+    seeds: Seeds
+    holdout: Annotated[int, Field(ge=1)]
+    refine: Annotated[float, Field(gt=1)] | None = None
+
+
+class _Problem(_Arm):
+    metric: Text
+    rules: list[Name] | None = None
+
+
+class _Matrix(Section):
+    family: Text
+    baseline: Name
+    rules: dict[Name, Any] = Field(min_length=2)
+    problems: dict[Name, _Problem] = Field(min_length=1)
+
+
 class _File(Section):
     name: Name
     question: Text
@@ -91,25 +134,59 @@ class _File(Section):
     power: Text
     seeds: Seeds
     replicates: Replicates = 1
-    arms: dict[Name, _Arm] = Field(min_length=2)
-    tests: list[_Tests] = Field(min_length=1)
+    tuning: _Tuning | None = None
+    arms: dict[Name, _Arm] = {}
+    matrix: _Matrix | None = None
+    tests: list[_Tests] = []
     rules: dict[str, Text]
+
+    @property
+    def arm_names(self) -> list[str]:
+        """Of all arms, the matrix's among them."""
+        return [*self.arms, *(cell_name(*cell) for cell in self.cells)]
+
+    @property
+    def cells(self) -> list[tuple[str, str]]:
+        """The matrix's problems and rules, a pair for each cell that is trained."""
+        if not self.matrix:
+            return []
+        every = list(self.matrix.rules)
+        return [(name, rule) for name, problem in self.matrix.problems.items() for rule in problem.rules or every]
 
 
 @dataclass(frozen=True)
 class StudyArm:
-    """One arm: its configs, the first without perturbation and one more for each replicate, and the seeds of all of them."""
+    """One arm with its seeds: its config, and so many runs of each seed; a tuned one has no config until it is chosen."""
 
-    configs: tuple[Config, ...]
+    name: str
+    config: Config | None
     seeds: tuple[int, ...]
+    replicates: int = 1
+    tuned: Tuned | None = None
 
     @property
-    def name(self) -> str:
-        return self.configs[0].name
+    def configs(self) -> tuple[Config, ...]:
+        """The config without perturbation and one more for each replicate; nothing before a tuned arm is chosen."""
+        return tuple(_replicates(self.config, self.replicates)) if self.config else ()
 
     @property
     def runs(self) -> int:
-        return len(self.configs) * len(self.seeds)
+        return self.replicates * len(self.seeds)
+
+
+def cell_name(problem: str, rule: str) -> str:
+    """The arm of a matrix's cell."""
+    return f"{problem}.{rule}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Problems crossed with rules of clipping; each cell but the baseline's is a test."""
+
+    family: str
+    baseline: str
+    problems: tuple[str, ...]
+    rules: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -138,6 +215,17 @@ class Study:
     """What decides, by family."""
     sha256: str
     """Of the file."""
+    matrix: Matrix | None = None
+
+    @property
+    def tuned(self) -> list[Tuned]:
+        """The tuned arms' candidates."""
+        return [arm.tuned for arm in self.arms if arm.tuned]
+
+    def settled(self, chosen: Mapping[str, Config]) -> Study:
+        """The same with tuned arms chosen, by name."""
+        arms = tuple(replace(arm, config=chosen.get(arm.name, arm.config)) for arm in self.arms)
+        return replace(self, arms=arms)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -158,13 +246,24 @@ def load(name: str) -> Study:
         raise ConfigError(problems)
     file = _checked(tree, path)
     reader = _Reader(path, tree, file)
-    arms = tuple(arm for name in file.arms for arm in reader.arm(name))
+    arms = tuple(arm for name, given, own in reader.given() for arm in reader.arm(name, given, own))
     mistakes = [*reader.mistakes, *_mistakes(tree, file)]
     if mistakes:
         raise ConfigError(mistakes)
-    tests = [StudyTest(each.family, each.metric, each.baseline, arm) for each in file.tests for arm in each.arms]
     content = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Study(file.name, file.question, file.seen, file.power, arms, tuple(tests), file.rules, content)
+    crossed = file.matrix
+    matrix = Matrix(crossed.family, crossed.baseline, tuple(crossed.problems), tuple(crossed.rules)) if crossed else None
+    return Study(file.name, file.question, file.seen, file.power, arms, tuple(_tests(file)), file.rules, content, matrix)
+
+
+def _tests(file: _File) -> Iterator[StudyTest]:
+    """The matrix's tests, then the others."""
+    if crossed := file.matrix:
+        for problem, rule in file.cells:
+            if rule != crossed.baseline:
+                names = cell_name(problem, crossed.baseline), cell_name(problem, rule)
+                yield StudyTest(crossed.family, crossed.problems[problem].metric, *names)
+    yield from (StudyTest(each.family, each.metric, each.baseline, arm) for each in file.tests for arm in each.arms)
 
 
 def _checked(tree: Tree, path: Path) -> _File:
@@ -182,11 +281,20 @@ def _described(detail: ErrorDetails, tree: Tree) -> str:
     if detail["type"] == "missing":
         return f"{place_of(tree, '.'.join(above))}: missing key '{last}' in {'.'.join(above) or 'the study'}"
     if detail["type"] == "extra_forbidden":
-        known = (_File if not above else _Arm if above[0] == "arms" else _Tests).model_fields
+        known = _section(above).model_fields
         unknown = f"unknown key '{shortened(last)}' in {'.'.join(above) or 'the study'}"
         return f"{key_place_of(tree, where)}: {unknown}{_near(last, list(known))}"
     message = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else detail["msg"]
     return f"{place_of(tree, where)}: {where}: {message[0].lower()}{message[1:]}"
+
+
+def _section(above: Sequence[str]) -> type[Section]:
+    """What a mistake's place is in."""
+    if not above:
+        return _File
+    if above[0] == "matrix":
+        return _Problem if above[1:] else _Matrix
+    return _Arm if above[0] == "arms" else _Tuning if above[0] == "tuning" else _Tests
 
 
 @dataclass
@@ -200,18 +308,36 @@ class _Reader:
     def __post_init__(self) -> None:
         self.mistakes: list[str] = []
 
-    def arm(self, name: str) -> Iterator[StudyArm]:
+    def given(self) -> Iterator[tuple[str, Tree, _Arm]]:
+        """Each arm's name, what its config is as it is written, and its other keys."""
+        for name, own in self.file.arms.items():
+            yield name, self.tree.value["arms"].value[name], own
+        if crossed := self.file.matrix:
+            matrix = self.tree.value["matrix"].value
+            for problem, rule in self.file.cells:
+                if rule in crossed.rules:
+                    given = matrix["problems"].value[problem]
+                    ruled = _with_rule(given.value["config"], matrix["rules"].value[rule])
+                    whole = Tree({**given.value, "config": ruled}, given.place, given.key_place)
+                    yield cell_name(problem, rule), whole, crossed.problems[problem]
+
+    def arm(self, name: str, given: Tree, own: _Arm) -> Iterator[StudyArm]:
         """The arm, unless something is wrong with it."""
-        given, own = self.tree.value["arms"].value[name], self.file.arms[name]
+        keys = given.value if isinstance(given.value, dict) else {"config": given}
+        seeds, replicates = own.seeds or self.file.seeds, own.replicates or self.file.replicates
         try:
-            config = self._config(name, given.value["config"] if isinstance(given.value, dict) else given)
+            tree = self._config(name, keys["config"])
+            if own.grid is None:
+                config = loading.validated(tree)
+                loading.require_to_be_trained(config, tree)
+                yield StudyArm(name, config.model_copy(update={"name": name}), seeds, replicates)
+            else:
+                yield StudyArm(name, None, seeds, replicates, self._tuned(name, tree, keys["grid"], own, seeds))
         except ConfigError as error:
             self.mistakes += error.problems
-        else:
-            yield StudyArm(tuple(_replicates(config, own.replicates or self.file.replicates)), own.seeds or self.file.seeds)
 
-    def _config(self, name: str, given: Tree) -> Config:
-        """An arm's config, named after the arm. Raises ConfigError."""
+    def _config(self, name: str, given: Tree) -> Tree:
+        """An arm's config, named after the arm, as a whole tree. Raises ConfigError."""
         if isinstance(given.value, str):
             given = Tree({"extends": given}, given.place, given.key_place)
         if not isinstance(given.value, dict):
@@ -220,9 +346,24 @@ class _Reader:
         tree, problems = loading.extended(named, self.path)
         if problems:
             raise ConfigError(problems)
-        config = loading.validated(tree)
-        loading.require_to_be_trained(config, tree)
-        return config.model_copy(update={"name": name})
+        return tree
+
+    def _tuned(self, name: str, base: Tree, grid: Tree, own: _Arm, seeds: Sequence[int]) -> Tuned:
+        """What a tuned arm is chosen from. Raises ConfigError."""
+        tuning = self.file.tuning
+        if tuning is None:
+            raise ConfigError([f"{grid.key_place}: {name} has a grid; say in `tuning` with which seeds and holdout it is tuned"])
+        own_seeds = own.tuning_seeds or tuning.seeds
+        if shared := set(own_seeds) & set(seeds):
+            told = f"{name} is tuned and judged on {named_seeds(sorted(shared))}; no seed may be used twice"
+            raise ConfigError([f"{grid.key_place}: {told}"])
+        return tuned(name, base, grid, own_seeds, tuning.holdout, tuning.refine)
+
+
+def _with_rule(config: Tree, rule: Tree) -> Tree:
+    """A problem's config, as it is written, with a rule of clipping in place of its own."""
+    keys = {"extends": config} if isinstance(config.value, str) else config.value
+    return Tree({**keys, CLIPPING: rule}, config.place, config.key_place) if isinstance(keys, dict) else config
 
 
 def _replicates(config: Config, count: int) -> Iterator[Config]:
@@ -236,18 +377,37 @@ def _replicates(config: Config, count: int) -> Iterator[Config]:
 
 def _mistakes(tree: Tree, file: _File) -> Iterator[str]:
     """What is wrong with the tests, and which of their families have no rule."""
-    for place, test in zip(tree.value["tests"].value, file.tests, strict=True):
+    if len(file.arm_names) < 2:
+        yield f"{tree.place}: a study has at least two arms"
+    if not file.tests and not file.matrix:
+        yield f"{tree.place}: missing key 'tests' in the study"
+    for place, test in zip(tree.value["tests"].value if file.tests else [], file.tests, strict=True):
         yield from (
-            f"{place.place}: tests: no arm '{name}' in this study{_near(name, list(file.arms))}" for name in _unknown(test, file)
+            f"{place.place}: tests: no arm '{name}' in this study{_near(name, file.arm_names)}" for name in _unknown(test, file)
         )
         if test.family not in file.rules:
             yield f"{place.place}: tests: say in `rules` what decides {test.family}"
         if test.baseline in test.arms:
             yield f"{place.place}: tests: {test.baseline} is held against itself"
+    if crossed := file.matrix:
+        yield from _mistakes_of_matrix(tree.value["matrix"], crossed, file.rules)
+
+
+def _mistakes_of_matrix(place: Tree, crossed: _Matrix, rules: Mapping[str, str]) -> Iterator[str]:
+    known = list(crossed.rules)
+    for problem in crossed.problems.values():
+        yield from (
+            f"{place.place}: matrix: no rule '{name}'{_near(name, known)}" for name in problem.rules or [] if name not in known
+        )
+    names = [cell for cell in crossed.problems if crossed.baseline not in (crossed.problems[cell].rules or known)]
+    if names:
+        yield f"{place.place}: matrix: {', '.join(names)}: the baseline '{crossed.baseline}' is not among the rules"
+    if crossed.family not in rules:
+        yield f"{place.place}: matrix: say in `rules` what decides {crossed.family}"
 
 
 def _unknown(test: _Tests, file: _File) -> list[str]:
-    return [name for name in dict.fromkeys([test.baseline, *test.arms]) if name not in file.arms]
+    return [name for name in dict.fromkeys([test.baseline, *test.arms]) if name not in file.arm_names]
 
 
 def _near(name: str, known: Sequence[str]) -> str:

@@ -84,11 +84,20 @@ def _planned(plan: PlanRecord, file: str) -> str:
     seeds = named_seeds(plan.seeds)
     if plan.fresh_seeds:
         seeds += f", fresh {named_seeds(plan.fresh_seeds)} for {plan.fresh_arms}"
+    if plan.tuned:
+        tuning = named_seeds(sorted({seed for each in plan.tuned.values() for seed in each}))
+        seeds += f"; {counted(len(plan.tuned), 'tuned arm')}, whose candidates are trained with {tuning}"
     return (
-        f"Planned on {plan.written} at {commit} ({file}): {counted(len(plan.arms), 'arm')}, {seeds}; "
+        f"Planned on {plan.written} at {commit} ({file}): {_arms_planned(plan)}, {seeds}; "
         f"{counted(len(plan.tests), 'test')} by {', '.join(plan.metrics) or 'no metric'}; "
         f"{counted(len(plan.rules), 'rule')} (SHA-256 {short(plan.rules_sha256)})."
     )
+
+
+def _arms_planned(plan: PlanRecord) -> str:
+    if not plan.tuned:
+        return counted(len(plan.arms), "arm")
+    return f"{counted(len(plan.arms), 'config')} with the candidates"
 
 
 def _seen(seen: Seen) -> str:

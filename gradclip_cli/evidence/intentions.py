@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from gradclip_cli.config.schema import Config
 from gradclip_cli.evidence.ledger import read_ledger
-from gradclip_cli.evidence.plans import BEST, PLAN, PLAN_SCHEMA, PlannedTest, PlanRecord, Seen, is_planned
+from gradclip_cli.evidence.plans import BEST, PLAN, PLAN_SCHEMA, TUNING, PlannedTest, PlanRecord, Seen, is_planned
 from gradclip_cli.files import require_writable, write_atomically
 from gradclip_cli.runs.metadata import FINISHED
 from gradclip_cli.runs.provenance import provenance
@@ -30,6 +30,8 @@ class Intention:
     fresh_seeds: Sequence[int] = ()
     fresh_arms: str | None = None
     """Which arms are trained with the fresh seeds, in words."""
+    tuned: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Arms that are chosen among candidates, which stand among the configs: by name, the seeds that these are trained with."""
     tests: Sequence[PlannedTest] = ()
     rules: Mapping[str, str] = field(default_factory=dict)
     """Texts by name."""
@@ -73,6 +75,7 @@ def _plan(intention: Intention, seen: Seen) -> PlanRecord:
         seeds=list(intention.seeds),
         fresh_seeds=list(intention.fresh_seeds),
         fresh_arms=intention.fresh_arms,
+        tuned={name: list(seeds) for name, seeds in intention.tuned.items()},
         metrics=intention.metrics,
         tests=list(intention.tests),
         rules=dict(intention.rules),
@@ -87,14 +90,16 @@ def _seen(results: Path, intention: Intention) -> Seen:
     """What is there of an intention's runs, and the looks that were taken. Raises StoreError where a pack is damaged."""
     grid, best = read_ledger(results), read_ledger(results / BEST)
     fresh = {f"{BEST}/{arm}": seeds for arm, seeds in _finished(results / BEST, intention.arms, intention.fresh_seeds).items()}
+    tuning = {seed for seeds in intention.tuned.values() for seed in seeds}
+    candidates = {f"{TUNING}/{arm}": seeds for arm, seeds in _finished(results / TUNING, intention.arms, tuning).items()}
     return Seen(
-        runs=_finished(results, intention.arms, intention.seeds) | fresh,
+        runs=_finished(results, {*intention.arms, *intention.tuned}, intention.seeds) | candidates | fresh,
         looks=[*grid[0].looks, *best[0].looks],
         unknown=[*grid[1], *best[1]],
     )
 
 
-def _finished(results: Path, arms: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, list[int]]:
+def _finished(results: Path, arms: Collection[str], seeds: Collection[int]) -> dict[str, list[int]]:
     """By arm, the seeds among these whose runs are finished."""
     found: dict[str, list[int]] = {}
     planned = set(seeds)

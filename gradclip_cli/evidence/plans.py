@@ -29,6 +29,8 @@ SWEEP = "sweep.json"
 COMPARISON = "comparison.json"
 BEST = "best"
 """Folder of a sweep's runs at each row's best column."""
+TUNING = "tuning"
+"""Folder of the candidates' runs of a study's tuned arms."""
 MOST_PLAN_BYTES = 100_000_000
 """Of a plan, which holds the whole config of every arm."""
 
@@ -97,6 +99,8 @@ class PlanRecord(OnRecord):
     fresh_seeds: list[NonNegativeInt]
     fresh_arms: str | None
     """Which arms are trained with the fresh seeds, in words."""
+    tuned: dict[str, list[NonNegativeInt]] = {}
+    """Arms that are chosen among others: by name, the seeds that these are trained with."""
     metrics: list[str]
     tests: list[PlannedTest]
     rules: dict[str, str]

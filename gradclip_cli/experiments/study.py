@@ -7,9 +7,10 @@ A study decides nothing that its file did not say before the first run: arms, se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import named_seeds, seed_list
 from gradclip_cli.config.studies import Study, StudyArm, StudyTest
 from gradclip_cli.errors import ConflictsError, ReportError
@@ -25,6 +26,8 @@ from gradclip_cli.evidence.questions import Question, Yardstick
 from gradclip_cli.evidence.replicates import evened
 from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.evidence.verdicts import TwoArms, judged_together
+from gradclip_cli.experiments import tuning
+from gradclip_cli.experiments.tuning import Choice
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.texts import counted
@@ -50,6 +53,8 @@ class Result:
     tested: Sequence[Tested]
     adherence: Adherence
     warnings: Sequence[str]
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    """How each tuned arm was chosen, by its name."""
 
     def family(self, name: str) -> list[Tested]:
         """The tests of a family, in their order."""
@@ -83,16 +88,22 @@ def intention(study: Study) -> Intention:
     tests = [PlannedTest(arm=test.arm, baseline=test.baseline, metric=test.metric, family=test.family) for test in study.tests]
     return Intention(
         kind="study",
-        configs=[config for arm in study.arms for config in arm.configs],
+        configs=[config for arm in study.arms for config in _configs(arm)],
         seeds=study.seeds,
+        tuned={tuned.arm: tuned.seeds for tuned in study.tuned},
         tests=tests,
-        rules={**study.rules, **_beside(study)},
+        rules={**study.rules, **tuning.rules(study), **_beside(study)},
     )
+
+
+def _configs(arm: StudyArm) -> list[Config]:
+    """What of an arm is known before its first run: its configs, or its candidates'."""
+    return [candidate.config for candidate in arm.tuned.candidates] if arm.tuned else list(arm.configs)
 
 
 def _beside(study: Study) -> dict[str, str]:
     """What else was laid down."""
-    trained = "; ".join(f"{arm.name}: {named_seeds(arm.seeds)}, {len(arm.configs)} runs each" for arm in study.arms)
+    trained = "; ".join(f"{arm.name}: {named_seeds(arm.seeds)}, {counted(arm.replicates, 'run')} each" for arm in study.arms)
     return {
         "question": study.question,
         "seen": study.seen,
@@ -103,14 +114,19 @@ def _beside(study: Study) -> dict[str, str]:
 
 
 def read(study: Study, results: Path) -> Result:
-    """Read the study's runs and make its tests. Raises ReportError where a run can't be read or lacks what a test needs."""
+    """Read the study's runs, choose its tuned arms, and make its tests.
+
+    Raises ReportError where a run can't be read or lacks what a test needs.
+    """
+    choices = tuning.choose(study, results)
+    study = tuning.settled(study, choices)
     configs = [config for arm in study.arms for config in arm.configs]
     stored, warnings = read_arms(results, [config.name for config in configs])
     by_name = {arm.name: arm for arm in held_together(stored)}
     arms = {arm.name: _with_replicates(arm, by_name, warnings) for arm in study.arms}
     adherence = Adherence.of(results, intention(study), list(by_name.values()))
     tested = [each for family in study.families for each in _judged(family, study, arms)]
-    return Result(study, arms, tested, adherence, warnings)
+    return Result(study, arms, tested, adherence, warnings, choices)
 
 
 def _with_replicates(arm: StudyArm, stored: Mapping[str, Arm], warnings: Sequence[str]) -> Arm:

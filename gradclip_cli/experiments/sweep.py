@@ -13,20 +13,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.grids import Axis
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.sweeps import Cell, Sweep
-from gradclip_cli.errors import ConflictsError, ReportError
+from gradclip_cli.errors import ConflictsError
 from gradclip_cli.evidence import intentions, samples
 from gradclip_cli.evidence.adherence import Adherence
-from gradclip_cli.evidence.arms import Arm, held_together, read_arms
-from gradclip_cli.evidence.comparison import Comparison, compare, require_metric, require_one_loss
+from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.comparison import Comparison, compare
 from gradclip_cli.evidence.intentions import Intention
-from gradclip_cli.evidence.metrics import DEFAULT_METRIC, USUAL, Metric, usual_metric
+from gradclip_cli.evidence.metrics import DEFAULT_METRIC, USUAL, Metric
 from gradclip_cli.evidence.plans import BEST, PlannedTest
+from gradclip_cli.experiments.choice import best_of, choosing_metric, read_all, score
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.texts import counted
@@ -60,10 +59,8 @@ class Row:
     @functools.cached_property
     def best(self) -> int | None:
         """The best column, the first of equals; None where no cell of the row was better than chance."""
-        sign = 1 if self.metric.higher_is_better else -1
-        means = [sign * score if learnt else -math.inf for score, learnt in zip(self.scores, self._learnt, strict=True)]
-        best = int(np.argmax(means))
-        return best if math.isfinite(means[best]) else None
+        known = [score if learnt else math.nan for score, learnt in zip(self.scores, self._learnt, strict=True)]
+        return best_of(self.metric, known)
 
     @property
     def _learnt(self) -> list[bool]:
@@ -160,43 +157,14 @@ def read(sweep: Sweep, results: Path) -> Result:
 
     Raises ReportError where a run can't be read, or where the cells have no metric in common by which to choose.
     """
-    arms = _read_all(sweep.configs, sweep.seeds, results)
-    metric = _metric(list(arms.values()))
+    arms = read_all(sweep.configs, sweep.seeds, results)
+    metric = choosing_metric(list(arms.values()))
     rows = []
     for label, cells in sweep.rows().items():
         row = tuple(arms[cell.config.name] for cell in cells)
         rows.append(Row(label, tuple(cells), row, sweep.columns, metric))
     adherence = Adherence.of(results, intention(sweep), list(arms.values()))
     return Result(sweep, tuple(rows), rows[0].arms[0].evaluation_split, adherence=adherence)
-
-
-def _read_all(configs: Sequence[Config], seeds: Sequence[int], results: Path) -> dict[str, Arm]:
-    names = [config.name for config in configs]
-    read, warnings = read_arms(results, names)
-    arms = {arm.name: arm for arm in held_together([arm.only(seeds) for arm in read])}
-    missing = [name for name in names if name not in arms or set(arms[name].seeds) != set(seeds)]
-    if missing:
-        broken = "\n  ".join(warnings)
-        raise ReportError(
-            f"{results}: runs of {', '.join(missing)} can't be read. Remove them (gradclip rm), then give the same command "
-            f"again.\n  {broken}"
-        )
-    return arms
-
-
-def _metric(arms: Sequence[Arm]) -> Metric:
-    """What all arms are scored by: the usual metric of the first. Raises ReportError where another one doesn't have it."""
-    metric = usual_metric(arms[0].metrics, evaluated=arms[0].evaluated).suited(arms[0])
-    require_metric(arms, metric)
-    if metric.of_loss:
-        require_one_loss(arms)
-    size = float(np.median([abs(score(metric, arm)) for arm in arms]))
-    return metric._replace(unit=metric.unit.sized(size), title=metric.title.format(split=arms[0].evaluation_split))
-
-
-def score(metric: Metric, arm: Arm) -> float:
-    """An arm's mean score over seeds, as told; NaN where none of the grid's runs finished and chance isn't known."""
-    return float(np.mean(metric.scores(arm))) * metric.unit.scale
 
 
 def _is_better_than_chance(metric: Metric, arm: Arm, mean: float) -> bool:
@@ -225,7 +193,7 @@ def compare_best(result: Result, results: Path) -> Result:
     configs = best_configs(result)
     if not configs:
         return result
-    _read_all(configs, result.sweep.fresh_seeds, results / BEST)
+    read_all(configs, result.sweep.fresh_seeds, results / BEST)
     unclipped = next((config.name for config in configs if config.clipping.mode == "none"), configs[0].name)
     names = [config.name for config in configs]
     compared = compare(results / BEST, names, unclipped, seeds=result.sweep.fresh_seeds)
