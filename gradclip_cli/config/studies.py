@@ -30,6 +30,7 @@ arms:
 A `matrix` crosses problems with rules of clipping; its arms are named PROBLEM.RULE, and each is held against its baseline.
 
 ```yaml
+success: val_accuracy >= 0.6           # what the last epoch of a successful run holds; or one for each problem
 matrix:
   family: help
   baseline: none
@@ -48,7 +49,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,6 +87,7 @@ def _seeds(given: Any) -> tuple[int, ...]:
 Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds)]
 Name = Annotated[str, Field(pattern=ARM_NAME, max_length=LONGEST_NAME)]
 Text = Annotated[str, Field(min_length=1)]
+Bar = Annotated[str, Field(pattern=r"^\s*\w+\s*[<>]=\s*[-+.\d]+(e[-+]?\d+)?\s*$")]
 Replicates = Annotated[int, Field(ge=1, le=MOST_REPLICATES)]
 
 
@@ -118,6 +120,8 @@ class _Tuning(Section):
 class _Problem(_Arm):
     metric: Text
     rules: list[Name] | None = None
+    success: Bar | None = None
+    about: str = ""
 
 
 class _Matrix(Section):
@@ -135,6 +139,7 @@ class _File(Section):
     seeds: Seeds
     replicates: Replicates = 1
     tuning: _Tuning | None = None
+    success: Bar | None = None
     arms: dict[Name, _Arm] = {}
     matrix: _Matrix | None = None
     tests: list[_Tests] = []
@@ -185,8 +190,13 @@ class Matrix:
 
     family: str
     baseline: str
-    problems: tuple[str, ...]
+    problems: Mapping[str, str]
+    """By name, what is said about each."""
     rules: tuple[str, ...]
+
+    def arm(self, problem: str, rule: str) -> str:
+        """The name of a cell's arm."""
+        return cell_name(problem, rule)
 
 
 @dataclass(frozen=True)
@@ -216,6 +226,8 @@ class Study:
     sha256: str
     """Of the file."""
     matrix: Matrix | None = None
+    bars: Mapping[str, str] = field(default_factory=dict)
+    """By arm, what a successful run ends with, such as `val_accuracy >= 0.99`."""
 
     @property
     def tuned(self) -> list[Tuned]:
@@ -252,8 +264,20 @@ def load(name: str) -> Study:
         raise ConfigError(mistakes)
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     crossed = file.matrix
-    matrix = Matrix(crossed.family, crossed.baseline, tuple(crossed.problems), tuple(crossed.rules)) if crossed else None
-    return Study(file.name, file.question, file.seen, file.power, arms, tuple(_tests(file)), file.rules, content, matrix)
+    about = {name: problem.about for name, problem in crossed.problems.items()} if crossed else {}
+    matrix = Matrix(crossed.family, crossed.baseline, about, tuple(crossed.rules)) if crossed else None
+    tests, bars = tuple(_tests(file)), dict(_bars(file))
+    return Study(file.name, file.question, file.seen, file.power, arms, tests, file.rules, content, matrix, bars)
+
+
+def _bars(file: _File) -> Iterator[tuple[str, str]]:
+    """What each arm's success is, of those for which it is said."""
+    if file.success:
+        yield from ((name, file.success) for name in file.arm_names)
+    if crossed := file.matrix:
+        for problem, rule in file.cells:
+            if bar := crossed.problems[problem].success:
+                yield cell_name(problem, rule), bar
 
 
 def _tests(file: _File) -> Iterator[StudyTest]:

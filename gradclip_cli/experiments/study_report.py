@@ -21,6 +21,7 @@ from gradclip_cli.evidence.figures import difference_axis, difference_row
 from gradclip_cli.evidence.metrics import Metric, of_each_seed, usual_metric
 from gradclip_cli.evidence.samples import Sample
 from gradclip_cli.evidence.stats import share_interval
+from gradclip_cli.experiments import study_matrix, study_success, study_tuning
 from gradclip_cli.experiments.study import Result, Tested
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.texts import counted, for_markdown, percent, shown_p
@@ -40,9 +41,13 @@ def write(result: Result, results: Path) -> list[Path]:
     from gradclip_cli import plots
 
     ledger.record(results, {arm.name: arm.seeds for arm in result.arms.values()}, result.looks)
-    figures = {_picture(tested): _differences(tested) for tested in _groups(result)}
+    figures = {_picture(tested): _differences(tested) for tested in _drawn(result)}
     if _repeated(result):
         figures[REPEATS] = _repeats(result)
+    if picture := study_tuning.figure(result):
+        figures[study_tuning.PICTURE] = picture
+    if matrix := result.study.matrix:
+        figures[study_matrix.PICTURE] = study_matrix.figure(result, matrix)
     texts = {"study.json": to_json(result), "report.md": to_markdown(result)}
     try:
         for name, figure in figures.items():
@@ -60,6 +65,12 @@ def _groups(result: Result) -> list[list[Tested]]:
     for each in result.tested:
         found.setdefault((each.test.family, each.test.metric, each.test.baseline), []).append(each)
     return list(found.values())
+
+
+def _drawn(result: Result) -> list[list[Tested]]:
+    """The groups that have a picture of their own: the matrix is the picture of its tests."""
+    crossed = result.study.matrix.family if result.study.matrix else None
+    return [group for group in _groups(result) if group[0].test.family != crossed]
 
 
 def _picture(tested: Sequence[Tested]) -> str:
@@ -203,6 +214,12 @@ def to_json(result: Result) -> str:
         "plan": result.adherence.to_dict(),
         "warnings": list(result.warnings),
     }
+    if result.choices:
+        content["tuning"] = study_tuning.to_json(result)
+    if study.matrix:
+        content["matrix"] = [study_matrix.describe(result, study.matrix, problem) for problem in study.matrix.problems]
+    if study.bars:
+        content["successes"] = [each.to_dict() for each in study_success.successes(result)]
     return json.dumps(report.finite(content), indent=2, allow_nan=False) + "\n"
 
 
@@ -241,6 +258,9 @@ def to_markdown(result: Result) -> str:
         f"# {for_markdown(study.question)}",
         for_markdown(_what(result)),
         *[part for family in study.families for part in _family(result, family)],
+        *(study_matrix.parts(result, study.matrix) if study.matrix else []),
+        *study_tuning.parts(result),
+        *study_success.parts(result),
         *_runs_of_one_seed(result),
         "## What the runs did",
         report.markdown_table(["arm", "seeds", "runs of each", "runs", "diverged", "collapsed"], runs_rows(result), left=2),
@@ -285,7 +305,7 @@ def _what(result: Result) -> str:
 
 def _family(result: Result, family: str) -> list[str]:
     tested = result.family(family)
-    pictures = [group for group in _groups(result) if group[0].test.family == family]
+    pictures = [group for group in _drawn(result) if group[0].test.family == family]
     adjusted = f", adjusted by Holm over {len(tested)} tests" if len(tested) > 1 else ""
     return [
         f"## {for_markdown(family[0].upper() + family[1:])}",

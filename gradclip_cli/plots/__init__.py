@@ -3,25 +3,32 @@
 from gradclip_cli.plots.comparison import comparison_figure
 from gradclip_cli.plots.differences import DifferenceRow, differences_figure
 from gradclip_cli.plots.gradients import gradients_figure
+from gradclip_cli.plots.matrix import Matrix, MatrixCell, matrix_figure
 from gradclip_cli.plots.panels import Curve, Panel
 from gradclip_cli.plots.repeats import RepeatPanel, repeats_figure
 from gradclip_cli.plots.stability import StabilityMap, stability_figure
 from gradclip_cli.plots.style import save
 from gradclip_cli.plots.trace import Applied, GradientTrace, Updates
+from gradclip_cli.plots.tuning import TunedLine, tuning_figure
 
 __all__ = [
     "Applied",
     "Curve",
     "DifferenceRow",
     "GradientTrace",
+    "Matrix",
+    "MatrixCell",
     "Panel",
     "RepeatPanel",
     "StabilityMap",
+    "TunedLine",
     "Updates",
     "comparison_figure",
     "differences_figure",
     "gradients_figure",
+    "matrix_figure",
     "repeats_figure",
     "save",
     "stability_figure",
+    "tuning_figure",
 ]
