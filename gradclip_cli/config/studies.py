@@ -13,7 +13,7 @@ arms:
     config: {extends: none, optimizer: {learning_rate: 0.005}}
     seeds: 100-114
 tests:
-  - {family: primary, metric: METRIC, baseline: none, arms: [clipvalue]}            # as --metric takes it
+  - {family: primary, metric: METRIC, baseline: none, arms: [clipvalue]}            # as --metric takes it; margin: as --margin
 rules:
   primary: Clipping helps where the test says so.                              # what decides, a text for each family
 ```
@@ -24,7 +24,7 @@ An arm with a `grid` is tuned: the best of its candidates on a holdout, over see
 tuning: {seeds: 0-2, holdout: 10000, refine: 1.5}     # 1.5: then two more candidates, on both sides of the best one
 arms:
   clipnorm: {config: clipnorm, grid: {clipping.threshold: [0.5, 1], optimizer.learning_rate: [0.01, 0.1]}}
-  again: {config: clipnorm, grid: {...}, tuning_seeds: 3-5}
+  again: {config: clipnorm, grid: {...}, tuning_seeds: 3-5, holdout: 5000}
 ```
 
 A `matrix` crosses problems with rules of clipping; its arms are named PROBLEM.RULE, and each is held against its baseline.
@@ -97,6 +97,7 @@ class _Arm(Section):
     replicates: Replicates | None = None
     grid: Any = None
     tuning_seeds: Seeds | None = None
+    holdout: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -109,6 +110,7 @@ class _Tests(Section):
     metric: Text
     baseline: Name
     arms: list[Name] = Field(min_length=1)
+    margin: Annotated[float, Field(gt=0)] | None = None
 
 
 class _Tuning(Section):
@@ -207,6 +209,8 @@ class StudyTest:
     metric: str
     baseline: str
     arm: str
+    margin: float | None = None
+    """In the metric's unit: a difference within it doesn't matter."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +291,7 @@ def _tests(file: _File) -> Iterator[StudyTest]:
             if rule != crossed.baseline:
                 names = cell_name(problem, crossed.baseline), cell_name(problem, rule)
                 yield StudyTest(crossed.family, crossed.problems[problem].metric, *names)
-    yield from (StudyTest(each.family, each.metric, each.baseline, arm) for each in file.tests for arm in each.arms)
+    yield from (StudyTest(each.family, each.metric, each.baseline, arm, each.margin) for each in file.tests for arm in each.arms)
 
 
 def _checked(tree: Tree, path: Path) -> _File:
@@ -381,7 +385,7 @@ class _Reader:
         if shared := set(own_seeds) & set(seeds):
             told = f"{name} is tuned and judged on {named_seeds(sorted(shared))}; no seed may be used twice"
             raise ConfigError([f"{grid.key_place}: {told}"])
-        return tuned(name, base, grid, own_seeds, tuning.holdout, tuning.refine)
+        return tuned(name, base, grid, own_seeds, own.holdout or tuning.holdout, tuning.refine)
 
 
 def _with_rule(config: Tree, rule: Tree) -> Tree:

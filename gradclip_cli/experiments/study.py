@@ -154,7 +154,7 @@ def _judged(family: str, study: Study, arms: Mapping[str, Arm]) -> list[Tested]:
 def _pair(test: StudyTest, arms: Mapping[str, Arm]) -> TwoArms:
     """A test's arms by its metric. Raises ReportError where they don't have it, or share no seed."""
     base, arm = arms[test.baseline], arms[test.arm]
-    question = Question(metric=test.metric)
+    question = Question(metric=test.metric, margin=test.margin)
     if question.of_replicates:
         base, arm = evened([base, arm])
     yardstick = question.put_to(base)
