@@ -57,13 +57,13 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from gradclip_cli.config import loading
+from gradclip_cli.config.candidates import Tuned, tuned
 from gradclip_cli.config.experiment_files import STUDY, find
 from gradclip_cli.config.grids import CLIPPING
 from gradclip_cli.config.mistakes import key_place_of, place_of
 from gradclip_cli.config.overrides import written
 from gradclip_cli.config.schema import ARM_NAME, LONGEST_NAME, Config
 from gradclip_cli.config.seeds import named_seeds, parse_seeds
-from gradclip_cli.config.tuning import Tuned, tuned
 from gradclip_cli.config.yaml_tree import Tree, shortened
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.sections import Section

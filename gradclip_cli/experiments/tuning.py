@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradclip_cli.config.candidates import Candidate, Tuned
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.studies import Study
-from gradclip_cli.config.tuning import Candidate, Tuned
 from gradclip_cli.errors import ConflictsError
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.metrics import Metric

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gradclip_cli.config import loading, studies
-from gradclip_cli.config.tuning import Tuned
+from gradclip_cli.config.candidates import Tuned
 from gradclip_cli.errors import ConfigError
 
 TUNED = """
@@ -37,7 +37,8 @@ matrix:
   rules: {none: {mode: none}, clipnorm: {mode: clipnorm, threshold: 1}, agc: {mode: agc}}
   problems:
     lstm: {config: clipvalue, metric: val_accuracy, about: rows, grid: {optimizer.learning_rate: [0.1, 0.4]}}
-    gru: {config: {extends: none, model: {cell: gru}}, metric: loss, success: loss <= 0.5, rules: [none, clipnorm], seeds: 100-101}
+    gru:
+      {config: {extends: none, model: {cell: gru}}, metric: loss, success: loss <= 0.5, rules: [none, clipnorm], seeds: 100-101}
 rules: {help: The test says so.}
 """
 
