@@ -131,6 +131,19 @@ def test_a_success_is_the_studys_or_the_problems(path: Path) -> None:
     assert (bars["lstm.agc"], bars["gru.none"]) == ("val_accuracy >= 0.6", "loss <= 0.5")
 
 
+def test_the_documented_grids_and_matrix_can_be_read(path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
+    _, grids, crossed = [part.partition("```")[0] for part in page.split("```yaml\n")[1:]]
+    (path.parent / "mine.yaml").write_text("extends: none\nname: mine\n")
+    said = "question: What?\nseen: Nothing.\npower: Little.\nseeds: 100-102\n"
+    tests = "tests: [{family: best, metric: val_accuracy, baseline: none, arms: [clipnorm]}]\nrules: {best: The test.}\n"
+    study = path.with_name("documented.yaml")
+    assert [len(each.candidates) for each in read(study, said + grids + tests).tuned] == [3, 6, 6]
+    tuning = grids.partition("\n")[0] + "\n"
+    arms = [arm.name for arm in read(study, said + tuning + crossed).arms]
+    assert arms == ["images.none", "images.clipnorm", "images.agc", "mine.none", "mine.clipnorm"]
+
+
 @pytest.mark.parametrize(
     ("text", "old", "new", "told"),
     [
