@@ -20,6 +20,18 @@ rules:
 
 Each family of tests is adjusted by Holm for itself. Replicate k of an arm has initial weights times 1 + k·1e-6, and is an arm of
 its own in the results folder, named as `gradclip run CONFIG --set model.perturbation=...` names it.
+
+```yaml
+detectors:                                        # of explosion: see evidence.detectors for what the words mean
+  arms: [none]                                    # each by itself
+  calibrated_on: 0-29                             # seeds that fix the thresholds, as far as an arm has them
+  judged_on: 100-129                              # others, that judge them
+  horizon: 100                                    # steps before a divergence within which an alarm is true; without, 100
+  early: 10                                       # steps before it from which on an alarm is early; without, 10
+  false_alarms: 1                                 # per 1,000 steps, at most, where a threshold is fixed; without, one
+```
+
+What decides there stands in `rules` as well, called detectors.
 """
 
 from __future__ import annotations
@@ -39,15 +51,17 @@ from gradclip_cli.config.experiment_files import STUDY, find
 from gradclip_cli.config.mistakes import key_place_of, place_of
 from gradclip_cli.config.overrides import written
 from gradclip_cli.config.schema import ARM_NAME, LONGEST_NAME, Config
-from gradclip_cli.config.seeds import parse_seeds
+from gradclip_cli.config.seeds import named_seeds, parse_seeds
 from gradclip_cli.config.yaml_tree import Tree, shortened
 from gradclip_cli.errors import ConfigError
-from gradclip_cli.sections import Section
+from gradclip_cli.sections import NotNegative, Section
 
 PERTURBATION = "model.perturbation"
 ROUNDING = 1e-6
 """By this share of themselves, times its number, a replicate's initial weights differ."""
 MOST_REPLICATES = 1000
+DETECTORS = "detectors"
+"""The key of the file, and of its rule."""
 
 
 def _seeds(given: Any) -> tuple[int, ...]:
@@ -84,6 +98,20 @@ class _Tests(Section):
     arms: list[Name] = Field(min_length=1)
 
 
+class Detectors(Section):
+    """Which arms' steps detectors of explosion are fixed and judged on."""
+
+    arms: list[Name] = Field(min_length=1)
+    calibrated_on: Seeds
+    judged_on: Seeds
+    horizon: Annotated[int, Field(ge=1)] = 100
+    """Steps before a divergence, within which an alarm is true."""
+    early: Annotated[int, Field(ge=1)] = 10
+    """Steps before a divergence, from which on an alarm is early."""
+    false_alarms: NotNegative = 1.0
+    """Per 1,000 steps, at most, on the seeds that fix a threshold."""
+
+
 class _File(Section):
     name: Name
     question: Text
@@ -93,7 +121,12 @@ class _File(Section):
     replicates: Replicates = 1
     arms: dict[Name, _Arm] = Field(min_length=2)
     tests: list[_Tests] = Field(min_length=1)
+    detectors: Detectors | None = None
     rules: dict[str, Text]
+
+
+_PARTS: dict[str, type[Section]] = {"": _File, "arms": _Arm, "tests": _Tests, "detectors": Detectors}
+"""Whose keys stand beneath which key of the file."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +171,7 @@ class Study:
     """What decides, by family."""
     sha256: str
     """Of the file."""
+    detectors: Detectors | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -159,12 +193,12 @@ def load(name: str) -> Study:
     file = _checked(tree, path)
     reader = _Reader(path, tree, file)
     arms = tuple(arm for name in file.arms for arm in reader.arm(name))
-    mistakes = [*reader.mistakes, *_mistakes(tree, file)]
+    mistakes = [*reader.mistakes, *_mistakes(tree, file), *_mistakes_of_detectors(tree, file)]
     if mistakes:
         raise ConfigError(mistakes)
     tests = [StudyTest(each.family, each.metric, each.baseline, arm) for each in file.tests for arm in each.arms]
     content = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Study(file.name, file.question, file.seen, file.power, arms, tuple(tests), file.rules, content)
+    return Study(file.name, file.question, file.seen, file.power, arms, tuple(tests), file.rules, content, file.detectors)
 
 
 def _checked(tree: Tree, path: Path) -> _File:
@@ -182,7 +216,7 @@ def _described(detail: ErrorDetails, tree: Tree) -> str:
     if detail["type"] == "missing":
         return f"{place_of(tree, '.'.join(above))}: missing key '{last}' in {'.'.join(above) or 'the study'}"
     if detail["type"] == "extra_forbidden":
-        known = (_File if not above else _Arm if above[0] == "arms" else _Tests).model_fields
+        known = _PARTS[above[0] if above else ""].model_fields
         unknown = f"unknown key '{shortened(last)}' in {'.'.join(above) or 'the study'}"
         return f"{key_place_of(tree, where)}: {unknown}{_near(last, list(known))}"
     message = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else detail["msg"]
@@ -244,6 +278,27 @@ def _mistakes(tree: Tree, file: _File) -> Iterator[str]:
             yield f"{place.place}: tests: say in `rules` what decides {test.family}"
         if test.baseline in test.arms:
             yield f"{place.place}: tests: {test.baseline} is held against itself"
+
+
+def _mistakes_of_detectors(tree: Tree, file: _File) -> Iterator[str]:
+    """What is wrong with the arms and seeds of detectors, and whether a rule is missing."""
+    if not (wanted := file.detectors):
+        return
+    place = f"{tree.value['detectors'].place}: detectors: "
+    for name in wanted.arms:
+        if name not in file.arms:
+            yield f"{place}no arm '{name}' in this study{_near(name, list(file.arms))}"
+            continue
+        seeds = set(file.arms[name].seeds or file.seeds)
+        for key, asked in (("calibrated_on", wanted.calibrated_on), ("judged_on", wanted.judged_on)):
+            if not seeds & set(asked):
+                yield f"{place}{name} has none of the seeds of {key}"
+    if shared := set(wanted.calibrated_on) & set(wanted.judged_on):
+        yield f"{place}{named_seeds(sorted(shared))} would judge what they fix"
+    if wanted.early > wanted.horizon:
+        yield f"{place}early is {wanted.early}, beyond the horizon of {wanted.horizon}"
+    if DETECTORS not in file.rules:
+        yield f"{place}say in `rules` what decides, called {DETECTORS}"
 
 
 def _unknown(test: _Tests, file: _File) -> list[str]:

@@ -1,6 +1,7 @@
 """Arrays to matplotlib figures."""
 
 from gradclip_cli.plots.comparison import comparison_figure
+from gradclip_cli.plots.detectors import DetectorLine, FalseAlarms, detectors_figure
 from gradclip_cli.plots.differences import DifferenceRow, differences_figure
 from gradclip_cli.plots.gradients import gradients_figure
 from gradclip_cli.plots.panels import Curve, Panel
@@ -12,13 +13,16 @@ from gradclip_cli.plots.trace import Applied, GradientTrace, Updates
 __all__ = [
     "Applied",
     "Curve",
+    "DetectorLine",
     "DifferenceRow",
+    "FalseAlarms",
     "GradientTrace",
     "Panel",
     "RepeatPanel",
     "StabilityMap",
     "Updates",
     "comparison_figure",
+    "detectors_figure",
     "differences_figure",
     "gradients_figure",
     "repeats_figure",
