@@ -158,10 +158,9 @@ def _meaning(plan: Detectors) -> str:
         f"A detector sees a divergence where its signal is above the threshold on one of the {within} before it. Its lead is "
         "how many steps before that is first so (median and quartiles of the divergences that are seen): 1 is the very step "
         f"whose update breaks the run; early is {counted(plan.early, 'step')} or more. By chance: as often is it so of the "
-        f"{within} before an ordinary step. On ordinary steps, "
-        f"which no divergence follows within {within}, an alarm is false, and stands for {within}. False alarms are told per "
-        "1,000 ordinary steps, with intervals of a bootstrap over runs. Each threshold is the lowest at which the runs that fix "
-        f"it have at most {plan.false_alarms:g} per 1,000."
+        f"{within} before an ordinary step. On ordinary steps, which no divergence follows within {within}, an alarm is false, "
+        f"and stands for {within}. False alarms are told per 1,000 ordinary steps, with intervals of a bootstrap over runs. Each "
+        f"threshold is the lowest at which the runs that fix it have at most {plan.false_alarms:g} per 1,000."
     )
 
 
