@@ -196,7 +196,7 @@ def _figure(arm: OfArm, found: Found) -> Figure:
     from gradclip_cli import plots
 
     events = arm.detectors[0].fresh.events
-    title = f"{arm.arm}: {counted(events, 'divergence')} on seeds that fixed no threshold"
+    title = f"{arm.arm}: are its divergences seen coming? {events:,} of them, on seeds that fixed no threshold"
     lines = [_line(arm, each, found.plan.early) for each in arm.distinct]
     costs = [cost for each in found.arms for cost in _costs(each)]
     return plots.detectors_figure(title, lines, costs, found.plan.false_alarms, found.plan.early)

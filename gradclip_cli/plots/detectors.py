@@ -19,6 +19,8 @@ PANEL, HEIGHT, LEFT, BETWEEN, RIGHT, ABOVE, BELOW, LEGEND_LINE = 3.7, 3.7, 0.8, 
 LEGEND_COLUMNS = 2
 BEYOND = 6
 """Times the allowed rate of false alarms that the axis of costs reaches, at most."""
+FIRST = 0.8
+"""Where the axis of steps begins, so that what is seen 1 step before shows."""
 CHANCE, GREY = "by chance", "#b9b9b9"
 
 
@@ -86,20 +88,27 @@ def _look(style: tuple[int, bool]) -> dict[str, Any]:
 
 def _draw_early(axes: Axes, lines: Sequence[DetectorLine]) -> None:
     axes.set_title("How early")
-    axes.set_xlabel("at least so many steps before it")
+    axes.set_xlabel("steps before the divergence, at least")
     axes.set_ylabel("share of divergences seen")
     _shares(axes)
     if not lines:
         say_nothing_to_draw(axes, "no detector")
         return
-    steps = np.arange(1, len(lines[0].seen) + 1)
+    steps = np.array([FIRST, *range(1, len(lines[0].seen) + 1)])
     by_chance = np.array([line.by_chance for line in lines])
     for line in lines:
-        axes.step(steps, line.seen, where="pre", label=fitted_in(line.name, 5, 10), **_look(line.style))
-    axes.fill_between(steps, by_chance.min(axis=0), by_chance.max(axis=0), color=GREY, linewidth=1.5, label=CHANCE)
+        axes.step(steps, _from_the_edge(line.seen), where="pre", label=fitted_in(line.name, 5, 10), **_look(line.style))
+    axes.fill_between(
+        steps, *map(_from_the_edge, (by_chance.min(axis=0), by_chance.max(axis=0))), color=GREY, linewidth=1.5, label=CHANCE
+    )
     axes.set_xscale("log")
-    axes.set_xlim(1, max(2, len(steps)))
+    axes.set_xlim(FIRST, max(2, len(steps) - 1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def _from_the_edge(shares: FloatArray) -> FloatArray:
+    """Shares by steps from 1, the first also at the axis's edge."""
+    return np.concatenate([shares[:1], shares])
 
 
 def _draw_cost(axes: Axes, lines: Sequence[DetectorLine], allowed: float) -> None:
@@ -112,7 +121,7 @@ def _draw_cost(axes: Axes, lines: Sequence[DetectorLine], allowed: float) -> Non
         axes.plot(rates, shares, **_look(line.style))
         axes.plot(*line.fixed, "o", color=_look(line.style)["color"], markersize=8, markeredgecolor="white", zorder=5)
     axes.set_xlim(0, max(BEYOND * allowed, 1.3 * most) or 1)
-    _draw_allowed(axes, allowed)
+    _draw_allowed(axes, allowed, 0.95)
 
 
 def _draw_false_alarms(axes: Axes, alarms: Sequence[FalseAlarms], allowed: float) -> None:
@@ -132,7 +141,7 @@ def _draw_false_alarms(axes: Axes, alarms: Sequence[FalseAlarms], allowed: float
     axes.set_ylim(max([*places, 0]) + 0.7, -1.2)
     axes.set_yticks([])
     axes.set_xlim(0, 1.1 * max([allowed, *known(np.array([each.high for each in alarms]))]) or 1)
-    _draw_allowed(axes, allowed)
+    _draw_allowed(axes, allowed, 0.01)
 
 
 def _places(alarms: Sequence[FalseAlarms]) -> list[float]:
@@ -141,10 +150,10 @@ def _places(alarms: Sequence[FalseAlarms]) -> list[float]:
     return [index + 1.2 * len(dict.fromkeys(arms[: index + 1])) - 1.2 for index in range(len(alarms))]
 
 
-def _draw_allowed(axes: Axes, allowed: float) -> None:
+def _draw_allowed(axes: Axes, allowed: float, height: float) -> None:
     axes.axvline(allowed, color="#555555", linewidth=1, linestyle=(0, (1, 1.5)), zorder=1)
     axes.annotate(
-        "allowed", (allowed, 0.0), xycoords=("data", "axes fraction"), xytext=(4, 4), textcoords="offset points", fontsize=9
+        "allowed", (allowed, height), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points", fontsize=9
     )
 
 

@@ -22,7 +22,8 @@ ALARMS = [FalseAlarms("explosive", "loss", (2, False), 1.0, 0.5, 2.0), FalseAlar
 def test_lines_are_what_was_measured() -> None:
     figure = plots.detectors_figure("Detectors", [line("gradient norm"), line("loss", 2, False)], ALARMS, 1.0, 2)
     early, cost, false = figure.axes
-    assert early.lines[0].get_ydata().tolist() == [0.9, 0.5, 0.2, 0.0]
+    assert early.lines[0].get_xdata()[1:].tolist() == [1, 2, 3, 4]
+    assert early.lines[0].get_ydata()[1:].tolist() == [0.9, 0.5, 0.2, 0.0]
     assert early.lines[0].get_linestyle() != early.lines[1].get_linestyle()
     assert early.lines[0].get_color() != early.lines[1].get_color()
     dots = [drawn for drawn in cost.lines if drawn.get_marker() == "o"]
