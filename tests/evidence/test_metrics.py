@@ -191,3 +191,13 @@ def test_arms_are_compared_by_one_more(with_one_more: Path, results: Path) -> No
     assert "best test accuracy (%)" in page
     assert "As scored: the best epoch; a diverged run counts as chance (10.0)." in page
     assert "difference in best test accuracy from none (points; better to the right)" in (folder / "differences.svg").read_text()
+
+
+def test_diverged_runs_are_counted_on_each_seed(results: Path) -> None:
+    for seed in range(8):
+        store_run(results, "none", seed, [2.0, 1.5, 1.0], status="diverged" if seed else "complete")
+        store_run(results, "clipnorm", seed, [2.0, 1.5, 1.0], base="clipnorm")
+    compared = comparison.compare(results, question=Question("diverged_runs"), baseline="none")
+    assert compared.baseline.scores == [0.0, *[100.0] * 7]
+    found = against(compared, "clipnorm")
+    assert (found.mean, found.won, found.verdict) == (-87.5, 7, "helps")
