@@ -13,7 +13,6 @@ from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import signals
 from gradclip_cli.evidence.arms import Arm, StoredRun
 from gradclip_cli.evidence.detectors import QUANTITIES, SIGNALS, Detector, Signal, Watched, event_of
-from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.evidence.signals import SIGNALS_FILE, Steps
 from gradclip_cli.texts import counted
 
@@ -65,21 +64,27 @@ def read(study: Study, arms: Mapping[str, Arm], results: Path) -> Found | None:
         return None
     asked = {*plan.calibrated_on, *plan.judged_on}
     runs = [run for name in plan.arms for run in arms[name].only(asked).runs]
-    steps = _steps(runs, results, study.name)
+    steps = _steps(runs, results)
     return Found(plan, [_of_arm(plan, arms[name], steps) for name in plan.arms], steps)
 
 
-def _steps(runs: Sequence[StoredRun], results: Path, study: str) -> Steps:
+def _steps(runs: Sequence[StoredRun], results: Path) -> Steps:
     """Each run's steps. Raises ReportError where some are missing."""
     kept = signals.read(results)
     found = {signals.name_of(run): steps for run in runs if (steps := _steps_of(run, kept)) is not None}
-    if missing := [str(run.directory.path) for run in runs if signals.name_of(run) not in found]:
+    if missing := [run for run in runs if signals.name_of(run) not in found]:
         raise ReportError(
-            f"Detectors need every step, and the steps of {counted(len(missing), 'run')} are missing: {some_of(missing)}. Put "
+            f"Detectors need every step, and the steps of {counted(len(missing), 'run')} are missing: {_named(missing)}. Put "
             f"back their steps.csv, or {results / SIGNALS_FILE}, where the report keeps what detectors read of them; gradclip "
-            f"pack --steps packs them whole. Or train again, into another folder: gradclip study {study} --results DIR."
+            "pack --steps packs them whole. Or train again: the same command with another folder (--results)."
         )
     return found
+
+
+def _named(runs: Sequence[StoredRun]) -> str:
+    """Runs by arm, such as `none, seeds 0-2; slow, seed 1`."""
+    arms = dict.fromkeys(run.directory.arm for run in runs)
+    return "; ".join(f"{arm}, {named_seeds([run.seed for run in runs if run.directory.arm == arm])}" for arm in arms)
 
 
 def _steps_of(run: StoredRun, kept: Steps) -> pd.DataFrame | None:

@@ -98,9 +98,8 @@ def _draw_early(axes: Axes, lines: Sequence[DetectorLine]) -> None:
     by_chance = np.array([line.by_chance for line in lines])
     for line in lines:
         axes.step(steps, _from_the_edge(line.seen), where="pre", label=fitted_in(line.name, 5, 10), **_look(line.style))
-    axes.fill_between(
-        steps, *map(_from_the_edge, (by_chance.min(axis=0), by_chance.max(axis=0))), color=GREY, linewidth=1.5, label=CHANCE
-    )
+    least, largest = (_from_the_edge(ends) for ends in (by_chance.min(axis=0), by_chance.max(axis=0)))
+    axes.fill_between(steps, least, largest, color=GREY, linewidth=1.5, label=CHANCE)
     axes.set_xscale("log")
     axes.set_xlim(FIRST, max(2, len(steps) - 1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
