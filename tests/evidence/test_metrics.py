@@ -48,7 +48,9 @@ def test_a_diverged_run_scores_no_better_than_one_at_chance_throughout(metric: s
         store_run(results, "reckless", seed, losses, status="diverged")
     compared = comparison.compare(results, question=Question(metric))
     mean = against(compared, "reckless").mean
-    if metric.endswith("accuracy"):  # the stored run's accuracy is not chance's: it is held against 10% instead
+    if metric == "diverged_runs":  # which is about nothing else
+        assert mean == 100
+    elif metric.endswith("accuracy"):  # the stored run's accuracy is not chance's: it is held against 10% instead
         assert compared.others[0].mean == pytest.approx(10)
     else:
         assert mean == pytest.approx(0)
@@ -111,7 +113,9 @@ def test_each_tells_all_that_there_is_to_tell(metric: Metric, results: Path) -> 
     assert not re.search("[{}]", yardstick.metric.title)
     assert ("0.75" in yardstick.metric.title) == metric.takes_target
     assert "diverged" in metric.scoring(arm)
-    assert 0 < yardstick.scores(arm)[0] * metric.unit.scale < metric.unit.most
+    score = yardstick.scores(arm)[0] * metric.unit.scale
+    assert 0 <= score < metric.unit.most
+    assert (score == 0) == (metric.name == "diverged_runs")  # none did
 
 
 def test_values_are_told_in_their_unit() -> None:
