@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import tarfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+import yaml
 from conftest import call
 
 from gradclip_cli.config import studies
@@ -20,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 COMMITTED = sorted(path.parent for path in (ROOT / "results").glob("*/study.json"))
 NAMES = [folder.name for folder in COMMITTED]
 CHANCE = {"val_accuracy": 0.1, "loss": np.log(10)}
+"""What the article's diverged runs count as. No run on another problem diverged."""
 
 
 class Run(NamedTuple):
@@ -38,11 +41,11 @@ class Run(NamedTuple):
 
 
 @functools.cache
-def runs(name: str) -> dict[str, dict[int, Run]]:
-    """By arm and seed, every packed run."""
+def runs(name: str, part: str = ".") -> dict[str, dict[int, Run]]:
+    """By arm and seed, every packed run of a study, or of its tuning."""
     epochs: dict[tuple[str, str], pd.DataFrame] = {}
     said: dict[tuple[str, str], dict[str, Any]] = {}
-    with tarfile.open(ROOT / "results" / name / "runs.tar.xz") as pack:
+    with tarfile.open(ROOT / "results" / name / part / "runs.tar.xz") as pack:
         for member in pack:
             arm, seed, file = member.name.split("/")
             content = pack.extractfile(member)
@@ -94,11 +97,16 @@ def differences(name: str, test: dict[str, Any]) -> np.ndarray:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_planned_run_is_packed_and_counted_as_it_ended(name: str) -> None:
     study = studies.load(name)
-    planned = {config.name: set(arm.seeds) for arm in study.arms for config in arm.configs}
+    planned = {name: set(arm.seeds) for arm in study.arms for name in _names(arm)}
     assert {arm: set(seeds) for arm, seeds in runs(name).items()} == planned
     for arm in stored(name)["arms"]:
         together = [each for seed in arm["seeds"] for each in of_a_seed(name, arm["name"], seed)]
         assert arm["diverged"] == sum(each.diverged is not None for each in together)
+
+
+def _names(arm: studies.StudyArm) -> list[str]:
+    """Of an arm's runs; a tuned one's config is known once it was chosen."""
+    return [config.name for config in arm.configs] or [arm.name]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -128,6 +136,9 @@ def test_p_values_are_adjusted_within_their_family(name: str) -> None:
 def test_spreads_and_collapses_are_those_of_the_runs(name: str) -> None:
     for arm in stored(name)["arms"]:
         together = [of_a_seed(name, arm["name"], seed) for seed in arm["seeds"]]
+        if "val_accuracy" not in together[0][0].epochs:
+            assert arm["collapsed"] is None
+            continue
         values = 100 * np.array([[each.last("val_accuracy") for each in seed] for seed in together])
         assert arm["last"] == pytest.approx(values)
         assert arm["collapsed"] == sum(each.collapsed for seed in together for each in seed)
@@ -148,6 +159,99 @@ def test_the_plan_is_the_shipped_file_and_was_written_first(name: str) -> None:
     with tarfile.open(ROOT / "results" / name / "runs.tar.xz") as pack:
         said = [json.load(pack.extractfile(each)) for each in pack if each.name.endswith("run.json")]  # type: ignore[arg-type]
     assert all(plan["written"] <= run["started"] and not run["git_commit"].endswith("-dirty") for run in said)
+
+
+# Tuned arms.
+
+TUNED = [name for name in NAMES if "tuning" in stored(name)]
+
+
+def mean_score(name: str, candidate: str, metric: str, seeds: list[int]) -> float:
+    """A candidate's mean over the tuning's seeds, in the unit that it is shown in."""
+    of_seeds = runs(name, "tuning")[candidate]
+    return float(np.mean([of_seeds[seed].last(metric) for seed in seeds])) * (100 if "accuracy" in metric else 1)
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_each_tuned_arm_is_the_best_of_its_candidates(name: str) -> None:
+    for choice in stored(name)["tuning"]["choices"]:
+        metric, sign = choice["metric"], 1 if "accuracy" in choice["metric"] else -1
+        scores = {each["name"]: mean_score(name, each["name"], metric, choice["seeds"]) for each in choice["candidates"]}
+        assert {each["name"]: each["score"] for each in choice["candidates"]} == pytest.approx(scores)
+        assert choice["chosen"] == max(scores, key=lambda candidate: sign * scores[candidate])
+        assert all(set(runs(name, "tuning")[candidate]) == set(choice["seeds"]) for candidate in scores)
+        trained, chosen = (config_of(name, *where) for where in ((".", choice["arm"]), ("tuning", choice["chosen"])))
+        assert trained["optimizer"] == chosen["optimizer"]
+        assert trained.get("clipping") == chosen.get("clipping")
+        assert trained["data"].get("holdout", 0) == 0 < chosen["data"]["holdout"]
+
+
+@functools.cache
+def configs_of(name: str, part: str) -> dict[str, dict[str, Any]]:
+    """By arm, the stored config of one of its packed runs."""
+    found: dict[str, dict[str, Any]] = {}
+    with tarfile.open(ROOT / "results" / name / part / "runs.tar.xz") as pack:
+        for member in pack:
+            arm, _, file = member.name.split("/")
+            if file == "config.yaml" and arm not in found:
+                content = pack.extractfile(member)
+                assert content is not None
+                found[arm] = yaml.safe_load(content)
+    return found
+
+
+def config_of(name: str, part: str, arm: str) -> dict[str, Any]:
+    return configs_of(name, part)[arm]
+
+
+@pytest.mark.parametrize("name", [name for name in TUNED if stored(name)["tuning"]["splits"]])
+def test_splits_choose_on_one_half_and_judge_on_the_other(name: str) -> None:
+    found = stored(name)["tuning"]
+    grids: dict[str, pd.DataFrame] = {}
+    planned = {each.config.name for tuned in studies.load(name).tuned for each in tuned.candidates}  # not the finer ones
+    for choice in found["choices"]:
+        arm = choice["arm"].removesuffix("-again")
+        for each in [each for each in choice["candidates"] if each["name"] in planned]:
+            row = each["name"].removeprefix(choice["arm"])
+            for seed in choice["seeds"]:
+                score = runs(name, "tuning")[each["name"]][seed].last(choice["metric"]) * 100
+                grids.setdefault(arm, pd.DataFrame(dtype=float)).loc[row, seed] = score
+    for split in found["splits"]:
+        ours, theirs = (grids[split[key]] for key in ("arm", "baseline"))
+        expected = []
+        for half in itertools.combinations(sorted(ours), len(ours.columns) // 2):
+            rest = [seed for seed in ours if seed not in half]
+            judged = [grid.loc[grid[list(half)].mean(axis=1).round(9).idxmax(), rest].mean() for grid in (ours, theirs)]
+            expected.append(judged[0] - judged[1])
+        assert split["differences"] == pytest.approx(expected)
+
+
+# Successes.
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "successes" in stored(name)])
+def test_successes_are_those_of_the_last_epochs(name: str) -> None:
+    def reached(arm: str, bar: str) -> dict[int, bool]:
+        column, sign, limit = bar.split()
+        of_seeds = {seed: run for seed, run in runs(name)[arm].items() if run.diverged is None}
+        met = {
+            seed: run.last(column) >= float(limit) if sign == ">=" else run.last(column) <= float(limit)
+            for seed, run in of_seeds.items()
+        }
+        return {seed: met.get(seed, False) for seed in runs(name)[arm]}
+
+    for each in stored(name)["successes"]:
+        own = reached(each["arm"], each["bar"])
+        assert (each["successes"], each["runs"]) == (sum(own.values()), len(own))
+        interval = scipy.stats.binomtest(sum(own.values()), len(own)).proportion_ci(method="exact")
+        assert (each["low"], each["high"]) == pytest.approx((interval.low, interval.high))
+        if each["baseline"]:
+            base = reached(each["baseline"], each["bar"])
+            only_own, only_base = (
+                sum(one[seed] and not other[seed] for seed in own) for one, other in ((own, base), (base, own))
+            )
+            p = scipy.stats.binomtest(only_own, only_own + only_base).pvalue if only_own + only_base else 1.0
+            assert each["p"] == pytest.approx(p)
 
 
 # Detectors.
@@ -214,11 +318,12 @@ def test_what_detectors_saw_is_in_the_kept_steps(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_report_follows_from_the_pack(name: str, tmp_path: Path) -> None:
     signals = ["signals.csv.xz"] if name in WATCHED else []
-    for file in ("runs.tar.xz", "runs.sha256", "plan.json", *signals):
+    tuning = [f"tuning/{file}" for file in ("runs.tar.xz", "runs.sha256")] if name in TUNED else []
+    (tmp_path / "tuning").mkdir()
+    for file in ("runs.tar.xz", "runs.sha256", "plan.json", *signals, *tuning):
         (tmp_path / file).write_bytes((ROOT / "results" / name / file).read_bytes())
     ended = call("study", name, "--results", str(tmp_path), "--json")
     assert ended.exit_code == 0, ended.output
     ours, again = (dict(json.loads(text)) for text in ((ROOT / "results" / name / "study.json").read_text(), ended.stdout))
-    assert again["tests"] == ours["tests"]
-    assert again["arms"] == ours["arms"]
-    assert again.get("detectors") == ours.get("detectors")
+    for part in ("tests", "arms", "detectors", "tuning", "matrix", "successes"):
+        assert again.get(part) == ours.get(part)
