@@ -22,7 +22,6 @@ from gradclip_cli.evidence.metrics import NATS, POINTS
 from gradclip_cli.evidence.samples import Sample
 from gradclip_cli.texts import MINUS
 
-
 pytestmark = pytest.mark.usefixtures("runs_read_once")
 
 

@@ -30,7 +30,7 @@ from gradclip_cli.runs.trainers import Ending, Event, Task
 pytestmark = pytest.mark.trains
 
 SETTINGS = (
-    "data.subset=sample",
+    "data={subset: sample, pool: 4}",
     "name=resumed",
     "training.epochs=3",
     "training.steps_per_epoch=30",
