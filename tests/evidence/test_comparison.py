@@ -20,6 +20,8 @@ from gradclip_cli.evidence import comparison, plans, remarks, report
 from gradclip_cli.evidence.questions import Question
 from gradclip_cli.evidence.verdicts import Verdict
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 
 @pytest.fixture
 def eight(results: Path) -> Path:
@@ -108,6 +110,7 @@ def test_identical_arms(results: Path) -> None:
     assert report.write(comparison.compare(results), results)
 
 
+@pytest.mark.rendered
 def test_all_diverged(results: Path) -> None:
     for seed in range(8):
         for arm in ("none", "also"):
