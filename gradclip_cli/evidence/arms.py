@@ -23,9 +23,9 @@ from gradclip_cli.texts import counted
 
 COLLAPSING = "val_accuracy"
 COLLAPSE = 0.05
+"""Fall of the evaluated accuracy within an epoch, beyond which a run collapsed."""
 NOT_TRAINED_BY = {"name", "training.seed", "records.every"}
 """Keys that tell arms or runs apart, and not what is trained."""
-"""Fall of the evaluated accuracy within an epoch, beyond which a run collapsed."""
 
 
 @dataclass(frozen=True)
