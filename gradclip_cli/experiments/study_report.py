@@ -260,21 +260,29 @@ def to_markdown(result: Result) -> str:
     parts = [
         f"# {for_markdown(study.question)}",
         for_markdown(_what(result)),
-        *[part for family in study.families for part in _family(result, family)],
         *(study_matrix.parts(result, study.matrix) if study.matrix else []),
+        *[part for family in study.families for part in _family(result, family)],
         *study_tuning.parts(result),
         *study_success.parts(result),
         *_runs_of_one_seed(result),
         *study_detectors_report.to_markdown(result.detectors, study.rules),
         "## What the runs did",
         report.markdown_table(["arm", "seeds", "runs of each", "runs", "diverged", "collapsed"], runs_rows(result), left=2),
-        *[f"Warning: {for_markdown(warning)}" for warning in (*result.warnings, *mixtures(list(result.arms.values())))],
+        *[f"Warning: {for_markdown(warning)}" for warning in (*result.warnings, *_mixtures(result))],
         *result.adherence.to_markdown(),
         f"*Seen before it was written:* {for_markdown(study.seen)}",
         f"*What it can show:* {for_markdown(study.power)}",
         f"The study's file has the SHA-256 {study.sha256}.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _mixtures(result: Result) -> list[str]:
+    """What is mixed among arms that are held against each other; problems of a matrix are others by intention."""
+    if not (matrix := result.study.matrix):
+        return mixtures(list(result.arms.values()))
+    problems = [[arm for name, arm in result.arms.items() if name.startswith(f"{problem}.")] for problem in matrix.problems]
+    return [f"{arms[0].name}: {told}" for arms in problems for told in mixtures(arms)]
 
 
 def _runs_of_one_seed(result: Result) -> list[str]:

@@ -21,8 +21,6 @@ from gradclip_cli.config import studies
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted(path.parent for path in (ROOT / "results").glob("*/study.json"))
 NAMES = [folder.name for folder in COMMITTED]
-CHANCE = {"val_accuracy": 0.1, "loss": np.log(10)}
-"""What the article's diverged runs count as. No run on another problem diverged."""
 
 
 class Run(NamedTuple):
@@ -30,10 +28,15 @@ class Run(NamedTuple):
 
     epochs: pd.DataFrame
     diverged: int | None
+    chance: dict[str, float]
 
     def last(self, column: str) -> float:
-        """The last epoch's value; a diverged run's is chance."""
-        return float(self.epochs[column].iloc[-1]) if self.diverged is None else float(CHANCE[column])
+        """The last epoch's value, of what is better the lower at most chance; a diverged run's is chance."""
+        chance = self.chance.get(column, self.chance[column.removeprefix("val_")])
+        if self.diverged is not None:
+            return chance
+        value = float(self.epochs[column].iloc[-1])
+        return value if "accuracy" in column else min(value, chance)
 
     @property
     def collapsed(self) -> bool:
@@ -56,8 +59,9 @@ def runs(name: str, part: str = ".") -> dict[str, dict[int, Run]]:
                 said[arm, seed] = json.load(content)
     found: dict[str, dict[int, Run]] = {}
     for (arm, seed), each in epochs.items():
-        divergence = said[arm, seed]["diverged"]
-        found.setdefault(arm, {})[int(seed.removeprefix("seed-"))] = Run(each, divergence and divergence["step"])
+        facts = said[arm, seed]
+        divergence, chance = facts["diverged"], facts["chance"]
+        found.setdefault(arm, {})[int(seed.removeprefix("seed-"))] = Run(each, divergence and divergence["step"], chance)
     return found
 
 
@@ -84,7 +88,7 @@ def score(name: str, metric: str, arm: str, seed: int) -> float:
         return 100 * float(np.mean([each.diverged is not None for each in together]))
     if metric == "loss_area":
         assert own.diverged is None
-        return float(np.minimum(own.epochs["loss"], CHANCE["loss"]).sum())
+        return float(np.minimum(own.epochs["loss"], own.chance["loss"]).sum())
     return own.last(metric) * (100 if "accuracy" in metric else 1)
 
 
