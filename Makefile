@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RESULTS ?= results
 SEEDS ?= 10
+PAGES := README.md $(wildcard docs/*.md)
 
 .DEFAULT_GOAL := help
 .PHONY: venv-without-ensurepip help install install-pytorch install-all data reproduce run test test-all test-quick test-endurance check format bench docs clean
@@ -77,7 +78,7 @@ check: $(VENV)/.installed-dev  ## Lint, formatting, types, and generated text th
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/gradclip schema | cmp - configs/schema.json
-	$(BIN)/cog --check -I . README.md
+	$(BIN)/cog --check -I . $(PAGES)
 	$(BIN)/python docs/make_frameworks.py --check
 	$(BIN)/python docs/make_recording.py --check
 
@@ -87,7 +88,7 @@ format: $(VENV)/.installed-dev  ## Put the code in its usual form
 
 docs: $(VENV)/.installed-dev  ## Regenerate the schema and the generated parts of README and docs (which need install-all)
 	$(BIN)/gradclip schema > configs/schema.json
-	$(BIN)/cog -r -I . README.md
+	$(BIN)/cog -r -I . $(PAGES)
 	$(BIN)/python docs/make_frameworks.py
 	$(BIN)/python docs/make_recording.py
 
