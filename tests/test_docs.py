@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from conftest import command, needs_pytorch
 from markdown_it import MarkdownIt
@@ -59,6 +61,8 @@ def anchors(path: Path) -> set[str]:
 def test_what_a_page_links_to_is_there_with_its_anchor(path: Path) -> None:
     for token in tokens(path):
         link = str(token.attrs.get("href") or token.attrs.get("src") or "")
+        if image := re.search(r'<img src="([^"]+)"', token.content if token.type.startswith("html") else ""):
+            link = image[1]
         if not link or link.startswith("https://"):
             continue
         name, _, anchor = link.partition("#")
@@ -112,7 +116,7 @@ def test_exit_codes_are_all_listed() -> None:
     table = page("exit-codes").split("| exit code | meaning |\n|---:|---|\n")[1].split("\n<!--")[0]
     assert table.splitlines() == [f"| {code:d} | {code.meaning} |" for code in ExitCode]
     assert len({code.meaning for code in ExitCode}) == len(ExitCode)
-    assert f"Exit {ExitCode.DIVERGED:d} tells that a run diverged." in command("run").help
+    assert f"Exit {ExitCode.DIVERGED:d} tells that a run diverged." in str(command("run").help)
 
 
 @each_page("studies")  # whose plans are held by tests/config/test_studies.py and test_candidates.py
@@ -126,6 +130,51 @@ def test_the_configs_that_pages_explain_are_valid(path: Path, tmp_path: Path) ->
 def test_configs_are_explained_where_a_reader_needs_one() -> None:
     for name in ("config", "scripts", "threshold", "try"):
         assert "```yaml\n" in page(name), name
+
+
+def test_readme_is_read_in_a_few_minutes() -> None:
+    assert len(README.read_text().splitlines()) <= 200
+
+
+def sentences(text: str) -> list[str]:
+    """The numbered sentences of a text, each in one line."""
+    found = re.findall(r"^\d\. .*(?:\n   .*)*", text, flags=re.MULTILINE)
+    return [" ".join(sentence.split()) for sentence in found]
+
+
+def test_what_was_found_stands_in_readme_as_it_is_generated_from_the_stored_answers() -> None:
+    generated = sentences(page("article").split("]]] -->")[1].split("[[[end]]]")[0])
+    assert len(generated) == 3
+    assert sentences(README.read_text().split("## What was found")[1]) == generated
+
+
+def test_repeatability_is_told_by_the_studys_own_figures() -> None:
+    study = json.loads((ROOT / "results" / "repeatability" / "study.json").read_text())
+    arms = {arm["name"]: arm for arm in study["arms"]}
+    spread = {}
+    for name, arm in arms.items():
+        each = np.std(arm["last"], axis=1, ddof=1)
+        spread[name] = np.median([(one + other) / 2 for index, one in enumerate(each) for other in each[index:]])
+    collapsed = arms["none"]["collapsed"] / arms["none"]["runs"]
+    assert arms["clipnorm"]["collapsed"] == arms["clipvalue"]["collapsed"] == 0
+    told = (
+        f"end {spread['none']:.1f} points of test accuracy apart unclipped (a standard deviation, typically), "
+        f"{spread['clipnorm']:.1f} with `clipnorm` and {spread['clipvalue']:.1f} with `clipvalue`; "
+        f"{collapsed:.0%} of the unclipped runs collapse on the way, none of the clipped ones"
+    )
+    spikes = f"to {spread['spikes']:.1f} points on {len(arms['spikes']['seeds'])} of the seeds"
+    runs = f"{sum(arm['runs'] for arm in arms.values())} runs"
+    for text in (README.read_text(), page("when")):
+        assert told in " ".join(text.split())
+        assert runs in text
+    assert spikes in " ".join(page("when").split())
+
+
+def test_readme_counts_the_examples_by_what_clipping_did_there() -> None:
+    verdicts = re.findall(r"\| \*\*([a-z ]+)\*\* \|$", page("when"), flags=re.MULTILINE)
+    assert [verdicts.count(verdict) for verdict in ("helps", "hurts", "no difference shown")] == [2, 1, 3]
+    told = "of which clipping helps two, hurts one, and makes no difference that was shown for three"
+    assert told in " ".join(README.read_text().split())
 
 
 @needs_pytorch
