@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import make_picture
 import numpy as np
 import pytest
 from conftest import command, needs_pytorch
@@ -168,6 +169,13 @@ def test_repeatability_is_told_by_the_studys_own_figures() -> None:
         assert told in " ".join(text.split())
         assert runs in text
     assert spikes in " ".join(page("when").split())
+
+
+def test_readmes_picture_is_of_the_studys_runs_with_and_without_clipping() -> None:
+    drawn = {panel.name: panel for panel in make_picture.panels()}
+    assert [panel.values.shape for panel in drawn.values()] == [(30, 8)] * 3
+    assert drawn["without clipping"].said == "±2.9 points within a seed"
+    assert f'<img src="{make_picture.PICTURE.relative_to(ROOT)}"' in README.read_text()
 
 
 def test_readme_counts_the_examples_by_what_clipping_did_there() -> None:
