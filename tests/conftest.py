@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import ConfigError
+from gradclip_cli.evidence import arms
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems import article_weights, idx_files
@@ -151,6 +153,27 @@ def engines_built_once() -> Iterator[None]:
     """Let gradclip itself build its engines so, for a file whose tests are not about that."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(engines, "build", build_once)
+        yield
+
+
+_RUNS: dict[tuple[object, ...], arms.StoredRun] = {}
+_read_run = arms._read_run
+
+
+def read_once(directory: RunDirectory) -> arms.StoredRun:
+    """A stored run, read from its files once however often it was copied: a copy has the same times to the nanosecond."""
+    files = [path.stat() for path in (directory.config_path, directory.metadata_path, directory.metrics_path) if path.exists()]
+    key = (directory.arm, directory.seed, *((each.st_mtime_ns, each.st_size) for each in files))
+    if key not in _RUNS:
+        _RUNS[key] = _read_run(directory)
+    return replace(_RUNS[key], directory=directory)
+
+
+@pytest.fixture(scope="module")
+def runs_read_once() -> Iterator[None]:
+    """Let reports read so, for a file whose tests look at nearly the same runs over and over."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(arms, "_read_run", read_once)
         yield
 
 
@@ -292,6 +315,21 @@ def store_run(
             ended["diverged"] = {"epoch": len(losses) + 1, "step": 4 * len(losses), "told": "loss not finite"}
         directory.write_metadata({**FACTS, **ended, **changes})
     return directory
+
+
+@pytest.fixture
+def unrendered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are composed, and their files made, but nothing is rendered, which takes most of a comparison's time.
+
+    A file that uses this for all of its tests marks those that look at a picture as `rendered`.
+    """
+
+    def save(figure: object, paths: Sequence[Path]) -> None:
+        for path in paths:
+            path.write_bytes(b"")
+
+    if not request.node.get_closest_marker("rendered"):
+        monkeypatch.setattr("gradclip_cli.plots.save", save)
 
 
 @pytest.fixture

@@ -58,20 +58,20 @@ def figures_of(arm: str, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def store_arm(results: Path, arm: str, figures: dict[str, Any]) -> None:
-    others = {key: value for key, value in figures.items() if key != "loss"}
+    others, base = {key: value for key, value in figures.items() if key != "loss"}, config_name(arm)
     for seed in SEEDS:
         losses, diverged = [2.0, 1.5 * figures["loss"], figures["loss"] + 0.01 * np.sin(seed + len(arm))], None
         if figures["status"] == "diverged":
             losses, diverged = [2.0], {"step": 40 + seed, "told": "x"}
-        store_run(results, arm, seed, losses, base=config_name(arm), diverged=diverged, **others)
+        store_run(results, arm, seed, losses, base=base, diverged=diverged, **others)
 
 
 @functools.cache
-def supporting() -> tempfile.TemporaryDirectory[str]:
+def supporting(settings: tuple[str, ...] = ()) -> tempfile.TemporaryDirectory[str]:
     """The arms that support every claim, stored once to be copied."""
     folder = tempfile.TemporaryDirectory()
     for arm in SUPPORTING:
-        store_arm(Path(folder.name), arm, figures_of(arm, {}))
+        store_arm(Path(folder.name), arm, {**figures_of(arm, {}), "settings": settings})
     return folder
 
 
@@ -79,7 +79,7 @@ def store_all(results: Path, settings: Sequence[str] = (), **changes: Any) -> No
     """All arms with figures that support every claim, but for what `changes` says of an arm."""
     for arm in SUPPORTING:
         figures = figures_of(arm, changes)
-        if settings or figures != figures_of(arm, {}):
+        if figures != figures_of(arm, {}):
             store_arm(results, arm, {**figures, "settings": settings})
         else:
-            shutil.copytree(Path(supporting().name) / arm, results / arm)
+            shutil.copytree(Path(supporting(tuple(settings)).name) / arm, results / arm)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from gradclip_cli.runs.trainers import Way
 
 MOST_RUNS = 10_000
+MOST_SENTENCES = 12
+"""Of a study's tests, that are told on a terminal."""
 
 
 @parameters
@@ -343,4 +345,19 @@ def _print_study(result: StudyResult) -> None:
         table = Table(headings, study_report.rows(tested), primary=[family, "difference", "verdict"], texts=["by", "verdict"])
         print_table(table, elsewhere="report.md")
         tell(result.study.rules[family], "dim", sentence=True)
-    _tell_apart(study_report.sentences(result))
+    _print_choices(result)
+    if len(told := study_report.sentences(result)) > MOST_SENTENCES:
+        told = [f"report.md has a sentence for each of the {len(told)} tests."]
+    _tell_apart(told)
+
+
+def _print_choices(result: StudyResult) -> None:
+    """How each tuned arm was chosen; nothing where none is tuned."""
+    from gradclip_cli.cli.console import print_table, tell
+    from gradclip_cli.cli.layout import Table
+    from gradclip_cli.experiments import study_tuning
+
+    if result.choices:
+        tell()
+        rows, headings = study_tuning.rows(result.choices), study_tuning.HEADINGS
+        print_table(Table(headings, rows, primary=["arm", "chosen"], texts=["seeds", "chosen"]), elsewhere="report.md")

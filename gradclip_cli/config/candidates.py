@@ -16,6 +16,7 @@ from gradclip_cli.config.yaml_tree import Place, Tree, shortened
 from gradclip_cli.errors import ConfigError
 
 MOST_CANDIDATES = 1000
+FEWEST_WITH_A_MIDDLE = 3
 _REFINED = Place("tuning.refine")
 
 
@@ -70,8 +71,8 @@ class Tuned:
         return [_candidate(self.arm, self.base, self.holdout, each) for each in values if each not in known]
 
     def at_edge(self, best: Candidate) -> bool:
-        """Whether no candidate of the grid lies beyond the best one on its axis."""
-        if not self.axis.numeric or len(self.axis.values) < 2:
+        """Whether the best one lies at an end of its axis, so that a better one may lie beyond; of two values none is told to."""
+        if not self.axis.numeric or len(self.axis.values) < FEWEST_WITH_A_MIDDLE:
             return False
         numbers = [value.tree.value for value in self.axis.values]
         return not min(numbers) < self.number(best) < max(numbers)

@@ -42,123 +42,41 @@ matrix:
 
 Each family of tests is adjusted by Holm for itself. Replicate k of an arm has initial weights times 1 + k·1e-6, and is an arm of
 its own in the results folder, named as `gradclip run CONFIG --set model.perturbation=...` names it.
+
+```yaml
+detectors:                                        # of explosion: see evidence.detectors for what the words mean
+  arms: [none]                                    # each by itself
+  calibrated_on: 0-29                             # seeds that fix the thresholds, as far as an arm has them
+  judged_on: 100-129                              # others, that judge them
+  horizon: 100                                    # steps before a divergence within which an alarm is true; without, 100
+  early: 10                                       # steps before it from which on an alarm is early; without, 10
+  false_alarms: 1                                 # per 1,000 steps, at most, where a threshold is fixed; without, one
+```
+
+What decides there stands in `rules` as well, called detectors.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.candidates import Tuned, tuned
 from gradclip_cli.config.experiment_files import STUDY, find
 from gradclip_cli.config.grids import CLIPPING
-from gradclip_cli.config.mistakes import key_place_of, place_of
 from gradclip_cli.config.overrides import written
-from gradclip_cli.config.schema import ARM_NAME, LONGEST_NAME, Config
-from gradclip_cli.config.seeds import named_seeds, parse_seeds
-from gradclip_cli.config.yaml_tree import Tree, shortened
+from gradclip_cli.config.schema import Config
+from gradclip_cli.config.seeds import named_seeds
+from gradclip_cli.config.study_file import ArmSection, Detectors, StudyFile, cell_name, checked, mistakes
+from gradclip_cli.config.yaml_tree import Tree
 from gradclip_cli.errors import ConfigError
-from gradclip_cli.sections import Section
 
 PERTURBATION = "model.perturbation"
 ROUNDING = 1e-6
 """By this share of themselves, times its number, a replicate's initial weights differ."""
-MOST_REPLICATES = 1000
-
-
-def _seeds(given: Any) -> tuple[int, ...]:
-    """Seeds as they are written. Raises ValueError."""
-    # A list's comma tells its only seed from a count.
-    text = "".join(f"{part}," for part in given) if isinstance(given, list) else str(given)
-    try:
-        return tuple(parse_seeds(text, "seeds"))
-    except ConfigError as error:
-        raise ValueError(error.problems[0]) from None
-
-
-Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds)]
-Name = Annotated[str, Field(pattern=ARM_NAME, max_length=LONGEST_NAME)]
-Text = Annotated[str, Field(min_length=1)]
-Bar = Annotated[str, Field(pattern=r"^\s*\w+\s*[<>]=\s*[-+.\d]+(e[-+]?\d+)?\s*$")]
-Replicates = Annotated[int, Field(ge=1, le=MOST_REPLICATES)]
-
-
-class _Arm(Section):
-    config: Any
-    seeds: Seeds | None = None
-    replicates: Replicates | None = None
-    grid: Any = None
-    tuning_seeds: Seeds | None = None
-    holdout: Annotated[int, Field(ge=1)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _written_short(cls, given: Any) -> Any:
-        return {"config": given} if isinstance(given, str) else given
-
-
-class _Tests(Section):
-    family: Text
-    metric: Text
-    baseline: Name
-    arms: list[Name] = Field(min_length=1)
-    margin: Annotated[float, Field(gt=0)] | None = None
-
-
-class _Tuning(Section):
-    seeds: Seeds
-    holdout: Annotated[int, Field(ge=1)]
-    refine: Annotated[float, Field(gt=1)] | None = None
-
-
-class _Problem(_Arm):
-    metric: Text
-    rules: list[Name] | None = None
-    success: Bar | None = None
-    about: str = ""
-
-
-class _Matrix(Section):
-    family: Text
-    baseline: Name
-    rules: dict[Name, Any] = Field(min_length=2)
-    problems: dict[Name, _Problem] = Field(min_length=1)
-
-
-class _File(Section):
-    name: Name
-    question: Text
-    seen: Text
-    power: Text
-    seeds: Seeds
-    replicates: Replicates = 1
-    tuning: _Tuning | None = None
-    success: Bar | None = None
-    arms: dict[Name, _Arm] = {}
-    matrix: _Matrix | None = None
-    tests: list[_Tests] = []
-    rules: dict[str, Text]
-
-    @property
-    def arm_names(self) -> list[str]:
-        """Of all arms, the matrix's among them."""
-        return [*self.arms, *(cell_name(*cell) for cell in self.cells)]
-
-    @property
-    def cells(self) -> list[tuple[str, str]]:
-        """The matrix's problems and rules, a pair for each cell that is trained."""
-        if not self.matrix:
-            return []
-        every = list(self.matrix.rules)
-        return [(name, rule) for name, problem in self.matrix.problems.items() for rule in problem.rules or every]
 
 
 @dataclass(frozen=True)
@@ -179,11 +97,6 @@ class StudyArm:
     @property
     def runs(self) -> int:
         return self.replicates * len(self.seeds)
-
-
-def cell_name(problem: str, rule: str) -> str:
-    """The arm of a matrix's cell."""
-    return f"{problem}.{rule}"
 
 
 @dataclass(frozen=True)
@@ -229,6 +142,7 @@ class Study:
     """What decides, by family."""
     sha256: str
     """Of the file."""
+    detectors: Detectors | None = None
     matrix: Matrix | None = None
     bars: Mapping[str, str] = field(default_factory=dict)
     """By arm, what a successful run ends with, such as `val_accuracy >= 0.99`."""
@@ -260,21 +174,21 @@ def load(name: str) -> Study:
     tree, problems = loading.read_tree(path)
     if problems:
         raise ConfigError(problems)
-    file = _checked(tree, path)
+    file = checked(tree, path)
     reader = _Reader(path, tree, file)
     arms = tuple(arm for name, given, own in reader.given() for arm in reader.arm(name, given, own))
-    mistakes = [*reader.mistakes, *_mistakes(tree, file)]
-    if mistakes:
-        raise ConfigError(mistakes)
+    found = [*reader.mistakes, *mistakes(tree, file)]
+    if found:
+        raise ConfigError(found)
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     crossed = file.matrix
     about = {name: problem.about for name, problem in crossed.problems.items()} if crossed else {}
     matrix = Matrix(crossed.family, crossed.baseline, about, tuple(crossed.rules)) if crossed else None
     tests, bars = tuple(_tests(file)), dict(_bars(file))
-    return Study(file.name, file.question, file.seen, file.power, arms, tests, file.rules, content, matrix, bars)
+    return Study(file.name, file.question, file.seen, file.power, arms, tests, file.rules, content, file.detectors, matrix, bars)
 
 
-def _bars(file: _File) -> Iterator[tuple[str, str]]:
+def _bars(file: StudyFile) -> Iterator[tuple[str, str]]:
     """What each arm's success is, of those for which it is said."""
     if file.success:
         yield from ((name, file.success) for name in file.arm_names)
@@ -284,7 +198,7 @@ def _bars(file: _File) -> Iterator[tuple[str, str]]:
                 yield cell_name(problem, rule), bar
 
 
-def _tests(file: _File) -> Iterator[StudyTest]:
+def _tests(file: StudyFile) -> Iterator[StudyTest]:
     """The matrix's tests, then the others."""
     if crossed := file.matrix:
         for problem, rule in file.cells:
@@ -294,49 +208,18 @@ def _tests(file: _File) -> Iterator[StudyTest]:
     yield from (StudyTest(each.family, each.metric, each.baseline, arm, each.margin) for each in file.tests for arm in each.arms)
 
 
-def _checked(tree: Tree, path: Path) -> _File:
-    """The file's keys. Raises ConfigError."""
-    try:
-        return _File.model_validate({"name": path.stem, **tree.plain()})
-    except ValidationError as error:
-        raise ConfigError([_described(detail, tree) for detail in error.errors(include_url=False)]) from None
-
-
-def _described(detail: ErrorDetails, tree: Tree) -> str:
-    """One of pydantic's errors with its place."""
-    *above, last = map(str, detail["loc"])
-    where = ".".join([*above, last])
-    if detail["type"] == "missing":
-        return f"{place_of(tree, '.'.join(above))}: missing key '{last}' in {'.'.join(above) or 'the study'}"
-    if detail["type"] == "extra_forbidden":
-        known = _section(above).model_fields
-        unknown = f"unknown key '{shortened(last)}' in {'.'.join(above) or 'the study'}"
-        return f"{key_place_of(tree, where)}: {unknown}{_near(last, list(known))}"
-    message = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else detail["msg"]
-    return f"{place_of(tree, where)}: {where}: {message[0].lower()}{message[1:]}"
-
-
-def _section(above: Sequence[str]) -> type[Section]:
-    """What a mistake's place is in."""
-    if not above:
-        return _File
-    if above[0] == "matrix":
-        return _Problem if above[1:] else _Matrix
-    return _Arm if above[0] == "arms" else _Tuning if above[0] == "tuning" else _Tests
-
-
 @dataclass
 class _Reader:
     """Reads a study's arms one by one; mistakes are gathered, so that all are told at once."""
 
     path: Path
     tree: Tree
-    file: _File
+    file: StudyFile
 
     def __post_init__(self) -> None:
         self.mistakes: list[str] = []
 
-    def given(self) -> Iterator[tuple[str, Tree, _Arm]]:
+    def given(self) -> Iterator[tuple[str, Tree, ArmSection]]:
         """Each arm's name, what its config is as it is written, and its other keys."""
         for name, own in self.file.arms.items():
             yield name, self.tree.value["arms"].value[name], own
@@ -349,7 +232,7 @@ class _Reader:
                     whole = Tree({**given.value, "config": ruled}, given.place, given.key_place)
                     yield cell_name(problem, rule), whole, crossed.problems[problem]
 
-    def arm(self, name: str, given: Tree, own: _Arm) -> Iterator[StudyArm]:
+    def arm(self, name: str, given: Tree, own: ArmSection) -> Iterator[StudyArm]:
         """The arm, unless something is wrong with it."""
         keys = given.value if isinstance(given.value, dict) else {"config": given}
         seeds, replicates = own.seeds or self.file.seeds, own.replicates or self.file.replicates
@@ -376,7 +259,7 @@ class _Reader:
             raise ConfigError(problems)
         return tree
 
-    def _tuned(self, name: str, base: Tree, grid: Tree, own: _Arm, seeds: Sequence[int]) -> Tuned:
+    def _tuned(self, name: str, base: Tree, grid: Tree, own: ArmSection, seeds: Sequence[int]) -> Tuned:
         """What a tuned arm is chosen from. Raises ConfigError."""
         tuning = self.file.tuning
         if tuning is None:
@@ -401,43 +284,3 @@ def _replicates(config: Config, count: int) -> Iterator[Config]:
         value = float(f"{number * ROUNDING:.6g}")
         model = config.model.model_copy(update={"perturbation": value})
         yield config.model_copy(update={"name": f"{config.name}+{PERTURBATION}={written(value)}", "model": model})
-
-
-def _mistakes(tree: Tree, file: _File) -> Iterator[str]:
-    """What is wrong with the tests, and which of their families have no rule."""
-    if len(file.arm_names) < 2:
-        yield f"{tree.place}: a study has at least two arms"
-    if not file.tests and not file.matrix:
-        yield f"{tree.place}: missing key 'tests' in the study"
-    for place, test in zip(tree.value["tests"].value if file.tests else [], file.tests, strict=True):
-        yield from (
-            f"{place.place}: tests: no arm '{name}' in this study{_near(name, file.arm_names)}" for name in _unknown(test, file)
-        )
-        if test.family not in file.rules:
-            yield f"{place.place}: tests: say in `rules` what decides {test.family}"
-        if test.baseline in test.arms:
-            yield f"{place.place}: tests: {test.baseline} is held against itself"
-    if crossed := file.matrix:
-        yield from _mistakes_of_matrix(tree.value["matrix"], crossed, file.rules)
-
-
-def _mistakes_of_matrix(place: Tree, crossed: _Matrix, rules: Mapping[str, str]) -> Iterator[str]:
-    known = list(crossed.rules)
-    for problem in crossed.problems.values():
-        yield from (
-            f"{place.place}: matrix: no rule '{name}'{_near(name, known)}" for name in problem.rules or [] if name not in known
-        )
-    names = [cell for cell in crossed.problems if crossed.baseline not in (crossed.problems[cell].rules or known)]
-    if names:
-        yield f"{place.place}: matrix: {', '.join(names)}: the baseline '{crossed.baseline}' is not among the rules"
-    if crossed.family not in rules:
-        yield f"{place.place}: matrix: say in `rules` what decides {crossed.family}"
-
-
-def _unknown(test: _Tests, file: _File) -> list[str]:
-    return [name for name in dict.fromkeys([test.baseline, *test.arms]) if name not in file.arm_names]
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(known)}"

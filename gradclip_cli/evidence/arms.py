@@ -24,6 +24,8 @@ from gradclip_cli.texts import counted
 COLLAPSING = "val_accuracy"
 COLLAPSE = 0.05
 """Fall of the evaluated accuracy within an epoch, beyond which a run collapsed."""
+NOT_TRAINED_BY = {"name", "training.seed", "records.every"}
+"""Keys that tell arms or runs apart, and not what is trained."""
 
 
 @dataclass(frozen=True)
@@ -304,9 +306,9 @@ def _columns(run: StoredRun) -> tuple[dict[str, bool], bool]:
 
 
 def other_differences(base: Arm, arm: Arm) -> list[tuple[str, Any, Any]]:
-    """Keys in which two arms differ besides clipping, name and seed, with both values."""
+    """Keys in which what two arms train differs besides clipping and seed, with both values."""
     found = loading.differences(base.config, arm.config)
-    others = [each for each in found if not each[0].startswith("clipping.") and each[0] not in ("name", "training.seed")]
+    others = [each for each in found if not each[0].startswith("clipping.") and each[0] not in NOT_TRAINED_BY]
     return [each for each in others if not _is_the_clipping(each, base.config, arm.config)]
 
 

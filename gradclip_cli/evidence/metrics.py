@@ -259,6 +259,18 @@ class CollapsedShare(Metric):
         )
 
 
+class DivergedRuns(Metric):
+    """The share of a seed's runs, an arm's own and its replicates' where they are read, that diverged."""
+
+    def scores(self, arm: Arm, target_loss: float = math.nan) -> FloatArray:
+        import numpy as np
+
+        return np.array([np.mean(lost) for lost in of_each_seed(arm, lambda each: each.diverged)])
+
+    def scoring(self, arm: Arm) -> str:
+        return "whether the run diverged, 0 or 100%; of several runs of a seed their share"
+
+
 PLANNED_SHARE = 0.05
 """Of what is measured: the difference that planning asks about where no usual one is known."""
 SHARES = frozenset(
@@ -289,6 +301,7 @@ LOSS = LastEpoch("loss", "training loss", "loss", NATS, 0.05, of_loss=True)
 LOSS_AREA = LossArea("loss_area", "area under the training-loss curve", "loss", NAT_EPOCHS, 0.5, of_loss=True)
 STEPS_TO_TARGET = StepsToTarget("steps_to_target", "steps to a training loss of {target:.3g}", "loss", STEPS, 250, of_loss=True)
 COLLAPSED_SHARE = CollapsedShare("collapsed_share", "share of collapsed runs", "val_accuracy", POINTS, 10.0)
+DIVERGED_RUNS = DivergedRuns("diverged_runs", "share of diverged runs", "loss", POINTS, 10.0)
 REPEATABILITY = WithinSeed("repeatability", "spread of {split} accuracy within a seed", "val_accuracy", SPREAD, 1.0)
 
 METRICS: Mapping[str, Metric] = MappingProxyType({each.name: each for each in [*vars().values()] if isinstance(each, Metric)})

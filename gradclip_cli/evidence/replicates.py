@@ -11,12 +11,11 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.config.studies import PERTURBATION
 from gradclip_cli.errors import ReportError, StoreError
-from gradclip_cli.evidence.arms import Arm, read_arms
+from gradclip_cli.evidence.arms import NOT_TRAINED_BY, Arm, read_arms
 from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.runs.store import runs
 
 PERTURBED = f"{PERTURBATION}=1e-6"
-NOT_TRAINED_BY = {"name", "training.seed"}
 
 
 def are_replicates(one: Config, other: Config) -> bool:

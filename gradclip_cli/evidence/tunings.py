@@ -11,6 +11,8 @@ import numpy as np
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.evidence.samples import Sample
 
+ROUNDING = 1e-12
+"""Share of a mean by which equal ones may differ."""
 MOST_SEEDS = 14
 """Up to so many seeds every split in halves is made: 3,432 of them."""
 
@@ -29,8 +31,9 @@ class Grid:
     scores: FloatArray
 
     def best(self, seeds: Sequence[int]) -> int:
-        """The candidate with the best mean over these columns of the scores, the first of equals."""
-        return int(np.argmax(self.scores[:, list(seeds)].mean(axis=1)))
+        """The candidate with the best mean over these columns, the first of those that rounding alone tells apart."""
+        means = self.scores[:, list(seeds)].mean(axis=1)
+        return int(np.argmax(np.isclose(means, means.max(), rtol=ROUNDING, atol=0.0)))
 
     @property
     def best_row(self) -> str:

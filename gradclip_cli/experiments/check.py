@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import time
@@ -173,7 +174,7 @@ def check(
     with _own_code(config, "an evaluation"):
         evaluation, evaluating, more = _evaluated(engine)
     preparing(f"timing steps ({engine.compiled})")
-    timings = [Timing(engine.compiled, _time_a_step(engine, batches))]
+    timings = [Timing(engine.compiled, _time_a_step(engine, batches, config.recorded_every))]
     timings += _timed_otherwise(config, engine.compiled, dataset, batches, preparing) if other_ways else []
     step = next(timing.step for timing in timings if timing.step is not None)
     pace = Pace(step, evaluating, max(0.0, steps.seconds - 2 * STEPS * step) + more, starting)
@@ -280,7 +281,7 @@ def _timed(config: Config, way: str, dataset: Dataset, batches: IntArray) -> Tim
             engine.reset(engine.initial_weights(config), learning_rate=config.optimizer.learning_rate)
             engine.train(batches[:1])
             return (
-                Timing(way, _time_a_step(engine, batches))
+                Timing(way, _time_a_step(engine, batches, config.recorded_every))
                 if engine.compiled == way
                 else Timing(way, None, "can't be compiled so")
             )
@@ -295,11 +296,14 @@ def _reason(error: Exception) -> str:
     return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
 
 
-def _time_a_step(engine: Engine, batches: IntArray) -> float:
-    """The median over several times all batches, in seconds a step."""
+def _time_a_step(engine: Engine, batches: IntArray, every: int) -> float:
+    """The median over several times all batches, in seconds a step, of which one in `every` is recorded, as a run does it."""
+    if every > 1:
+        batches = np.resize(batches, (every * math.ceil(len(batches) / every), *batches.shape[1:]))
+        engine.train_measuring(batches[:every], every)  # compiles
     taken: list[float] = []
     while not taken or (len(taken) < TIMED and sum(taken) < TIMED_SECONDS):
-        taken.append(_seconds(lambda: engine.train(batches))[0])
+        taken.append(_seconds(lambda: engine.train_measuring(batches, every))[0])
     return statistics.median(taken) / len(batches)
 
 

@@ -13,6 +13,7 @@ from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence.arms import Arm, held_together, read_arms
 from gradclip_cli.evidence.comparison import require_metric, require_one_loss
 from gradclip_cli.evidence.metrics import Metric, usual_metric
+from gradclip_cli.evidence.tunings import ROUNDING
 
 
 def read_all(configs: Sequence[Config], seeds: Sequence[int], results: Path) -> dict[str, Arm]:
@@ -46,8 +47,9 @@ def score(metric: Metric, arm: Arm) -> float:
 
 
 def best_of(metric: Metric, scores: Sequence[float]) -> int | None:
-    """The place of the best score, the first of equals; None where none is a number."""
+    """The place of the best score, the first of those that rounding alone tells apart; None where none is a number."""
     sign = 1 if metric.higher_is_better else -1
-    known = [sign * value if math.isfinite(value) else -math.inf for value in scores]
-    best = int(np.argmax(known))
-    return best if math.isfinite(known[best]) else None
+    best = max((sign * value for value in scores if math.isfinite(value)), default=None)
+    if best is None:
+        return None
+    return next(place for place, value in enumerate(scores) if math.isclose(sign * value, best, rel_tol=ROUNDING))

@@ -26,7 +26,7 @@ from gradclip_cli.evidence.questions import Question, Yardstick
 from gradclip_cli.evidence.replicates import evened
 from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.evidence.verdicts import TwoArms, judged_together
-from gradclip_cli.experiments import tuning
+from gradclip_cli.experiments import study_detectors, tuning
 from gradclip_cli.experiments.tuning import Choice
 from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
@@ -55,6 +55,7 @@ class Result:
     warnings: Sequence[str]
     choices: Mapping[str, Choice] = field(default_factory=dict)
     """How each tuned arm was chosen, by its name."""
+    detectors: study_detectors.Found | None = None
 
     def family(self, name: str) -> list[Tested]:
         """The tests of a family, in their order."""
@@ -109,6 +110,7 @@ def _beside(study: Study) -> dict[str, str]:
         "seen": study.seen,
         "power": study.power,
         "trained": trained,
+        **({"detectors, how": study_detectors.described(study.detectors)} if study.detectors else {}),
         "file SHA-256": study.sha256,
     }
 
@@ -126,7 +128,8 @@ def read(study: Study, results: Path) -> Result:
     arms = {arm.name: _with_replicates(arm, by_name, warnings) for arm in study.arms}
     adherence = Adherence.of(results, intention(study), list(by_name.values()))
     tested = [each for family in study.families for each in _judged(family, study, arms)]
-    return Result(study, arms, tested, adherence, warnings, choices)
+    detectors = study_detectors.read(study, arms, results)
+    return Result(study, arms, tested, adherence, warnings, choices, detectors)
 
 
 def _with_replicates(arm: StudyArm, stored: Mapping[str, Arm], warnings: Sequence[str]) -> Arm:

@@ -16,7 +16,7 @@ from gradclip_cli.evidence.success import Bar, Successes
 from gradclip_cli.evidence.treatment import HARDLY
 from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.experiments.study import Result, Tested
-from gradclip_cli.texts import for_markdown, percent
+from gradclip_cli.texts import counted, for_markdown, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def _label(result: Result, matrix: PlannedMatrix, problem: str) -> list[str]:
     name = matrix.arm(problem, matrix.baseline)
     [first, *_] = [each for each in result.family(matrix.family) if each.test.baseline == name]
     metric, scores = first.yardstick.metric, first.yardstick.scores(first.pair.base)
-    value = f"{metric.heading} {metric.unit.shown(float(np.mean(scores)) * metric.unit.scale)}"
+    value = f"{metric.heading} {metric.unit.shown(float(np.mean(scores)) * metric.unit.scale)} on average"
     return [problem, value, *([f"solved by {_told(won)}"] if (won := _successes(result, name)) else [])]
 
 
@@ -78,6 +78,7 @@ def parts(result: Result, matrix: PlannedMatrix) -> list[str]:
     """The matrix's sections of the report."""
     return [
         "## Problems and rules",
+        for_markdown(summary(result, matrix)),
         f"![Problems down, rules across, in each cell the typical difference from {matrix.baseline}]({PICTURE})",
         "## What goes with help",
         report.markdown_table(HEADINGS, rows(result, matrix), left=2),
@@ -90,6 +91,18 @@ def parts(result: Result, matrix: PlannedMatrix) -> list[str]:
     ]
 
 
+def summary(result: Result, matrix: PlannedMatrix) -> str:
+    """How many cells came out how, and where a rule was shown to help or to hurt, in sentences."""
+    tested = result.family(matrix.family)
+    found = []
+    for verdict in (Verdict.HELPS, Verdict.HURTS):
+        arms = [each.test.arm for each in tested if each.against.verdict == verdict]
+        problems = [name for name in matrix.problems if any(arm.startswith(f"{name}.") for arm in arms)]
+        where = f", on {counted(len(problems), 'problem')} ({', '.join(problems)})" if arms else ""
+        found.append(f"{verdict} in {len(arms)} of {len(tested)} cells{where}")
+    return f"Each rule against {matrix.baseline}: {'; '.join(found)}. In the others no difference is shown."
+
+
 def rows(result: Result, matrix: PlannedMatrix) -> list[list[str]]:
     """What each problem's gradients are like without a rule, as texts."""
     return [_row(result, matrix, problem) for problem in matrix.problems]
@@ -99,8 +112,8 @@ def _row(result: Result, matrix: PlannedMatrix, problem: str) -> list[str]:
     facts = describe(result, matrix, problem)
     acted, excess = facts["acted_most"], facts["norm_excess"]
     return [
-        for_markdown(problem),
-        for_markdown(matrix.problems[problem]),
+        problem,
+        matrix.problems[problem],
         f"{facts['diverged']} of {facts['runs']}",
         f"{facts['spikes']:.1f}",
         "-" if excess is None else f"{excess:.3g}",

@@ -21,7 +21,7 @@ from gradclip_cli.evidence.figures import difference_axis, difference_row
 from gradclip_cli.evidence.metrics import Metric, of_each_seed, usual_metric
 from gradclip_cli.evidence.samples import Sample
 from gradclip_cli.evidence.stats import share_interval
-from gradclip_cli.experiments import study_matrix, study_success, study_tuning
+from gradclip_cli.experiments import study_detectors_report, study_matrix, study_success, study_tuning
 from gradclip_cli.experiments.study import Result, Tested
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.texts import counted, for_markdown, percent, shown_p
@@ -48,6 +48,8 @@ def write(result: Result, results: Path) -> list[Path]:
         figures[study_tuning.PICTURE] = picture
     if matrix := result.study.matrix:
         figures[study_matrix.PICTURE] = study_matrix.figure(result, matrix)
+    figures |= study_detectors_report.figures(result.detectors)
+    kept = study_detectors_report.write(result.detectors, results)
     texts = {"study.json": to_json(result), "report.md": to_markdown(result)}
     try:
         for name, figure in figures.items():
@@ -56,7 +58,7 @@ def write(result: Result, results: Path) -> list[Path]:
             write_atomically(results / name, text)
     except OSError as error:
         raise unwritable(results, error) from None
-    return [results / name for name in (*figures, *texts)]
+    return [*kept, *(results / name for name in (*figures, *texts))]
 
 
 def _groups(result: Result) -> list[list[Tested]]:
@@ -127,8 +129,8 @@ def _repeats(result: Result) -> Figure:
 
 
 def sentences(result: Result) -> list[str]:
-    """What each test says, in their order."""
-    return [each.against.sentence for each in result.tested]
+    """What each test says, in their order, then what each detector did."""
+    return [*(each.against.sentence for each in result.tested), *study_detectors_report.sentences(result.detectors)]
 
 
 def rows(tested: Sequence[Tested]) -> list[list[str]]:
@@ -211,6 +213,7 @@ def to_json(result: Result) -> str:
         "file_sha256": study.sha256,
         "tests": [_test_json(each) for each in result.tested],
         "arms": [_arm_json(arm) for arm in result.arms.values()],
+        **({"detectors": study_detectors_report.to_json(result.detectors)} if result.detectors else {}),
         "plan": result.adherence.to_dict(),
         "warnings": list(result.warnings),
     }
@@ -257,20 +260,29 @@ def to_markdown(result: Result) -> str:
     parts = [
         f"# {for_markdown(study.question)}",
         for_markdown(_what(result)),
-        *[part for family in study.families for part in _family(result, family)],
         *(study_matrix.parts(result, study.matrix) if study.matrix else []),
+        *[part for family in study.families for part in _family(result, family)],
         *study_tuning.parts(result),
         *study_success.parts(result),
         *_runs_of_one_seed(result),
+        *study_detectors_report.to_markdown(result.detectors, study.rules),
         "## What the runs did",
         report.markdown_table(["arm", "seeds", "runs of each", "runs", "diverged", "collapsed"], runs_rows(result), left=2),
-        *[f"Warning: {for_markdown(warning)}" for warning in (*result.warnings, *mixtures(list(result.arms.values())))],
+        *[f"Warning: {for_markdown(warning)}" for warning in (*result.warnings, *_mixtures(result))],
         *result.adherence.to_markdown(),
         f"*Seen before it was written:* {for_markdown(study.seen)}",
         f"*What it can show:* {for_markdown(study.power)}",
         f"The study's file has the SHA-256 {study.sha256}.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _mixtures(result: Result) -> list[str]:
+    """What is mixed among arms that are held against each other; problems of a matrix are others by intention."""
+    if not (matrix := result.study.matrix):
+        return mixtures(list(result.arms.values()))
+    problems = [[arm for name, arm in result.arms.items() if name.startswith(f"{problem}.")] for problem in matrix.problems]
+    return [f"{arms[0].name}: {told}" for arms in problems for told in mixtures(arms)]
 
 
 def _runs_of_one_seed(result: Result) -> list[str]:

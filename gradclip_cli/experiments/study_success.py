@@ -9,9 +9,9 @@ from gradclip_cli.evidence import report
 from gradclip_cli.evidence.stats import holm
 from gradclip_cli.evidence.success import Bar, Successes, paired_p
 from gradclip_cli.experiments.study import Result
-from gradclip_cli.texts import for_markdown, percent, shown_p
+from gradclip_cli.texts import percent, shown_p
 
-HEADINGS = ["arm", "success", "runs", "share", "95% interval", "p against", ""]
+HEADINGS = ["arm", "success", "runs", "share", "95% interval", "against", "p"]
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def parts(result: Result) -> list[str]:
 def _row(each: ArmSuccess) -> list[str]:
     low, high = each.own.interval
     return [
-        for_markdown(each.arm),
-        for_markdown(str(each.bar)),
+        each.arm,
+        str(each.bar),
         f"{each.own.count} of {each.own.total}",
         percent(each.own.count / each.own.total),
         f"{percent(low)} to {percent(high)}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,21 +90,26 @@ def _pairs(result: Result, found: Sequence[Pool]) -> Iterator[tuple[Pool, Pool]]
                 yield base, own
 
 
+def _tuned_again(pairs: Iterable[tuple[Pool, Pool]]) -> list[tuple[Pool, Pool]]:
+    """Those that were tuned more than once, by so few seeds that all splits can be made."""
+    return [(base, arm) for base, arm in pairs if len(base.names) > 1 and len(base.seeds) <= MOST_SEEDS]
+
+
 def parts(result: Result) -> list[str]:
     """The tuning's sections of the report; nothing where no arm is tuned."""
     if not result.choices:
         return []
     found = pools(result.choices)
     pairs = list(_pairs(result, found))
-    metric = next(iter(result.choices.values())).metric
+    metrics = ", ".join(dict.fromkeys(choice.metric.title for choice in result.choices.values()))
     return [
         "## What was chosen",
         report.markdown_table(HEADINGS, rows(result.choices), left=1),
         for_markdown(
-            f"Chosen by {metric.title} on average over the tuning's seeds, and not judged on it. At the edge: a better one may "
+            f"Chosen by {metrics}, on average over the tuning's seeds, and not judged on it. At the edge: a better one may "
             "lie beyond."
         ),
-        *_splits_parts([pair for pair in pairs if len(pair[0].seeds) <= MOST_SEEDS and len(pair[0].names) > 1]),
+        *_splits_parts(_tuned_again(pairs)),
         *_range_parts([pool for pool in found if pool.has_range], pairs),
         *filter(None, [test_set_sentence(result)]),
     ]
@@ -214,8 +219,7 @@ def to_json(result: Result) -> dict[str, Any]:
         "choices": [_choice_json(name, choice) for name, choice in result.choices.items()],
         "splits": [
             {"arm": arm.grid.name, "baseline": base.grid.name, "differences": Splits.of(base.grid, arm.grid).differences.tolist()}
-            for base, arm in _pairs(result, found)
-            if 2 <= len(base.seeds) <= MOST_SEEDS
+            for base, arm in _tuned_again(_pairs(result, found))
         ],
         "ranges": [_range_json(pool) for pool in found if pool.has_range],
     }

@@ -1,6 +1,7 @@
 """Arrays to matplotlib figures."""
 
 from gradclip_cli.plots.comparison import comparison_figure
+from gradclip_cli.plots.detectors import DetectorLine, FalseAlarms, detectors_figure
 from gradclip_cli.plots.differences import DifferenceRow, differences_figure
 from gradclip_cli.plots.gradients import gradients_figure
 from gradclip_cli.plots.matrix import Matrix, MatrixCell, matrix_figure
@@ -14,7 +15,9 @@ from gradclip_cli.plots.tuning import TunedLine, tuning_figure
 __all__ = [
     "Applied",
     "Curve",
+    "DetectorLine",
     "DifferenceRow",
+    "FalseAlarms",
     "GradientTrace",
     "Matrix",
     "MatrixCell",
@@ -24,6 +27,7 @@ __all__ = [
     "TunedLine",
     "Updates",
     "comparison_figure",
+    "detectors_figure",
     "differences_figure",
     "gradients_figure",
     "matrix_figure",

@@ -69,9 +69,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """A quiet command of another process that trains one of those runs again, and its results."""
+    """A quiet command that trains one run with the framework that is imported soonest, and that run."""
     results = tmp_path_factory.mktemp("quiet")
-    return gradclip("--quiet", "run", "none", *SETTINGS, "--set", "name=none", "--results", str(results)), results
+    settings = options(*SMALL, *UNCOMPILED[QUICKEST], "name=other")
+    ended = gradclip("--quiet", "run", "clipvalue", *settings, "--save-model", "--results", str(results))
+    return ended, results / "other" / "seed-0"
 
 
 @pytest.mark.trains
@@ -93,13 +95,9 @@ def test_run_writes_the_files_and_verbose_tells_each_epoch(results: Path) -> Non
 
 @needs_pytorch
 @pytest.mark.trains
-def test_a_run_with_pytorch_says_so_and_saves_its_own_model(results: Path) -> None:
-    ended = gradclip(
-        "run", "clipvalue", *options(*SMALL), "--set", "engine.framework=pytorch", "--set", "name=other", "--save-model",
-        "--results", str(results),
-    )  # fmt: skip
+def test_a_run_with_pytorch_says_so_and_saves_its_own_model(quiet: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    ended, run = quiet
     assert ended.returncode == 0, ended.stderr
-    run = results / "other" / "seed-0"
     assert {path.name for path in run.iterdir()} == {"config.yaml", "metrics.csv", "steps.csv", "run.json", "model.pt"}
     versions = json.loads((run / "run.json").read_text())["versions"]
     assert versions["torch"]
@@ -193,10 +191,17 @@ def long_run(results: Path, framework: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)])
-def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, results: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "framework"),
+    [
+        (signal.SIGINT, 130, QUICKEST),
+        pytest.param(signal.SIGINT, 130, "tensorflow", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, "tensorflow", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, framework: str, results: Path) -> None:
     """Stopped in the middle of real training, from outside; the same command would start the run over."""
-    with long_run(results, "tensorflow") as process:
+    with long_run(results, framework) as process:
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code
@@ -207,7 +212,7 @@ def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, 
     assert len(pd.read_csv(results / "long" / "seed-0" / "steps.csv")) == record["steps"]
     assert call("list", "--results", str(results)).output.count("interrupted") == 1
     assert "not finished" in call("compare", "--results", str(results)).output
-    again = call(*LONG, *options(*UNCOMPILED["tensorflow"]), "--results", str(results), "--dry-run")
+    again = call(*LONG, *options(*UNCOMPILED[framework]), "--results", str(results), "--dry-run")
     assert "goes on from its checkpoint" in again.output
 
 
@@ -229,8 +234,10 @@ def test_two_processes_on_one_run_of_which_a_second_interrupt_stops_the_first_at
 
 
 @pytest.mark.trains
-def test_two_fresh_processes_write_the_same_bytes(trained: Path, quiet: tuple[subprocess.CompletedProcess[str], Path]) -> None:
-    ended, results = quiet
+@pytest.mark.slow
+def test_two_fresh_processes_write_the_same_bytes(trained: Path, results: Path) -> None:
+    """Above, `--force` writes them in one that is not fresh."""
+    ended = gradclip("run", "none", *SETTINGS, "--set", "name=none", "--results", str(results))
     assert ended.returncode == 0
     for name in ("metrics.csv", "steps.csv", "config.yaml"):
         assert (results / "none" / "seed-0" / name).read_bytes() == (trained / "none" / "seed-0" / name).read_bytes()

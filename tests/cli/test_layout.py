@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gradclip_cli.evidence import comparison, report
 WIDTHS = [60, 80, 100, 120, 200]
 
 
+@functools.cache
 def verdicts() -> tuple[list[str], list[list[str]]]:
     compared = comparison.compare(ARTICLE, ["none", "clipnorm", "clipvalue"])
     return report.verdict_columns(compared), report.verdict_rows(compared)

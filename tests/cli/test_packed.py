@@ -12,6 +12,8 @@ from conftest import store_run
 
 from gradclip_cli.cli import main
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 SEEDS = range(6)
 
 
@@ -57,8 +59,8 @@ def test_pack_says_what_it_did(stored: Path) -> None:
         ["list", "none", "--status", "complete"],
         ["show", "none:3"],
         ["show", "clipnorm", "--json"],
-        ["compare"],
-        ["compare", "none", "clipnorm", "--json", "--metric", "loss_area"],
+        pytest.param(["compare"], marks=pytest.mark.rendered),
+        pytest.param(["compare", "none", "clipnorm", "--json", "--metric", "loss_area"], marks=pytest.mark.rendered),
     ],
 )
 def test_reading_commands_say_the_same_of_a_packed_folder(packed: Path, tmp_path: Path, arguments: list[str]) -> None:

@@ -13,6 +13,8 @@ from gradclip_cli.cli import main
 from gradclip_cli.errors import ExitCode
 from gradclip_cli.evidence import report
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 
 @pytest.fixture
 def stored(results: Path) -> Path:

@@ -133,7 +133,7 @@ def test_a_success_is_the_studys_or_the_problems(path: Path) -> None:
 
 def test_the_documented_grids_and_matrix_can_be_read(path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
-    _, grids, crossed = [part.partition("```")[0] for part in page.split("```yaml\n")[1:]]
+    _, grids, crossed, _ = [part.partition("```")[0] for part in page.split("```yaml\n")[1:]]
     (path.parent / "mine.yaml").write_text("extends: none\nname: mine\n")
     said = "question: What?\nseen: Nothing.\npower: Little.\nseeds: 100-102\n"
     tests = "tests: [{family: best, metric: val_accuracy, baseline: none, arms: [clipnorm]}]\nrules: {best: The test.}\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gradclip_cli.config import loading, studies
+from gradclip_cli.config import loading, studies, study_file
 from gradclip_cli.errors import ConfigError
 
 STUDY = """
@@ -85,7 +85,8 @@ def test_the_documented_study_can_be_read(write: Path) -> None:
 def test_shipped_studies_can_be_read(name: str) -> None:
     found = studies.load(name)
     assert found.name == name
-    assert set(found.families) == set(found.rules)
+    detectors = {study_file.DETECTORS} if found.detectors else set()
+    assert {*found.families} | detectors == set(found.rules)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,35 @@ def test_shipped_studies_can_be_read(name: str) -> None:
 )
 def test_mistakes_are_told_with_their_places(old: str, new: str, told: str, write: Path) -> None:
     assert told in mistakes(write, (old, new))
+
+
+DETECTORS = """detectors: {arms: [none], calibrated_on: 100-101, judged_on: [102], false_alarms: 2}
+rules: {detectors: More than chance., """
+
+
+def test_detectors_are_read_with_what_is_usual(write: Path) -> None:
+    found = read(write, STUDY.replace("rules: {", DETECTORS)).detectors
+    assert found is not None
+    assert (found.arms, found.calibrated_on, found.judged_on) == (["none"], (100, 101), (102,))
+    assert (found.horizon, found.early, found.false_alarms) == (100, 10, 2)
+    assert read(write).detectors is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("arms: [none], cal", "arms: [non], cal", "no arm 'non' in this study; did you mean 'none'?"),
+        ("arms: [none], cal", "arms: [slow], cal", "slow has none of the seeds of judged_on"),
+        ("judged_on: [102]", "judged_on: [101]", "seed 101 would judge what they fix"),
+        ("false_alarms: 2", "horizon: 5", "early is 10, beyond the horizon of 5"),
+        ("false_alarms: 2", "false_alarm: 2", "unknown key 'false_alarm' in detectors; did you mean 'false_alarms'?"),
+        ("detectors: More than chance., ", "", "say in `rules` what decides, called detectors"),
+    ],
+)
+def test_mistakes_of_detectors_are_told_with_their_places(old: str, new: str, told: str, write: Path) -> None:
+    [mistake] = mistakes(write, ("rules: {", DETECTORS.replace(old, new)))
+    assert mistake.startswith("14:")
+    assert mistake.endswith(told)
 
 
 def test_mistakes_of_all_arms_are_told_at_once(write: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import store_run
 
+from gradclip_cli.config.own import OwnConfig
 from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import arms, comparison
@@ -187,6 +188,17 @@ def test_a_diverged_run_is_at_chance_throughout_where_whole_curves_are_scored(re
     np.testing.assert_allclose(arm.scored("loss"), [[2, math.log(10), 0.5], [0.2, 0.1, math.log(10)]])
     np.testing.assert_allclose(arm.scored_throughout("loss"), [[2, math.log(10), 0.5], [math.log(10)] * 3])
     np.testing.assert_allclose(arm.scored_throughout("accuracy")[1], [0.1] * 3)
+
+
+def test_how_many_steps_are_recorded_is_no_difference_of_what_is_trained() -> None:
+    def arm(name: str, rate: float, every: int) -> Any:
+        keys = {"name": name, "model": {"factory": "model.py:build"}, "data": {"npz": "data.npz"}, "records": {"every": every}}
+        return SimpleNamespace(config=OwnConfig.model_validate({**keys, "optimizer": {"name": "sgd", "learning_rate": rate}}))
+
+    assert arms.other_differences(arm("none", 0.1, 1), arm("clipped", 0.1, 10)) == []
+    assert [key for key, *_ in arms.other_differences(arm("none", 0.1, 1), arm("clipped", 0.2, 10))] == [
+        "optimizer.learning_rate"
+    ]
 
 
 @pytest.mark.parametrize(

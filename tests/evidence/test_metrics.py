@@ -48,7 +48,9 @@ def test_a_diverged_run_scores_no_better_than_one_at_chance_throughout(metric: s
         store_run(results, "reckless", seed, losses, status="diverged")
     compared = comparison.compare(results, question=Question(metric))
     mean = against(compared, "reckless").mean
-    if metric.endswith("accuracy"):  # the stored run's accuracy is not chance's: it is held against 10% instead
+    if metric == "diverged_runs":  # which is about nothing else
+        assert mean == 100
+    elif metric.endswith("accuracy"):  # the stored run's accuracy is not chance's: it is held against 10% instead
         assert compared.others[0].mean == pytest.approx(10)
     else:
         assert mean == pytest.approx(0)
@@ -111,7 +113,9 @@ def test_each_tells_all_that_there_is_to_tell(metric: Metric, results: Path) -> 
     assert not re.search("[{}]", yardstick.metric.title)
     assert ("0.75" in yardstick.metric.title) == metric.takes_target
     assert "diverged" in metric.scoring(arm)
-    assert 0 < yardstick.scores(arm)[0] * metric.unit.scale < metric.unit.most
+    score = yardstick.scores(arm)[0] * metric.unit.scale
+    assert 0 <= score < metric.unit.most
+    assert (score == 0) == (metric.name == "diverged_runs")  # none did
 
 
 def test_values_are_told_in_their_unit() -> None:
@@ -191,3 +195,13 @@ def test_arms_are_compared_by_one_more(with_one_more: Path, results: Path) -> No
     assert "best test accuracy (%)" in page
     assert "As scored: the best epoch; a diverged run counts as chance (10.0)." in page
     assert "difference in best test accuracy from none (points; better to the right)" in (folder / "differences.svg").read_text()
+
+
+def test_diverged_runs_are_counted_on_each_seed(results: Path) -> None:
+    for seed in range(8):
+        store_run(results, "none", seed, [2.0, 1.5, 1.0], status="diverged" if seed else "complete")
+        store_run(results, "clipnorm", seed, [2.0, 1.5, 1.0], base="clipnorm")
+    compared = comparison.compare(results, question=Question("diverged_runs"), baseline="none")
+    assert compared.baseline.scores == [0.0, *[100.0] * 7]
+    found = against(compared, "clipnorm")
+    assert (found.mean, found.won, found.verdict) == (-87.5, 7, "helps")

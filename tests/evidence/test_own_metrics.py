@@ -20,6 +20,8 @@ from gradclip_cli.evidence import arms, comparison, figures, plans, report
 from gradclip_cli.evidence.metrics import METRICS, USUAL, names_for, usual_metric
 from gradclip_cli.evidence.questions import Question
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 CHANCE = {"loss": 1.8, "mae": 1700.0}
 
 
@@ -230,6 +232,7 @@ def test_a_run_with_other_metrics_than_its_arm_is_left_out(regression: Path) -> 
 # Pages and pictures.
 
 
+@pytest.mark.rendered
 def test_pictures_have_the_metrics_and_no_accuracy(regression: Path, tmp_path: Path) -> None:
     store_diverged(regression, "reckless", 0, [1.9])
     whole = compared(regression)

@@ -24,6 +24,8 @@ from gradclip_cli.evidence.questions import Question
 from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import for_terminal
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 
 def test_figures_are_those_of_the_files(two_arms: Path) -> None:
     compared = comparison.compare(two_arms)
@@ -121,6 +123,7 @@ def test_json_is_complete_and_has_no_nan(two_arms: Path) -> None:
     assert content["arms"][0]["config"]["training"]["epochs"] == 3
 
 
+@pytest.mark.rendered
 def test_files_are_written_and_reproducible(two_arms: Path, tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in report.write(comparison.compare(two_arms), tmp_path / "a")}
     second = {path.name: path.read_bytes() for path in report.write(comparison.compare(two_arms), tmp_path / "b")}
@@ -130,6 +133,7 @@ def test_files_are_written_and_reproducible(two_arms: Path, tmp_path: Path) -> N
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a" / "comparison.csv"), comparison.compare(two_arms).table)
 
 
+@pytest.mark.rendered
 @pytest.mark.parametrize("losses", [[], [2.0]])
 def test_a_diverged_run_is_compared_and_drawn(losses: list[float], two_arms: Path, tmp_path: Path) -> None:
     store_run(two_arms, "clipvalue", 3, losses, status="diverged", base="clipvalue")
@@ -138,6 +142,7 @@ def test_a_diverged_run_is_compared_and_drawn(losses: list[float], two_arms: Pat
     report.write(compared, tmp_path)
 
 
+@pytest.mark.rendered
 def test_an_arm_of_nothing_but_early_divergence(results: Path, tmp_path: Path) -> None:
     store_run(results, "none", 0, [], status="diverged")
     report.write(comparison.compare(results), tmp_path)

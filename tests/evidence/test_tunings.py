@@ -23,6 +23,12 @@ def test_the_best_has_the_best_mean_the_first_of_equals() -> None:
     assert found.best([2]) == 0
 
 
+def test_means_that_rounding_alone_tells_apart_are_equal() -> None:
+    first, second = [81.61, 81.82, 83.33], [83.33, 81.61, 81.82]
+    assert grid([first, second]).best([0, 1, 2]) == grid([[each + 1e-13 for each in first], second]).best([0, 1, 2]) == 0
+    assert grid([second, [each + 1e-13 for each in first]]).best([0, 1, 2]) == 0
+
+
 def test_the_half_that_chooses_never_judges() -> None:
     generator = np.random.default_rng(0)
     base, arm = (grid(generator.normal(size=(5, 6)).tolist()) for _ in range(2))

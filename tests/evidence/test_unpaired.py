@@ -161,6 +161,7 @@ def test_tables_to_paste_say_so(results: Path) -> None:
     assert "![Differences](differences.png)" in report.to_markdown(compared)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_one_run_each_is_exploratory(results: Path) -> None:
     store_arm(results, "none", [1.0], **UNNAMED)
     store_arm(results, "arm", [0.9], base="clipvalue", first_seed=3, **UNNAMED)

@@ -190,6 +190,24 @@ def test_the_largest_variables_come_first_and_of_many_the_rest_is_counted(checke
     assert "The 10 smallest variables are not shown." in check_report.parameters(many)
 
 
+class Counting:
+    """An engine that only counts the steps it is given, and how many of them it is to record."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[int, int]] = []
+
+    def train_measuring(self, batches: Any, every: int) -> None:
+        self.given.append((len(batches), every))
+
+
+@pytest.mark.parametrize(("every", "steps"), [(1, 5), (2, 6), (10, 10)])
+def test_steps_are_timed_as_a_run_records_them(every: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "TIMED", 1)
+    engine: Any = Counting()
+    experiment._time_a_step(engine, np.zeros((5, 8), np.int32), every)
+    assert engine.given[-1] == (steps, every)
+
+
 # On real problems.
 
 

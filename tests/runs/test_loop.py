@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import UNCOMPILED, engine_for, schedule_for, start_weights
+from conftest import QUICKEST, UNCOMPILED, engine_for, schedule_for, start_weights
 from trained import AMPLIFYING, LOW, OVERFLOWING, run, small
 
 from gradclip_cli.runs.csv_files import metric_columns
@@ -57,7 +57,7 @@ def test_csvs_hold_what_was_trained(framework: str, tmp_path: Path) -> None:
     ],
 )
 def test_clipped_steps_are_counted_for_each_variable(clipping: str, tmp_path: Path) -> None:
-    chosen = small(clipping)
+    chosen = small(clipping, *UNCOMPILED[QUICKEST])
     outcome, directory, _ = run(chosen, tmp_path)
     steps, rule = pd.read_csv(directory.steps_path), chosen.clipping
     variables = engine_for(chosen).variables
