@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 RESULTS ?= results
 SEEDS ?= 10
+PAGES := README.md $(wildcard docs/*.md)
 
 .DEFAULT_GOAL := help
-.PHONY: venv-without-ensurepip help install install-pytorch install-all data reproduce run test test-all test-quick test-endurance check format bench docs clean
+.PHONY: venv-without-ensurepip help install install-pytorch install-all data reproduce run test test-all test-quick test-endurance check format bench docs site clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
@@ -32,7 +33,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@touch $@
 
 install: $(VENV)/.installed  ## Make .venv and install gradclip into it
@@ -46,7 +47,7 @@ $(VENV)/jax: $(VENV)/.installed-dev constraints.txt
 	@touch $@
 
 install-all: $(VENV)/.installed-dev $(VENV)/jax  ## All that is tested: PyTorch, JAX, Lightning and Hugging Face's Transformers too
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,pytorch,recorders]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,pytorch,recorders]'
 
 data: install  ## Find or fetch Fashion-MNIST, and verify it
 	$(BIN)/gradclip data --fetch
@@ -77,7 +78,7 @@ check: $(VENV)/.installed-dev  ## Lint, formatting, types, and generated text th
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/gradclip schema | cmp - configs/schema.json
-	$(BIN)/cog --check -I . README.md
+	$(BIN)/cog --check -I . $(PAGES)
 	$(BIN)/python docs/make_frameworks.py --check
 	$(BIN)/python docs/make_recording.py --check
 
@@ -85,11 +86,16 @@ format: $(VENV)/.installed-dev  ## Put the code in its usual form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed-dev  ## Regenerate the schema and the generated parts of README and docs (which need install-all)
+docs: $(VENV)/.installed-dev  ## Write the generated parts of README and docs anew (which needs install-all), and build the site
 	$(BIN)/gradclip schema > configs/schema.json
-	$(BIN)/cog -r -I . README.md
+	$(BIN)/cog -r -I . $(PAGES)
 	$(BIN)/python docs/make_frameworks.py
 	$(BIN)/python docs/make_recording.py
+	$(BIN)/python docs/make_picture.py
+	@$(MAKE) --no-print-directory site
+
+site: $(VENV)/.installed-dev  ## Build the documentation in build/site; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f docs/site/mkdocs.yml
 
 bench: data  ## Time the engine and the pool beside the article's model.fit (20 minutes)
 	$(BIN)/python benchmarks/bench.py

@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).parents[1]
 def files_of(section: str) -> dict[str, str]:
     """The files that a section writes, by their paths."""
     text = (CHECKOUT / "docs" / "extending.md").read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
-    files = re.findall(r"^   `(\S+)`:\n\n   ```python\n(.*?)^   ```$", text, flags=re.MULTILINE | re.DOTALL)
+    files = re.findall(r"^    `(\S+)`:\n\n    ```python\n(.*?)^    ```$", text, flags=re.MULTILINE | re.DOTALL)
     return {path: textwrap.dedent(content) for path, content in files}
 
 

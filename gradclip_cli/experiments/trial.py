@@ -173,7 +173,7 @@ def line_to_paste(config: Config) -> str:
     if config.clipping.mode == UNCLIPPED:
         return "no clipping"
     framework = FRAMEWORKS[config.engine.framework]
-    without = f"{framework.title} has nothing like {config.clipping.label}: gradclip's README has its formula"
+    without = f"{framework.title} has nothing like {config.clipping.label}: gradclip's docs/rules.md has its formula"
     return framework.clipping_line(config) or without
 
 

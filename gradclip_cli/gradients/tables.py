@@ -1,4 +1,4 @@
-"""The rules in tables, as README shows them."""
+"""The rules in tables, as docs/rules.md shows them."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def test_what_an_axis_resets_is_told_once(load: Callable[..., Sweep]) -> None:
         "optimizer.name=adam resets optimizer.learning_rate to adam's 0.001 (was 0.5)",
     )
     assert load(f"{{optimizer.name: [sgd, adam], optimizer.learning_rate: {RATES}}}", base).resets == ()
-    assert load(f"{{clipping: {RULES}}}", base).resets == ()  # whole rules replace the base's, as README says
+    assert load(f"{{clipping: {RULES}}}", base).resets == ()  # whole rules replace the base's, as docs/threshold.md says
 
 
 def test_settings_are_laid_over_the_base_and_hold_in_every_cell(write_config: Writer) -> None:

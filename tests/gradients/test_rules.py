@@ -317,7 +317,7 @@ def test_thresholds_of_layers() -> None:
 
 
 # What becomes of [bad, 1, -2, ...] in the first variable, and of the second, which is finite. N: NaN, 0: zero, t: the
-# threshold, =: as it was, c: clipped as the rule always does. The table of README, as a test.
+# threshold, =: as it was, c: clipped as the rule always does. The table of docs/rules.md, as a test.
 BEYOND_FLOAT = {
     ("none", "inf"): ("inf", "=", "="),
     ("none", "nan"): ("N", "=", "="),
@@ -463,10 +463,10 @@ def test_a_config_is_read_without_numpy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_tables_stand_in_readme() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert tables.formulas() in readme
-    assert tables.fates() in readme
+def test_the_tables_stand_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+    assert tables.formulas() in page
+    assert tables.fates() in page
 
 
 def test_bounds_are_told_where_records_can_be_held_against_them() -> None:
