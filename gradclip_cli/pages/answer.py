@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from xml.etree.ElementTree import Element
 
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.judging import AgainstBaseline, ArmReport
 from gradclip_cli.evidence.report import verdict_word, with_interval
 from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.evidence.verdicts import Verdict
-from gradclip_cli.pages.elements import Child, element
+from gradclip_cli.pages.elements import element
 from gradclip_cli.texts import p_relation
 
 SIGNS = {
@@ -68,12 +69,12 @@ def _sentence(compared: Comparison, report: ArmReport, against: AgainstBaseline)
     )
 
 
-def badges(compared: Comparison) -> Child:
+def badges(compared: Comparison) -> Element:
     """A list of all arms, each with its verdict and the difference that it rests on."""
     return element("ul", *(_badge(compared, report) for report in compared.arms), class_="badges")
 
 
-def _badge(compared: Comparison, report: ArmReport) -> Child:
+def _badge(compared: Comparison, report: ArmReport) -> Element:
     against, word = report.against, verdict_word(report, compared)
     kind = against.verdict.name.lower().replace("_", "-") if against else "baseline"
     sign = [element("span", SIGNS[against.verdict], class_="sign", aria_hidden="true")] if against else []

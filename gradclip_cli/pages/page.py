@@ -15,7 +15,7 @@ from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence import figures
 from gradclip_cli.evidence.comparison import Comparison, with_gradients
 from gradclip_cli.files import opened, unwritable, write_atomically
-from gradclip_cli.pages import interactive, sections
+from gradclip_cli.pages import interactive, sections, steps
 from gradclip_cli.pages.answer import answer, badges, title
 from gradclip_cli.pages.elements import code, document, element
 from gradclip_cli.pages.pictures import differences_picture, panel_pictures
@@ -29,12 +29,13 @@ GENERATOR = "gradclip"
 def page(compared: Comparison) -> str:
     """The page of a comparison; the same runs give the same bytes."""
     compared = compared if compared.gradients else with_gradients(compared)
-    panels = figures.panels(compared)
+    panels, traced = figures.panels(compared), steps.traces(compared)
     parts = [
         *(_of_verdicts(compared) if compared.others else []),
         sections.what_was_trained(compared),
         sections.runs(compared),
         sections.curves(panels, panel_pictures(panels)),
+        *([steps.step_by_step(traced)] if traced else []),
         sections.to_mind(compared),
         to_copy(compared),
         provenance(compared),
@@ -42,7 +43,7 @@ def page(compared: Comparison) -> str:
     scripts, live = [_own("page.js")], []
     if interactive.is_installed():
         scripts += [interactive.script(), _own("live.js")]
-        live = [code("script", interactive.data(compared, panels), id="live", type="application/json")]
+        live = [code("script", interactive.data(compared, panels, traced), id="live", type="application/json")]
     body = [_header(compared, parts), element("main", *parts), element("footer", glossary()), *live]
     return document(_head(title(compared), scripts), [*body, *(code("script", script) for script in scripts)])
 
