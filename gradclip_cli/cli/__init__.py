@@ -25,6 +25,7 @@ COMMANDS = {
     "study": "experiments:study",
     "reproduce": "experiments:reproduce",
     "compare": "comparisons:compare",
+    "report": "report:report",
     "show": "stored:show",
     "list": "stored:list_runs",
     "export": "export:export",

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gradclip_cli.cli.options import (
+    Command,
     FiniteFloat,
     complete_arms,
     json_option,
@@ -36,8 +37,8 @@ SELDOM = 100_000
 
 
 @parameters
-class CompareOptions:
-    """What `compare` takes."""
+class ComparedOptions:
+    """What says which runs are compared, and how."""
 
     arms: Sequence[str]
     results: Path
@@ -47,6 +48,12 @@ class CompareOptions:
     target_loss: float | None
     effect: float | None
     margin: float | None
+
+
+@parameters
+class CompareOptions(ComparedOptions):
+    """What `compare` takes."""
+
     out: Path | None
     form: str | None
     as_json: bool
@@ -64,34 +71,46 @@ class MetricName(click.ParamType[str]):
         return [CompletionItem(name) for name in METRICS if name.startswith(incomplete)]
 
 
+_COMPARED = (
+    click.argument("arms", nargs=-1, metavar="[ARM...]", shell_complete=complete_arms),
+    stored_results_option(),
+    click.option(
+        "--baseline",
+        metavar="ARM",
+        shell_complete=complete_arms,
+        help="What the others are held against.  [default: the unclipped one, of several the one called none]",
+    ),
+    click.option(
+        "--metric",
+        type=MetricName(),
+        help="What verdicts are about; NAME is a metric of the runs' own, such as mae or, evaluated, val_mae.  "
+        f"[default: {DEFAULT_METRIC.name}; without accuracy the runs' first metric, evaluated, else their evaluated loss]",
+    ),
+    seeds_option(otherwise=", or all; else those that an experiment planned there, else all"),
+    click.option(
+        "--target-loss",
+        type=FiniteFloat(),
+        metavar="LOSS",
+        help=f"Target of {_WITH_TARGET}.  [default: half a uniform guess's]",
+    ),
+    click.option(
+        "--effect",
+        type=FiniteFloat(),
+        help=f"Difference to plan seeds for, in the metric's unit.  [default: {_DEFAULT_EFFECT}]",
+    ),
+    click.option("--margin", type=FiniteFloat(), help="Say where arms are equivalent within this, in the metric's unit."),
+)
+
+
+def compared_options(command: Command) -> Command:
+    """The fields of `ComparedOptions`."""
+    for option in reversed(_COMPARED):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.argument("arms", nargs=-1, metavar="[ARM...]", shell_complete=complete_arms)
-@stored_results_option()
-@click.option(
-    "--baseline",
-    metavar="ARM",
-    shell_complete=complete_arms,
-    help="What the others are held against.  [default: the unclipped one, of several the one called none]",
-)
-@click.option(
-    "--metric",
-    type=MetricName(),
-    help="What verdicts are about; NAME is a metric of the runs' own, such as mae or, evaluated, val_mae.  "
-    f"[default: {DEFAULT_METRIC.name}; without accuracy the runs' first metric, evaluated, else their evaluated loss]",
-)
-@seeds_option(otherwise=", or all; else those that an experiment planned there, else all")
-@click.option(
-    "--target-loss",
-    type=FiniteFloat(),
-    metavar="LOSS",
-    help=f"Target of {_WITH_TARGET}.  [default: half a uniform guess's]",
-)
-@click.option(
-    "--effect",
-    type=FiniteFloat(),
-    help=f"Difference to plan seeds for, in the metric's unit.  [default: {_DEFAULT_EFFECT}]",
-)
-@click.option("--margin", type=FiniteFloat(), help="Say where arms are equivalent within this, in the metric's unit.")
+@compared_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -135,6 +154,16 @@ def compare(options: CompareOptions) -> None:
 
 def _compared(options: CompareOptions) -> tuple[Comparison, Path]:
     """The comparison, and the folder of its files."""
+    from gradclip_cli.evidence import looks
+
+    if options.out:
+        looks.require_no_report(options.out)
+    compared, look = looked_at(options)
+    return compared, options.out or look
+
+
+def looked_at(options: ComparedOptions) -> tuple[Comparison, Path]:
+    """The comparison that was asked for, with its gradients, and the folder of such looks."""
     from gradclip_cli.config.seeds import parse_seeds
     from gradclip_cli.evidence import comparison, looks
     from gradclip_cli.evidence.questions import Question
@@ -143,14 +172,19 @@ def _compared(options: CompareOptions) -> tuple[Comparison, Path]:
     results, seeds = options.results, options.seeds
     arms = names.find_arms(options.arms, results)
     baseline = names.find_arms([options.baseline], results)[0] if options.baseline else None
-    if options.out:
-        looks.require_no_report(options.out)
     wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else parse_seeds(seeds)
     question = Question(options.metric, options.target_loss, options.effect, options.margin)
     compared = comparison.compare(results, arms, baseline, question, seeds=wanted)
     compared = comparison.with_gradients(compared)
-    look = looks.look_folder(compared, results, everything=not arms, baseline=baseline, seeds=wanted)
-    return compared, options.out or look
+    return compared, looks.look_folder(compared, results, everything=not arms, baseline=baseline, seeds=wanted)
+
+
+def warnings_once_recorded(compared: Comparison, results: Path) -> list[str]:
+    """A comparison's warnings once the look is on record, with the reason where that could not be."""
+    from gradclip_cli.evidence import ledger
+
+    not_recorded = ledger.record(results, compared.first_compared, [compared.look])
+    return [*compared.warnings, *([not_recorded] if not_recorded else [])]
 
 
 def _written(compared: Comparison, folder: Path, options: CompareOptions) -> tuple[list[Path], list[str]]:
@@ -158,11 +192,9 @@ def _written(compared: Comparison, folder: Path, options: CompareOptions) -> tup
 
     Raises StoreError where that is a folder that was asked for.
     """
-    from gradclip_cli.evidence import ledger, report
+    from gradclip_cli.evidence import report
 
-    warnings = [*compared.warnings]
-    if not_recorded := ledger.record(options.results, compared.first_compared, [compared.look]):
-        warnings.append(not_recorded)
+    warnings = warnings_once_recorded(compared, options.results)
     try:
         return report.write(compared, folder), warnings
     except StoreError as error:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from gradclip_cli.config.grids import CLIPPING
-from gradclip_cli.config.overrides import values, written
-from gradclip_cli.config.own import OwnConfig
-from gradclip_cli.config.recorded import RecordedConfig
-from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.config.sweeps import Sweep
-from gradclip_cli.evidence import ledger, plans, report
+from gradclip_cli.evidence import ledger, plans, report, trained
 from gradclip_cli.evidence.arms import mixtures
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.metrics import Metric
@@ -33,81 +26,18 @@ from gradclip_cli.texts import counted, for_markdown
 if TYPE_CHECKING:
     from gradclip_cli.plots import StabilityMap
 
-# What is said in any case. A number is understood by the words of its key, and most names by themselves.
-_MAIN = {
-    "model": ("cell", "units", "activation", "factory", "file"),
-    "data": ("dataset", "subset", "npz", "factory", "batch_size", "holdout"),
-    "training": ("epochs", "steps_per_epoch"),
-    "optimizer": ("name", "learning_rate"),
-}
-_CLEAR_BY_THEMSELVES = ("cell", "activation", "dataset", "name", "factory", "file", "npz")
-
 
 def facts(sweep: Sweep) -> dict[str, str]:
     """What is trained, by subject: model, data, training, optimizer, clipping, what else is unusual, and what is swept over.
 
     Of a script's sweep, its command is all that is known before in their place.
     """
-    cells = _Cells([dict(values(config.model_dump())) for config in sweep.configs], [axis.key for axis in sweep.axes])
-    first = sweep.configs[0]
-    if isinstance(first, RecordedConfig):
-        found = {"command": " ".join(first.command or ())}
-    else:
-        found = {subject: cells.all_main(f"{subject}.{key}" for key in keys) for subject, keys in _MAIN.items()}
-        rules = list(dict.fromkeys(config.clipping.label for config in sweep.configs))
-        found["clipping"] = "swept" if any(axis.of_clipping for axis in sweep.axes) else " or ".join(rules)
-    if further := [cells.said(key, key) for key in _unusual(sweep.configs) if key not in cells.swept]:
-        found["further"] = ", ".join(further)
+    found = trained.facts(sweep.configs, [axis.key for axis in sweep.axes])
+    if "clipping" in found and any(axis.of_clipping for axis in sweep.axes):
+        found["clipping"] = trained.SWEPT
     found["swept"] = "; ".join(f"{axis.title}: {', '.join(axis.labels)}" for axis in sweep.axes)
     fresh = f" for the grid, {seed_list(sweep.fresh_seeds)} fresh for the comparison" if sweep.fresh_seeds else ""
     return found | {"seeds": f"{seed_list(sweep.seeds)}{fresh}"}
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """What the cells' configs say, by dotted key, and the keys that are swept over."""
-
-    configs: Sequence[Mapping[str, Any]]
-    swept: Sequence[str]
-
-    def all_main(self, keys: Iterable[str]) -> str:
-        """What is said of keys in any case, of those that some cell says something with."""
-        return ", ".join(self.main(key) for key in keys if any(config.get(key) is not None for config in self.configs))
-
-    def main(self, key: str) -> str:
-        """What is said of a key in any case."""
-        last = key.rpartition(".")[2]
-        words = last.replace("_", " ")
-        return f"{words} swept" if self.is_swept(key) else self.said(key, "" if last in _CLEAR_BY_THEMSELVES else words)
-
-    def said(self, key: str, name: str) -> str:
-        """A key's value, or values, with the name that they need to be understood."""
-        return f"{name} swept" if self.is_swept(key) else f"{name} {' or '.join(self.values_of(key))}".strip()
-
-    def is_swept(self, key: str) -> bool:
-        """Whether the cells differ in a key because the grid says so."""
-        return key in self.swept or (key.partition(".")[0] in self.swept and len(self.values_of(key)) > 1)
-
-    def values_of(self, key: str) -> list[str]:
-        """Each value that some cell has."""
-        return list(dict.fromkeys(written(config[key]) for config in self.configs if key in config))
-
-
-def _unusual(configs: Sequence[Config]) -> list[str]:
-    """Dotted keys with a value that is not the default in some config, apart from those that are said in any case."""
-    found: dict[str, None] = {}
-    for config in configs:
-        usual = _usual(type(config), config.optimizer.name)
-        found |= {key: None for key, value in values(config.model_dump()) if key not in usual or value != usual[key]}
-    main = {f"{subject}.{key}" for subject, keys in _MAIN.items() for key in keys} | {"name", "training.seed", "command"}
-    return [key for key in found if key not in main and key.partition(".")[0] != CLIPPING]
-
-
-@functools.cache
-def _usual(kind: type[Config], optimizer: str) -> dict[str, Any]:
-    """All defaults of a kind of config by dotted key; those of the optimizer are its own."""
-    needed: dict[str, Any] = {"model": {"factory": "any:one"}, "data": {"npz": "any.npz"}} if kind is OwnConfig else {}
-    return dict(values(kind.model_validate({"name": "usual", "optimizer": {"name": optimizer}, **needed}).model_dump()))
 
 
 def table(result: Result) -> pd.DataFrame:

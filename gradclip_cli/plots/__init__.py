@@ -8,7 +8,7 @@ from gradclip_cli.plots.matrix import Matrix, MatrixCell, matrix_figure
 from gradclip_cli.plots.panels import Curve, Panel
 from gradclip_cli.plots.repeats import RepeatPanel, repeats_figure
 from gradclip_cli.plots.stability import StabilityMap, stability_figure
-from gradclip_cli.plots.style import save
+from gradclip_cli.plots.style import line_style, save, save_to
 from gradclip_cli.plots.trace import Applied, GradientTrace, Updates
 from gradclip_cli.plots.tuning import TunedLine, tuning_figure
 
@@ -30,9 +30,11 @@ __all__ = [
     "detectors_figure",
     "differences_figure",
     "gradients_figure",
+    "line_style",
     "matrix_figure",
     "repeats_figure",
     "save",
+    "save_to",
     "stability_figure",
     "tuning_figure",
 ]

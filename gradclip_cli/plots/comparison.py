@@ -56,13 +56,16 @@ class _Look:
     line: dict[str, Any]
 
 
-def comparison_figure(panels: Sequence[Panel]) -> Figure:
-    """Draw the panels, an even number of them, two in a row: losses, metrics, gradients.
+def comparison_figure(panels: Sequence[Panel], columns: int = 2, among: Sequence[Panel] = ()) -> Figure:
+    """Draw the panels, so many in a row, which all are full: losses, metrics, gradients.
+
+    Where the figure is one of several, `among` are the panels of all: an arm looks the same in each, and so do the epochs.
 
     A few arms with short names are named beside their lines; others in a legend below, and then without single runs and bands
     where they are many.
     """
-    names = list(dict.fromkeys(curve.name for panel in panels for curve in panel.curves))
+    among = among or panels
+    names = list(dict.fromkeys(curve.name for panel in among for curve in panel.curves))
     shared, short = short_names(names)
     looks = {name: _Look(label, line_style(index)) for index, (name, label) in enumerate(zip(names, short, strict=True))}
     beside = len(names) <= FEW and max(map(len, short), default=0) <= SHORT
@@ -70,13 +73,13 @@ def comparison_figure(panels: Sequence[Panel]) -> Figure:
     heading += [_crowd_sentence(len(names))] if len(names) > FEW else []
     with styled():
         figure = Figure()
-        grid = figure.subplots(len(panels) // 2, 2, sharex=True, squeeze=False)
+        grid = figure.subplots(len(panels) // columns, columns, sharex=True, squeeze=False)
         drawn = list(zip(grid.flat, panels, strict=True))
-        _limit_epochs(grid[0, 0], panels)
+        _limit_epochs(grid[0, 0], among)
         ends = [_draw_panel(axes, panel, looks) for axes, panel in drawn]
         feet = [_draw_foot(axes, panel, looks, beside=beside) for axes, panel in drawn]
         if not beside:
-            _place(figure, grid, 0.15, heading, feet, _draw_legend(figure, list(looks.values())))
+            _place(figure, grid, 0.15, heading, feet, _draw_legend(figure, list(looks.values()), columns))
             return figure
         room = 0.15 + text_width(name for panel_ends in ends for _, name, _ in panel_ends)
         _place(figure, grid, room, heading, feet, None)
@@ -94,9 +97,10 @@ def _place(
     figure: Figure, grid: Any, room: float, heading: Sequence[str], feet: Sequence[Legend | None], legend: Legend | None
 ) -> None:
     """Size the figure so that panels keep their size in inches, with `room` right of each, and write the heading."""
-    below = [FOOT + max(_size(foot)[1] for foot in feet[row : row + 2]) for row in range(0, len(feet), 2)]
+    columns = grid.shape[1]
+    below = [FOOT + max(_size(foot)[1] for foot in feet[row : row + columns]) for row in range(0, len(feet), columns)]
     column = LEFT + PANEL_WIDTH + room
-    width = max(2 * column + 0.1, _size(legend)[0])
+    width = max(columns * column + 0.1, _size(legend)[0])
     lines = "\n".join(fitted_in(line, width - 0.3, 11) for line in heading)
     above = 0.1 + (LINE_HEIGHT * (lines.count("\n") + 1) + 0.05 if lines else 0.0)
     bottom = _size(legend)[1] + 0.1 if legend else 0.05
@@ -117,11 +121,11 @@ def _size(legend: Legend | None) -> tuple[float, float]:
     return float(box.width / dots), float(box.height / dots)
 
 
-def _draw_legend(figure: Figure, looks: Sequence[_Look]) -> Legend:
-    """Name all arms beneath the panels, in as many columns as there is room for; the more arms, the fewer letters each."""
+def _draw_legend(figure: Figure, looks: Sequence[_Look], panels: int) -> Legend:
+    """Name all arms beneath so many panels in a row, in as many columns as have room; the more arms, the fewer letters each."""
     letters = 200 if len(looks) <= 12 else 132 if len(looks) <= 40 else 66
     labels = [fitted(label, 50) for label in elided([look.label for look in looks], letters)]
-    columns = max(1, min(len(looks), int(2 * (LEFT + PANEL_WIDTH) / (text_width(labels) + 0.75))))
+    columns = max(1, min(len(looks), int(panels * (LEFT + PANEL_WIDTH) / (text_width(labels) + 0.75))))
     handles = [Line2D([], [], linewidth=2, **{**look.line, "markevery": None}) for look in looks]
     style: dict[str, Any] = {"handlelength": 3.4, "columnspacing": 1.5, "borderaxespad": 0.5, "frameon": False, "fontsize": 10}
     return figure.legend(handles, labels, loc="lower left", ncols=columns, **style)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib
 import matplotlib.ticker
@@ -212,12 +212,21 @@ def percent(share: float) -> str:
 
 def save(figure: Figure, paths: Sequence[Path]) -> None:
     """Write a figure under a temporary name and move it into place, in each path's format; a huge one in fewer dots."""
-    width, height = figure.get_size_inches()
-    dots = min(DOTS_PER_INCH, MOST_PIXELS_A_SIDE / max(width, height), (MOST_PIXELS / (width * height)) ** 0.5)
     with styled():
         for path in paths:
             temporary = path.with_name(f".{path.name}")
-            figure.savefig(
-                temporary, format=path.suffix[1:], dpi=dots, metadata={"Date": None} if path.suffix == ".svg" else None
-            )
+            metadata = {"Date": None} if path.suffix == ".svg" else None
+            figure.savefig(temporary, format=path.suffix[1:], dpi=_dots(figure, DOTS_PER_INCH), metadata=metadata)
             temporary.replace(path)
+
+
+def save_to(figure: Figure, file: BinaryIO, dots_per_inch: int) -> None:
+    """Write a figure as a PNG into a file that is open; a huge one in fewer dots."""
+    with styled():
+        figure.savefig(file, format="png", dpi=_dots(figure, dots_per_inch))
+
+
+def _dots(figure: Figure, wanted: int) -> float:
+    """Dots an inch: so many, or what a picture of its size can have."""
+    width, height = figure.get_size_inches()
+    return float(min(wanted, MOST_PIXELS_A_SIDE / max(width, height), (MOST_PIXELS / (width * height)) ** 0.5))
