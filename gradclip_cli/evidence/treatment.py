@@ -56,11 +56,12 @@ def _clipped_share_of_variables(base: Arm, arm: Arm) -> float | None:
     if any(run.metadata.get("clipped_steps") is None for run in runs):
         return None  # they were trained before that was kept
     differing = _treated_differently(base.config, arm.config, list(arm.runs[0].metadata["clipped_steps"]))
-    shares = [max(_share_of(variable, each.runs) for variable in differing) for each in (base, arm)] if differing else [0.0]
+    shares = [max(share_of(variable, each.runs) for variable in differing) for each in (base, arm)] if differing else [0.0]
     return max(shares)
 
 
-def _share_of(variable: str, runs: Sequence[StoredRun]) -> float:
+def share_of(variable: str, runs: Sequence[StoredRun]) -> float:
+    """On what share of the recorded steps of all these runs a variable was clipped."""
     steps = sum(run.metadata["steps"] // recorded_every(run.metadata) for run in runs)
     return sum(run.metadata["clipped_steps"].get(variable, 0) for run in runs) / steps if steps else 0.0
 

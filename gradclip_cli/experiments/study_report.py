@@ -19,8 +19,10 @@ from gradclip_cli.evidence.bootstrap import Estimate
 from gradclip_cli.evidence.components import Components
 from gradclip_cli.evidence.figures import difference_axis, difference_row
 from gradclip_cli.evidence.metrics import Metric, of_each_seed, usual_metric
+from gradclip_cli.evidence.remarks import treatment_sentence
 from gradclip_cli.evidence.samples import Sample
 from gradclip_cli.evidence.stats import share_interval
+from gradclip_cli.evidence.treatment import share_of
 from gradclip_cli.experiments import study_detectors_report, study_matrix, study_success, study_tuning
 from gradclip_cli.experiments.study import Result, Tested
 from gradclip_cli.files import unwritable, write_atomically
@@ -130,7 +132,26 @@ def _repeats(result: Result) -> Figure:
 
 def sentences(result: Result) -> list[str]:
     """What each test says, in their order, then what each detector did."""
-    return [*(each.against.sentence for each in result.tested), *study_detectors_report.sentences(result.detectors)]
+    return [*map(_sentence, result.tested), *study_detectors_report.sentences(result.detectors)]
+
+
+def _sentence(tested: Tested) -> str:
+    """What a test says, and on what share of the steps the arms' clipping differed, where it is all that does."""
+    against, pair = tested.against, tested.pair
+    acted = None if against.differs_in else treatment_sentence(pair.base, pair.arm, against.acted)
+    return " ".join(filter(None, [against.sentence, acted]))
+
+
+def layer_sentences(result: Result) -> list[str]:
+    """Of each arm with thresholds of its own for layers: on what share of the steps these layers' gradients exceeded them."""
+    found = []
+    for arm in result.arms.values():
+        layers = tuple(arm.config.clipping.layer_thresholds)
+        names = [name for name in arm.runs[0].metadata.get("clipped_steps") or () if name.split("/")[0] in layers]
+        shares = [f"{percent(share_of(name, arm.runs))} ({name})" for name in names]
+        if shares:
+            found.append(f"In {arm.name} gradients exceeded their own layer's threshold on {', '.join(shares)} of the steps.")
+    return found
 
 
 def rows(tested: Sequence[Tested]) -> list[list[str]]:
@@ -268,6 +289,7 @@ def to_markdown(result: Result) -> str:
         *study_detectors_report.to_markdown(result.detectors, study.rules),
         "## What the runs did",
         report.markdown_table(["arm", "seeds", "runs of each", "runs", "diverged", "collapsed"], runs_rows(result), left=2),
+        *map(for_markdown, layer_sentences(result)),
         *[f"Warning: {for_markdown(warning)}" for warning in (*result.warnings, *_mixtures(result))],
         *result.adherence.to_markdown(),
         f"*Seen before it was written:* {for_markdown(study.seen)}",
@@ -325,7 +347,7 @@ def _family(result: Result, family: str) -> list[str]:
         report.markdown_table(HEADINGS, rows(tested), left=2),
         "Typical values and differences (the middle of the averages of all pairs of seeds) with intervals at the levels of "
         f"Holm's steps{adjusted}.",
-        "\n".join(f"- {for_markdown(each.against.sentence)}" for each in tested),
+        "\n".join(f"- {for_markdown(_sentence(each))}" for each in tested),
         *[
             f"![Each seed's difference in {for_markdown(group[0].yardstick.metric.title)}]({_picture(group)})"
             for group in pictures

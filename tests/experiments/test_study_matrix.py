@@ -81,3 +81,18 @@ def test_the_report_has_the_table_and_what_goes_with_help(result: Result, result
     stored = json.loads((results / "study.json").read_text())
     assert [each["acted_most"] for each in stored["matrix"]] == [0.25, 0.0]
     assert [each["successes"] for each in stored["successes"]] == [0, 12, 0]
+
+
+def test_thresholds_of_single_layers_are_told_with_how_often_they_were_exceeded(tmp_path: Path, results: Path) -> None:
+    path = tmp_path / "layers.yaml"
+    tests = "[{family: output, metric: loss, baseline: narrow, arms: [wide]}]"
+    said = "question: Wider?\nseen: Nothing.\npower: Little.\nseeds: 0-5\n"
+    path.write_text(f"{said}arms: {{narrow: clipnorm, wide: wide_output}}\ntests: {tests}\nrules: {{output: The test.}}\n")
+    for name, base in (("narrow", "clipnorm"), ("wide", "wide_output")):
+        for seed in range(6):
+            clipped = {"lstm/kernel": 12, "dense/kernel": 3, "dense/bias": 0}
+            store_run(results, name, seed, [2.0, 1.0, 0.5 + 0.01 * seed], base=base, clipped_steps=clipped)
+    result = experiment.read(studies.load(str(path)), results)
+    told = "In wide gradients exceeded their own layer's threshold on 25.0% (dense/kernel), 0.0% (dense/bias) of the steps."
+    assert study_report.layer_sentences(result) == [told]
+    assert told in study_report.to_markdown(result)
