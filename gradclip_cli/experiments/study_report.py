@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from gradclip_cli.evidence.remarks import treatment_sentence
 from gradclip_cli.evidence.samples import Sample
 from gradclip_cli.evidence.stats import share_interval
 from gradclip_cli.evidence.treatment import share_of
+from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.experiments import study_detectors_report, study_matrix, study_success, study_tuning
 from gradclip_cli.experiments.study import Result, Tested
 from gradclip_cli.files import unwritable, write_atomically
@@ -139,7 +141,17 @@ def _sentence(tested: Tested) -> str:
     """What a test says, and on what share of the steps the arms' clipping differed, where it is all that does."""
     against, pair = tested.against, tested.pair
     acted = None if against.differs_in else treatment_sentence(pair.base, pair.arm, against.acted)
-    return " ".join(filter(None, [against.sentence, acted]))
+    return " ".join(filter(None, [against.sentence, _could_have_shown(tested), acted]))
+
+
+def _could_have_shown(tested: Tested) -> str | None:
+    """What the seeds of a test that shows no difference could have shown; None where it shows one, or that isn't known."""
+    against, unit = tested.against, tested.yardstick.metric.unit
+    least = against.detectable_effect
+    if against.verdict != Verdict.NO_DIFFERENCE or not math.isfinite(least) or not least:  # none where all seeds are alike
+        return None
+    seeds = counted(len(against.seeds), "seed")
+    return f"With this spread, {seeds} detect a typical difference of {unit.amount(least)} with 80% power."
 
 
 def layer_sentences(result: Result) -> list[str]:

@@ -76,6 +76,7 @@ def test_the_report_has_the_table_and_what_goes_with_help(result: Result, result
     page = (results / "report.md").read_text()
     assert "helps in 1 of 3 cells, on 1 problem (helped); hurts in 1 of 3 cells, on 1 problem (helped)." in page
     assert "val_accuracy &gt;= 0.6" in page
+    assert page.count("with 80% power") == page.count("No difference in")
     assert "| helped | made to be helped | 0 of 12 | 3.0 |" in page
     assert "| 12 of 12 | 100.0% | 73.5% to 100.0% | helped.none |" in page
     stored = json.loads((results / "study.json").read_text())
