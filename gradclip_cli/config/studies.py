@@ -64,6 +64,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gradclip_cli.config import loading
+from gradclip_cli.config.bars import Bar
 from gradclip_cli.config.candidates import Tuned, tuned
 from gradclip_cli.config.experiment_files import STUDY, find
 from gradclip_cli.config.grids import CLIPPING
@@ -144,7 +145,7 @@ class Study:
     """Of the file."""
     detectors: Detectors | None = None
     matrix: Matrix | None = None
-    bars: Mapping[str, str] = field(default_factory=dict)
+    bars: Mapping[str, Bar] = field(default_factory=dict)
     """By arm, what a successful run ends with, such as `val_accuracy >= 0.99`."""
 
     @property
@@ -188,7 +189,7 @@ def load(name: str) -> Study:
     return Study(file.name, file.question, file.seen, file.power, arms, tests, file.rules, content, file.detectors, matrix, bars)
 
 
-def _bars(file: StudyFile) -> Iterator[tuple[str, str]]:
+def _bars(file: StudyFile) -> Iterator[tuple[str, Bar]]:
     """What each arm's success is, of those for which it is said."""
     if file.success:
         yield from ((name, file.success) for name in file.arm_names)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from gradclip_cli.config.bars import Bar
 from gradclip_cli.config.mistakes import key_place_of, place_of
 from gradclip_cli.config.schema import ARM_NAME, LONGEST_NAME
 from gradclip_cli.config.seeds import named_seeds, parse_seeds
@@ -35,7 +36,7 @@ def _seeds(given: Any) -> tuple[int, ...]:
 Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds)]
 Name = Annotated[str, Field(pattern=ARM_NAME, max_length=LONGEST_NAME)]
 Text = Annotated[str, Field(min_length=1)]
-Bar = Annotated[str, Field(pattern=r"^\s*\w+\s*[<>]=\s*[-+.\d]+(e[-+]?\d+)?\s*$")]
+WrittenBar = Annotated[Bar, BeforeValidator(Bar.read)]
 Replicates = Annotated[int, Field(ge=1, le=MOST_REPLICATES)]
 
 
@@ -78,7 +79,7 @@ class ProblemSection(ArmSection):
 
     metric: Text
     rules: list[Name] | None = None
-    success: Bar | None = None
+    success: WrittenBar | None = None
     about: str = ""
 
 
@@ -115,7 +116,7 @@ class StudyFile(Section):
     seeds: Seeds
     replicates: Replicates = 1
     tuning: TuningSection | None = None
-    success: Bar | None = None
+    success: WrittenBar | None = None
     arms: dict[Name, ArmSection] = {}
     matrix: MatrixSection | None = None
     tests: list[TestsSection] = []

@@ -40,6 +40,13 @@ class Grid:
         """The row of the best candidate over all seeds."""
         return self.rows[self.best(range(self.scores.shape[1]))]
 
+    @property
+    def best_curve(self) -> tuple[FloatArray, FloatArray]:
+        """Along the best row: its numbers (N,) in ascending order, and the scores there (N, seeds)."""
+        places = [index for index, row in enumerate(self.rows) if row == self.best_row]
+        order = sorted(places, key=lambda index: self.numbers[index])
+        return self.numbers[order], self.scores[order]
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -84,9 +91,8 @@ class Range:
     @classmethod
     def of(cls, grid: Grid, tolerance: float) -> Range:
         """In the row of the grid's best candidate; between two numbers the score runs evenly along their logarithms."""
-        places = [index for index, row in enumerate(grid.rows) if row == grid.best_row]
-        order = sorted(places, key=lambda index: grid.numbers[index])
-        logs, curves = np.log(grid.numbers[order]), grid.scores[order].T
+        numbers, scores = grid.best_curve
+        logs, curves = np.log(numbers), scores.T
         ends = np.array([_ends(logs, curve, tolerance) for curve in curves])
         at_edge = (ends[:, 0] <= logs[0]) | (ends[:, 1] >= logs[-1])
         return cls(np.exp(ends[:, 0]), np.exp(ends[:, 1]), int(at_edge.sum()))

@@ -13,7 +13,7 @@ from pathlib import Path
 from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import named_seeds, seed_list
 from gradclip_cli.config.studies import Study, StudyArm, StudyTest
-from gradclip_cli.errors import ConflictsError, ReportError
+from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import intentions, samples
 from gradclip_cli.evidence.adherence import Adherence
 from gradclip_cli.evidence.arms import Arm, held_together, read_arms
@@ -28,7 +28,6 @@ from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.evidence.verdicts import TwoArms, judged_together
 from gradclip_cli.experiments import study_detectors, tuning
 from gradclip_cli.experiments.tuning import Choice
-from gradclip_cli.runs import many
 from gradclip_cli.runs.many import PlannedRun
 from gradclip_cli.texts import counted
 
@@ -73,10 +72,7 @@ class Result:
 
 def plan(study: Study, results: Path) -> list[PlannedRun]:
     """Plan the study's runs, writing nothing. Raises ConflictError where the folder holds runs of other configs."""
-    try:
-        return [run for arm in study.arms for run in many.plan(arm.configs, arm.seeds, results)]
-    except ConflictsError as error:
-        raise error.in_short("Train the study into another folder with --results.") from None
+    return [run for arm in study.arms for run in tuning.planned(arm.configs, arm.seeds, results)]
 
 
 def record_plan(study: Study, results: Path) -> None:

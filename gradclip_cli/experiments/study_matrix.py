@@ -12,7 +12,7 @@ from gradclip_cli.config.studies import Matrix as PlannedMatrix
 from gradclip_cli.evidence import report
 from gradclip_cli.evidence.arms import Arm
 from gradclip_cli.evidence.judging import AgainstBaseline
-from gradclip_cli.evidence.success import Bar, Successes
+from gradclip_cli.evidence.success import Successes
 from gradclip_cli.evidence.treatment import HARDLY
 from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.experiments.study import Result, Tested
@@ -67,7 +67,7 @@ def _cell(result: Result, tested: Tested | None) -> MatrixCell | None:
 
 def _successes(result: Result, name: str) -> Successes | None:
     bar = result.study.bars.get(name)
-    return Successes.of(Bar.read(bar), result.arms[name]) if bar else None
+    return Successes.of(bar, result.arms[name]) if bar else None
 
 
 def _told(successes: Successes) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gradclip_cli.config.bars import Bar
 from gradclip_cli.evidence import report
 from gradclip_cli.evidence.stats import holm
-from gradclip_cli.evidence.success import Bar, Successes, paired_p
+from gradclip_cli.evidence.success import Successes, paired_p
 from gradclip_cli.experiments.study import Result
 from gradclip_cli.texts import percent, shown_p
 
@@ -44,7 +45,7 @@ def successes(result: Result) -> list[ArmSuccess]:
     baselines: dict[str, str] = {}
     for each in result.tested:
         baselines.setdefault(each.test.arm, each.test.baseline)
-    bars = {name: Bar.read(text) for name, text in result.study.bars.items()}
+    bars = result.study.bars
     tested = [name for name in bars if name in baselines]
     p = [paired_p(bars[name], result.arms[baselines[name]], result.arms[name]) for name in tested]
     found = dict(zip(tested, zip(p, holm(p) if p else [], strict=True), strict=True))

@@ -257,7 +257,5 @@ def figure(result: Result) -> Figure | None:
 def _line(pool: Pool) -> Any:
     from gradclip_cli import plots
 
-    places = [index for index, row in enumerate(pool.grid.rows) if row == pool.grid.best_row]
-    order = sorted(places, key=lambda index: pool.grid.numbers[index])
     name = ", ".join(filter(None, [pool.grid.name, pool.grid.best_row]))
-    return plots.TunedLine(name, pool.grid.numbers[order], pool.grid.scores[order])
+    return plots.TunedLine(name, *pool.grid.best_curve)

@@ -101,11 +101,16 @@ def settled(study: Study, choices: Mapping[str, Choice]) -> Study:
     return study.settled({name: choice.config for name, choice in choices.items()})
 
 
-def _planned(candidates: Sequence[Candidate], tuned: Tuned, results: Path) -> list[PlannedRun]:
+def planned(configs: Sequence[Config], seeds: Sequence[int], results: Path) -> list[PlannedRun]:
+    """Plan a study's runs, writing nothing. Raises ConflictError where the folder holds runs of other configs."""
     try:
-        return many.plan([candidate.config for candidate in candidates], tuned.seeds, results / TUNING) if candidates else []
+        return many.plan(configs, seeds, results)
     except ConflictsError as error:
         raise error.in_short("Train the study into another folder with --results.") from None
+
+
+def _planned(candidates: Sequence[Candidate], tuned: Tuned, results: Path) -> list[PlannedRun]:
+    return planned([candidate.config for candidate in candidates], tuned.seeds, results / TUNING)
 
 
 def _choice(tuned: Tuned, candidates: Sequence[Candidate], results: Path) -> Choice:

@@ -128,7 +128,7 @@ def test_a_matrix_crosses_problems_with_rules(path: Path) -> None:
 
 def test_a_success_is_the_studys_or_the_problems(path: Path) -> None:
     bars = read(path, CROSSED).bars
-    assert (bars["lstm.agc"], bars["gru.none"]) == ("val_accuracy >= 0.6", "loss <= 0.5")
+    assert (str(bars["lstm.agc"]), str(bars["gru.none"])) == ("val_accuracy >= 0.6", "loss <= 0.5")
 
 
 def test_the_documented_grids_and_matrix_can_be_read(path: Path) -> None:
@@ -161,6 +161,7 @@ def test_the_documented_grids_and_matrix_can_be_read(path: Path) -> None:
         (CROSSED, "metric: loss, ", "", "missing key 'metric' in matrix.problems.gru"),
         (CROSSED, "mode: agc", "mode: agd", "clipping.mode"),
         (CROSSED, "success: loss <= 0.5", "success: loss < 0.5", "matrix.problems.gru.success: "),
+        (CROSSED, "success: loss <= 0.5", "success: loss <= 1-2", "such as val_accuracy >= 0.99, not 'loss <= 1-2'"),
     ],
 )
 def test_mistakes_are_told(text: str, old: str, new: str, told: str, path: Path) -> None:

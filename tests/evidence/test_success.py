@@ -9,9 +9,10 @@ import pytest
 import scipy.stats
 from conftest import store_run
 
+from gradclip_cli.config.bars import Bar
 from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence.arms import Arm, read_arms
-from gradclip_cli.evidence.success import Bar, Successes, paired_p
+from gradclip_cli.evidence.success import Successes, paired_p, reached
 
 
 def arms(results: Path, **last: list[float]) -> dict[str, Arm]:
@@ -42,8 +43,8 @@ def test_what_is_no_bar_is_refused(text: str) -> None:
 
 def test_runs_at_the_bar_reach_it(results: Path) -> None:
     found = arms(results, none=[0.4, 0.5, 0.6])["none"]
-    assert Bar.read("loss <= 0.5").reached(found).tolist() == [True, True, False]
-    assert Bar.read("loss >= 0.5").reached(found).tolist() == [False, True, True]
+    assert reached(Bar.read("loss <= 0.5"), found).tolist() == [True, True, False]
+    assert reached(Bar.read("loss >= 0.5"), found).tolist() == [False, True, True]
     assert Successes.of(Bar.read("loss <= 0.5"), found) == Successes(2, 3)
 
 
@@ -52,12 +53,12 @@ def test_a_diverged_run_is_no_success(results: Path) -> None:
     store_run(results, "none", 1, [2.0, 0.1], status="diverged")
     [arm] = read_arms(results, ["none"])[0]
     assert arm.diverged.tolist() == [False, True]
-    assert Bar.read("loss <= 0.5").reached(arm).tolist() == [True, False]
+    assert reached(Bar.read("loss <= 0.5"), arm).tolist() == [True, False]
 
 
 def test_a_column_that_is_not_there_is_told(results: Path) -> None:
     with pytest.raises(ReportError, match="no column val_error"):
-        Bar.read("val_error <= 0.5").reached(arms(results, none=[0.4])["none"])
+        reached(Bar.read("val_error <= 0.5"), arms(results, none=[0.4])["none"])
 
 
 def test_the_interval_is_clopper_and_pearsons() -> None:
