@@ -14,6 +14,7 @@ from gradclip_cli.problems.article_weights import initial_weights
 from gradclip_cli.problems.contract import EVALUATION_BATCH
 
 RECURRENT_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
+VECTOR = 8  # float32 numbers that a processor's vector instruction takes at once
 
 
 class Network:
@@ -28,7 +29,7 @@ class Network:
 
     def __init__(self, config: ArticleConfig, chance: Mapping[str, float]) -> None:
         self._data, self.chance = config.data, chance
-        self._losses = sample_losses(config.loss)
+        self._losses, self._xla = sample_losses(config.loss), config.engine.jit is True
         self.model = build_model(config.model, *config.data.sequence_shape, config.data.published.classes)
 
     @property
@@ -61,7 +62,7 @@ class Network:
             counts = index < samples  # The last batch may reach beyond the end.
             index = tf.minimum(index, samples - 1)
             chosen = tf.gather(targets, index)
-            outputs = self.model(self.inputs(tf.gather(inputs, index)), training=False)
+            outputs = self._outputs(self.inputs(tf.gather(inputs, index)))
             losses = tf.where(counts, self._losses(chosen, outputs), 0.0)
             hits = counts & self.correct(chosen, outputs)
             return start + batch, loss + tf.reduce_sum(tf.cast(losses, tf.float64)), correct + tf.math.count_nonzero(hits)
@@ -70,6 +71,13 @@ class Network:
         rounds = -(-samples // batch)
         _, loss, correct = tf.while_loop(lambda index, *_: index < samples, add, start, maximum_iterations=rounds)
         return tf.stack([loss / samples, tf.cast(self._penalty(), tf.float64), tf.cast(correct, tf.float64) / samples])
+
+    def _outputs(self, inputs: tf.Tensor) -> tf.Tensor:
+        """What `model(inputs, training=False)` gives, to the bit; of the article's LSTM in half the time."""
+        for layer in self.model.layers:
+            by_rows = self._xla and is_faster_by_rows(layer, inputs)
+            inputs = last_outputs(layer, inputs) if by_rows else layer(inputs, training=False)
+        return inputs
 
     def _penalty(self) -> tf.Tensor:
         return tf.add_n(self.model.losses) if self.model.losses else tf.constant(0.0)
@@ -96,6 +104,41 @@ def build_model(model: Model, time_steps: int, features: int, classes: int) -> k
     ]
     dense = keras.layers.Dense(classes, kernel_regularizer=regularizer, name="dense")
     return keras.Sequential([keras.Input((time_steps, features)), *recurrent, dense])
+
+
+def is_faster_by_rows(layer: keras.layers.Layer, sequences: tf.Tensor) -> bool:
+    """Whether XLA makes more of `last_outputs` than of Keras's way, and the same bits: for gates of odd widths.
+
+    Products with a single feature would be rounded in another way.
+    """
+    return (
+        isinstance(layer, keras.layers.LSTM)
+        and not layer.return_sequences
+        and layer.units % VECTOR != 0
+        and sequences.shape[2] > 1
+    )
+
+
+def last_outputs(layer: keras.layers.LSTM, sequences: tf.Tensor) -> tf.Tensor:
+    """The last outputs of Keras's LSTM on sequences (batch, time, features), (batch, units), where no gradient is to be taken.
+
+    The inputs are multiplied for all time steps at once; activations are computed over the rows of all gates before these are
+    split, since XLA uses the processor's vectors on whole rows only.
+    """
+    cell, (samples, times, features) = layer.cell, sequences.shape
+    by_time = tf.reshape(tf.transpose(sequences, (1, 0, 2)), (times * samples, features))
+    products = tf.reshape(tf.matmul(by_time, cell.kernel), (times, samples, 4 * cell.units))
+
+    def step(time: tf.Tensor, hidden: tf.Tensor, carry: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        gates = products[time] + tf.matmul(hidden, cell.recurrent_kernel) + cell.bias
+        let_in, forget, _, let_out = tf.split(cell.recurrent_activation(gates), 4, axis=1)
+        candidate = tf.split(cell.activation(gates), 4, axis=1)[2]
+        carry = forget * carry + let_in * candidate
+        return time + 1, let_out * cell.activation(carry), carry
+
+    start = (tf.constant(0), *[tf.zeros((samples, cell.units))] * 2)
+    _, hidden, _ = tf.while_loop(lambda time, *_: time < times, step, start, maximum_iterations=times)
+    return hidden
 
 
 def sample_losses(loss: Loss) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:

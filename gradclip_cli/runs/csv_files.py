@@ -5,6 +5,7 @@ Files that are read may be anything: they are bounded and checked. Times stand i
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -59,24 +60,31 @@ def metrics_line(row: Mapping[str, float]) -> str:
 
 def steps_line(row: Sequence[float]) -> str:
     """A line of `steps.csv`, of values in the order of `step_columns`; floats with six significant digits."""
-    return ",".join([str(value) if isinstance(value, int) else f"{value:.6g}" for value in row])
+    return _pattern(tuple(map(type, row))) % tuple(row)
+
+
+@functools.lru_cache(maxsize=16)
+def _pattern(kinds: tuple[type, ...]) -> str:
+    return ",".join("%d" if issubclass(kind, int) else "%.6g" for kind in kinds)
 
 
 class GrowingCsv:
-    """A CSV that a run adds to. Its length and SHA-256 are known without reading again what was written here."""
+    """A CSV that a run adds to. Its length and SHA-256 are known without reading again what was written here.
+
+    What was added outlives the process at once, and a loss of power once these were asked for, to be written down elsewhere.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._length, self._digest = 0, hashlib.sha256()
+        self._length, self._digest, self._on_disk = 0, hashlib.sha256(), True
 
     def append(self, lines: Iterable[str]) -> None:
-        """Add lines, on the disk when this returns. Raises StoreError."""
+        """Add lines. Raises StoreError."""
         content = "".join(f"{line}\n" for line in lines).encode()
         self._catch_up()
+        self._on_disk = False
         with writing(self.path), open(self.path, "ab") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
         self._add(content)
 
     def write(self, lines: Iterable[str]) -> None:
@@ -84,12 +92,16 @@ class GrowingCsv:
         content = "".join(f"{line}\n" for line in lines).encode()
         with writing(self.path):
             write_atomically(self.path, content)
-        self._length, self._digest = 0, hashlib.sha256()
+        self._length, self._digest, self._on_disk = 0, hashlib.sha256(), True
         self._add(content)
 
     def length_and_sha256(self) -> tuple[int, str]:
-        """Of the file as it is; its length in bytes."""
+        """Of the file as it is, which is on the disk then; its length in bytes. Raises StoreError."""
         self._catch_up()
+        if not self._on_disk:
+            with writing(self.path), open(self.path, "r+b") as file:
+                os.fsync(file.fileno())
+            self._on_disk = True
         return self._length, self._digest.hexdigest()
 
     def _catch_up(self) -> None:

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from conftest import FRAMEWORKS, UNCOMPILED, latest, needs_pytorch, options
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
-from gradclip_cli.runs import loop, store
+from gradclip_cli.runs import csv_files, loop, store
 from gradclip_cli.runs.one import Workshop
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.trainers import Ending, Event, Task
@@ -239,18 +240,30 @@ def flip(path: Path) -> None:
 
 
 class FullDisk:
-    """Fails with ENOSPC at the n-th time that the store syncs a file, when what was written is on the disk in part."""
+    """Fails with ENOSPC at the n-th time that the store writes to a CSV or syncs a file, of which the disk has a part then."""
 
     def __init__(self, at: int) -> None:
         self.calls, self._at, self._sync = 0, at, os.fsync
 
     def fsync(self, descriptor: int) -> None:
+        self._count(descriptor)
+        self._sync(descriptor)
+
+    @contextmanager
+    def open(self, path: Path, mode: str) -> Iterator[IO[bytes]]:
+        """What `open` is to the module of the CSVs."""
+        with open(path, mode) as file:
+            yield file
+            if mode == "ab":
+                file.flush()
+                self._count(file.fileno())
+
+    def _count(self, descriptor: int) -> None:
         self.calls += 1
         if self.calls == self._at:
             size = os.fstat(descriptor).st_size
             os.truncate(descriptor, max(0, size - 7))
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._sync(descriptor)
 
 
 @only_tensorflow
@@ -258,6 +271,7 @@ def test_a_full_disk_at_every_write(workshop: OneFramework, whole: Path, tmp_pat
     for at in itertools.count(1):
         disk = FullDisk(at)
         monkeypatch.setattr(store.os, "fsync", disk.fsync)
+        monkeypatch.setattr(csv_files, "open", disk.open, raising=False)
         ended = go(workshop, tmp_path / str(at))
         monkeypatch.undo()
         if disk.calls < at:

@@ -255,17 +255,19 @@ def test_a_broken_checkpoint_is_told(results: Path, kind: str) -> None:
 
 def test_a_full_disk_names_the_file(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = started(results)
+    directory.steps_sha256()
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store.os, "fsync", full)
-    with pytest.raises(StoreError, match=r"steps\.csv: can't be written: No space left on device"):
-        directory.append_steps([])
     with pytest.raises(StoreError, match=r"run\.json: can't be written: No space left on device"):
         directory.write_metadata({"status": "failed"})
     with pytest.raises(StoreError, match=r"checkpoint\.npz: can't be written: No space left on device"):
         directory.write_checkpoint(loading.load("none"), {})
+    directory.append_steps([])
+    with pytest.raises(StoreError, match=r"steps\.csv: can't be written: No space left on device"):
+        directory.steps_sha256()
     directory.write_last_words({"status": "failed"})
     assert directory.status() == "failed"
 
@@ -285,6 +287,23 @@ def test_a_run_on_a_disk_that_is_really_full_ends_as_failed(tmp_path: Path) -> N
         assert directory.status() == "failed"
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_rows_are_synced_before_anything_vouches_for_them(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = started(results)
+    directory.steps_sha256()
+    synced: list[int] = []
+    monkeypatch.setattr(store.os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    row = [1, 1.0, 0.0, 8, 1.0, 1.0, 1, 1.0, 2.0, 3.0, 4.0, 0.1]
+    for _ in range(3):
+        directory.append_steps([row])
+    assert synced == []
+    directory.write_checkpoint(loading.load("none"), {})
+    steps = directory.steps_path.stat().st_ino
+    assert synced.count(steps) == 1
+    assert synced.index(steps) < synced.index(directory.checkpoint_path.stat().st_ino)
+    directory.steps_sha256()
+    assert synced.count(steps) == 1
 
 
 # A run that lost a file is still a run.
