@@ -35,6 +35,7 @@ def folder(stored_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same with no look on record, as the folder in which all is done."""
     (stored_runs / "results" / "looks.json").unlink(missing_ok=True)
     monkeypatch.chdir(stored_runs)
+    monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(interactive, "is_installed", lambda: False)
     return stored_runs
 

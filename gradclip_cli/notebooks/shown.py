@@ -1,7 +1,8 @@
-"""How a comparison shows itself: its answer and the table of verdicts, as text for a terminal and as HTML for a notebook."""
+"""How tables and comparisons show themselves: as text for a terminal, a comparison as HTML for a notebook too."""
 
 from __future__ import annotations
 
+import shutil
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -23,11 +24,17 @@ STYLE = """
 """
 
 
+def plain(frame: pd.DataFrame, most_rows: int | None = None) -> str:
+    """A table as lines without an index: in a terminal no wider than that, elsewhere whole. What can't be seen is written out."""
+    width = shutil.get_terminal_size((0, 0)).columns or None
+    lines = frame.to_string(index=False, max_rows=most_rows, line_width=width).splitlines()
+    return "\n".join(for_terminal(line.rstrip()) for line in lines)
+
+
 def text(compared: Comparison) -> str:
-    """The answer, and the table of verdicts in plain text; what can't be seen in a name is written out."""
-    rows = [[for_terminal(cell) for cell in row] for row in report.verdict_rows(compared)]
-    frame = pd.DataFrame(rows, columns=[for_terminal(name) for name in report.verdict_columns(compared)])
-    return "\n".join([*map(for_terminal, answer(compared)), "", frame.to_string(index=False)])
+    """The answer, and the table of verdicts in plain text."""
+    frame = pd.DataFrame(report.verdict_rows(compared), columns=report.verdict_columns(compared))
+    return "\n".join([*map(for_terminal, answer(compared)), "", plain(frame)])
 
 
 def html(compared: Comparison) -> str:

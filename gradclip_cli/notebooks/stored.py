@@ -14,6 +14,7 @@ from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence import inspection
 from gradclip_cli.evidence.inspection import Inspection
 from gradclip_cli.notebooks.given import AnyPath, Seeds, results_folder, seeds_wanted, warn
+from gradclip_cli.notebooks.shown import plain
 from gradclip_cli.runs import csv_files, names
 from gradclip_cli.runs.metadata import FINISHED
 from gradclip_cli.runs.packs import STEPS
@@ -252,9 +253,7 @@ class Runs:
         return pd.concat(frames, ignore_index=True), [_first_of(left_out, "left out")] if left_out else []
 
     def __repr__(self) -> str:
-        table = self.table.drop(columns=[*TIMES, "path"])
-        lines = table.to_string(index=False, max_rows=SHOWN).splitlines()
-        return "\n".join([*map(for_terminal, lines), counted(len(self), "run")])
+        return f"{plain(self.table.drop(columns=[*TIMES, 'path']), SHOWN)}\n{counted(len(self), 'run')}"
 
     def _repr_html_(self) -> str:
         return f"{self.table.to_html(max_rows=SHOWN, notebook=True)}<p>{counted(len(self), 'run')}</p>"

@@ -132,15 +132,18 @@ def test_it_takes_what_the_command_takes() -> None:
     assert all(taken[name].default is None for name in kinds)
 
 
-def test_what_is_said_is_what_the_command_prints(learned: Path) -> None:
+def test_what_is_said_is_what_the_command_prints(learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = call("compare", "--results", str(learned)).stdout
     compared = gradclip_cli.compare(learned)
     assert all(sentence in " ".join(printed.split()) for sentence in compared.sentences)
     assert compared.to_latex() == call("compare", "--format", "latex", "--results", str(learned)).stdout
     assert compared.to_markdown() == call("compare", "--format", "markdown", "--results", str(learned)).stdout
+    monkeypatch.setenv("COLUMNS", "200")
     told = str(compared).splitlines()
     assert " ".join(told[: told.index("")]) == compared.answer
     assert [line.split()[0] for line in told[-4:]] == ["arm", "none", "clipnorm", "clipvalue"]
+    monkeypatch.setenv("COLUMNS", "60")
+    assert max(map(len, str(compared).partition("\n\n")[2].splitlines())) <= 60
 
 
 def test_looks_are_on_record_and_later_ones_exploratory_as_the_commands_are(learned: Path) -> None:
@@ -165,7 +168,7 @@ def test_seeds_added_after_a_look_are_exploratory(results: Path) -> None:
     assert gradclip_cli.compare(results).verdicts["exploratory"].tolist() == ["", "seeds 6-7 added after a look"]
 
 
-def test_a_look_that_can_not_be_recorded_is_warned_of(learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_can_not_be_recorded_is_warned_of(learned: Path) -> None:
     (learned / "looks.json").write_text('{"schema": 99, "first_compared": {}}')
     with pytest.warns(UserWarning, match="looks") as told:
         compared = gradclip_cli.compare(learned)
