@@ -167,24 +167,12 @@ def looked_at(options: ComparedOptions) -> tuple[Comparison, Path]:
     from gradclip_cli.config.seeds import parse_seeds
     from gradclip_cli.evidence import comparison, looks
     from gradclip_cli.evidence.questions import Question
-    from gradclip_cli.runs import names
 
-    results, seeds = options.results, options.seeds
-    arms = names.find_arms(options.arms, results)
-    baseline = names.find_arms([options.baseline], results)[0] if options.baseline else None
+    seeds = options.seeds
     wanted: comparison.Seeds = None if seeds is None else "all" if seeds == "all" else parse_seeds(seeds)
     question = Question(options.metric, options.target_loss, options.effect, options.margin)
-    compared = comparison.compare(results, arms, baseline, question, seeds=wanted)
-    compared = comparison.with_gradients(compared)
-    return compared, looks.look_folder(compared, results, everything=not arms, baseline=baseline, seeds=wanted)
-
-
-def warnings_once_recorded(compared: Comparison, results: Path) -> list[str]:
-    """A comparison's warnings once the look is on record, with the reason where that could not be."""
-    from gradclip_cli.evidence import ledger
-
-    not_recorded = ledger.record(results, compared.first_compared, [compared.look])
-    return [*compared.warnings, *([not_recorded] if not_recorded else [])]
+    compared, folder = looks.looked_at(options.results, options.arms, options.baseline, question, seeds=wanted)
+    return comparison.with_gradients(compared), folder
 
 
 def _written(compared: Comparison, folder: Path, options: CompareOptions) -> tuple[list[Path], list[str]]:
@@ -192,9 +180,9 @@ def _written(compared: Comparison, folder: Path, options: CompareOptions) -> tup
 
     Raises StoreError where that is a folder that was asked for.
     """
-    from gradclip_cli.evidence import report
+    from gradclip_cli.evidence import looks, report
 
-    warnings = warnings_once_recorded(compared, options.results)
+    warnings = looks.warnings_once_recorded(compared, options.results)
     try:
         return report.write(compared, folder), warnings
     except StoreError as error:
@@ -207,7 +195,7 @@ def print_comparison(compared: Comparison) -> None:
     """Print a comparison's tables, and what it says."""
     from gradclip_cli.cli.console import tell
     from gradclip_cli.cli.tables import print_runs, print_verdicts
-    from gradclip_cli.evidence import report
+    from gradclip_cli.evidence import remarks, report
 
     print_runs(compared)
     tell(report.run_caption(compared), "dim", sentence=True)
@@ -215,25 +203,15 @@ def print_comparison(compared: Comparison) -> None:
         tell()
         print_verdicts(compared)
         tell(report.verdict_caption(compared), "dim", sentence=True)
-    for sentence in _sentences(compared):
+    for sentence in remarks.all_sentences(compared):
         tell()
         tell(sentence, sentence=True)
 
 
 def _print_table(compared: Comparison, form: str) -> None:
     """Print the verdict table alone; what it says is told on stderr."""
-    from gradclip_cli.evidence import pasted, report
+    from gradclip_cli.evidence import pasted, remarks, report
 
     click.echo(pasted.FORMATS[form](compared), nl=False)
-    for sentence in (report.verdict_caption(compared), *_sentences(compared)):
+    for sentence in (report.verdict_caption(compared), *remarks.all_sentences(compared)):
         remark(sentence, sentence=True)
-
-
-def _sentences(compared: Comparison) -> list[str]:
-    from gradclip_cli.evidence import remarks
-
-    if not compared.others:
-        return [*compared.notes, *compared.differences]
-    beside = (remarks.collapse_sentence(compared), remarks.planning_sentence(compared))
-    verdicts = [*compared.sentences, *compared.notes, *(said for said in beside if said)]
-    return [*verdicts, *compared.differences, remarks.scope_sentence(compared)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -208,17 +207,10 @@ def stored_results_option() -> Callable[[Command], Command]:
 
 def _require_there(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
     if value != RESULTS and not value.is_dir():
-        raise click.BadParameter(f"there is no folder {value}{_meant(value)}", context, parameter)
+        from gradclip_cli.runs.names import no_folder
+
+        raise click.BadParameter(no_folder(value, RESULTS), context, parameter)
     return value
-
-
-def _meant(missing: Path) -> str:
-    """A folder like one that isn't there, or one of that name among the results."""
-    beside = [path.name for path in missing.parent.iterdir() if path.is_dir()] if missing.parent.is_dir() else []
-    near = [missing.parent / name for name in difflib.get_close_matches(missing.name, beside, n=1)]
-    inside = [] if missing.is_absolute() else [RESULTS / missing]
-    found = next((path for path in [*inside, *near] if path.is_dir()), None)
-    return f"; did you mean {found}?" if found else "."
 
 
 def seeds_option(default: str | None = None, otherwise: str = "") -> Callable[[Command], Command]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gradclip_cli.cli.comparisons import SELDOM, ComparedOptions, compared_options, looked_at, warnings_once_recorded
+from gradclip_cli.cli.comparisons import SELDOM, ComparedOptions, compared_options, looked_at
 from gradclip_cli.cli.options import parameters, remark, takes
 
 
@@ -38,13 +38,14 @@ def report(options: ReportOptions) -> None:
     """
     gc.set_threshold(SELDOM)
     from gradclip_cli.cli.console import note, tell
+    from gradclip_cli.evidence import looks
     from gradclip_cli.pages import page
     from gradclip_cli.pages.answer import answer
 
     compared, folder = looked_at(options)
     path = options.output or folder / "report.html"
     page.require_ours(path)
-    warnings = warnings_once_recorded(compared, options.results)
+    warnings = looks.warnings_once_recorded(compared, options.results)
     page.write(compared, path)
     for sentence in answer(compared):
         tell(sentence, sentence=True)

@@ -62,8 +62,7 @@ def _inspected(run: RunDirectory) -> Inspection | None:
     from gradclip_cli.evidence import inspection
 
     if not run.has("steps.csv"):
-        where, unpack = ("in its pack", f"gradclip unpack {run.path.parent.parent}, then ") if run.packed else ("there", "")
-        note(f"{run.steps_path} is not {where}, so there is no diagnosis; {unpack}gradclip run --force writes it again.")
+        note(inspection.without_steps(run, "there is no diagnosis"))
         return None
     try:
         return inspection.inspect(run)

@@ -62,6 +62,12 @@ class Inspection:
         return int(divergence["step"]) if divergence else None
 
 
+def without_steps(run: RunDirectory, consequence: str) -> str:
+    """What is said of a run without `steps.csv`, with what follows from that and what to do."""
+    where, unpack = ("in its pack", f"gradclip unpack {run.path.parent.parent}, then ") if run.packed else ("there", "")
+    return f"{run.steps_path} is not {where}, so {consequence}; {unpack}gradclip run --force writes it again."
+
+
 def inspect(run: RunDirectory) -> Inspection:
     """Read a run's `steps.csv` in pieces, as far as it goes. Raises StoreError where it is missing, cut short or broken."""
     metadata, config = run.stored()

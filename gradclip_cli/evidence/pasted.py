@@ -62,7 +62,7 @@ def to_markdown(compared: Comparison) -> str:
 
 def to_csv(compared: Comparison) -> str:
     """The verdict table as numbers, unrounded, in the metric's unit, each in a column of its own; empty where there is none."""
-    rows = [_numbers(each, compared) for each in compared.arms]
+    rows = numbers(compared)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -70,9 +70,14 @@ def to_csv(compared: Comparison) -> str:
     return text.getvalue()
 
 
+def numbers(compared: Comparison) -> list[dict[str, Any]]:
+    """What a row an arm of that table holds, by column; None where there is nothing, or nothing finite."""
+    return [_numbers(each, compared) for each in compared.arms]
+
+
 def _numbers(each: ArmReport, compared: Comparison) -> dict[str, Any]:
     arm, against, metric = each.arm, each.against, compared.metric
-    numbers: dict[str, Any] = report.finite(
+    found: dict[str, Any] = report.finite(
         {
             "arm": arm.name,
             "seeds": len(arm.runs),
@@ -97,7 +102,7 @@ def _numbers(each: ArmReport, compared: Comparison) -> dict[str, Any]:
             "verdict": report.verdict_word(each, compared),
         }
     )
-    return {**numbers, **_unpaired(each)} if compared.unpaired else numbers
+    return {**found, **_unpaired(each)} if compared.unpaired else found
 
 
 def _unpaired(each: ArmReport) -> dict[str, Any]:

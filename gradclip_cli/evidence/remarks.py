@@ -8,6 +8,15 @@ from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.texts import p_relation, percent
 
 
+def all_sentences(comparison: Comparison) -> list[str]:
+    """All that a comparison says, in the order in which it is told."""
+    if not comparison.others:
+        return [*comparison.notes, *comparison.differences]
+    beside = (collapse_sentence(comparison), planning_sentence(comparison))
+    verdicts = [*comparison.sentences, *comparison.notes, *(said for said in beside if said)]
+    return [*verdicts, *comparison.differences, scope_sentence(comparison)]
+
+
 def planning_sentence(comparison: Comparison) -> str | None:
     """What these seeds can detect, from the spread seen; None where nothing can be planned from."""
     tested = [report.against for report in comparison.others if report.against and report.against.verdict != Verdict.NOT_TESTABLE]

@@ -21,6 +21,7 @@ from gradclip_cli.plots.panels import Curve, Panel
 from gradclip_cli.plots.style import (
     LINE_STYLES,
     LineEnd,
+    StyledFigure,
     draw_line,
     fitted,
     fitted_in,
@@ -56,7 +57,7 @@ class _Look:
     line: dict[str, Any]
 
 
-def comparison_figure(panels: Sequence[Panel], columns: int = 2, among: Sequence[Panel] = ()) -> Figure:
+def comparison_figure(panels: Sequence[Panel], columns: int = 2, among: Sequence[Panel] = ()) -> StyledFigure:
     """Draw the panels, so many in a row, which all are full: losses, metrics, gradients.
 
     Where the figure is one of several, `among` are the panels of all: an arm looks the same in each, and so do the epochs.
@@ -72,7 +73,7 @@ def comparison_figure(panels: Sequence[Panel], columns: int = 2, among: Sequence
     heading = [f"The name of each arm begins with {shared}"] if shared else []
     heading += [_crowd_sentence(len(names))] if len(names) > FEW else []
     with styled():
-        figure = Figure()
+        figure = StyledFigure()
         grid = figure.subplots(len(panels) // columns, columns, sharex=True, squeeze=False)
         drawn = list(zip(grid.flat, panels, strict=True))
         _limit_epochs(grid[0, 0], among)

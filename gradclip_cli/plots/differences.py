@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.labels import elided
 from gradclip_cli.plots.style import (
+    StyledFigure,
     finite,
     fitted,
     fitted_in,
@@ -44,7 +45,9 @@ class DifferenceRow:
     """How many of the baseline's runs its own are held against where nothing pairs them; None for pairs."""
 
 
-def differences_figure(axis: str, rows: Sequence[DifferenceRow], possible: tuple[float, float] = (-math.inf, math.inf)) -> Figure:
+def differences_figure(
+    axis: str, rows: Sequence[DifferenceRow], possible: tuple[float, float] = (-math.inf, math.inf)
+) -> StyledFigure:
     """Draw each difference, of a seed or an unpaired run, as a dot, the typical one with interval and mean beneath, and zero.
 
     Nothing is drawn beyond what is possible.
@@ -57,7 +60,7 @@ def differences_figure(axis: str, rows: Sequence[DifferenceRow], possible: tuple
     heading += [f"The first {MOST_ROWS} of {len(rows):,} arms"] if len(shown) < len(rows) else []
     heading += [f"The name of each arm begins with {shared}"] if shared else []
     with styled():
-        figure = Figure()
+        figure = StyledFigure()
         axes = figure.subplots()
         axes.axvline(0, color="#555555", linewidth=1.2)
         for index, row in enumerate(shown):

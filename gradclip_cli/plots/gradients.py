@@ -18,6 +18,7 @@ from gradclip_cli.plots.ranges import below, set_range
 from gradclip_cli.plots.style import (
     PLAIN_STYLES,
     LineEnd,
+    StyledFigure,
     draw_line,
     drawable,
     finite,
@@ -47,14 +48,14 @@ PANEL_WIDTH, LEFT, TOP, BOTTOM, EPOCHS, FIRST_GAP, GAP = 7.4, 1.0, 0.75, 0.62, 0
 MOST_VARIABLES, MOST_THRESHOLDS, MOST_LETTERS = PLAIN_STYLES, 8, 48
 
 
-def gradients_figure(trace: GradientTrace) -> Figure:
+def gradients_figure(trace: GradientTrace) -> StyledFigure:
     """Draw panels over one axis of steps: the global norm with what was clipped, each variable's, the updates, the loss."""
     with styled():
         named = min(len(trace.variables), MOST_VARIABLES + 1) + min(len(trace.thresholds), MOST_THRESHOLDS + 1)
         parts = {_draw_norm: 2.8, _draw_variables: max(2.4, 0.2 * named), _draw_updates: 1.5, _draw_loss: 1.8}
         if trace.updates is None:
             del parts[_draw_updates]
-        figure = Figure()
+        figure = StyledFigure()
         panels = figure.subplots(len(parts), 1, sharex=True)
         ends = [draw(axes, trace) for draw, axes in zip(parts, panels, strict=True)]
         bottom = _draw_steps(panels[-1], trace)

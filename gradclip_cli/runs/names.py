@@ -16,6 +16,15 @@ from gradclip_cli.runs import store
 from gradclip_cli.runs.store import RunDirectory
 
 
+def no_folder(missing: Path, usual: Path) -> str:
+    """What is said of a results folder that isn't there: with one like it, or one of that name in the usual one, if there is."""
+    beside = [path.name for path in missing.parent.iterdir() if path.is_dir()] if missing.parent.is_dir() else []
+    near = [missing.parent / name for name in difflib.get_close_matches(missing.name, beside, n=1)]
+    inside = [] if missing.is_absolute() else [usual / missing]
+    found = next((path for path in [*inside, *near] if path.is_dir()), None)
+    return f"there is no folder {missing}{f'; did you mean {found}?' if found else '.'}"
+
+
 def run_name(run: RunDirectory) -> str:
     """What a run is called on the command line."""
     return f"{run.arm}/seed-{run.seed}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +17,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from gradclip_cli.plots import (
-    save,
-)
+from gradclip_cli.plots import DifferenceRow, differences_figure, save
 from gradclip_cli.plots.style import ascending, ink, luminance, percent
 
 
 def test_a_picture_of_any_size_has_a_number_of_pixels_that_can_be_drawn(tmp_path: Path) -> None:
     save(Figure(figsize=(900, 2)), [tmp_path / "wide.png"])
     assert matplotlib.image.imread(tmp_path / "wide.png").shape[1] < 2**16
+
+
+def test_the_backend_that_somebody_chose_stays() -> None:
+    code = (
+        "import matplotlib\nmatplotlib.use('svg')\nimport matplotlib.pyplot\n"
+        "import gradclip_cli.plots\nassert matplotlib.get_backend() == 'svg', matplotlib.get_backend()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_figure_looks_the_same_whoever_saves_it_in_whatever_style(tmp_path: Path) -> None:
+    rows = [DifferenceRow("clipvalue", [0.1, 0.2, -0.1], 0.1, -0.1, 0.2, 0.07)]
+    save(differences_figure("difference", rows), [tmp_path / "ours.png"])
+    with matplotlib.rc_context({"font.size": 20, "grid.color": "red"}):
+        differences_figure("difference", rows).savefig(tmp_path / "theirs.png", dpi=120)
+    ours, theirs = (matplotlib.image.imread(tmp_path / name) for name in ("ours.png", "theirs.png"))
+    assert np.array_equal(ours, theirs)
+
+
+def test_a_notebook_shows_a_figure_by_itself_in_twice_as_many_dots() -> None:
+    figure = differences_figure("difference", [])
+    png, shown = figure._repr_png_()
+    drawn = matplotlib.image.imread(io.BytesIO(png))
+    assert drawn.shape[:2] == pytest.approx((2 * shown["height"], 2 * shown["width"]), abs=1)
 
 
 def test_percentages_say_none_and_all_only_where_that_is_so() -> None:
