@@ -51,8 +51,11 @@ class Panel:
 
     def middles(self) -> dict[str, FloatArray]:
         """By curve: what stands for all runs, as far as it can be shown, (E,)."""
-        middles = {curve.name: curve.middle if curve.middle is not None else _mean(finite(curve.values)) for curve in self.curves}
-        return {name: self.shown(middle) for name, middle in middles.items()}
+        return {curve.name: self.middle(curve) for curve in self.curves}
+
+    def middle(self, curve: Curve) -> FloatArray:
+        """What stands for all runs of one of its curves, as far as it can be shown, (E,)."""
+        return self.shown(_mean(finite(curve.values)) if curve.middle is None else curve.middle)
 
     def without_line(self) -> dict[str, str]:
         """The curves that have no value to draw, each with the reason."""

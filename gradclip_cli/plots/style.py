@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.typing import ColorType
 
@@ -36,6 +37,8 @@ PLAIN_STYLES = (len(COLOURS) - 1) * len(DASHES)
 LINE_STYLES = PLAIN_STYLES * len(MARKERS)
 # A picture of more pixels can't be drawn, or takes more memory than it is worth.
 DOTS_PER_INCH, MOST_PIXELS_A_SIDE, MOST_PIXELS = 120, 32_000, 100_000_000
+SAMPLE = 0.3
+"""Inches of a line that stand before its name."""
 FARTHEST = 1e200  # from 0; beyond, the arithmetic of axes overflows
 STYLE = {
     "font.size": 11,
@@ -128,19 +131,25 @@ def say_nothing_to_draw(axes: Axes, why: str) -> None:
     axes.annotate(why, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", backgroundcolor="white")
 
 
-def name_lines(axes: Axes, ends: Sequence[LineEnd]) -> None:
+def name_lines(axes: Axes, ends: Sequence[LineEnd], lines: Sequence[dict[str, Any]] = ()) -> None:
     """Write each line's name beside its end, moved apart where they would overlap; the axes' place and limits must be final.
 
-    The names stay between the axes' bottom and top, as far as there is room.
+    The names stay between the axes' bottom and top, as far as there is room. With the style of each of the `lines`, a piece
+    of it stands before its name, so that the two are found together without colours.
     """
     if not ends:
         return
-    box = axes.get_window_extent()
+    box, dots = axes.get_window_extent(), axes.get_figure(root=True).dpi  # type: ignore[union-attr]  # axes drawn here have a figure
     spots = [((axes.transData.transform((0, value))[1] - box.y0) / box.height, name, colour) for value, name, colour in ends]
-    line = 1.3 * 10 / 72 * axes.get_figure(root=True).dpi / box.height  # type: ignore[union-attr]  # axes drawn here have a figure
-    heights = _spread([spot for spot, *_ in sorted(spots)], line)
-    for height, (_, name, colour) in zip(heights, sorted(spots), strict=True):
-        axes.annotate(name, (1.015, height), xycoords="axes fraction", color=colour, fontsize=10, va="center")
+    order = sorted(range(len(spots)), key=spots.__getitem__)
+    heights = _spread([spots[index][0] for index in order], 1.3 * 10 / 72 * dots / box.height)
+    piece = SAMPLE * dots / box.width if lines else 0.0
+    for height, index in zip(heights, order, strict=True):
+        _, name, colour = spots[index]
+        axes.annotate(name, (1.015 + 1.2 * piece, height), xycoords="axes fraction", color=colour, fontsize=10, va="center")
+        if lines:
+            style = {**lines[index], "markevery": None, "transform": axes.transAxes, "clip_on": False}
+            axes.add_line(Line2D([1.015, 1.015 + piece], [height] * 2, linewidth=2, **style))
 
 
 def _spread(spots: Sequence[float], gap: float) -> FloatArray:
