@@ -7,6 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from gradclip_cli.plots import DifferenceRow, differences_figure
+from gradclip_cli.texts import MINUS
 
 
 def drawn(*rows: DifferenceRow, possible: tuple[float, float] = (-100, 100)) -> Axes:
@@ -42,7 +43,7 @@ def test_outliers_do_not_flatten_the_others_and_are_told_at_the_edge() -> None:
 def test_each_edge_tells_its_own_and_of_many_the_nearest_and_farthest() -> None:
     spread = [*np.linspace(-2, 2, 90), -50.0, *(20.0 + number for number in range(5))]
     axes = drawn(row(spread, mean=-60.0))
-    assert texts(axes) == ["1 beyond: −50; mean −60", "5 beyond: +20 to +24"]
+    assert texts(axes) == [f"1 beyond: {MINUS}50; mean {MINUS}60", "5 beyond: +20 to +24"]
     assert arrows(axes) == [("<", 0.0), (">", 1.0)]
 
 
