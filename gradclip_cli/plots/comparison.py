@@ -15,10 +15,12 @@ from matplotlib.transforms import ScaledTranslation
 
 from gradclip_cli.labels import ELLIPSIS, SHORT, elided, split_beginning
 from gradclip_cli.plots.curves import Look, draw_curve, is_within, limit_epochs, limit_values
+from gradclip_cli.plots.multiples import MOST, multiples_figure
 from gradclip_cli.plots.panels import Panel
 from gradclip_cli.plots.style import (
     LINE_STYLES,
     SAMPLE,
+    SEVERAL,
     LineEnd,
     fitted,
     fitted_in,
@@ -38,7 +40,6 @@ LEFT, PANEL_WIDTH, PANEL_HEIGHT, TITLE, FOOT, LINE_HEIGHT = 0.95, 4.4, 2.75, 0.4
 FEW = 8
 MOST_THRESHOLDS = 6  # named one by one
 MOST_LISTED = 100  # letters of arms' names at a threshold
-SEVERAL = "#555555"  # the colour of what several arms have
 
 
 def comparison_figure(panels: Sequence[Panel], columns: int = 2, among: Sequence[Panel] = ()) -> Figure:
@@ -46,11 +47,13 @@ def comparison_figure(panels: Sequence[Panel], columns: int = 2, among: Sequence
 
     Where the figure is one of several, `among` are the panels of all: an arm looks the same in each, and so do the epochs.
 
-    A few arms with short names are named beside their lines; others in a legend below, and then without single runs and bands
-    where they are many.
+    A few arms with short names are named beside their lines, with long ones in a legend below; many have a small panel each,
+    and more than there is room for are one line each.
     """
     among = among or panels
     names = list(dict.fromkeys(curve.name for panel in among for curve in panel.curves))
+    if FEW < len(names) <= MOST:
+        return multiples_figure(panels, columns, among)
     shared, short = short_names(names)
     looks = {name: Look(label, line_style(index)) for index, (name, label) in enumerate(zip(names, short, strict=True))}
     beside = len(names) <= FEW and max(map(len, short), default=0) <= SHORT
@@ -124,7 +127,7 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> list[Lin
         draw_curve(axes, panel, curve, looks[curve.name], whole=len(looks) <= FEW)
     for (threshold, _), names in panel.curves_by_threshold().items():
         if is_within(axes, threshold):
-            axes.axhline(threshold, color=_threshold_colour(names, looks), linestyle=":", linewidth=1.2)
+            axes.axhline(threshold, color=threshold_colour(names, looks), linestyle=":", linewidth=1.2)
     if len(missing) == len(panel.curves):
         say_nothing_to_draw(axes, "nothing finite above zero" if panel.log else "nothing finite")
     axes.set_title(fitted_in(panel.title, PANEL_WIDTH + 0.45, 12, bold=True))
@@ -139,7 +142,8 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> list[Lin
     return ends
 
 
-def _threshold_colour(names: Sequence[str], looks: Mapping[str, Look]) -> str:
+def threshold_colour(names: Sequence[str], looks: Mapping[str, Look]) -> str:
+    """That of the arm that has the threshold; of several, another one."""
     return str(looks[names[0]].line["color"]) if len(names) == 1 else SEVERAL
 
 
@@ -150,14 +154,14 @@ def _draw_foot(axes: Axes, panel: Panel, looks: Mapping[str, Look], *, beside: b
     thresholds = panel.curves_by_threshold()
     for (threshold, scope), names in list(thresholds.items())[:MOST_THRESHOLDS]:
         beyond = "" if is_within(axes, threshold) else " ↑" if threshold > axes.get_ylim()[1] else " ↓"
-        texts.append(f"threshold {threshold:g} ({scope}): {_listed([looks[name].label for name in names])}{beyond}")
-        handles.append(Line2D([], [], color=_threshold_colour(names, looks), linestyle=":", linewidth=1.2))
+        texts.append(f"threshold {threshold:g} ({scope}): {listed([looks[name].label for name in names])}{beyond}")
+        handles.append(Line2D([], [], color=threshold_colour(names, looks), linestyle=":", linewidth=1.2))
     if rest := list(thresholds)[MOST_THRESHOLDS:]:
         texts.append(f"and {len(rest)} more thresholds, {rest[-1][0]:g} to {rest[0][0]:g}")
         handles.append(Line2D([], [], color=SEVERAL, linestyle=":", linewidth=1.2))
     missing = {} if beside else panel.without_line()
     for reason in dict.fromkeys(missing.values()) if len(missing) < len(panel.curves) else ():
-        texts.append(f"{reason}: {_listed([looks[name].label for name in missing if missing[name] == reason])}")
+        texts.append(f"{reason}: {listed([looks[name].label for name in missing if missing[name] == reason])}")
         handles.append(Line2D([], [], linestyle="none"))
     if not texts:
         return None
@@ -167,7 +171,7 @@ def _draw_foot(axes: Axes, panel: Panel, looks: Mapping[str, Look], *, beside: b
     return axes.legend(handles, lines, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=place, **style)
 
 
-def _listed(labels: Sequence[str]) -> str:
+def listed(labels: Sequence[str]) -> str:
     """These arms in short: all, what they begin with and their number, or the first ones."""
     separator = "; " if any("," in label for label in labels) else ", "
     whole = separator.join(labels)

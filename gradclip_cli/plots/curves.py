@@ -71,7 +71,7 @@ def _draw_band(axes: Axes, panel: Panel, curve: Curve, look: Look) -> None:
     """Draw the interval with its edges, above all single runs. One of two runs covers nearly everything, and is hardly seen."""
     assert curve.band is not None
     low, high = (np.clip(panel.shown(edge), *panel.bounds) for edge in curve.band)
-    inside, edges = (0.25, 0.6) if len(curve.values) > 2 else (0.07, 0.0)
+    inside, edges = (0.2, 0.6) if len(curve.values) > 2 else (0.07, 0.0)
     axes.fill_between(curve.x, low, high, color=look.colour, alpha=inside, linewidth=0, zorder=1.6)
     for edge in (low, high) if edges else ():
         axes.plot(curve.x, edge, color=look.colour, alpha=edges, linewidth=0.6 * look.weight, zorder=1.7)

@@ -59,7 +59,7 @@ def differences_figure(axis: str, rows: Sequence[DifferenceRow], possible: tuple
     """
     shown = rows[:MOST_ROWS]
     shared, labels, height = _row_labels(shown)
-    heading = [_title(shown)]
+    heading = [differences_title(shown)]
     heading += [f"The first {MOST_ROWS} of {len(rows):,} arms"] if len(shown) < len(rows) else []
     heading += [f"The name of each arm begins with {shared}"] if shared else []
     with styled():
@@ -75,9 +75,15 @@ def _row_labels(rows: Sequence[DifferenceRow]) -> tuple[str, list[str], float]:
     shared, short = short_names([row.name for row in rows])
     letters, height = (200, 1.1) if len(rows) <= FEW else (108, 0.6) if len(rows) <= 40 else (72, 0.36)
     labels = [fitted(label, 40) for label in elided(short, letters)]
-    if len({_counted(row) for row in rows}) > 1:
-        labels = [f"{label}\n{_counted(row)}" for label, row in zip(labels, rows, strict=True)]
+    labels = counted_labels(labels, rows)
     return shared, labels, max([height, *(0.1 + 0.2 * (label.count("\n") + 1) for label in labels)])
+
+
+def counted_labels(labels: Sequence[str], rows: Sequence[DifferenceRow]) -> list[str]:
+    """The rows' labels, with how many seeds or runs each has where they don't have as many."""
+    if len({_counted(row) for row in rows}) <= 1:
+        return list(labels)
+    return [f"{label}\n{_counted(row)}" for label, row in zip(labels, rows, strict=True)]
 
 
 def _counted(row: DifferenceRow) -> str:
@@ -86,7 +92,8 @@ def _counted(row: DifferenceRow) -> str:
     return told if row.against is None else f"{told} against {row.against}"
 
 
-def _title(rows: Sequence[DifferenceRow]) -> str:
+def differences_title(rows: Sequence[DifferenceRow]) -> str:
+    """What a figure of these rows shows."""
     counts = {_counted(row) for row in rows}
     of = f" of {counts.pop()}" if len(counts) == 1 else ""
     interval = " with its interval" if any(math.isfinite(row.low) for row in rows) else ""
@@ -147,7 +154,7 @@ def _draw_row(axes: Axes, index: int, row: DifferenceRow, possible: tuple[float,
     if left <= row.mean <= right:  # not where it is unknown
         axes.plot(row.mean, index + 0.16, "|", markersize=13 * size, markeredgewidth=2 * size, **whole)
     if np.isfinite(row.typical):
-        axes.plot(row.typical, index + 0.16, "D", markersize=8 * size, markeredgecolor="white", **whole)
+        axes.plot(row.typical, index + 0.16, "D", markersize=8 * size, markeredgecolor="white", markeredgewidth=size, **whole)
 
 
 def _colour(index: int) -> str:

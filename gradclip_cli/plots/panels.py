@@ -44,6 +44,15 @@ class Panel:
     """What values are possible: neither axis nor band goes beyond."""
     beside: Sequence[Curve] = ()
     """Curves of another panel that has the same scale: the y axis holds them too."""
+    name: str = ""
+    """What it can be asked for by."""
+    short: str = ""
+    """Its title where room is scarce, with what its values are; the title and the unit where it isn't given."""
+
+    @property
+    def label(self) -> str:
+        """What the y axis of a panel without a title says."""
+        return self.short or f"{self.title} ({self.unit})"
 
     def shown(self, values: FloatArray) -> FloatArray:
         """What the panel's scale can show, NaN elsewhere."""

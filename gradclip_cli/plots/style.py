@@ -30,6 +30,7 @@ LineEnd = tuple[float, str, str]  # last value, name, colour
 
 # Okabe and Ito 2008, "Color universal design": told apart by colour-blind readers; black first, for the baseline.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+SEVERAL = "#555555"  # what belongs to several lines, or to none
 # Told apart in grey too.
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 MARKERS = ("", "o", "s", "^", "D", "v")
@@ -40,6 +41,7 @@ DOTS_PER_INCH, MOST_PIXELS_A_SIDE, MOST_PIXELS = 120, 32_000, 100_000_000
 SAMPLE = 0.3
 """Inches of a line that stand before its name."""
 FARTHEST = 1e200  # from 0; beyond, the arithmetic of axes overflows
+TICKS = {"major.size": 2.5, "minor.size": 1.5, "major.width": 0.6, "minor.width": 0.4, "major.pad": 2}
 STYLE = {
     "font.size": 11,
     "axes.titlesize": 12,
@@ -52,6 +54,32 @@ STYLE = {
     "grid.linewidth": 0.7,
     "svg.hashsalt": "gradclip",  # The same picture gives the same bytes.
 }
+
+
+PRINTED = {
+    **STYLE,
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.titlesize": 8,
+    "axes.titleweight": "normal",
+    "axes.titlepad": 3,
+    "axes.labelpad": 2,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.4,
+    **{f"{axis}tick.{size}": points for axis in "xy" for size, points in TICKS.items()},
+    "pdf.fonttype": 42,  # TrueType, which publishers ask for, and text that can be searched
+    "svg.fonttype": "none",  # text, not outlines
+}
+CREATOR = "gradclip compare --figure"
+"""What a file of a figure for a paper says of who made it, by which it is known as gradclip's."""
+PRINTED_DOTS = 300
+
+
+def printed() -> AbstractContextManager[None]:
+    """The context in which a figure for a paper is drawn and saved."""
+    return matplotlib.rc_context(PRINTED)  # type: ignore[arg-type]  # its stub wants the keys as literals
 
 
 def styled() -> AbstractContextManager[None]:
@@ -233,6 +261,17 @@ def save_to(figure: Figure, file: BinaryIO, dots_per_inch: int) -> None:
     """Write a figure as a PNG into a file that is open; a huge one in fewer dots."""
     with styled():
         figure.savefig(file, format="png", dpi=_dots(figure, dots_per_inch))
+
+
+def save_printed(figure: Figure, file: BinaryIO, form: str) -> None:
+    """Write a figure for a paper as a pdf, svg or png, at its size to the point; without a date, so that bytes stay the same."""
+    about: dict[str, dict[str, Any]] = {
+        "pdf": {"Creator": CREATOR, "CreationDate": None},
+        "svg": {"Creator": CREATOR, "Date": None},
+        "png": {"Software": CREATOR},
+    }
+    with printed():
+        figure.savefig(file, format=form, dpi=_dots(figure, PRINTED_DOTS), metadata=about[form])
 
 
 def _dots(figure: Figure, wanted: int) -> float:
