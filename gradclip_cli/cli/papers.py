@@ -23,7 +23,8 @@ INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72}
 """Of each unit: a pt is that of PDF, of which an inch has 72."""
 LEAST, MOST = 1.5, 40.0
 """Inches that a figure can be wide and high."""
-COLUMN = "3.5in"
+COLUMN = 3.5
+"""Inches of a column of a page that has two."""
 USUAL = ("loss", "val_loss", "accuracy", "val_accuracy", "grad_norm", "applied_norm", "clipped", "cut", "differences")
 """Panels that comparisons of classifiers have."""
 
@@ -93,7 +94,7 @@ _OPTIONS = (
         help=f"What it shows: {', '.join(USUAL)}, or a metric of the runs' own; repeatable, for several in one figure.  "
         "[default: the metric that verdicts are about]",
     ),
-    click.option("--width", type=Length(), help=f"Its width, in in, cm, mm or pt.  [default: {COLUMN}, a column]"),
+    click.option("--width", type=Length(), help=f"Its width, such as 7in; or in cm, mm, pt.  [default: {COLUMN}in, a column]"),
     click.option("--height", type=Length(), help="Its height.  [default: what the width and the panels ask for]"),
 )
 
@@ -120,8 +121,7 @@ def drawn(compared: Comparison, options: PaperOptions) -> tuple[Figure, str] | N
         return None
     for path in options.figure:
         paper.require_ours(path)
-    width = options.width or Length().convert(COLUMN, None, None)
-    return paper.drawn(compared, paper.PaperFigure(tuple(options.panel), width, options.height))
+    return paper.drawn(compared, paper.PaperFigure(tuple(options.panel), options.width or COLUMN, options.height))
 
 
 def write(figure: Figure, caption: str, paths: Sequence[Path]) -> None:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from gradclip_cli.plots import Names, Panel, Size
 
 DIFFERENCES = "differences"
-FORMATS = ("pdf", "svg", "png")
-MOST_ARMS = 40
-"""More don't fit on a page."""
 TALLEST = 9.5
 """Inches of a page between its margins, about."""
 
@@ -35,17 +32,18 @@ TALLEST = 9.5
 class PaperFigure:
     """What is to be drawn for a paper: `panels` by their names, without any the one of the metric; sizes in inches."""
 
-    panels: tuple[str, ...] = ()
-    width: float = 3.5
+    panels: tuple[str, ...]
+    width: float
     height: float | None = None
 
 
 def drawn(compared: Comparison, wanted: PaperFigure) -> tuple[Figure, str]:
     """The figure and what its caption must say. Raises ReportError where these runs can't give it."""
     from gradclip_cli import plots
+    from gradclip_cli.plots.multiples import MOST
 
-    if len(compared.arms) > MOST_ARMS:
-        raise ReportError(f"A figure holds up to {MOST_ARMS} arms, and these are {len(compared.arms)}: name fewer.")
+    if len(compared.arms) > MOST:
+        raise ReportError(f"A figure for a paper holds up to {MOST} arms, and these are {len(compared.arms)}: name fewer.")
     known = {panel.name: panel for panel in figures.panels(compared)}
     asked = wanted.panels or (_usual(compared, known),)
     _require_known(asked, known)
