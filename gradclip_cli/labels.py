@@ -94,11 +94,25 @@ def _window(group: set[str], name: str, most: int) -> str:
 
 
 def wrapped(text: str, most: int) -> list[str]:
-    """The text in lines of at most `most` letters, broken after `+`, `,` and spaces, elsewhere only where there is none."""
+    """The text in lines of at most `most` letters, broken after `+`, `,` and spaces, elsewhere only where there is none.
+
+    There it is broken after a sign between words, if one stands in the line's second half.
+    """
     lines = [""]
     for piece in re.findall(r"[^+,\s]*(?:[+,]+\s*|\s+|$)", text):
         if lines[-1] and len(lines[-1] + piece.rstrip()) > most:
             lines.append("")
         lines[-1] += piece
     whole = [line.strip() for line in lines if line.strip()]
-    return [line[start : start + most] for line in whole for start in range(0, len(line), most)] or [""]
+    return [part for line in whole for part in _cut(line, most)] or [""]
+
+
+def _cut(line: str, most: int) -> list[str]:
+    """A line in parts of at most `most` letters."""
+    parts = []
+    while len(line) > most:
+        after = max(line.rfind(sign, 0, most) for sign in "-_=/") + 1
+        end = after if after > most // 2 else most
+        parts.append(line[:end])
+        line = line[end:]
+    return [*parts, line]

@@ -104,3 +104,10 @@ def test_a_pattern_says_what_names_share_wherever_it_stands() -> None:
     assert split_pattern(["none+a=1+b=2", "agc+a=1+b=2"]) == ("*+a=1+b=2", ["none", "agc"])
     for names in (["none", "clipnorm"], ["none", "none+a=1"], ["none"], ["none", "none"], ["a-1", "a-2"], []):
         assert split_pattern(names) == ("", names)
+
+
+def test_lines_are_broken_at_signs_between_words_before_letters_are_parted() -> None:
+    assert wrapped("global_clipnorm-0.5, 0.01", 17) == ["global_clipnorm-", "0.5,", "0.01"]
+    assert wrapped("a-" + "x" * 20, 8) == ["a-xxxxxx", "x" * 8, "x" * 6]  # or the first line would be nearly empty
+    assert wrapped("x" * 20, 8) == ["x" * 8, "x" * 8, "x" * 4]
+    assert wrapped("", 8) == [""]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from gradclip_cli.cli import papers
 from gradclip_cli.cli.options import (
     Command,
     FiniteFloat,
@@ -51,7 +52,7 @@ class ComparedOptions:
 
 
 @parameters
-class CompareOptions(ComparedOptions):
+class CompareOptions(ComparedOptions, papers.PaperOptions):
     """What `compare` takes."""
 
     out: Path | None
@@ -123,6 +124,7 @@ def compared_options(command: Command) -> Command:
     type=click.Choice(FORMATS),
     help="Print nothing but the verdict table, to paste elsewhere; a CSV has the numbers unrounded.",
 )
+@papers.paper_options
 @json_option
 @takes(CompareOptions)
 def compare(options: CompareOptions) -> None:
@@ -134,11 +136,13 @@ def compare(options: CompareOptions) -> None:
     """
     if options.form and options.as_json:
         raise click.UsageError("--format and --json are both what stdout is to hold: give one of the two.")
+    papers.require_file(options)
     gc.set_threshold(SELDOM)
     from gradclip_cli.cli.console import note
     from gradclip_cli.evidence import report
 
     compared, folder = _compared(options)
+    figure = papers.drawn(compared, options)
     paths, warnings = _written(compared, folder, options)
     if options.as_json:
         click.echo(report.to_json(compared), nl=False)
@@ -150,6 +154,8 @@ def compare(options: CompareOptions) -> None:
         note(f"warning: {warning}", "yellow")
     if paths:
         remark(f"wrote {', '.join(path.name for path in paths)} to {folder}")
+    if figure:
+        papers.write(*figure, options.figure)
 
 
 def _compared(options: CompareOptions) -> tuple[Comparison, Path]:

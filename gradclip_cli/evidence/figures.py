@@ -16,6 +16,9 @@ from gradclip_cli.evidence.metrics import Metric, in_words
 from gradclip_cli.evidence.samples import typical_curve
 from gradclip_cli.runs.csv_files import EVALUATED
 
+BEFORE, AFTER, CLIPPED, CUT = "grad_norm", "applied_norm", "clipped", "cut"
+"""What panels of gradients can be asked for by; those of losses and metrics by their columns."""
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -90,7 +93,8 @@ def _score_panels(name: str, arms: Sequence[Arm], unit: str, of_whom: str) -> li
         curves = [_scored(arm, column) for arm in arms]
         negative = any(bool((curve.values < 0).any()) for curve in curves)
         bounds = SHARES if name in SHARE_METRICS else ANY if negative else NOT_NEGATIVE
-        found.append(Panel(f"{split} {in_words(name)}{of_whom}", unit, curves, bounds=bounds))
+        title = f"{split} {in_words(name)}"
+        found.append(Panel(f"{title}{of_whom}", unit, curves, bounds=bounds, name=column, short=f"{title}, {unit}"))
     return found
 
 
@@ -104,19 +108,31 @@ def _gradient_panels(comparison: Comparison) -> list[Panel]:
         for arm in arms
         if arm.config.threshold is not None and arm.config.clipping.measured
     }
+    known = any(np.isfinite(comparison.gradients[arm.name].cut).any() for arm in arms)
     before = _gradient_curves(comparison, "median_norm", "largest_norm")
-    shares = Panel("Clipped steps", "share of steps", _gradient_curves(comparison, "clipped"), bounds=SHARES)
-    kind, unit = "median and largest", "global L2 norm"
-    if not any(np.isfinite(comparison.gradients[arm.name].cut).any() for arm in arms):
-        return [Panel(f"Gradient norm before clipping: {kind}", unit, before, log=True, thresholds=thresholds), shares]
-    after = _gradient_curves(comparison, "median_applied", "largest_applied", absent="not stored")
-    cut = _gradient_curves(comparison, "cut", absent="nothing cut")
-    return [
-        Panel(f"Gradient norm before clipping: {kind}", unit, before, log=True, thresholds=thresholds, beside=after),
-        Panel(f"Gradient norm after clipping: {kind}", unit, after, log=True, thresholds=thresholds, beside=before),
-        shares,
-        Panel("Cut off the norm, on clipped steps", "share of the norm", cut, bounds=SHARES),
+    after = _gradient_curves(comparison, "median_applied", "largest_applied", absent="not stored") if known else []
+    norms = {"before": (BEFORE, before, after), "after": (AFTER, after, before)}
+    found = [
+        Panel(
+            f"Gradient norm {when} clipping: median and largest",
+            "global L2 norm",
+            curves,
+            log=True,
+            thresholds=thresholds,
+            beside=beside,
+            name=name,
+            short=f"Gradient norm {when} clipping",
+        )
+        for when, (name, curves, beside) in norms.items()
+        if curves
     ]
+    clipped = _gradient_curves(comparison, "clipped")
+    found.append(Panel("Clipped steps", "share of steps", clipped, bounds=SHARES, name=CLIPPED, short="Share of steps clipped"))
+    if known:
+        cut = _gradient_curves(comparison, "cut", absent="nothing cut")
+        title, short = "Cut off the norm, on clipped steps", "Share of the norm cut off, on clipped steps"
+        found.append(Panel(title, "share of the norm", cut, bounds=SHARES, name=CUT, short=short))
+    return found
 
 
 def _gradient_curves(

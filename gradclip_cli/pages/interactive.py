@@ -18,7 +18,7 @@ from gradclip_cli.evidence import figures
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.pages.steps import Trace
 from gradclip_cli.plots import Curve, Panel, line_style
-from gradclip_cli.plots.comparison import NEAR
+from gradclip_cli.plots.ranges import NEAR
 from gradclip_cli.plots.style import known, positive
 
 PAIRS = "pairs"

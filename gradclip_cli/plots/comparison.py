@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from gradclip_cli.arrays import FloatArray
 from gradclip_cli.labels import ELLIPSIS, SHORT, elided, split_beginning
-from gradclip_cli.plots.panels import Curve, Panel
+from gradclip_cli.plots.curves import Look, draw_curve, is_within, limit_epochs, limit_values
+from gradclip_cli.plots.multiples import MOST, multiples_figure
+from gradclip_cli.plots.panels import Panel
 from gradclip_cli.plots.style import (
     LINE_STYLES,
+    SAMPLE,
+    SEVERAL,
     LineEnd,
     StyledFigure,
-    draw_line,
     fitted,
     fitted_in,
     ink,
@@ -30,31 +30,17 @@ from gradclip_cli.plots.style import (
     line_style,
     name_lines,
     say_nothing_to_draw,
-    set_log_limits,
     short_names,
     styled,
     text_width,
-    whole_numbers,
 )
 
 # In inches.
 LEFT, PANEL_WIDTH, PANEL_HEIGHT, TITLE, FOOT, LINE_HEIGHT = 0.95, 4.4, 2.75, 0.42, 0.55, 0.2
 # So many arms at most are named beside their lines, and drawn with their bands and single runs.
 FEW = 8
-MOST_LINES = 100  # Beyond so many runs, single ones can't be seen beside their band.
-# A threshold farther than this factor from the curves would flatten them: it is named, and not drawn.
-NEAR = 1e3
 MOST_THRESHOLDS = 6  # named one by one
 MOST_LISTED = 100  # letters of arms' names at a threshold
-SEVERAL = "#555555"  # the colour of what several arms have
-
-
-@dataclass(frozen=True)
-class _Look:
-    """How one arm is drawn and named in all panels."""
-
-    label: str
-    line: dict[str, Any]
 
 
 def comparison_figure(panels: Sequence[Panel], columns: int = 2, among: Sequence[Panel] = ()) -> StyledFigure:
@@ -62,13 +48,15 @@ def comparison_figure(panels: Sequence[Panel], columns: int = 2, among: Sequence
 
     Where the figure is one of several, `among` are the panels of all: an arm looks the same in each, and so do the epochs.
 
-    A few arms with short names are named beside their lines; others in a legend below, and then without single runs and bands
-    where they are many.
+    A few arms with short names are named beside their lines, with long ones in a legend below; many have a small panel each,
+    and more than there is room for are one line each.
     """
     among = among or panels
     names = list(dict.fromkeys(curve.name for panel in among for curve in panel.curves))
+    if FEW < len(names) <= MOST:
+        return multiples_figure(panels, columns, among)
     shared, short = short_names(names)
-    looks = {name: _Look(label, line_style(index)) for index, (name, label) in enumerate(zip(names, short, strict=True))}
+    looks = {name: Look(label, line_style(index)) for index, (name, label) in enumerate(zip(names, short, strict=True))}
     beside = len(names) <= FEW and max(map(len, short), default=0) <= SHORT
     heading = [f"The name of each arm begins with {shared}"] if shared else []
     heading += [_crowd_sentence(len(names))] if len(names) > FEW else []
@@ -76,16 +64,16 @@ def comparison_figure(panels: Sequence[Panel], columns: int = 2, among: Sequence
         figure = StyledFigure()
         grid = figure.subplots(len(panels) // columns, columns, sharex=True, squeeze=False)
         drawn = list(zip(grid.flat, panels, strict=True))
-        _limit_epochs(grid[0, 0], among)
+        limit_epochs(grid[0, 0], among)
         ends = [_draw_panel(axes, panel, looks) for axes, panel in drawn]
         feet = [_draw_foot(axes, panel, looks, beside=beside) for axes, panel in drawn]
         if not beside:
             _place(figure, grid, 0.15, heading, feet, _draw_legend(figure, list(looks.values()), columns))
             return figure
-        room = 0.15 + text_width(name for panel_ends in ends for _, name, _ in panel_ends)
+        room = 0.15 + 1.2 * SAMPLE + text_width(name for panel_ends in ends for _, name, _ in panel_ends)
         _place(figure, grid, room, heading, feet, None)
-        for (axes, _), panel_ends in zip(drawn, ends, strict=True):
-            name_lines(axes, panel_ends)
+        for (axes, panel), panel_ends in zip(drawn, ends, strict=True):
+            name_lines(axes, panel_ends, [looks[curve.name].line for curve in panel.curves])
     return figure
 
 
@@ -122,7 +110,7 @@ def _size(legend: Legend | None) -> tuple[float, float]:
     return float(box.width / dots), float(box.height / dots)
 
 
-def _draw_legend(figure: Figure, looks: Sequence[_Look], panels: int) -> Legend:
+def _draw_legend(figure: Figure, looks: Sequence[Look], panels: int) -> Legend:
     """Name all arms beneath so many panels in a row, in as many columns as have room; the more arms, the fewer letters each."""
     letters = 200 if len(looks) <= 12 else 132 if len(looks) <= 40 else 66
     labels = [fitted(label, 50) for label in elided([look.label for look in looks], letters)]
@@ -132,21 +120,15 @@ def _draw_legend(figure: Figure, looks: Sequence[_Look], panels: int) -> Legend:
     return figure.legend(handles, labels, loc="lower left", ncols=columns, **style)
 
 
-def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[LineEnd]:
+def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> list[LineEnd]:
     """Draw each curve and the thresholds; return the lines' ends, at the bottom and with the reason for arms without a line."""
-    middles = panel.middles()
     missing = panel.without_line()
-    few = len(looks) <= FEW
-    _limit_values(axes, panel, list(middles.values()))
+    limit_values(axes, panel)
     for curve in panel.curves:
-        line = looks[curve.name].line
-        if few:
-            _draw_runs(axes, panel, curve, line["color"])
-        _draw_middle(axes, panel, curve, middles[curve.name], line, band=few)
-        _draw_crosses(axes, panel, curve, line["color"], 9 if few else 6)
+        draw_curve(axes, panel, curve, looks[curve.name], whole=len(looks) <= FEW)
     for (threshold, _), names in panel.curves_by_threshold().items():
-        if _is_within(axes, threshold):
-            axes.axhline(threshold, color=_threshold_colour(names, looks), linestyle=":", linewidth=1.2)
+        if is_within(axes, threshold):
+            axes.axhline(threshold, color=threshold_colour(names, looks), linestyle=":", linewidth=1.2)
     if len(missing) == len(panel.curves):
         say_nothing_to_draw(axes, "nothing finite above zero" if panel.log else "nothing finite")
     axes.set_title(fitted_in(panel.title, PANEL_WIDTH + 0.45, 12, bold=True))
@@ -154,103 +136,33 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, _Look]) -> list[Li
     axes.set_xlabel("epoch")
     axes.xaxis.set_tick_params(labelbottom=True)
     ends: list[LineEnd] = []
-    for name, middle in middles.items():
+    for name, middle in panel.middles().items():
         label, reason = fitted(looks[name].label, SHORT), f": {missing[name]}" if name in missing else ""
         last = axes.get_ylim()[0] if reason else float(known(middle)[-1])
         ends.append((last, f"{label}{reason}", ink(looks[name].line["color"])))
     return ends
 
 
-def _limit_values(axes: Axes, panel: Panel, middles: Sequence[FloatArray]) -> None:
-    """Make the y axis hold runs and middles, bands and thresholds as far as these leave the curves room; nothing impossible."""
-    curves = (*panel.curves, *panel.beside)
-    runs = [curve.values.ravel() for curve in curves] + [curve.peaks for curve in curves if curve.peaks is not None]
-    values = np.clip(known(np.concatenate([*middles, *(panel.shown(each) for each in runs)])), *panel.bounds)
-    thresholds = known(np.array([threshold for threshold, _ in panel.curves_by_threshold()], dtype=float))
-    if panel.log:
-        low, high = (values.min(), values.max()) if len(values) else (1.0, 10.0)
-        near = thresholds[(thresholds >= low / NEAR) & (thresholds / NEAR <= high)]
-        set_log_limits(axes, near.min(initial=low), near.max(initial=high))
-    elif len(values):
-        low, high = float(values.min()), float(values.max())
-        room = high / 2 - low / 2 or 0.05 * abs(high) or 0.5  # halved first, or it might overflow
-        bands = [edge for curve in panel.curves if curve.band is not None for edge in curve.band]
-        others = known(np.concatenate([thresholds, *bands]))
-        low, high = min(low, max(others.min(initial=low), low - room)), max(high, min(others.max(initial=high), high + room))
-        axes.set_ylim(max(panel.bounds[0], low - room / 8), min(panel.bounds[1], high + room / 8))
-    else:
-        axes.set_ylim(max(0.0, panel.bounds[0]), min(1.0, panel.bounds[1]))
-
-
-def _limit_epochs(axes: Axes, panels: Sequence[Panel]) -> None:
-    """Make the axis of epochs, which all panels share, hold all lines and crosses, with whole numbers on it."""
-    lines = [curve.x for panel in panels for curve in panel.curves]
-    crosses = [epoch for panel in panels for curve in panel.curves for epoch in curve.diverged if epoch is not None]
-    last = max(1.0, float(np.concatenate([*lines, crosses]).max(initial=0)))
-    axes.set_xlim(-0.04 * last, 1.04 * last)
-    axes.xaxis.set_major_locator(whole_numbers(6))
-
-
-def _draw_runs(axes: Axes, panel: Panel, curve: Curve, colour: str) -> None:
-    """Draw single runs as thin lines, where there are several and no peaks stand for them."""
-    if 1 < len(curve.values) <= MOST_LINES and curve.peaks is None:
-        lines = [np.column_stack([curve.x, values]) for values in panel.shown(curve.values)]
-        axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=min(0.35, 3 / len(lines))), autolim=False)
-
-
-def _draw_middle(axes: Axes, panel: Panel, curve: Curve, middle: FloatArray, line: dict[str, Any], *, band: bool) -> None:
-    """Draw what stands for all runs, (E,), with its peaks and its band."""
-    if curve.peaks is not None:
-        axes.plot(curve.x, panel.shown(curve.peaks), color=line["color"], linewidth=0.9, alpha=0.6)
-    if band and curve.band is not None and np.isfinite(curve.band[0]).any():
-        low, high = (np.clip(panel.shown(edge), *panel.bounds) for edge in curve.band)
-        alpha = 0.2 if len(curve.values) > 2 else 0.07  # A band of two runs covers nearly everything.
-        axes.fill_between(curve.x, low, high, color=line["color"], alpha=alpha, linewidth=0)
-    style = line if len(curve.x) > 1 else {**line, "marker": line.get("marker", "o")}
-    draw_line(axes, curve.x, middle, linewidth=2, clip_on=panel.may_reach_beyond(middle), **style)
-
-
-def _draw_crosses(axes: Axes, panel: Panel, curve: Curve, colour: str, size: float) -> None:
-    """Mark where runs diverged, each on its curve; at the bottom edge where it has none."""
-    style: dict[str, Any] = {"marker": "X", "markersize": size, "color": colour, "markeredgecolor": "white", "linestyle": "none"}
-    upon, edge = [], []
-    for values, diverged in zip(panel.shown(curve.values), curve.diverged, strict=True):
-        if diverged is None:
-            continue
-        there = known(values[min(int(np.searchsorted(curve.x, diverged)), len(curve.x) - 1) :][:1])
-        height = there if len(there) else known(values)[-1:]
-        upon += [(diverged, float(height[0]))] if len(height) else []
-        edge += [] if len(height) else [(diverged, 0.02)]
-    if upon:
-        axes.plot(*zip(*upon, strict=True), zorder=5, clip_on=panel.may_reach_beyond(np.array(upon)[:, 1]), **style)
-    if edge:
-        axes.plot(*zip(*edge, strict=True), zorder=5, transform=axes.get_xaxis_transform(), **style)
-
-
-def _is_within(axes: Axes, value: float) -> bool:
-    low, high = axes.get_ylim()
-    return bool(low <= value <= high)
-
-
-def _threshold_colour(names: Sequence[str], looks: Mapping[str, _Look]) -> str:
+def threshold_colour(names: Sequence[str], looks: Mapping[str, Look]) -> str:
+    """That of the arm that has the threshold; of several, another one."""
     return str(looks[names[0]].line["color"]) if len(names) == 1 else SEVERAL
 
 
-def _draw_foot(axes: Axes, panel: Panel, looks: Mapping[str, _Look], *, beside: bool) -> Legend | None:
+def _draw_foot(axes: Axes, panel: Panel, looks: Mapping[str, Look], *, beside: bool) -> Legend | None:
     """Say beneath a panel which thresholds it shows, and, where they aren't named beside it, which arms have no line in it."""
     handles: list[Artist] = []
     texts: list[str] = []
     thresholds = panel.curves_by_threshold()
     for (threshold, scope), names in list(thresholds.items())[:MOST_THRESHOLDS]:
-        beyond = "" if _is_within(axes, threshold) else " ↑" if threshold > axes.get_ylim()[1] else " ↓"
-        texts.append(f"threshold {threshold:g} ({scope}): {_listed([looks[name].label for name in names])}{beyond}")
-        handles.append(Line2D([], [], color=_threshold_colour(names, looks), linestyle=":", linewidth=1.2))
+        beyond = "" if is_within(axes, threshold) else " ↑" if threshold > axes.get_ylim()[1] else " ↓"
+        texts.append(f"threshold {threshold:g} ({scope}): {listed([looks[name].label for name in names])}{beyond}")
+        handles.append(Line2D([], [], color=threshold_colour(names, looks), linestyle=":", linewidth=1.2))
     if rest := list(thresholds)[MOST_THRESHOLDS:]:
         texts.append(f"and {len(rest)} more thresholds, {rest[-1][0]:g} to {rest[0][0]:g}")
         handles.append(Line2D([], [], color=SEVERAL, linestyle=":", linewidth=1.2))
     missing = {} if beside else panel.without_line()
     for reason in dict.fromkeys(missing.values()) if len(missing) < len(panel.curves) else ():
-        texts.append(f"{reason}: {_listed([looks[name].label for name in missing if missing[name] == reason])}")
+        texts.append(f"{reason}: {listed([looks[name].label for name in missing if missing[name] == reason])}")
         handles.append(Line2D([], [], linestyle="none"))
     if not texts:
         return None
@@ -260,7 +172,7 @@ def _draw_foot(axes: Axes, panel: Panel, looks: Mapping[str, _Look], *, beside: 
     return axes.legend(handles, lines, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=place, **style)
 
 
-def _listed(labels: Sequence[str]) -> str:
+def listed(labels: Sequence[str]) -> str:
     """These arms in short: all, what they begin with and their number, or the first ones."""
     separator = "; " if any("," in label for label in labels) else ", "
     whole = separator.join(labels)

@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.labels import elided
+from gradclip_cli.plots.ranges import bulk_limits
 from gradclip_cli.plots.style import (
     StyledFigure,
     finite,
     fitted,
     fitted_in,
+    ink,
     known,
     line_style,
     say_nothing_to_draw,
@@ -25,8 +27,12 @@ from gradclip_cli.plots.style import (
     styled,
     text_width,
 )
+from gradclip_cli.texts import MINUS
 
 MOST_ROWS, FEW = 300, 8
+# Of a row, from its middle: up to its dots, down to what lies beyond the axis.
+DOTS, BENEATH = 0.12, 0.38
+MOST_LISTED = 3  # values beyond the axis, one by one
 # In inches.
 ROW_WIDTH, LINE_HEIGHT = 6.6, 0.2
 
@@ -50,28 +56,19 @@ def differences_figure(
 ) -> StyledFigure:
     """Draw each difference, of a seed or an unpaired run, as a dot, the typical one with interval and mean beneath, and zero.
 
-    Nothing is drawn beyond what is possible.
+    Nothing is drawn beyond what is possible. Differences that would flatten all others are arrows at the edge, with their values.
 
     Of more than `MOST_ROWS` arms the first are drawn, and this is said.
     """
     shown = rows[:MOST_ROWS]
     shared, labels, height = _row_labels(shown)
-    heading = [_title(shown)]
+    heading = [differences_title(shown)]
     heading += [f"The first {MOST_ROWS} of {len(rows):,} arms"] if len(shown) < len(rows) else []
     heading += [f"The name of each arm begins with {shared}"] if shared else []
     with styled():
         figure = StyledFigure()
         axes = figure.subplots()
-        axes.axvline(0, color="#555555", linewidth=1.2)
-        for index, row in enumerate(shown):
-            _draw_row(axes, index, row, possible, size=min(1.0, height**0.5))
-        low, high = axes.get_xlim()
-        axes.set_xlim(max(low, possible[0]), min(high, possible[1]))
-        axes.set_yticks(range(len(shown)), labels)
-        axes.set_ylim(max(1, len(shown)) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
-        if not shown:
-            say_nothing_to_draw(axes, "no arm shares a seed with the baseline")
+        draw_rows(axes, shown, labels, possible, size=min(1.0, height**0.5))
         _place_rows(figure, axes, 0.2 + text_width(labels, 11), height * max(1, len(shown)), axis, heading)
     return figure
 
@@ -81,9 +78,15 @@ def _row_labels(rows: Sequence[DifferenceRow]) -> tuple[str, list[str], float]:
     shared, short = short_names([row.name for row in rows])
     letters, height = (200, 1.1) if len(rows) <= FEW else (108, 0.6) if len(rows) <= 40 else (72, 0.36)
     labels = [fitted(label, 40) for label in elided(short, letters)]
-    if len({_counted(row) for row in rows}) > 1:
-        labels = [f"{label}\n{_counted(row)}" for label, row in zip(labels, rows, strict=True)]
+    labels = counted_labels(labels, rows)
     return shared, labels, max([height, *(0.1 + 0.2 * (label.count("\n") + 1) for label in labels)])
+
+
+def counted_labels(labels: Sequence[str], rows: Sequence[DifferenceRow]) -> list[str]:
+    """The rows' labels, with how many seeds or runs each has where they don't have as many."""
+    if len({_counted(row) for row in rows}) <= 1:
+        return list(labels)
+    return [f"{label}\n{_counted(row)}" for label, row in zip(labels, rows, strict=True)]
 
 
 def _counted(row: DifferenceRow) -> str:
@@ -92,7 +95,8 @@ def _counted(row: DifferenceRow) -> str:
     return told if row.against is None else f"{told} against {row.against}"
 
 
-def _title(rows: Sequence[DifferenceRow]) -> str:
+def differences_title(rows: Sequence[DifferenceRow]) -> str:
+    """What a figure of these rows shows."""
     counts = {_counted(row) for row in rows}
     of = f" of {counts.pop()}" if len(counts) == 1 else ""
     interval = " with its interval" if any(math.isfinite(row.low) for row in rows) else ""
@@ -108,22 +112,81 @@ def _kind(paired: set[bool]) -> tuple[str, str]:
     return ("Unpaired differences", run) if paired == {False} else ("Paired differences", "each seed")
 
 
+def draw_rows(
+    axes: Axes, rows: Sequence[DifferenceRow], labels: Sequence[str], possible: tuple[float, float], *, size: float
+) -> None:
+    """Draw the rows from the top and the line of no difference; marks have `size` times those of a figure of few rows."""
+    axes.axvline(0, color="#555555", linewidth=1.2 * size)
+    axes.set_xlim(*_limits(rows, possible))
+    for index, row in enumerate(rows):
+        _draw_row(axes, index, row, possible, size)
+    axes.set_yticks(range(len(rows)), labels)
+    axes.set_ylim(max(1, len(rows)) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    if not rows:
+        say_nothing_to_draw(axes, "no arm shares a seed with the baseline")
+
+
+def _limits(rows: Sequence[DifferenceRow], possible: tuple[float, float]) -> tuple[float, float]:
+    """Of the x axis: the bulk of each row with its typical difference and interval, a little more, nothing impossible."""
+    seen = finite(np.array([value for row in rows for value in (row.typical, row.low, row.high)], dtype=float))
+    low, high = bulk_limits([_there(row) for row in rows], np.clip(seen, *possible))
+    room = 0.05 * (high - low) or 0.05 * max(abs(high), 1.0)
+    return max(low - room, possible[0]), min(high + room, possible[1])
+
+
+def _there(row: DifferenceRow) -> FloatArray:
+    """The differences that can be drawn."""
+    return known(finite(np.asarray(row.differences, dtype=float)))
+
+
 def _draw_row(axes: Axes, index: int, row: DifferenceRow, possible: tuple[float, float], size: float) -> None:
-    colour = line_style(index + 1)["color"]  # that of the arm's curve, where the baseline is the first
-    differences = known(finite(np.asarray(row.differences, dtype=float)))
+    colour = _colour(index)
+    differences, (left, right) = _there(row), axes.get_xlim()
     if not len(differences):
-        axes.annotate("nothing finite", (0, index), (4, 0), textcoords="offset points", va="center", fontsize=10)
+        axes.annotate("nothing finite", (0, index), (4, 0), textcoords="offset points", va="center", fontsize=10 * size**0.5)
         return
-    heights = index - 0.12 - 0.22 * _stacked(differences)
+    inside = differences[(differences >= left) & (differences <= right)]
+    heights = index - DOTS - 0.22 * _stacked(inside)
     whole: dict[str, Any] = {"color": colour, "clip_on": False}
-    axes.plot(differences, heights, "o", alpha=0.55, markersize=5 * size, markeredgewidth=0, **whole)
+    axes.plot(inside, heights, "o", alpha=0.55, markersize=5 * size, markeredgewidth=0, **whole)
+    _point_beyond(axes, index, differences, row, size)
     if np.isfinite(row.low):
         interval = np.clip([row.low, row.high], *possible)
         axes.plot(interval, [index + 0.16] * 2, color=colour, linewidth=2.5 * size, solid_capstyle="butt")
-    if np.isfinite(row.mean):
+    if left <= row.mean <= right:  # not where it is unknown
         axes.plot(row.mean, index + 0.16, "|", markersize=13 * size, markeredgewidth=2 * size, **whole)
     if np.isfinite(row.typical):
-        axes.plot(row.typical, index + 0.16, "D", markersize=8 * size, markeredgecolor="white", **whole)
+        axes.plot(row.typical, index + 0.16, "D", markersize=8 * size, markeredgecolor="white", markeredgewidth=size, **whole)
+
+
+def _colour(index: int) -> str:
+    """That of the arm's curve, where the baseline is the first."""
+    return str(line_style(index + 1)["color"])
+
+
+def _point_beyond(axes: Axes, index: int, differences: FloatArray, row: DifferenceRow, size: float) -> None:
+    """Draw an arrow at each edge that differences or the mean lie beyond, and write beside it how many do and which."""
+    low, high = axes.get_xlim()
+    told = {
+        "left": _told_beyond(differences[differences < low], row.mean if row.mean < low else math.nan),
+        "right": _told_beyond(differences[differences > high], row.mean if row.mean > high else math.nan),
+    }
+    place, colour = axes.get_yaxis_transform(), _colour(index)
+    for side, edge, marker, inward in (("left", 0.0, "<", 1), ("right", 1.0, ">", -1)):
+        if told[side]:
+            axes.plot(edge, index + BENEATH, marker, transform=place, color=colour, markersize=6 * size, clip_on=False)
+            style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "ha": side, "fontsize": max(6.0, 9 * size)}
+            axes.annotate(told[side], (edge, index + BENEATH), (7 * inward * size, 0), xycoords=place, color=ink(colour), **style)
+
+
+def _told_beyond(differences: FloatArray, mean: float) -> str:
+    """What lies beyond an edge, in words; nothing where nothing does."""
+    nearest_first = [f"{value:+.3g}".replace("-", MINUS) for value in sorted(differences, key=abs)]
+    listed = ", ".join(nearest_first) if len(nearest_first) <= MOST_LISTED else f"{nearest_first[0]} to {nearest_first[-1]}"
+    parts = [f"{len(differences)} beyond: {listed}"] if nearest_first else []
+    parts += [f"mean {mean:+.3g}".replace("-", MINUS)] if math.isfinite(mean) else []
+    return "; ".join(parts)
 
 
 def _place_rows(figure: Figure, axes: Axes, left: float, tall: float, axis: str, heading: Sequence[str]) -> None:

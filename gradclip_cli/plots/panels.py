@@ -44,6 +44,15 @@ class Panel:
     """What values are possible: neither axis nor band goes beyond."""
     beside: Sequence[Curve] = ()
     """Curves of another panel that has the same scale: the y axis holds them too."""
+    name: str = ""
+    """What it can be asked for by."""
+    short: str = ""
+    """Its title where room is scarce, with what its values are; the title and the unit where it isn't given."""
+
+    @property
+    def label(self) -> str:
+        """What the y axis of a panel without a title says."""
+        return self.short or f"{self.title} ({self.unit})"
 
     def shown(self, values: FloatArray) -> FloatArray:
         """What the panel's scale can show, NaN elsewhere."""
@@ -51,8 +60,11 @@ class Panel:
 
     def middles(self) -> dict[str, FloatArray]:
         """By curve: what stands for all runs, as far as it can be shown, (E,)."""
-        middles = {curve.name: curve.middle if curve.middle is not None else _mean(finite(curve.values)) for curve in self.curves}
-        return {name: self.shown(middle) for name, middle in middles.items()}
+        return {curve.name: self.middle(curve) for curve in self.curves}
+
+    def middle(self, curve: Curve) -> FloatArray:
+        """What stands for all runs of one of its curves, as far as it can be shown, (E,)."""
+        return self.shown(_mean(finite(curve.values)) if curve.middle is None else curve.middle)
 
     def without_line(self) -> dict[str, str]:
         """The curves that have no value to draw, each with the reason."""

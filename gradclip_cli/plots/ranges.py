@@ -1,4 +1,4 @@
-"""How far a logarithmic axis reaches: values that lie far from all others must not flatten these."""
+"""How far axes reach: values that lie far from all others must not flatten these."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ DEEPEST = 1e12
 """How far beneath the typical value an axis reaches at most where it shows the middle of the values."""
 MIDDLE = 0.99
 """Share of the values that such an axis shows at least, and all within `DEEP` of the typical one."""
+
+FENCE = 3.0
+"""So many interquartile ranges beyond its quartiles a sample's bulk ends: Tukey's outer fence (Exploratory Data Analysis)."""
+FEW_OUTSIDE = 0.1
+"""Of a sample at most so many lie beyond its bulk, or one: more are no outliers."""
+FEWEST = 6
+"""Of fewer values none can be told to lie far from the others."""
+WORTH = 0.6
+"""An axis of the bulk alone takes at most this share of one that holds all; else all are shown."""
 
 
 def below(curves: Mapping[str, FloatArray]) -> set[str]:
@@ -47,3 +56,26 @@ def _least(values: FloatArray, typical: float) -> float:
     """The least value that has to be seen."""
     least, few = float(values.min()), float(np.quantile(values, (1 - MIDDLE) / 2))
     return least if least >= typical / DEEP else min(typical / DEEP, max(few, typical / DEEPEST))
+
+
+def bulk_limits(samples: Sequence[FloatArray], seen: FloatArray) -> tuple[float, float]:
+    """From where to where an axis must reach to show each sample's bulk, what else must be `seen`, and zero.
+
+    This is all of them unless a few values lie so far off that they would flatten the others.
+    """
+    whole = np.concatenate([*samples, known(seen), [0.0]])
+    bulk = np.concatenate([*map(_bulk, samples), known(seen), [0.0]])
+    wide, narrow = np.ptp(whole), np.ptp(bulk)
+    kept = bulk if 0 < narrow <= WORTH * wide else whole
+    return float(kept.min()), float(kept.max())
+
+
+def _bulk(sample: FloatArray) -> FloatArray:
+    """The values within the fences, or all."""
+    if len(sample) < FEWEST:
+        return sample
+    first, third = np.quantile(sample, [0.25, 0.75])
+    reach = FENCE * (third - first)
+    inside = sample[(sample >= first - reach) & (sample <= third + reach)]
+    few = max(1, int(FEW_OUTSIDE * len(sample)))
+    return inside if reach > 0 and len(sample) - len(inside) <= few else sample

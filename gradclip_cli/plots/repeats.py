@@ -15,7 +15,10 @@ from gradclip_cli.plots.style import finite, fitted, fitted_in, line_style, say_
 # In inches.
 PANEL_HEIGHT, PANEL_WIDTH, LEFT, RIGHT, BETWEEN, ABOVE, BELOW = 3.6, 2.9, 0.75, 0.2, 0.2, 0.55, 0.4
 IN_A_ROW = 4
+IN_ONE_ROW = 6
+"""So many arms at most stand in one row, where they are compared best, if need be in panels less wide; more in even rows."""
 NAME_LETTERS = 34
+"""Of a name on one line above a panel of the usual width."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,18 @@ def repeats_figure(axis: str, title: str, panels: Sequence[RepeatPanel]) -> Figu
 
     Seeds stand from the widest to the narrowest of each panel.
     """
-    columns = max(1, min(IN_A_ROW, len(panels)))
-    rows = max(1, -(-len(panels) // columns))
-    width = LEFT + columns * PANEL_WIDTH + (columns - 1) * BETWEEN + RIGHT
+    rows, columns, panel_width = _layout(len(panels))
+    width = LEFT + columns * panel_width + (columns - 1) * BETWEEN + RIGHT
     height = 0.45 + rows * (PANEL_HEIGHT + ABOVE + BELOW)
     with styled():
         figure = Figure(figsize=(width, height))
         limits = _limits(panels)
         for index, panel in enumerate(panels):
             row, column = divmod(index, columns)
-            left = LEFT + column * (PANEL_WIDTH + BETWEEN)
+            left = LEFT + column * (panel_width + BETWEEN)
             bottom = BELOW + (rows - 1 - row) * (PANEL_HEIGHT + ABOVE + BELOW)
-            axes = figure.add_axes((left / width, bottom / height, PANEL_WIDTH / width, PANEL_HEIGHT / height))
-            _draw(axes, panel, line_style(index)["color"])
+            axes = figure.add_axes((left / width, bottom / height, panel_width / width, PANEL_HEIGHT / height))
+            _draw(axes, panel, line_style(index)["color"], int(NAME_LETTERS * panel_width / PANEL_WIDTH))
             axes.set_ylim(*limits)
             axes.set_ylabel(axis if not column else "")
             axes.tick_params(labelleft=not column)
@@ -53,6 +55,15 @@ def repeats_figure(axis: str, title: str, panels: Sequence[RepeatPanel]) -> Figu
         heading = fitted_in(title, width - 0.3, 12, bold=True)
         figure.text(0.15 / width, 1 - 0.12 / height, heading, fontsize=12, weight="bold", va="top")
     return figure
+
+
+def _layout(panels: int) -> tuple[int, int, float]:
+    """Rows, columns, and a panel's width in inches: one row of a few, else rows that are as even as may be."""
+    if panels <= IN_ONE_ROW:
+        columns = max(1, panels)
+        return 1, columns, min(PANEL_WIDTH, (IN_A_ROW * PANEL_WIDTH - (columns - IN_A_ROW) * BETWEEN) / columns)
+    rows = -(-panels // IN_A_ROW)
+    return rows, -(-panels // rows), PANEL_WIDTH
 
 
 def _limits(panels: Sequence[RepeatPanel]) -> tuple[float, float]:
@@ -64,7 +75,7 @@ def _limits(panels: Sequence[RepeatPanel]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _draw(axes: Axes, panel: RepeatPanel, colour: str) -> None:
+def _draw(axes: Axes, panel: RepeatPanel, colour: str, letters: int) -> None:
     values = finite(panel.values)
     there = values[np.isfinite(values).any(axis=1)]
     if not len(there):
@@ -79,5 +90,5 @@ def _draw(axes: Axes, panel: RepeatPanel, colour: str) -> None:
     axes.set_xlim(0, len(there) + 1)
     axes.set_xticks([])
     axes.set_xlabel("seeds, the widest first")
-    name = fitted(panel.name, NAME_LETTERS)
-    axes.set_title(f"{name}\n{fitted(panel.said, NAME_LETTERS + 4)}" if panel.said else name, fontsize=11)
+    name = fitted(panel.name, letters)
+    axes.set_title(f"{name}\n{fitted(panel.said, letters + 4)}" if panel.said else name, fontsize=11)

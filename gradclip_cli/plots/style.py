@@ -17,6 +17,7 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.typing import ColorType
 
@@ -28,6 +29,7 @@ LineEnd = tuple[float, str, str]  # last value, name, colour
 
 # Okabe and Ito 2008, "Color universal design": told apart by colour-blind readers; black first, for the baseline.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+SEVERAL = "#555555"  # what belongs to several lines, or to none
 # Told apart in grey too.
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 MARKERS = ("", "o", "s", "^", "D", "v")
@@ -36,7 +38,10 @@ LINE_STYLES = PLAIN_STYLES * len(MARKERS)
 # A picture of more pixels can't be drawn, or takes more memory than it is worth.
 DOTS_PER_INCH, MOST_PIXELS_A_SIDE, MOST_PIXELS = 120, 32_000, 100_000_000
 NOTEBOOK_PIXELS_PER_INCH = 72  # as wide as matplotlib's own are there; drawn with twice as many dots
+SAMPLE = 0.3
+"""Inches of a line that stand before its name."""
 FARTHEST = 1e200  # from 0; beyond, the arithmetic of axes overflows
+TICKS = {"major.size": 2.5, "minor.size": 1.5, "major.width": 0.6, "minor.width": 0.4, "major.pad": 2}
 STYLE = {
     "font.size": 11,
     "axes.titlesize": 12,
@@ -49,6 +54,32 @@ STYLE = {
     "grid.linewidth": 0.7,
     "svg.hashsalt": "gradclip",  # The same picture gives the same bytes.
 }
+
+
+PRINTED = {
+    **STYLE,
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.titlesize": 8,
+    "axes.titleweight": "normal",
+    "axes.titlepad": 3,
+    "axes.labelpad": 2,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.4,
+    **{f"{axis}tick.{size}": points for axis in "xy" for size, points in TICKS.items()},
+    "pdf.fonttype": 42,  # TrueType, which publishers ask for, and text that can be searched
+    "svg.fonttype": "none",  # text, not outlines
+}
+CREATOR = "gradclip compare --figure"
+"""What a file of a figure for a paper says of who made it, by which it is known as gradclip's."""
+PRINTED_DOTS = 300
+
+
+def printed() -> AbstractContextManager[None]:
+    """The context in which a figure for a paper is drawn and saved."""
+    return matplotlib.rc_context(PRINTED)  # type: ignore[arg-type]  # its stub wants the keys as literals
 
 
 def styled() -> AbstractContextManager[None]:
@@ -143,19 +174,25 @@ def say_nothing_to_draw(axes: Axes, why: str) -> None:
     axes.annotate(why, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", backgroundcolor="white")
 
 
-def name_lines(axes: Axes, ends: Sequence[LineEnd]) -> None:
+def name_lines(axes: Axes, ends: Sequence[LineEnd], lines: Sequence[dict[str, Any]] = ()) -> None:
     """Write each line's name beside its end, moved apart where they would overlap; the axes' place and limits must be final.
 
-    The names stay between the axes' bottom and top, as far as there is room.
+    The names stay between the axes' bottom and top, as far as there is room. With the style of each of the `lines`, a piece
+    of it stands before its name, so that the two are found together without colours.
     """
     if not ends:
         return
-    box = axes.get_window_extent()
+    box, dots = axes.get_window_extent(), axes.get_figure(root=True).dpi  # type: ignore[union-attr]  # axes drawn here have a figure
     spots = [((axes.transData.transform((0, value))[1] - box.y0) / box.height, name, colour) for value, name, colour in ends]
-    line = 1.3 * 10 / 72 * axes.get_figure(root=True).dpi / box.height  # type: ignore[union-attr]  # axes drawn here have a figure
-    heights = _spread([spot for spot, *_ in sorted(spots)], line)
-    for height, (_, name, colour) in zip(heights, sorted(spots), strict=True):
-        axes.annotate(name, (1.015, height), xycoords="axes fraction", color=colour, fontsize=10, va="center")
+    order = sorted(range(len(spots)), key=spots.__getitem__)
+    heights = _spread([spots[index][0] for index in order], 1.3 * 10 / 72 * dots / box.height)
+    piece = SAMPLE * dots / box.width if lines else 0.0
+    for height, index in zip(heights, order, strict=True):
+        _, name, colour = spots[index]
+        axes.annotate(name, (1.015 + 1.2 * piece, height), xycoords="axes fraction", color=colour, fontsize=10, va="center")
+        if lines:
+            style = {**lines[index], "markevery": None, "transform": axes.transAxes, "clip_on": False}
+            axes.add_line(Line2D([1.015, 1.015 + piece], [height] * 2, linewidth=2, **style))
 
 
 def _spread(spots: Sequence[float], gap: float) -> FloatArray:
@@ -239,6 +276,17 @@ def save_to(figure: Figure, file: BinaryIO, dots_per_inch: int) -> None:
     """Write a figure as a PNG into a file that is open; a huge one in fewer dots."""
     with styled():
         figure.savefig(file, format="png", dpi=_dots(figure, dots_per_inch))
+
+
+def save_printed(figure: Figure, file: BinaryIO, form: str) -> None:
+    """Write a figure for a paper as a pdf, svg or png, at its size to the point; without a date, so that bytes stay the same."""
+    about: dict[str, dict[str, Any]] = {
+        "pdf": {"Creator": CREATOR, "CreationDate": None},
+        "svg": {"Creator": CREATOR, "Date": None},
+        "png": {"Software": CREATOR},
+    }
+    with printed():
+        figure.savefig(file, format=form, dpi=_dots(figure, PRINTED_DOTS), metadata=about[form])
 
 
 def _dots(figure: Figure, wanted: int) -> float:

@@ -105,7 +105,8 @@ def drawn_texts(figure: Figure) -> list[Text]:
     legends = list(figure.legends)
     for axes in figure.axes:
         found += [*axes.texts, axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
-        found += [tick.label1 for axis in (axes.xaxis, axes.yaxis) for tick in axis._update_ticks() if tick.label1.get_visible()]
+        ticks = [tick for axis in (axes.xaxis, axes.yaxis) if axis.get_visible() for tick in axis._update_ticks()]
+        found += [tick.label1 for tick in ticks if tick.label1.get_visible()]
         legends += [axes.get_legend()] if axes.get_legend() else []
         for child in axes.child_axes:
             found += child.texts

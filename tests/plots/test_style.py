@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,12 @@ import pytest
 import scipy.optimize
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from gradclip_cli.plots import DifferenceRow, differences_figure, save
-from gradclip_cli.plots.style import ascending, ink, luminance, percent
+from gradclip_cli.plots.comparison import FEW
+from gradclip_cli.plots.style import ascending, ink, line_style, luminance, percent
 
 
 def test_a_picture_of_any_size_has_a_number_of_pixels_that_can_be_drawn(tmp_path: Path) -> None:
@@ -65,3 +68,26 @@ def test_pale_colours_are_darkened_for_text() -> None:
     )
     assert (contrasts > 3).all()
     assert ink("#0072B2") == "#0072b2"
+
+
+# Colours as they look without the cones for green: Machado, Oliveira and Fernandes 2009, severity 1, on linear channels.
+DEUTERANOPIA = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]])
+UNLIKE = 14
+"""Steps of lightness, of 100, that two lines of one dash differ by at least."""
+
+
+def lightness(colour: str, *, deuteranopia: bool) -> float:
+    """CIE L*, 0 to 100."""
+    if not deuteranopia:
+        return float(116 * luminance(colour) ** (1 / 3) - 16) if luminance(colour) > 0.008856 else 0.0
+    channels = np.array(to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    light = float(np.clip(DEUTERANOPIA @ linear, 0, 1) @ [0.2126, 0.7152, 0.0722])
+    return 116 * light ** (1 / 3) - 16 if light > 0.008856 else 0.0
+
+
+@pytest.mark.parametrize("deuteranopia", [False, True], ids=["grey", "deuteranopia"])
+def test_lines_that_share_axes_are_told_apart_by_dash_or_lightness(deuteranopia: bool) -> None:
+    for one, other in itertools.combinations(map(line_style, range(FEW)), 2):
+        apart = abs(lightness(one["color"], deuteranopia=deuteranopia) - lightness(other["color"], deuteranopia=deuteranopia))
+        assert one["linestyle"] != other["linestyle"] or apart >= UNLIKE
