@@ -43,7 +43,11 @@ class Condition:
             near = difflib.get_close_matches(word, WORDS, n=1)
             meant = f"; did you mean {near[0]}?" if near else "."
             raise ValueError(f"{word!r} is no condition{meant} Known: {', '.join(WORDS)}, or a bar such as 'val_accuracy < 0.6'")
-        return cls(Bar.read(word), found)
+        try:
+            return cls(Bar.read(word), found)
+        except ValueError:
+            signs = f"{', '.join(SIGNS)} and a number"
+            raise ValueError(f"{word!r} is no condition; write a metric, one of {signs}, such as 'val_accuracy < 0.6'") from None
 
     def __str__(self) -> str:
         return f"{self.arm}: {self.what}" if self.arm else str(self.what)

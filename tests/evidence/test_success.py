@@ -28,6 +28,7 @@ def arms(results: Path, **last: list[float]) -> dict[str, Arm]:
     [
         ("val_accuracy >= 0.99", Bar("val_accuracy", ">=", 0.99)),
         ("loss<=1e-3", Bar("loss", "<=", 1e-3)),
+        ("top 3 > .5", Bar("top 3", ">", 0.5)),
     ],
 )
 def test_a_bar_is_a_column_and_a_limit(text: str, bar: Bar) -> None:
@@ -45,6 +46,8 @@ def test_runs_at_the_bar_reach_it(results: Path) -> None:
     found = arms(results, none=[0.4, 0.5, 0.6])["none"]
     assert reached(Bar.read("loss <= 0.5"), found).tolist() == [True, True, False]
     assert reached(Bar.read("loss >= 0.5"), found).tolist() == [False, True, True]
+    assert reached(Bar.read("loss < 0.5"), found).tolist() == [True, False, False]
+    assert reached(Bar.read("loss > 0.5"), found).tolist() == [False, False, True]
     assert Successes.of(Bar.read("loss <= 0.5"), found) == Successes(2, 3)
 
 
