@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 SIGNS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
     {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 )
+AT_OR_BEYOND = (">=", "<=")
+"""The signs of a study's bars: a run at the bar has reached it."""
 _BAR = re.compile(rf"\s*([^\s<>=][^<>=]*?)\s*({'|'.join(SIGNS)})\s*([-+.\w]+)\s*")
 
 
@@ -29,11 +31,11 @@ class Bar:
     limit: float
 
     @classmethod
-    def read(cls, text: Any) -> Bar:
-        """Raises ValueError for what is no bar."""
+    def read(cls, text: Any, *, signs: Container[str] = AT_OR_BEYOND) -> Bar:
+        """A bar with one of these signs. Raises ValueError for what is none."""
         found = _BAR.fullmatch(str(text))
         try:
-            if found and math.isfinite(limit := float(found[3])):
+            if found and found[2] in signs and math.isfinite(limit := float(found[3])):
                 return cls(found[1], found[2], limit)
         except ValueError:
             pass

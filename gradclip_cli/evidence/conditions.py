@@ -44,7 +44,7 @@ class Condition:
             meant = f"; did you mean {near[0]}?" if near else "."
             raise ValueError(f"{word!r} is no condition{meant} Known: {', '.join(WORDS)}, or a bar such as 'val_accuracy < 0.6'")
         try:
-            return cls(Bar.read(word), found)
+            return cls(Bar.read(word, signs=SIGNS), found)
         except ValueError:
             signs = f"{', '.join(SIGNS)} and a number"
             raise ValueError(f"{word!r} is no condition; write a metric, one of {signs}, such as 'val_accuracy < 0.6'") from None

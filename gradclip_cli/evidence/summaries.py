@@ -41,7 +41,12 @@ def verdicts(compared: Comparison) -> list[Part]:
     parts = [part for (verdict, caveat), names in arms.items() for part in (*_told(verdict, names), Part(f"{caveat}; "))]
     if alone := [report.arm.name for report in compared.others if report.against is None]:
         parts.append(Part(f"{some_of(alone, MOST_NAMED)}: no shared seed; "))
-    return [*parts[:-1], Part(f"{parts[-1].text.removesuffix('; ')}. ")]
+    return _ended(parts, "; ")
+
+
+def _ended(parts: list[Part], between: str) -> list[Part]:
+    """Parts that end with what stands between them, with a full stop in place of the last of it."""
+    return [*parts[:-1], Part(f"{parts[-1].text.removesuffix(between)}. ")]
 
 
 def _told(verdict: Verdict, names: list[str]) -> list[Part]:
@@ -59,13 +64,13 @@ def _caveat(against: AgainstBaseline) -> str:
 
 
 def counts(found: Iterable[Verdict]) -> list[Part]:
-    """How many tests there were, and how many of them found what, such as `5 tests: 2 helps, 3 no difference shown.`"""
+    """How many tests there were, and how many of them found what, such as `5 tests: helps in 2, no difference shown in 3.`"""
     number = Counter(found)
     if not number:
         return []
-    each = [Part(f"{number[verdict]} {verdict}", verdict) for verdict in Verdict if number[verdict]]
-    between = [part for one in each for part in (one, Part(", "))][:-1]
-    return [Part(f"{counted(number.total(), 'test')}: "), *between, Part(". ")]
+    each = [(verdict, number[verdict]) for verdict in Verdict if number[verdict]]
+    parts = [part for verdict, count in each for part in (Part(verdict, verdict), Part(f" in {count}, "))]
+    return [Part(f"{counted(number.total(), 'test')}: "), *_ended(parts, ", ")]
 
 
 def runs(arms: Iterable[Arm]) -> str:

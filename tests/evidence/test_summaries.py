@@ -60,5 +60,5 @@ def test_what_is_exploratory_for_another_reason_says_so(results: Path) -> None:
 
 def test_tests_are_counted_by_what_they_found() -> None:
     found = [Verdict.NO_DIFFERENCE, Verdict.HELPS, Verdict.NO_DIFFERENCE]
-    assert "".join(part.text for part in summaries.counts(found)) == "3 tests: 1 helps, 2 no difference shown. "
+    assert "".join(part.text for part in summaries.counts(found)) == "3 tests: helps in 1, no difference shown in 2. "
     assert summaries.counts([]) == []
