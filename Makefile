@@ -8,7 +8,7 @@ SEEDS ?= 10
 PAGES := README.md $(wildcard docs/*.md)
 
 .DEFAULT_GOAL := help
-.PHONY: venv-without-ensurepip help install install-pytorch install-all data reproduce run test test-all test-quick test-endurance check format bench docs site clean
+.PHONY: venv-without-ensurepip help install install-pytorch install-all data reproduce run test test-all test-quick test-endurance check format bench docs site dist clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
@@ -96,6 +96,10 @@ docs: $(VENV)/.installed-dev  ## Write the generated parts of README and docs an
 
 site: $(VENV)/.installed-dev  ## Build the documentation in build/site; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f docs/site/mkdocs.yml
+
+dist: $(VENV)/.installed-dev  ## Build the sdist, and from it the wheel, into dist/
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
 
 bench: data  ## Time the engine and the pool beside the article's model.fit (20 minutes)
 	$(BIN)/python benchmarks/bench.py

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gradclip_cli.recorder.pytorch import record as record
     from gradclip_cli.recorder.transformers import TransformersRecorder as TransformersRecorder
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "LightningRecorder",
     "Recorder",

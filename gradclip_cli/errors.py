@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any
 
 from gradclip_cli.texts import for_terminal
@@ -25,6 +26,7 @@ class ExitCode(IntEnum):
     FAILED = 1, "failed"
     MISTAKEN = 2, "a mistake in the command or a config"
     DIVERGED = 3, "`run` finished, but a run diverged"
+    CONDITION = 4, "`compare` finished, but a condition of `--fail-if` holds"
     INTERRUPTED = 128 + signal.SIGINT, "interrupted with Ctrl-C"
     TERMINATED = 128 + signal.SIGTERM, "interrupted with SIGTERM"
     DESERTED = 141, "whoever read stdout has gone, as `head` does"  # SIGPIPE's, which not every system has
@@ -99,6 +101,17 @@ class ReportError(GradclipError):
     """Stored runs can't answer what was asked of them."""
 
     kind = "report"
+
+
+class ConditionError(GradclipError):
+    """A condition of `--fail-if` can't be judged by these runs; `facts` are what was found until then."""
+
+    exit_code = ExitCode.MISTAKEN
+    kind = "condition"
+
+    def __init__(self, message: str, facts: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self.facts = facts
+        super().__init__(message)
 
 
 class ExportError(GradclipError):

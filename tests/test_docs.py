@@ -120,7 +120,7 @@ def test_exit_codes_are_all_listed() -> None:
     assert f"Exit {ExitCode.DIVERGED:d} tells that a run diverged." in str(command("run").help)
 
 
-@each_page("studies")  # whose plans are held by tests/config/test_studies.py and test_candidates.py
+@each_page("studies", "ci")  # held by tests/config/test_studies.py and test_candidates.py, and by tests/test_docs_ci.py
 def test_the_configs_that_pages_explain_are_valid(path: Path, tmp_path: Path) -> None:
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", path.read_text(), flags=re.DOTALL)):
         written = tmp_path / f"{path.stem}-{number}.yaml"

@@ -49,6 +49,18 @@ def test_a_missing_pytorch_skips_its_tests_but_fails_them_where_ci_is_set(ci: st
     assert ("PyTorch is not installed (make install-pytorch)" in ended.stdout) == (ci != "true")
 
 
+@pytest.mark.slow
+def test_without_a_browser_the_summary_says_so(tmp_path: Path) -> None:
+    browser = CHECKOUT / "tests" / "pages" / "test_browser.py"
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", str(browser)]
+    environment = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
+    ended = subprocess.run(run, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    summary = ended.stdout.partition("short test summary info")[2]
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "NO BROWSER TEST RUNS: there is no Chromium with its driver" in summary
+    assert " passed" not in summary
+
+
 def recipe(target: str) -> str:
     """The commands of a target of the Makefile."""
     return (re.search(rf"^{target}:.*\n((?:\t.*\n)+)", (CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE) or [""] * 2)[1]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from gradclip_cli.cli import papers
+from gradclip_cli.cli import conditions, papers
 from gradclip_cli.cli.options import (
     Command,
     FiniteFloat,
     complete_arms,
     json_option,
     parameters,
+    print_json,
     remark,
     seeds_option,
     stored_results_option,
@@ -27,6 +28,7 @@ from gradclip_cli.evidence.metrics import DEFAULT_METRIC, METRICS, PLANNED_SHARE
 
 if TYPE_CHECKING:
     from gradclip_cli.evidence.comparison import Comparison
+    from gradclip_cli.evidence.conditions import Condition, Outcome
 
 _WITH_TARGET = ", ".join(name for name, metric in METRICS.items() if metric.takes_target)
 _DEFAULT_EFFECT = f"{DEFAULT_METRIC.unit.asked(DEFAULT_METRIC.planned_effect(0))}; {PLANNED_SHARE:.0%} of what has no usual one"
@@ -57,6 +59,7 @@ class CompareOptions(ComparedOptions, papers.PaperOptions):
 
     out: Path | None
     form: str | None
+    fail_if: Sequence[Condition]
     as_json: bool
 
 
@@ -125,6 +128,7 @@ def compared_options(command: Command) -> Command:
     help="Print nothing but the verdict table, to paste elsewhere; a CSV has the numbers unrounded.",
 )
 @papers.paper_options
+@conditions.fail_if_option()
 @json_option
 @takes(CompareOptions)
 def compare(options: CompareOptions) -> None:
@@ -139,23 +143,49 @@ def compare(options: CompareOptions) -> None:
     papers.require_file(options)
     gc.set_threshold(SELDOM)
     from gradclip_cli.cli.console import note
-    from gradclip_cli.evidence import report
 
+    wanted = conditions.with_arms_found(options.fail_if, options.results)
     compared, folder = _compared(options)
     figure = papers.drawn(compared, options)
     paths, warnings = _written(compared, folder, options)
-    if options.as_json:
-        click.echo(report.to_json(compared), nl=False)
-    elif options.form:
-        _print_table(compared, options.form)
-    else:
-        print_comparison(compared)
+    outcomes = _outcomes(wanted, compared)
+    _print(compared, outcomes, options)
     for warning in warnings:
         note(f"warning: {warning}", "yellow")
     if paths:
         remark(f"wrote {', '.join(path.name for path in paths)} to {folder}")
     if figure:
         papers.write(*figure, options.figure)
+    conditions.end_by(outcomes, _as_json(compared, outcomes) if options.as_json else {})
+
+
+def _outcomes(wanted: Sequence[Condition], compared: Comparison) -> list[Outcome]:
+    if not wanted:
+        return []
+    from gradclip_cli.evidence.conditions import judged
+
+    return [judged(condition, compared) for condition in wanted]
+
+
+def _print(compared: Comparison, outcomes: Sequence[Outcome], options: CompareOptions) -> None:
+    """Print the comparison as it was asked for; as JSON not where a condition can't be judged: then the error's JSON has it."""
+    if options.as_json:
+        if all(outcome.holds is not None for outcome in outcomes):
+            print_json(_as_json(compared, outcomes))
+    elif options.form:
+        _print_table(compared, options.form)
+    else:
+        from gradclip_cli.cli.console import tell_summary
+        from gradclip_cli.evidence import summaries
+
+        print_comparison(compared)
+        tell_summary(summaries.of_comparison(compared))
+
+
+def _as_json(compared: Comparison, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    from gradclip_cli.evidence import report
+
+    return {**report.to_dict(compared), **conditions.as_json(outcomes)}
 
 
 def _compared(options: CompareOptions) -> tuple[Comparison, Path]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import IO, Any
 
 from rich.console import Console
-from rich.text import Text
+from rich.text import Span, Text
 
 from gradclip_cli.cli.layout import Table, laid_out
 from gradclip_cli.cli.streams import shown_by
@@ -23,6 +24,17 @@ WORD_STYLES = {
     "diverged": "bold red",
 }
 """Styles of the words in which a run's gradients are diagnosed."""
+VERDICT_STYLES = {
+    "helps": "bold green",
+    "hurts": "bold red",
+    "no difference shown": "yellow",
+    "equivalent": "cyan",
+    "not worse": "cyan",
+    "exploratory": "magenta",
+    "not testable": "magenta",
+    "baseline": "dim",
+}
+"""Styles of the words in which arms are judged."""
 
 
 class _Results(Console):
@@ -70,6 +82,14 @@ def note(text: str, style: str = "", *, sentence: bool = False) -> None:
     console.print(Text(safe(text, console.file), style), soft_wrap=not (sentence and console.is_terminal))
 
 
+def tell_summary(parts: Iterable[tuple[str, str]]) -> None:
+    """Print the last line of results after an empty one, of texts each with the word whose style it has, or with none."""
+    console = results_console()
+    styled = [(safe(text, console.file), VERDICT_STYLES.get(word, "")) for text, word in parts]
+    console.print()
+    console.print(Text.assemble(*styled), soft_wrap=not console.is_terminal)
+
+
 def tell_error(text: str) -> None:
     """Print an error on stderr."""
     console = notes_console()
@@ -86,15 +106,15 @@ def print_table(table: Table, elsewhere: str = "a pipe") -> None:
     rows = [[safe(" ".join(cell.split("\n")), console.file) for cell in row] for row in table.rows]
     layout = laid_out(replace(table, headings=headings, rows=rows), console.width if console.is_terminal else None)
 
-    def line(text: str, style: str = "") -> None:
-        console.print(Text(text, style), soft_wrap=True)
+    def line(text: str, style: str = "", spans: Sequence[Span] = ()) -> None:
+        console.print(Text(text, style, spans=[*spans]), soft_wrap=True)
 
     if layout.pattern:
         line(f"Each {table.names} is {layout.pattern}; what its * stands for is shown.", "dim")
     for heading in layout.headings:
         line(heading, "bold")
-    for row in layout.rows:
-        line(row)
+    for row, spans in zip(layout.rows, layout.spans, strict=True):
+        line(row, spans=spans)
     if layout.left_out:
         missing = f"Not shown here for want of room: {', '.join(layout.left_out)}. A wider terminal or {elsewhere} has them."
         console.print(Text(missing, "dim"))

@@ -249,7 +249,7 @@ def _grid(chosen: Sweep) -> Grid:
 
 
 def _print_sweep(result: SweepResult) -> None:
-    from gradclip_cli.cli.console import print_table, tell
+    from gradclip_cli.cli.console import print_table, tell, tell_summary
     from gradclip_cli.cli.layout import Table
     from gradclip_cli.experiments import sweep_report
 
@@ -264,6 +264,7 @@ def _print_sweep(result: SweepResult) -> None:
         print_verdicts(result.best)
         tell(report.verdict_caption(result.best), "dim", sentence=True)
     _tell_apart([*sweep_report.sentences(result), sweep_report.scope(result)])
+    tell_summary(sweep_report.summary(result))
 
 
 def _tell_apart(sentences: Iterable[str]) -> None:
@@ -333,7 +334,7 @@ def study(options: StudyOptions) -> None:
 
 
 def _print_study(result: StudyResult) -> None:
-    from gradclip_cli.cli.console import print_table, tell
+    from gradclip_cli.cli.console import VERDICT_STYLES, print_table, tell, tell_summary
     from gradclip_cli.cli.layout import Table
     from gradclip_cli.experiments import study_report
 
@@ -342,13 +343,15 @@ def _print_study(result: StudyResult) -> None:
         tell()
         tested = result.family(family)
         headings = [family, *study_report.HEADINGS[1:]]
-        table = Table(headings, study_report.rows(tested), primary=[family, "difference", "verdict"], texts=["by", "verdict"])
+        rows, primary = study_report.rows(tested), [family, "difference", "verdict"]
+        table = Table(headings, rows, primary, texts=["by", "verdict"], styles={"verdict": VERDICT_STYLES})
         print_table(table, elsewhere="report.md")
         tell(result.study.rules[family], "dim", sentence=True)
     _print_choices(result)
     if len(told := study_report.sentences(result)) > MOST_SENTENCES:
         told = [f"report.md has a sentence for each of the {len(told)} tests."]
     _tell_apart(told)
+    tell_summary(study_report.summary(result))
 
 
 def _print_choices(result: StudyResult) -> None:

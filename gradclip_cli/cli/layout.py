@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
+from rich.text import Span
 
 from gradclip_cli.labels import split_pattern
 
@@ -29,6 +30,8 @@ class Table:
     """Headings that stand to the left and may be wrapped, as the first one does."""
     names: str = ""
     """The heading of names: a part that all of them share is said only once."""
+    styles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By heading: the words that its cells begin with, each with the style that it has in a terminal."""
 
     def cells(self) -> dict[str, list[str]]:
         """The cells beneath each heading."""
@@ -47,6 +50,8 @@ class Layout:
     pattern: str = ""
     """What the names are, where only what differs between them is shown: `explode-*`."""
     left_out: list[str] = field(default_factory=list)
+    spans: list[list[Span]] = field(default_factory=list)
+    """Of each of the rows' lines, what is styled in it."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,14 @@ def laid_out(table: Table, width: int | None) -> Layout:
     cells = table.cells()
     full = [_column(heading, cells[heading], table.is_text(heading)) for heading in table.headings]
     if width is None or _total(full) <= width:
-        return _drawn(full)
+        return _drawn(full, table.styles)
     pattern = ""
     if table.names in cells:
         pattern, cells[table.names] = split_pattern(cells[table.names])
     fitting = _Fitting(table, cells, width)
     chosen = fitting.whole() or fitting.shortened()
     columns = [chosen[heading] for heading in table.headings if heading in chosen]
-    return _drawn(_narrowed(columns, width), pattern, fitting.left_out(chosen))
+    return _drawn(_narrowed(columns, width), table.styles, pattern, fitting.left_out(chosen))
 
 
 class _Fitting:
@@ -203,23 +208,53 @@ def _narrowed(columns: list[_Column], width: int) -> list[_Column]:
     return columns
 
 
-def _drawn(columns: Sequence[_Column], pattern: str = "", left_out: Sequence[str] = ()) -> Layout:
-    heading = _lines([(wrapped(column.heading, column.width), column) for column in columns])
-    numbers = range(max((len(column.cells) for column in columns), default=0))
-    rows = [_lines([(wrapped(column.cells[number], column.width), column) for column in columns]) for number in numbers]
-    return Layout(heading, [line for row in rows for line in row], pattern, list(left_out))
+def _drawn(
+    columns: Sequence[_Column], styles: Mapping[str, Mapping[str, str]], pattern: str = "", left_out: Sequence[str] = ()
+) -> Layout:
+    headings, _ = _lines([(wrapped(column.heading, column.width), column) for column in columns], {})
+    rows: list[str] = []
+    spans: list[list[Span]] = []
+    for number in range(max((len(column.cells) for column in columns), default=0)):
+        lines, styled = _lines([(wrapped(column.cells[number], column.width), column) for column in columns], styles)
+        rows += lines
+        spans += styled
+    return Layout(headings, rows, pattern, list(left_out), spans)
 
 
-def _lines(cells: Sequence[tuple[list[str], _Column]]) -> list[str]:
-    lines = []
+def _lines(
+    cells: Sequence[tuple[list[str], _Column]], styles: Mapping[str, Mapping[str, str]]
+) -> tuple[list[str], list[list[Span]]]:
+    """A row's lines, and of each what is styled in it."""
+    found: list[str] = []
+    spans: list[list[Span]] = []
+    styled = [_styled(texts, styles.get(column.heading, {})) for texts, column in cells]
     for number in range(max((len(lines) for lines, _ in cells), default=0)):
-        parts = []
-        for texts, column in cells:
+        parts: list[str] = []
+        in_line: list[Span] = []
+        for (texts, column), (ends, style) in zip(cells, styled, strict=True):
             text = texts[number] if number < len(texts) else ""
             padding = " " * (column.width - cell_len(text))
+            start = sum(len(part) + GAP for part in parts) + len(padding) * (not column.text)
+            if number < len(ends) and ends[number]:
+                in_line.append(Span(start, start + ends[number], style))
             parts.append(text + padding if column.text else padding + text)
-        lines.append((" " * GAP).join(parts).rstrip())
-    return lines
+        found.append((" " * GAP).join(parts).rstrip())
+        spans.append(in_line)
+    return found, spans
+
+
+def _styled(texts: Sequence[str], styles: Mapping[str, str]) -> tuple[list[int], str]:
+    """How far the word with a style goes that a cell begins with, in each of the cell's lines, and that style."""
+    cell = " ".join(texts)
+    word = max((word for word in styles if cell.startswith(word)), key=len, default="")
+    left, ends = len(word.replace(" ", "")), []
+    for text in texts:
+        end = 0
+        while left and end < len(text):
+            left -= not text[end].isspace()
+            end += 1
+        ends.append(end)
+    return ends, styles.get(word, "")
 
 
 def _longest(texts: Iterable[str]) -> int:

@@ -22,11 +22,14 @@ def print_runs(compared: Comparison) -> None:
 
 def print_verdicts(compared: Comparison) -> None:
     """Print how the arms stand to the baseline."""
-    from gradclip_cli.cli.console import print_table
+    from gradclip_cli.cli.console import VERDICT_STYLES, print_table
     from gradclip_cli.cli.layout import Table
     from gradclip_cli.evidence import report
 
     headings = report.verdict_columns(compared)
     primary = ["arm", "difference", "on average", "p", "verdict", compared.metric.heading]
     rows = report.verdict_rows(compared)
-    print_table(Table(headings, rows, primary, ["difference"], ["verdict"], names="arm"), elsewhere="comparison.md")
+    styles = {"verdict": VERDICT_STYLES}
+    print_table(
+        Table(headings, rows, primary, ["difference"], ["verdict"], names="arm", styles=styles), elsewhere="comparison.md"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from dataclasses import dataclass
 
@@ -61,8 +62,10 @@ class Question:
         found = metric_called(self.metric, arm.metrics, evaluated=arm.evaluated)
         metric = found.suited(arm) if found else None
         if metric is None or metric.column not in arm.columns:
-            known = ", ".join(names_for(arm.metrics, evaluated=arm.evaluated))
-            raise ReportError(f"{arm.name} has no metric '{self.metric}'. There are: {known}")
+            known = names_for(arm.metrics, evaluated=arm.evaluated)
+            near = difflib.get_close_matches(str(self.metric), known, n=1)
+            meant = f"; did you mean '{near[0]}'?" if near else "."
+            raise ReportError(f"{arm.name} has no metric '{self.metric}'{meant} There are: {', '.join(known)}")
         if arm.chance(metric.column) is None:
             what = metric.column.removeprefix(EVALUATED)
             if metric.needs_chance:

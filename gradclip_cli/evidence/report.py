@@ -28,7 +28,12 @@ FILES = (*FIGURES, "comparison.csv", "comparison.json", "comparison.md")
 
 
 def to_json(comparison: Comparison) -> str:
-    """All figures as JSON, with a schema number; what is not finite is null."""
+    """All figures as JSON."""
+    return json.dumps(to_dict(comparison), indent=2, allow_nan=False) + "\n"
+
+
+def to_dict(comparison: Comparison) -> dict[str, Any]:
+    """All figures for JSON, with a schema number; what is not finite is None."""
     rows = comparison.table.to_dict("records")
     yardstick = comparison.yardstick
     content = {
@@ -50,7 +55,7 @@ def to_json(comparison: Comparison) -> str:
         "first_compared": comparison.first_compared,
         "exploratory": comparison.exploratory,
     }
-    return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
+    return dict(finite(content))
 
 
 def _arm_json(report: ArmReport, row: dict[Any, Any]) -> dict[str, Any]:

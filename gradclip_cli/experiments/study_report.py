@@ -14,7 +14,7 @@ import numpy as np
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config.seeds import seed_list
-from gradclip_cli.evidence import ledger, report
+from gradclip_cli.evidence import ledger, report, summaries
 from gradclip_cli.evidence.arms import Arm, mixtures
 from gradclip_cli.evidence.bootstrap import Estimate
 from gradclip_cli.evidence.components import Components
@@ -23,6 +23,7 @@ from gradclip_cli.evidence.metrics import Metric, of_each_seed, usual_metric
 from gradclip_cli.evidence.remarks import treatment_sentence
 from gradclip_cli.evidence.samples import Sample
 from gradclip_cli.evidence.stats import share_interval
+from gradclip_cli.evidence.summaries import Part
 from gradclip_cli.evidence.treatment import share_of
 from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.experiments import study_detectors_report, study_matrix, study_success, study_tuning
@@ -135,6 +136,11 @@ def _repeats(result: Result) -> Figure:
 def sentences(result: Result) -> list[str]:
     """What each test says, in their order, then what each detector did."""
     return [*map(_sentence, result.tested), *study_detectors_report.sentences(result.detectors)]
+
+
+def summary(result: Result) -> list[Part]:
+    """How many of its tests found what, and how its runs ended, in one line."""
+    return [*summaries.counts(each.against.verdict for each in result.tested), Part(summaries.runs(result.arms.values()))]
 
 
 def _sentence(tested: Tested) -> str:

@@ -12,12 +12,13 @@ import pandas as pd
 
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.config.sweeps import Sweep
-from gradclip_cli.evidence import ledger, plans, report, trained
+from gradclip_cli.evidence import ledger, plans, report, summaries, trained
 from gradclip_cli.evidence.arms import mixtures
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.metrics import Metric
 from gradclip_cli.evidence.plans import BEST
 from gradclip_cli.evidence.remarks import scope_sentence, treatment_sentence
+from gradclip_cli.evidence.summaries import Part
 from gradclip_cli.experiments.sweep import Result, Row
 from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.runs.csv_files import EVALUATED
@@ -167,6 +168,15 @@ def sentences(result: Result) -> list[str]:
             treatment = treatment_sentence(best.baseline.arm, other.arm, other.against.acted)
             told.append(" ".join(filter(None, [other.against.sentence, treatment])))
     return told
+
+
+def summary(result: Result) -> list[Part]:
+    """What came of the rows at their best, and how all runs ended, in one line."""
+    grid = [arm for row in result.rows for arm in row.arms]
+    if result.best is None:
+        return [Part(summaries.runs(grid))]
+    fresh = [part.arm for part in result.best.arms]
+    return [Part("At the best: "), *summaries.verdicts(result.best), Part(summaries.runs([*grid, *fresh]))]
 
 
 def warnings(result: Result) -> list[str]:

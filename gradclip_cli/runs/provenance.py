@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gradclip_cli import __version__
 from gradclip_cli.arrays import Array
 from gradclip_cli.config.frameworks import FRAMEWORKS
 
@@ -29,8 +30,8 @@ def provenance(framework: str) -> dict[str, Any]:
 @functools.cache
 def provenance_of(packages: tuple[str, ...]) -> dict[str, Any]:
     """The same of a result that these packages made."""
-    versions = {"python": platform.python_version()}
-    for package in ("gradclip-cli", *packages, "numpy"):
+    versions = {"python": platform.python_version(), "gradclip-cli": __version__}  # of the code that runs, installed or not
+    for package in (*packages, "numpy"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""`gradclip compare` for a paper: `--format` prints a table to paste, `--figure` draws panels; nothing else changes."""
+"""`gradclip compare`: what `--format`, `--figure` and `--fail-if` change and what they do not, and how it ends in a terminal."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ import pandas as pd
 import pytest
 from click.testing import Result
 from conftest import call, contents, store_run
+from made_up import BASE, BETTER, store_arm
 from matplotlib.figure import Figure
+from terminal import plain
 
 from gradclip_cli import plots
 from gradclip_cli.cli.comparisons import FORMATS
+from gradclip_cli.cli.console import VERDICT_STYLES
+from gradclip_cli.errors import ExitCode
 from gradclip_cli.evidence import figures, paper, pasted
+from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.plots.multiples import MOST
 
 
@@ -165,3 +170,127 @@ def test_one_arm_alone_has_no_differences_and_this_is_said(three_arms: Path, tmp
 def test_a_figure_higher_than_a_page_is_warned_of() -> None:
     assert paper.too_tall(Figure(figsize=(3.5, 9))) == ""
     assert paper.too_tall(Figure(figsize=(3.5, 11.2))).startswith("the figure is 12in high, more than a page")
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight seeds of an unclipped arm, one that helps, and one that hurts."""
+    results = tmp_path_factory.mktemp("judged") / "results"
+    store_arm(results, "none", BASE)
+    store_arm(results, "clipvalue", BETTER, base="clipvalue")
+    store_arm(results, "clipnorm", [loss + 0.2 for loss in BASE], base="clipnorm")
+    return results
+
+
+def failed_if(results: Path, out: Path, *given: str) -> tuple[int, str, str]:
+    """The exit code of a comparison with conditions, and what it says on stdout and on stderr."""
+    ended = call("compare", "--results", str(results), "--out", str(out), *given)
+    return ended.exit_code, ended.stdout, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("conditions", "code", "said"),
+    [
+        (["hurts"], ExitCode.CONDITION, ["--fail-if hurts: holds for clipnorm (\N{MINUS SIGN}6.7 points typically)"]),
+        (["clipvalue:hurts", "diverged"], ExitCode.DONE, ["clipvalue: hurts: does not hold", "diverged: does not hold"]),
+        (
+            ["diverged", "val_accuracy<0.5"],
+            ExitCode.CONDITION,
+            ["diverged: does not", "val_accuracy < 0.5: holds for clipnorm (0.4"],
+        ),
+        (
+            ["hurts", "val_f1 < 1"],
+            ExitCode.MISTAKEN,
+            ["hurts: holds", "error: --fail-if val_f1 < 1: can't be judged. none has no"],
+        ),
+    ],
+)
+def test_conditions_give_the_exit_code_and_all_is_written(
+    conditions: list[str], code: ExitCode, said: list[str], judged: Path, tmp_path: Path
+) -> None:
+    usual_code, usual, _ = failed_if(judged, tmp_path / "usual")
+    ended, stdout, stderr = failed_if(judged, tmp_path / "out", *(part for each in conditions for part in ("--fail-if", each)))
+    assert (usual_code, ended) == (0, code)
+    assert stdout == usual
+    assert contents(tmp_path / "out") == contents(tmp_path / "usual")
+    told = [line for line in stderr.splitlines() if "--fail-if" in line]
+    assert len(told) == len(conditions)
+    for line, words in zip(told, said, strict=True):
+        assert words in line
+
+
+def test_what_holds_is_told_even_where_all_is_to_be_quiet(judged: Path, tmp_path: Path) -> None:
+    code, _, stderr = failed_if(judged, tmp_path, "-q", "--fail-if", "hurts", "--fail-if", "diverged")
+    assert code == ExitCode.CONDITION
+    assert [line.partition(":")[0] for line in stderr.splitlines()] == ["--fail-if hurts"]
+
+
+def test_in_json_conditions_stand_beside_the_comparison(judged: Path, tmp_path: Path) -> None:
+    code, stdout, _ = failed_if(judged, tmp_path, "--json", "--fail-if", "hurts", "--fail-if", "diverged")
+    content = json.loads(stdout)
+    held_by = ["clipnorm (\N{MINUS SIGN}6.7 points typically)"]
+    assert code == ExitCode.CONDITION
+    assert content.pop("fail_if") == [
+        {"condition": "hurts", "holds": True, "held_by": held_by, "unknown": []},
+        {"condition": "diverged", "holds": False, "held_by": [], "unknown": []},
+    ]
+    assert content == json.loads((tmp_path / "comparison.json").read_text())
+    _, stdout, _ = failed_if(judged, tmp_path, "--json")
+    assert stdout == (tmp_path / "comparison.json").read_text()
+
+
+def test_in_json_too_what_can_not_be_judged_is_one_object(judged: Path, tmp_path: Path) -> None:
+    code, stdout, _ = failed_if(judged, tmp_path, "--json", "--fail-if", "val_f1<1")
+    content = json.loads(stdout)
+    assert (code, content["error"]["kind"], content["error"]["exit_code"]) == (2, "condition", 2)
+    assert content["fail_if"][0]["holds"] is None
+    assert content["arms"][0]["arm"] == "none"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_format_is_as_it_is_without_conditions(judged: Path, tmp_path: Path, form: str) -> None:
+    _, usual, _ = failed_if(judged, tmp_path, "--format", form)
+    assert failed_if(judged, tmp_path, "--format", form, "--fail-if", "hurts")[:2] == (ExitCode.CONDITION, usual)
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("hurst", "did you mean hurts?"),
+        ("clipvalu:hurts", "did you mean 'clipvalue'?"),
+        ("val_accuracy<", "such as 'val_accuracy < 0.6'"),
+    ],
+)
+def test_a_mistyped_condition_stops_before_anything_is_written(condition: str, told: str, judged: Path, tmp_path: Path) -> None:
+    code, stdout, stderr = failed_if(judged, tmp_path / "out", "--fail-if", condition)
+    assert (code, stdout) == (ExitCode.MISTAKEN, "")
+    assert told in stderr
+    assert not (tmp_path / "out").exists()
+
+
+LAST = "clipvalue helps; clipnorm hurts. 24 runs, all complete."
+GREEN, RED = "\x1b[1;32mhelps\x1b[0m", "\x1b[1;31mhurts\x1b[0m"
+
+
+def test_every_verdict_has_a_style() -> None:
+    assert set(Verdict) < set(VERDICT_STYLES)
+
+
+def test_a_terminal_has_verdicts_in_colour_and_ends_with_a_line_that_sums_up(
+    judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "120"}.items():
+        monkeypatch.setenv(name, value)
+    _, shown, _ = failed_if(judged, tmp_path)
+    assert shown.count(GREEN) == shown.count(RED) == 2  # in the table and in the last line
+    assert plain(shown).splitlines()[-1] == LAST
+    monkeypatch.setenv("NO_COLOR", "1")
+    _, without, _ = failed_if(judged, tmp_path)
+    assert plain(without) == plain(shown)
+    assert "\x1b[1mhelps\x1b[0m" in without
+
+
+def test_a_pipe_has_the_same_line_and_no_colour(judged: Path, tmp_path: Path) -> None:
+    _, stdout, _ = failed_if(judged, tmp_path)
+    assert stdout.splitlines()[-1] == LAST
+    assert "\x1b" not in stdout

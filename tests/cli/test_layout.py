@@ -107,3 +107,20 @@ def test_other_tables_fit_too(command: str, width: int, tmp_path: Path) -> None:
         assert {"2", "1.5", "1", "1.1"} <= set(plain(shown).split())
     else:
         assert all(len(line) <= width for line in plain(shown).splitlines())
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, None])
+def test_a_styled_word_is_found_in_whatever_lines_it_is_broken_into(width: int | None) -> None:
+    rows = [
+        ["helps", "1", "helps"],
+        ["an arm of a long name", "2", "no difference shown (exploratory: seeds added)"],
+        ["\u4e2d", "3", "?"],
+    ]
+    styles = {"verdict": {"helps": "green", "no difference shown": "yellow", "no": "red"}}
+    layout = tables.laid_out(tables.Table(["arm", "p", "verdict"], rows, texts=["verdict"], styles=styles), width)
+    found = [
+        (line[start:end], style) for line, spans in zip(layout.rows, layout.spans, strict=True) for start, end, style in spans
+    ]
+    assert [style for _, style in found] == ["green", *["yellow"] * (len(found) - 1)]
+    assert "".join(text for text, _ in found).replace(" ", "") == "helpsnodifferenceshown"
+    assert layout.rows[0].index("helps", 1) == layout.spans[0][0].start

@@ -205,6 +205,7 @@ def test_a_study_is_trained_packed_and_reported_again(tmp_path: Path) -> None:
     first = call(*arguments)
     assert first.exit_code == 0, first.output
     assert "Does clipping make a run repeatable?" in first.stdout
+    assert first.stdout.endswith("\n\n1 test: not testable in 1. 8 runs, all complete.\n")
     kept = {name: (folder / name).read_bytes() for name in ("report.md", "study.json", "plan.json", "repeats.png")}
     assert call("pack", str(folder), "--remove").exit_code == 0
     for name in ("report.md", "study.json"):

@@ -113,6 +113,9 @@ def test_the_plan_stands_before_the_first_run_and_the_tally_names_who_diverged(d
     assert "12 runs: 10 complete, 2 diverged.\ndiverged: " in told.stderr
     assert f"diverged: {DIVERGING} seed 0, {DIVERGING} seed 1\n" in told.stderr
     assert f"report: {folder / 'report.md'}" in told.stderr
+    last = told.stdout.splitlines()[-1]
+    assert last.startswith("At the best: clipnorm")
+    assert last.endswith(f": exploratory (differs in more than clipping). 18 runs, diverged: 2 of {DIVERGING}.")
     assert sorted(set(statuses(folder).values())) == ["complete", "diverged"]
     assert [name for name, status in statuses(folder).items() if status == "diverged"] == [
         f"{DIVERGING}/seed-0", f"{DIVERGING}/seed-1",

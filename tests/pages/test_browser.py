@@ -17,7 +17,7 @@ from gradclip_cli.evidence import comparison
 from gradclip_cli.pages import interactive, page
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="NO BROWSER TEST RUNS: Selenium is not installed (make install-all)")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(

@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from gradclip_cli import __version__
 from gradclip_cli.runs.provenance import provenance
 
 CHECKOUT = Path(__file__).parents[2]
@@ -14,6 +15,7 @@ CHECKOUT = Path(__file__).parents[2]
 def test_provenance_names_versions_commit_and_machine() -> None:
     facts = provenance("tensorflow")
     assert set(facts["versions"]) >= {"python", "tensorflow", "keras", "numpy", "gradclip-cli"}
+    assert facts["versions"]["gradclip-cli"] == __version__  # not of what was installed when it was another one
     assert facts["machine"]["cores"] == os.cpu_count()
     commit = None
     if (CHECKOUT / ".git").exists():
