@@ -48,7 +48,8 @@ class Example:
     def clipped(self, gradients: FloatArray) -> FloatArray:
         """What the rule leaves of each of N gradients, (N, 2), each as the next step after the earlier ones."""
         memory = self.memory()
-        left = [self.rule.apply(self._situation(gradient, memory), np).gradients for gradient in gradients]
+        with np.errstate(all="ignore"):  # what is not taken may be no number
+            left = [self.rule.apply(self._situation(gradient, memory), np).gradients for gradient in gradients]
         return np.array([np.concatenate([np.ravel(part) for part in parts]) for parts in left])
 
     def _situation(self, gradient: FloatArray, memory: dict[str, FloatArray]) -> Situation:
