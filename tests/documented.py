@@ -90,6 +90,7 @@ def cut_short(command: Sequence[str]) -> list[str]:
         added += ["--seeds", "1", "--results", "trained"] if name == "run" else []
     elif name == "run":
         added += ["--seeds", "1"]
+        added += options("training.epochs=1", "training.steps_per_epoch=20") if files[0].startswith("docs/") else []
     return [name, *rest, *added]
 
 

@@ -33,7 +33,7 @@ from gradclip_cli.cli import COMMANDS
 ELSEWHERE = {"recording"}
 """Pages whose commands show what a training of the page left: tests/test_docs_recording.py trains and shows it."""
 TYPED = [path for path in PAGES if typed(path) and path.stem not in ELSEWHERE]
-OWN_RUNS = {"ci"}
+OWN_RUNS = {"ci", "scripts"}
 """Pages whose commands train what they compare; on others runs are there."""
 PICKED = {"studies": "question:", "threshold": "grid:"}
 """Which block of YAML on a page is its my.yaml, by what only that has."""
@@ -124,6 +124,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sensors(folder)
     train_arms(folder / "results")
     shutil.copytree(folder / "results", folder / "results" / "reproduce")
+    shutil.copytree(ROOT / "docs" / "clipping", folder / "docs" / "clipping")
+    shutil.copytree(ROOT / "examples" / "temporal_order", folder / "examples" / "temporal_order")
     (folder / "small.yaml").write_text(
         "extends: none\ndata: {subset: sample}\nengine: {jit: false}\ntraining: {epochs: 1, steps_per_epoch: 6}\n"
     )
@@ -140,6 +142,7 @@ def my_yaml(page: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.trains
+@pytest.mark.usefixtures("engines_built_once")
 @pytest.mark.parametrize("page", TYPED, ids=lambda path: path.stem)
 def test_what_is_typed_runs(page: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the page's first line to its last, each after the ones before it."""
@@ -148,8 +151,17 @@ def test_what_is_typed_runs(page: Path, prepared: Path, tmp_path: Path, monkeypa
         shutil.rmtree(folder / "results")
     if page.stem in PICKED:
         (folder / "my.yaml").write_text(my_yaml(page))
+    if page.stem == "scripts":
+        write_script(folder, dict(blocks(page)))
     for line in typed(page):
         run_line(line, folder, monkeypatch)
+
+
+def write_script(folder: Path, shown: dict[str, str]) -> None:
+    """The page's script and its config, and the other one that its text tells of."""
+    (folder / "train.py").write_text(shown["python"])
+    (folder / "clipped.yaml").write_text(shown["yaml"])
+    (folder / "unclipped.yaml").write_text(shown["yaml"].replace("1.0", "inf"))
 
 
 def run_line(line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
