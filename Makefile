@@ -92,6 +92,8 @@ docs: $(VENV)/.installed-dev  ## Write the generated parts of README and docs an
 	$(BIN)/python docs/make_frameworks.py
 	$(BIN)/python docs/make_recording.py
 	$(BIN)/python docs/make_picture.py
+	$(BIN)/python docs/make_rules_picture.py
+	$(BIN)/python docs/make_fall_picture.py
 	@$(MAKE) --no-print-directory site
 
 site: $(VENV)/.installed-dev  ## Build the documentation in build/site; a broken link fails

@@ -14,7 +14,7 @@ import make_picture
 import numpy as np
 import pytest
 from conftest import command, needs_pytorch
-from markdown_it import MarkdownIt
+from documented import MARKDOWN, PAGES, ROOT, typed
 from markdown_it.token import Token
 from test_house import FLOORS, GROUND, modules
 
@@ -23,10 +23,7 @@ from gradclip_cli.config import loading, sweeps
 from gradclip_cli.config.templates import example_files
 from gradclip_cli.errors import ExitCode
 
-ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
-MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 
 def page(name: str) -> str:
@@ -83,25 +80,9 @@ def test_each_page_is_reached_from_another() -> None:
     assert [path.name for path in PAGES if path != README and path not in linked] == []
 
 
-def typed(path: Path) -> list[tuple[str, list[str]]]:
-    """The commands that a page has typed, each with its options."""
-    blocks = "\n".join(token.content for token in tokens(path) if token.type == "fence")
-    lines = re.findall(r"^(?:\$ )?(?:cd \S+ && )?gradclip ([a-z]+)([^#|\n]*)", blocks, flags=re.MULTILINE)
-    return [(name, re.findall(r"(?<= )--[a-z-]+", rest.partition(" && ")[0])) for name, rest in lines]
-
-
-@each_page()
-def test_every_typed_command_exists_with_its_options(path: Path) -> None:
-    for name, options in typed(path):
-        assert name in COMMANDS
-        known = {option for parameter in command(name).params for option in parameter.opts}
-        assert set(options) <= known | {"--help"}, name
-
-
 def test_commands_are_typed_where_they_are_explained() -> None:
     for name in ("commands", "studies", "try", "cluster", "pytorch"):
         assert typed(ROOT / "docs" / f"{name}.md"), name
-    assert any(options for _, options in typed(ROOT / "docs" / "commands.md"))
 
 
 def test_every_command_has_its_help_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -12,6 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+
+import gradclip_cli
 
 ROOT = Path(__file__).parent.parent
 MISSING = importlib.util.find_spec("mkdocs") is None and os.environ.get("CI") != "true"  # where CI is set nothing goes unchecked
@@ -85,6 +88,32 @@ def test_search_knows_all_pages(site: Path) -> None:
     index = json.loads((site / "search" / "search_index.json").read_text())
     found = {each["location"].partition("#")[0] for each in index["docs"]}
     assert {f"{path.stem}.html" for path in (ROOT / "docs").glob("*.md")} <= found
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not shutil.which("chromedriver"), reason="NO BROWSER TEST RUNS: there is no Chromium with its driver")
+def test_search_finds_a_word_in_a_page_that_is_opened_from_disk(site: Path) -> None:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900"):
+        options.add_argument(flag)
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        browser.implicitly_wait(60)
+        browser.get((site / "clipping.html").as_uri())
+        browser.find_element("css selector", "input.md-search__input").send_keys("pseudomedian")
+        found = browser.find_elements("css selector", ".md-search-result__link")
+        assert any("statistics.html" in link.get_attribute("href") for link in found)
+    finally:
+        browser.quit()
+
+
+def test_the_names_of_the_package_are_told_with_their_arguments(site: Path) -> None:
+    text = (site / "python.html").read_text()
+    for name in set(gradclip_cli.__all__) - {"__version__"}:
+        assert f'id="gradclip_cli.{name}"' in text, name
+    assert "higher_is_better" in text
 
 
 def test_code_that_made_a_page_is_no_part_of_it(pages: dict[Path, Links]) -> None:

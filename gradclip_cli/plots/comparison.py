@@ -44,7 +44,7 @@ MOST_LISTED = 100  # letters of arms' names at a threshold
 
 
 def comparison_figure(panels: Sequence[Panel], columns: int = 2, among: Sequence[Panel] = ()) -> StyledFigure:
-    """Draw the panels, so many in a row, which all are full: losses, metrics, gradients.
+    """Draw the panels, so many in a row: losses, metrics, gradients. Where they don't fill the last row, it ends early.
 
     Where the figure is one of several, `among` are the panels of all: an arm looks the same in each, and so do the epochs.
 
@@ -62,8 +62,10 @@ def comparison_figure(panels: Sequence[Panel], columns: int = 2, among: Sequence
     heading += [_crowd_sentence(len(names))] if len(names) > FEW else []
     with styled():
         figure = StyledFigure()
-        grid = figure.subplots(len(panels) // columns, columns, sharex=True, squeeze=False)
-        drawn = list(zip(grid.flat, panels, strict=True))
+        grid = figure.subplots(-(-len(panels) // columns), columns, sharex=True, squeeze=False)
+        drawn = list(zip(grid.flat, panels, strict=False))
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
         limit_epochs(grid[0, 0], among)
         ends = [_draw_panel(axes, panel, looks) for axes, panel in drawn]
         feet = [_draw_foot(axes, panel, looks, beside=beside) for axes, panel in drawn]

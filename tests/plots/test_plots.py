@@ -59,6 +59,13 @@ def test_every_arm_is_named_in_every_panel() -> None:
         assert axes.get_xlabel() == "epoch"
 
 
+def test_an_odd_number_of_panels_leaves_the_last_place_empty() -> None:
+    """As of runs that a recorder watched and nobody evaluated: a training loss, and four panels of gradients."""
+    figure = comparison_figure(panels(["none", "clipped"], 2, 4)[:5])
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in shown] == [f"panel {index}" for index in range(5)]
+
+
 def test_names_do_not_overlap() -> None:
     names = [f"arm-{index}" for index in range(6)]
     figure = comparison_figure(panels(names, 2, 4))
