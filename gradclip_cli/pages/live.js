@@ -1,5 +1,6 @@
 // Figures drawn by Bokeh, and the legends that switch their arms.
 const live = read("live");
+const FEW = 8;  // of more arms, all can be switched at once
 const partsOf = (drawn) => drawn.roots().flatMap((root) => root.renderers ? [root] : root.children);
 const embedded = async (item, box) => {
   const named = JSON.stringify(item).replaceAll(`"${item.target_id}-`, `"${box.id}-`);  // one figure may be drawn twice
@@ -31,9 +32,9 @@ const drawFigure = async ({place, title, item}) => {
 };
 const switchArm = (arm, visible) => {
   for (const part of Bokeh.documents.flatMap(partsOf)) {
-    for (const drawn of part.renderers) {
-      if (drawn.name === arm) drawn.visible = visible;
-    }
+    const [own, others] = [true, false].map((isOwn) => part.renderers.filter(({name}) => (name === arm) === isOwn));
+    part.y_range.only_visible = visible || others.some((drawn) => drawn.visible);  // of nothing there is no range
+    for (const drawn of own) drawn.visible = visible;
   }
   for (const button of document.querySelectorAll(".legend button")) {
     if (button.value === arm) button.setAttribute("aria-pressed", visible);
@@ -51,6 +52,12 @@ const legend = (heading) => {
     button.addEventListener("click", () => switchArm(name, button.getAttribute("aria-pressed") !== "true"));
     group.append(button);
   }
+  if (live.arms.length > FEW) {
+    for (const [text, visible] of [["All", true], ["None", false]]) {
+      const button = make("button", {type: "button", textContent: text});
+      button.addEventListener("click", () => live.arms.forEach(({name}) => switchArm(name, visible)));
+      group.prepend(button);
+    }
+  }
   heading.after(group);
-  return group;
 };

@@ -52,7 +52,7 @@ def item(figure: Any, target: str) -> dict[str, Any]:
     def numbered(part: Any) -> Any:
         if isinstance(part, dict):
             return {key: number(child) if key in ("id", "root_id") else numbered(child) for key, child in part.items()}
-        return [numbered(child) for child in part] if isinstance(part, list) else part
+        return [numbered(child) for child in part] if isinstance(part, list | tuple) else part
 
     def number(found: str) -> str:
         return numbers.setdefault(found, f"{target}-{len(numbers) + 1}")

@@ -18,7 +18,7 @@ const fillPairs = (drawn, look) => {
   figure.below[0].axis_label = look.paired ? "seed" : "run";
   figure.left[0].axis_label = `difference${metric.unit ? ` (${metric.unit})` : ""}`;
   document.querySelector("#pairs .live-title").textContent = `${look.axis}. A click on a dot opens its seed.`;
-  for (const button of document.querySelectorAll("#differences .legend button")) {
+  for (const button of document.querySelectorAll("#differences .legend [aria-pressed]")) {
     button.hidden = !(button.value in look.differences);
   }
 };

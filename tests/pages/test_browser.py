@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import store_run
-from made_up import BASE, BETTER, store_arm
+from made_up import BASE, BETTER, store_arm, store_many
 from PIL import Image, ImageStat
 
 from gradclip_cli.evidence import comparison, report
@@ -219,6 +219,25 @@ def test_arms_switch_off_and_on_by_the_legend_in_all_figures(browser: Any, pages
         assert set(browser.execute_script(drawn, "explode-none")) == {pressed}
         assert all(browser.execute_script(drawn, "none"))
         assert button.get_attribute("aria-pressed") == str(pressed).lower()
+
+
+@needs_bokeh
+def test_of_many_arms_all_are_switched_at_once_in_figures_that_come_later_too(
+    browser: Any, results: Path, tmp_path: Path
+) -> None:
+    store_many(results, 9, 1)
+    page.write(comparison.compare(results), tmp_path / "live.html")
+    opened(browser, tmp_path / "live.html", width=400)
+    draw(browser, "#pairs")
+    drawn = (
+        "return Bokeh.documents.flatMap(partsOf).flatMap(({renderers}) => renderers).filter(({name}) => /none|rule/.test(name))"
+    )
+    for text, visible in (("None", False), ("All", True)):
+        press(browser, "#differences .legend", text)
+        draw(browser, "#curves" if visible else "#panel-0")
+        states = browser.execute_script(f"{drawn}.map((each) => each.visible)")
+        assert set(states) == {visible}
+    assert complaints(browser) == []
 
 
 @needs_bokeh
