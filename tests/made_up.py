@@ -22,6 +22,13 @@ def store_arm(
         store_run(results, name, seed, [2.0, 1.5, final], base=base, **changes)
 
 
+def store_many(results: Path, arms: int, seeds: int) -> None:
+    """So many arms of as many seeds: an unclipped one called `none`, and clipped ones of which each is a little better."""
+    for arm in range(arms):
+        losses = [1.0 + 0.01 * (7 * seed % seeds) - 0.005 * arm - 0.001 * (arm * seed % 5) for seed in range(seeds)]
+        store_arm(results, f"rule-{arm}" if arm else "none", losses, base="clipvalue" if arm else "none")
+
+
 BASE = [1.00, 1.05, 1.10, 0.95, 0.90, 1.20, 1.02, 0.98]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from gradclip_cli.evidence.comparison import Comparison
@@ -69,21 +70,38 @@ def _sentence(compared: Comparison, report: ArmReport, against: AgainstBaseline)
     )
 
 
+class Badge(NamedTuple):
+    """An arm's verdict in a word, and what it rests on."""
+
+    name: str
+    kind: str
+    """The verdict as a name of the style; `baseline` for one without."""
+    sign: str
+    word: str
+    figure: str
+
+
+def badge(compared: Comparison, report: ArmReport) -> Badge:
+    """That of an arm."""
+    against = report.against
+    kind = against.verdict.name.lower().replace("_", "-") if against else "baseline"
+    sign = SIGNS[against.verdict] if against else ""
+    return Badge(report.arm.name, kind, sign, verdict_word(report, compared), _figure(compared, report))
+
+
 def badges(compared: Comparison) -> Element:
     """A list of all arms, each with its verdict and the difference that it rests on."""
-    return element("ul", *(_badge(compared, report) for report in compared.arms), class_="badges")
+    return element("ul", *(_shown(badge(compared, report)) for report in compared.arms), class_="badges")
 
 
-def _badge(compared: Comparison, report: ArmReport) -> Element:
-    against, word = report.against, verdict_word(report, compared)
-    kind = against.verdict.name.lower().replace("_", "-") if against else "baseline"
-    sign = [element("span", SIGNS[against.verdict], class_="sign", aria_hidden="true")] if against else []
+def _shown(told: Badge) -> Element:
+    sign = [element("span", told.sign, class_="sign", aria_hidden="true")] if told.sign else []
     return element(
         "li",
-        element("span", report.arm.name, class_="name"),
-        element("strong", *sign, word),
-        element("span", _figure(compared, report), class_="figure"),
-        class_=f"badge {kind}",
+        element("span", told.name, class_="name"),
+        element("strong", *sign, told.word),
+        element("span", told.figure, class_="figure"),
+        class_=f"badge {told.kind}",
     )
 
 

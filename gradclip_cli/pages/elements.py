@@ -5,8 +5,10 @@ The standard library's ElementTree escapes it, so that no template is needed, no
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -40,6 +42,15 @@ def _safe(text: str) -> str:
     return "\n".join(map(for_terminal, text.split("\n")))
 
 
+def safe(content: Any) -> Any:
+    """What is to be shown by a script, with all its texts as `element` would have them."""
+    if isinstance(content, dict):
+        return {key: safe(child) for key, child in content.items()}
+    if isinstance(content, list | tuple):
+        return [safe(child) for child in content]
+    return _safe(content) if isinstance(content, str) else content
+
+
 def code(tag: str, source: str, **attributes: str) -> Element:
     """A script or style of our own, which HTML holds as it is: nothing in it may end it. Raises ValueError."""
     if re.search(rf"</{tag}|<!--", source, flags=re.IGNORECASE):
@@ -47,6 +58,11 @@ def code(tag: str, source: str, **attributes: str) -> Element:
     made = element(tag, **attributes)
     made.text = source
     return made
+
+
+def as_json(content: Any) -> str:
+    """What a script reads, in JSON that can't end the element that it stands in. Raises ValueError for NaN and infinity."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def table(caption: str, columns: Sequence[Child], rows: Iterable[Sequence[Child]], *, texts: Sequence[int] = (0,)) -> Element:

@@ -1,77 +1,63 @@
-"use strict";
-const thresholds = ({norms, steps, at}, item) => {
-  const [low, high] = [norms.find((norm) => norm > 0) ?? 1e-9, norms[norms.length - 1]];
-  const drawn = Bokeh.documents.find((each) => each.roots()[0].id === item.root_id);
-  const label = document.createElement("label");
-  const input = document.createElement("input");
-  const output = document.createElement("output");
-  Object.assign(input, {type: "range", min: 0, max: 1000, step: 1});
-  const place = (threshold) => 1000 * Math.log(threshold / low) / Math.log(high / low);
-  input.value = high > low ? place(at ?? norms[norms.length >> 1]) : 500;
-  const tell = () => {
-    const threshold = low * (high / low) ** (input.value / 1000);
-    const share = norms.filter((norm) => norm > threshold).length / norms.length;
-    output.textContent = `At ${threshold.toPrecision(3)}, clipping by the global norm would have acted on `
-      + `${(100 * share).toFixed(1)}% of these ${steps.toLocaleString("en")} recorded steps.`;
-    drawn.get_model_by_name("threshold").location = threshold;
-  };
-  input.addEventListener("input", tell);
-  label.className = "thresholds";
-  label.append("Threshold ", input, output);
-  tell();
-  return label;
+// Figures drawn by Bokeh, and the legends that switch their arms.
+const live = read("live");
+const FEW = 8;  // of more arms, all can be switched at once
+const partsOf = (drawn) => drawn.roots().flatMap((root) => root.renderers ? [root] : root.children);
+const embedded = async (item, box) => {
+  const named = JSON.stringify(item).replaceAll(`"${item.target_id}-`, `"${box.id}-`);  // one figure may be drawn twice
+  await Bokeh.embed.embed_item({...JSON.parse(named), target_id: box.id});
+  return Bokeh.documents.at(-1);
 };
-(async () => {
-  const live = JSON.parse(document.getElementById("live").textContent);
-  for (const {place, title, item, slider} of live.figures) {
-    const figure = document.getElementById(place);
-    const box = document.createElement("div");
-    box.id = item.target_id;
-    box.className = "live";
-    const heading = document.createElement("p");
-    heading.className = "live-title";
-    heading.textContent = title;
-    figure.prepend(heading, box);
-    try {
-      await Bokeh.embed.embed_item(item);
-      figure.classList.add("is-live");  // whose picture gives way
-      if (slider && slider.norms.length) heading.after(thresholds(slider, item));
-    } catch (error) {
-      heading.remove();
-      box.remove();  // the picture stays
-      console.error(error);
+const boxFor = (id, title) => {
+  const box = make("div", {id, className: "live"});
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-label", title);
+  return box;
+};
+const hiddenArms = () => [...document.querySelectorAll(".legend button[aria-pressed=false]")].map(({value}) => value);
+const drawFigure = async ({place, title, item}) => {
+  const figure = document.getElementById(place);
+  const heading = make("p", {className: "live-title", textContent: title});
+  const box = boxFor(item.target_id, title);
+  figure.prepend(heading, box);
+  try {
+    const drawn = await embedded(item, box);
+    figure.classList.add("is-live");  // whose picture gives way
+    for (const arm of hiddenArms()) switchArm(arm, false);
+    return drawn;
+  } catch (error) {
+    heading.remove();
+    box.remove();  // the picture stays
+    console.error(error);
+  }
+};
+const switchArm = (arm, visible) => {
+  for (const part of Bokeh.documents.flatMap(partsOf)) {
+    const [own, others] = [true, false].map((isOwn) => part.renderers.filter(({name}) => (name === arm) === isOwn));
+    part.y_range.only_visible = visible || others.some((drawn) => drawn.visible);  // of nothing there is no range
+    for (const drawn of own) drawn.visible = visible;
+  }
+  for (const button of document.querySelectorAll(".legend button")) {
+    if (button.value === arm) button.setAttribute("aria-pressed", visible);
+  }
+};
+const legend = (heading) => {
+  const group = make("div", {className: "legend"});
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", "Arms that are shown");
+  for (const {name, colour} of live.arms) {
+    const swatch = make("span", {className: "swatch"});
+    swatch.style.background = colour;
+    const button = make("button", {type: "button", value: name}, swatch, name);
+    button.setAttribute("aria-pressed", true);
+    button.addEventListener("click", () => switchArm(name, button.getAttribute("aria-pressed") !== "true"));
+    group.append(button);
+  }
+  if (live.arms.length > FEW) {
+    for (const [text, visible] of [["All", true], ["None", false]]) {
+      const button = make("button", {type: "button", textContent: text});
+      button.addEventListener("click", () => live.arms.forEach(({name}) => switchArm(name, visible)));
+      group.prepend(button);
     }
   }
-  const show = (arm, visible) => {
-    for (const shown of Bokeh.documents.flatMap((each) => each.roots())) {
-      for (const drawn of shown.renderers) {
-        if (drawn.name === arm) drawn.visible = visible;
-      }
-    }
-    for (const button of document.querySelectorAll(".legend button")) {
-      if (button.value === arm) button.setAttribute("aria-pressed", visible);
-    }
-  };
-  for (const [part, arms] of [["differences", live.arms.slice(1)], ["curves", live.arms]]) {
-    const heading = document.querySelector(`#${part} h2`);
-    if (!heading) continue;
-    const legend = document.createElement("div");
-    legend.className = "legend";
-    legend.setAttribute("role", "group");
-    legend.setAttribute("aria-label", "Arms that are shown");
-    for (const {name, colour} of arms) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.value = name;
-      button.setAttribute("aria-pressed", true);
-      const swatch = document.createElement("span");
-      swatch.className = "swatch";
-      swatch.style.background = colour;
-      button.append(swatch, name);
-      button.addEventListener("click", () => show(name, button.getAttribute("aria-pressed") !== "true"));
-      legend.append(button);
-    }
-    heading.after(legend);
-  }
-  document.documentElement.dataset.live = "ready";
-})();
+  heading.after(group);
+};

@@ -1,9 +1,19 @@
-"use strict";
+// What all other scripts use, and buttons that copy.
+const make = (tag, properties = {}, ...children) => {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+};
+const read = (id) => JSON.parse(document.getElementById(id)?.textContent ?? "null");
+const chooser = (name, options, chosen, listener) => {
+  const list = make("select", {}, ...options.map(([value, text]) => make("option", {value, textContent: text})));
+  list.value = chosen;
+  list.addEventListener("change", () => listener(list.value));
+  return make("label", {}, `${name} `, list);
+};
 for (const part of document.querySelectorAll("details.copy")) {
   const text = part.querySelector("code");
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = "Copy";
+  const button = make("button", {type: "button", textContent: "Copy"});
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(text.textContent);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -15,7 +15,7 @@ from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence import figures
 from gradclip_cli.evidence.comparison import Comparison, with_gradients
 from gradclip_cli.files import opened, unwritable, write_atomically
-from gradclip_cli.pages import interactive, sections, steps
+from gradclip_cli.pages import interactive, looks, sections, steps
 from gradclip_cli.pages.answer import answer, badges, title
 from gradclip_cli.pages.elements import code, document, element
 from gradclip_cli.pages.pictures import differences_picture, panel_pictures
@@ -26,26 +26,43 @@ from gradclip_cli.pages.words import glossary
 GENERATOR = "gradclip"
 
 
+PLAIN = ("page.js", "tables.js", "looks.js", "twins.js")
+"""The scripts that every page has, joined into one."""
+LIVE = ("live.js", "live_pairs.js", "live_steps.js", "live_start.js")
+"""Those that draw with Bokeh."""
+
+
 def page(compared: Comparison) -> str:
     """The page of a comparison; the same runs give the same bytes."""
     compared = compared if compared.gradients else with_gradients(compared)
     panels, traced = figures.panels(compared), steps.traces(compared)
+    is_live = interactive.is_installed()
     parts = [
         *(_of_verdicts(compared) if compared.others else []),
         sections.what_was_trained(compared),
         sections.runs(compared),
-        sections.curves(panels, panel_pictures(panels)),
-        *([steps.step_by_step(traced)] if traced else []),
+        sections.curves(panels, panel_pictures(panels), interactive.thinned(panels) if is_live else ""),
+        *([steps.step_by_step(traced, steps.stored(compared))] if traced else []),
         sections.to_mind(compared),
         to_copy(compared),
         provenance(compared),
     ]
-    scripts, live = [_own("page.js")], []
-    if interactive.is_installed():
-        scripts += [interactive.script(), _own("live.js")]
-        live = [code("script", interactive.data(compared, panels, traced), id="live", type="application/json")]
-    body = [_header(compared, parts), element("main", *parts), element("footer", glossary()), *live]
-    return document(_head(title(compared), scripts), [*body, *(code("script", script) for script in scripts)])
+    held = {"looks": looks.data(compared)} if compared.others else {}
+    held |= {"live": interactive.data(compared, panels, traced)} if is_live else {}
+    body = [_header(compared, parts), element("main", *parts), element("footer", glossary())]
+    return whole(title(compared), body, held, live=is_live)
+
+
+def whole(heading: str, body: Sequence[Element], held: Mapping[str, str], *, live: bool) -> str:
+    """A page of any kind with its scripts; `held` is what they read, as JSON by id, and `live` says whether some draw."""
+    scripts = [own_scripts(PLAIN), *([interactive.script(), own_scripts(LIVE)] if live else [])]
+    data = [code("script", content, id=name, type="application/json") for name, content in held.items()]
+    return document(_head(heading, scripts), [*body, *data, *(code("script", script) for script in scripts)])
+
+
+def own_scripts(names: Sequence[str]) -> str:
+    """These scripts of ours as one."""
+    return "\n".join(['"use strict";', *map(_own, names)])
 
 
 def _of_verdicts(compared: Comparison) -> list[Element]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ARTICLE, PRIMARY, store_run
-from made_up import BASE, BETTER, store_arm
+from made_up import BASE, BETTER, store_arm, store_many
 from PIL import Image
 from test_elements import Read
 
@@ -203,9 +203,21 @@ def test_with_bokeh_the_data_stand_in_the_page(live: str) -> None:
     held = json.loads(found[1])
     assert [arm["name"] for arm in held["arms"]] == ["none", "clipvalue"]
     places = [each["place"] for each in held["figures"]]
-    assert places == [*(f"panel-{number}" for number in range(8)), "pairs", "steps-0", "steps-1"]
+    assert places == [*(f"panel-{number}" for number in range(8)), "pairs"]
     assert set(places) <= {attributes.get("id") for _, attributes in Read(live).tags}
+    assert len(held["steps"]["runs"]) == 12
     assert "Copyright (c) Anaconda" in live
+
+
+@pytest.mark.slow
+def test_a_page_of_a_thousand_runs_is_small_and_says_what_it_leaves_out(tmp_path: Path) -> None:
+    store_many(tmp_path, 34, 30)
+    whole = page.page(comparison.compare(tmp_path))
+    assert len(whole.encode()) < 5_000_000
+    text = Read(whole).text
+    assert "Of 34 arms the live curves are typical values alone" in text or not interactive.is_installed()
+    assert "Steps of 1,020 runs are stored; 12 are here" in text
+    assert "further combinations of baseline and metric are not here" in text
 
 
 def test_the_articles_page_is_small_and_says_its_figures() -> None:
