@@ -26,7 +26,7 @@ FLOORS = {
     "cli": 11,
     "article": 10,
     "experiments": 9,
-    "pages": 8,
+    "pages": 10,
     "evidence": 7,
     "recorder": 7,
     "runs": 6,

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradclip_cli.config.studies import Matrix as PlannedMatrix
-from gradclip_cli.evidence import report
 from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.blocks import Block, Heading, Paragraph, Picture, Table
 from gradclip_cli.evidence.judging import AgainstBaseline
 from gradclip_cli.evidence.success import Successes
 from gradclip_cli.evidence.treatment import HARDLY
 from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.experiments.study import Result, Tested
-from gradclip_cli.texts import counted, for_markdown, percent
+from gradclip_cli.texts import counted, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gradclip_cli.plots import MatrixCell
 
 PICTURE = "matrix.png"
+MAP = "Problems and rules"
 HEADINGS = ["problem", "about", "diverged", "spikes a run", "largest norm, times the median", "clipped at most"]
 
 
@@ -74,15 +75,24 @@ def _told(successes: Successes) -> str:
     return f"{successes.count} of {successes.total}"
 
 
-def parts(result: Result, matrix: PlannedMatrix) -> list[str]:
-    """The matrix's sections of the report."""
+def picture(result: Result, matrix: PlannedMatrix) -> Picture:
+    """The picture, told in words."""
+    told = f"Problems down, rules across, in each cell the typical difference from {matrix.baseline}"
+    return Picture(PICTURE, told, lambda: figure(result, matrix))
+
+
+def parts(result: Result, matrix: PlannedMatrix) -> list[Block]:
+    """The matrix's parts of the report."""
+    map_ = [Heading(MAP), Paragraph(summary(result, matrix)), picture(result, matrix)]
+    return [*map_, *what_goes_with_help(result, matrix)]
+
+
+def what_goes_with_help(result: Result, matrix: PlannedMatrix) -> list[Block]:
+    """What each problem's gradients are like without a rule."""
     return [
-        "## Problems and rules",
-        for_markdown(summary(result, matrix)),
-        f"![Problems down, rules across, in each cell the typical difference from {matrix.baseline}]({PICTURE})",
-        "## What goes with help",
-        report.markdown_table(HEADINGS, rows(result, matrix), left=2),
-        for_markdown(
+        Heading("What goes with help"),
+        Table(HEADINGS, rows(result, matrix), left=2),
+        Paragraph(
             f"Of the {matrix.baseline} runs: how many diverged, how many spikes a run had (a norm above ten times the median of "
             "the hundred before it), and by how much the largest norm of an epoch exceeds its median, in the middle of all "
             "epochs. Last, on how many steps the rule acted that acted most. This stands beside the effects; no law is fitted to "
