@@ -21,7 +21,7 @@ from gradclip_cli.texts import counted, percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from gradclip_cli.plots import MatrixCell
+    from gradclip_cli.plots import Matrix, MatrixCell
 
 PICTURE = "matrix.png"
 MAP = "Problems and rules"
@@ -32,12 +32,19 @@ def figure(result: Result, matrix: PlannedMatrix) -> Figure:
     """The picture: problems down, rules across."""
     from gradclip_cli import plots
 
+    return plots.matrix_figure(crossed(result, matrix))
+
+
+def crossed(result: Result, matrix: PlannedMatrix) -> Matrix:
+    """The matrix's figures as texts: problems down, rules across, in each cell the difference from the baseline."""
+    from gradclip_cli import plots
+
     rules = [rule for rule in matrix.rules if rule != matrix.baseline]
     tested = {each.test.arm: each for each in result.family(matrix.family)}
     cells = [[_cell(result, tested.get(matrix.arm(problem, rule))) for rule in rules] for problem in matrix.problems]
     rows = [_label(result, matrix, problem) for problem in matrix.problems]
     title = f"What each rule does, against {matrix.baseline}, on seeds that no choice was made on"
-    return plots.matrix_figure(plots.Matrix(title, rules, rows, cells))
+    return plots.Matrix(title, rules, rows, cells)
 
 
 def _label(result: Result, matrix: PlannedMatrix, problem: str) -> list[str]:
@@ -83,8 +90,8 @@ def picture(result: Result, matrix: PlannedMatrix) -> Picture:
 
 def parts(result: Result, matrix: PlannedMatrix) -> list[Block]:
     """The matrix's parts of the report."""
-    map_ = [Heading(MAP), Paragraph(summary(result, matrix)), picture(result, matrix)]
-    return [*map_, *what_goes_with_help(result, matrix)]
+    told = Paragraph(summary(result, matrix))
+    return [Heading(MAP), told, picture(result, matrix), *what_goes_with_help(result, matrix)]
 
 
 def what_goes_with_help(result: Result, matrix: PlannedMatrix) -> list[Block]:

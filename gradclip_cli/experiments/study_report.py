@@ -14,7 +14,7 @@ import numpy as np
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config.seeds import seed_list
-from gradclip_cli.evidence import ledger, report
+from gradclip_cli.evidence import ledger, plans, report
 from gradclip_cli.evidence.arms import Arm, mixtures
 from gradclip_cli.evidence.blocks import Block, Heading, Paragraph, Picture, Points, Table, markdown
 from gradclip_cli.evidence.bootstrap import Estimate
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from gradclip_cli.plots import RepeatPanel
 
-STUDY_SCHEMA = 1
 REPEATS = "repeats.png"
 HEADINGS = ["arm", "by", "seeds", "baseline's", "its own", "difference", "on average", "p", "won", "verdict"]
 
@@ -45,10 +44,10 @@ def write(result: Result, results: Path) -> list[Path]:
     """Write `report.md`, `study.json` and the pictures, and return their paths. Raises StoreError."""
     from gradclip_cli import plots
 
-    ledger.record(results, {arm.name: arm.seeds for arm in result.arms.values()}, result.looks)
+    record_looks(result, results)
     figures = {part.file: part.draw() for part in parts(result) if isinstance(part, Picture)}
     kept = study_detectors_report.write(result.detectors, results)
-    texts = {"study.json": to_json(result), "report.md": to_markdown(result)}
+    texts = {plans.STUDY: to_json(result), "report.md": to_markdown(result)}
     try:
         for name, figure in figures.items():
             plots.save(figure, [results / name])
@@ -57,6 +56,12 @@ def write(result: Result, results: Path) -> list[Path]:
     except OSError as error:
         raise unwritable(results, error) from None
     return [*kept, *(results / name for name in (*figures, *texts))]
+
+
+def record_looks(result: Result, results: Path) -> list[str]:
+    """Put it on record that somebody sees the study's tests; a sentence where that could not be."""
+    not_recorded = ledger.record(results, {arm.name: arm.seeds for arm in result.arms.values()}, result.looks)
+    return [not_recorded] if not_recorded else []
 
 
 def _groups(result: Result) -> list[list[Tested]]:
@@ -235,10 +240,11 @@ def to_json(result: Result) -> str:
     """The study's plan and what its tests found, with a schema number; what is not finite is null."""
     study = result.study
     content: dict[str, Any] = {
-        "schema": STUDY_SCHEMA,
+        "schema": plans.STUDY_SCHEMA,
         "name": study.name,
         "question": study.question,
         "file_sha256": study.sha256,
+        **({"file": result.file} if result.file else {}),
         "tests": [_test_json(each) for each in result.tested],
         "arms": [_arm_json(arm) for arm in result.arms.values()],
         **({"detectors": study_detectors_report.to_json(result.detectors)} if result.detectors else {}),

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.judging import AgainstBaseline, ArmReport
+from gradclip_cli.evidence.metrics import Unit
 from gradclip_cli.evidence.report import verdict_word, with_interval
 from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.evidence.verdicts import Verdict
@@ -75,14 +76,19 @@ def badges(compared: Comparison) -> Element:
 
 
 def _badge(compared: Comparison, report: ArmReport) -> Element:
-    against, word = report.against, verdict_word(report, compared)
-    kind = against.verdict.name.lower().replace("_", "-") if against else "baseline"
-    sign = [element("span", SIGNS[against.verdict], class_="sign", aria_hidden="true")] if against else []
+    verdict = report.against.verdict if report.against else None
+    return badge(report.arm.name, verdict, verdict_word(report, compared), _figure(compared, report))
+
+
+def badge(name: str, verdict: Verdict | None, word: str, figure: str) -> Element:
+    """One arm or test with its verdict in a word, None for a baseline, and the figure that it rests on."""
+    kind = verdict.name.lower().replace("_", "-") if verdict else "baseline"
+    sign = [element("span", SIGNS[verdict], class_="sign", aria_hidden="true")] if verdict else []
     return element(
         "li",
-        element("span", report.arm.name, class_="name"),
+        element("span", name, class_="name"),
         element("strong", *sign, word),
-        element("span", _figure(compared, report), class_="figure"),
+        element("span", figure, class_="figure"),
         class_=f"badge {kind}",
     )
 
@@ -91,6 +97,11 @@ def _figure(compared: Comparison, report: ArmReport) -> str:
     unit, against = compared.metric.unit, report.against
     if against is None:
         return with_interval(report.typical, report.low, report.high, unit)
+    return difference(against, unit)
+
+
+def difference(against: AgainstBaseline, unit: Unit) -> str:
+    """A typical difference with its interval, in its unit."""
     return f"{with_interval(against.typical, against.low, against.high, unit, sign=True)} {unit.name}".rstrip()
 
 

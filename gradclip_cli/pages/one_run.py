@@ -134,7 +134,7 @@ def _by_epoch(found: Seen) -> Element:
     note = "Columns are named as in metrics.csv; grad_norm is of the global norm before clipping."
     return section(
         "epochs",
-        "Epoch by epoch",
+        "The epochs in numbers",
         table("Losses, metrics and gradients of each epoch", [column(str(name)) for name in frame.columns], rows),
         element("p", explained(note), class_="note"),
     )

@@ -69,7 +69,7 @@ def _head(heading: str, scripts: Sequence[str]) -> list[Element]:
         element("meta", http_equiv="Content-Security-Policy", content=_policy(scripts)),
         element("meta", name="generator", content=f"{GENERATOR} {__version__}"),
         element("title", f"{heading} · gradclip"),
-        code("style", _own("page.css")),
+        code("style", _own("page.css") + _own("maps.css")),
     ]
 
 

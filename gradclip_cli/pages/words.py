@@ -34,6 +34,8 @@ WORDS = {
     "vanishing": "The loss stands still while gradient norms sank to next to nothing, in the first layers or in all.",
     "clipped": "The share of steps on which the gradient exceeded the threshold, so that clipping acted.",
     "holdout": "Training samples kept apart to choose settings by, so that the test set is not used twice.",
+    "family": "Tests that are judged together, so that any false verdict among them stays rare.",
+    "tuned": "Chosen among candidates by their scores on a holdout, with seeds that judge nothing.",
     "exploratory": "Looked at without having been planned, or after a first look: it suggests, and confirms nothing.",
     "not testable": "These runs can't say: clipping never acted in them, or nothing was learnt, or the data differed.",
 }

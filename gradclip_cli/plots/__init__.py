@@ -4,11 +4,11 @@ from gradclip_cli.plots.comparison import comparison_figure
 from gradclip_cli.plots.detectors import DetectorLine, FalseAlarms, detectors_figure
 from gradclip_cli.plots.differences import DifferenceRow, differences_figure
 from gradclip_cli.plots.gradients import gradients_figure
-from gradclip_cli.plots.matrix import Matrix, MatrixCell, matrix_figure
+from gradclip_cli.plots.matrix import Matrix, MatrixCell, matrix_figure, matrix_shade
 from gradclip_cli.plots.panels import Curve, Panel
 from gradclip_cli.plots.repeats import RepeatPanel, repeats_figure
-from gradclip_cli.plots.stability import StabilityMap, stability_figure
-from gradclip_cli.plots.style import line_style, save, save_to
+from gradclip_cli.plots.stability import StabilityMap, stability_figure, stability_shades
+from gradclip_cli.plots.style import ink_on, line_style, save, save_to
 from gradclip_cli.plots.trace import Applied, GradientTrace, Updates
 from gradclip_cli.plots.tuning import TunedLine, tuning_figure
 
@@ -30,11 +30,14 @@ __all__ = [
     "detectors_figure",
     "differences_figure",
     "gradients_figure",
+    "ink_on",
     "line_style",
     "matrix_figure",
+    "matrix_shade",
     "repeats_figure",
     "save",
     "save_to",
     "stability_figure",
+    "stability_shades",
     "tuning_figure",
 ]
