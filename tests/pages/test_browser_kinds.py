@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from conftest import store_run
 from kept import HOSTILE, keep_recording, keep_study, keep_sweep
-from selenium.webdriver.support.ui import WebDriverWait
 from test_browser import SCHEMES, SIZES, asked_for, browser, opened, pytestmark
 
 from gradclip_cli.experiments import stored_study, stored_sweep
@@ -56,6 +55,8 @@ def test_it_is_whole_without_a_network_and_has_room(browser: Any, pages: dict[st
 @pytest.mark.parametrize("kind", ["sweep", "study"])
 @pytest.mark.parametrize("scripts", [True, False])
 def test_a_cell_opens_what_it_leads_to(browser: Any, pages: dict[str, Path], kind: str, scripts: bool) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
     opened(browser, pages[kind], scripts=scripts)
     try:
         link = browser.find_element("css selector", ".map td a")
