@@ -25,8 +25,8 @@ PACKAGE = Path(__file__).parent.parent / "gradclip_cli"
 FLOORS = {
     "cli": 11,
     "article": 10,
-    "experiments": 9,
     "pages": 10,
+    "experiments": 9,
     "evidence": 7,
     "recorder": 7,
     "runs": 6,
