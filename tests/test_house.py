@@ -24,10 +24,10 @@ PACKAGE = Path(__file__).parent.parent / "gradclip_cli"
 # Rooms (folders) and the ground's single files, by floor: a room imports only what is on a floor below its own.
 FLOORS = {
     "cli": 11,
+    "notebooks": 11,
     "article": 10,
+    "pages": 10,
     "experiments": 9,
-    "notebooks": 9,
-    "pages": 8,
     "evidence": 7,
     "recorder": 7,
     "runs": 6,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -190,7 +191,7 @@ def sweep(options: SweepOptions) -> None:
         click.echo(sweep_report.to_json(result), nl=False)
     else:
         _print_sweep(result)
-    remark(f"report: {folder / 'report.md'}")
+    remark(_reports(folder))
 
 
 def _train_and_tally(planned: Sequence[PlannedRun], options: SweepOptions, grid: Grid | None = None) -> None:
@@ -330,7 +331,12 @@ def study(options: StudyOptions) -> None:
         click.echo(study_report.to_json(result), nl=False)
     else:
         _print_study(result)
-    remark(f"report: {folder / 'report.md'}")
+    remark(_reports(folder))
+
+
+def _reports(folder: Path) -> str:
+    """Where the report is, and how it becomes a page."""
+    return f"report: {folder / 'report.md'}; as a page: gradclip report {shlex.quote(str(folder))}"
 
 
 def _print_study(result: StudyResult) -> None:

@@ -110,29 +110,12 @@ def _metrics(run: RunDirectory, metadata: dict[str, Any]) -> pd.DataFrame | None
 
 
 def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
-    from gradclip_cli.runs.metadata import recorded_every
+    from gradclip_cli.evidence import described
 
-    config = run.config()
-    lines = [
-        f"{run.path}: {metadata['status']}",
-        f"  model      {config.model.label}, {config.optimizer.label}, clipping {config.clipping.label}",
-        f"  trained    by {config.engine.framework}, {metadata.get('steps', '?')} steps, started {metadata.get('started')}, "
-        f"{metadata.get('seconds', '?')} s",
-    ]
-    if (every := recorded_every(metadata)) > 1:
-        lines.append(f"  recorded   one step in {every}; what is said of gradients is of these")
-    if metadata.get("evaluation_split"):
-        lines.append(f"  evaluated  on the {metadata['evaluation_split']} split of {config.data.label}")
-    if metadata.get("diverged"):
-        lines.append(f"  diverged   {metadata['diverged']['told']}")
-    overflows = metadata.get("overflows") or {}
-    if overflows.get("steps"):
-        lines.append(f"  overflows  {overflows['steps']} steps with a gradient that was not finite, first {overflows['first']}")
-    if metadata.get("reason"):
-        lines.append(f"  reason     {metadata['reason']}")
+    facts = described.facts(metadata, run.config())
     if run.has(run.log_path.name):
-        lines.append(f"  output     {run.log_path}")
-    return lines
+        facts["output"] = str(run.log_path)
+    return [f"{run.path}: {metadata['status']}", *(f"  {subject:<10} {text}" for subject, text in facts.items())]
 
 
 @click.command("list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -271,3 +272,4 @@ def _print_result(compared: Comparison, configs: Sequence[Config], folder: Path)
     remark(
         f"report: {folder / 'compare'}; the configs: {folder}/*.yaml, to go on from: gradclip run {example} --results {folder}"
     )
+    remark(f"as a page: gradclip report {shlex.quote(str(folder))} --open")

@@ -147,6 +147,13 @@ class Study:
     matrix: Matrix | None = None
     bars: Mapping[str, Bar] = field(default_factory=dict)
     """By arm, what a successful run ends with, such as `val_accuracy >= 0.99`."""
+    path: Path | None = None
+    """The file."""
+
+    @property
+    def own_path(self) -> Path | None:
+        """The file; None of a study that comes with gradclip."""
+        return None if self.path is None or self.path.is_relative_to(loading.shipped_directory()) else self.path
 
     @property
     def tuned(self) -> list[Tuned]:
@@ -186,7 +193,8 @@ def load(name: str) -> Study:
     about = {name: problem.about for name, problem in crossed.problems.items()} if crossed else {}
     matrix = Matrix(crossed.family, crossed.baseline, about, tuple(crossed.rules)) if crossed else None
     tests, bars = tuple(_tests(file)), dict(_bars(file))
-    return Study(file.name, file.question, file.seen, file.power, arms, tests, file.rules, content, file.detectors, matrix, bars)
+    texts = (file.name, file.question, file.seen, file.power)
+    return Study(*texts, arms, tests, file.rules, content, file.detectors, matrix, bars, path)
 
 
 def _bars(file: StudyFile) -> Iterator[tuple[str, Bar]]:

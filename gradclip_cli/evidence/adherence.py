@@ -15,11 +15,12 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import named_seeds, seed_list
 from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.blocks import Block, Heading, Paragraph, Points, markdown
 from gradclip_cli.evidence.intentions import Intention
 from gradclip_cli.evidence.plans import Look, PlannedTest, PlanRecord, SeedsRecord, Seen, plan_on_record
 from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.runs.provenance import provenance
-from gradclip_cli.texts import counted, for_markdown
+from gradclip_cli.texts import counted
 
 AS_PLANNED = "As planned."
 MOST_LOOKS = 3
@@ -61,10 +62,14 @@ class Adherence:
         return asdict(self)
 
     def to_markdown(self) -> list[str]:
-        """A section of a page."""
+        """A part of a report in Markdown."""
+        return markdown(self.parts())
+
+    def parts(self) -> list[Block]:
+        """A part of a report."""
         paragraph = " ".join(filter(None, [self.planned, self.seen, self._as_planned]))
-        changes = "\n".join(f"- {for_markdown(change)}" for change in self.changes)
-        return ["## The plan", for_markdown(paragraph), *([f"Different now:\n\n{changes}"] if changes else [])]
+        changes: list[Block] = [Paragraph("Different now:"), Points(self.changes)] if self.changes else []
+        return [Heading("The plan"), Paragraph(paragraph), *changes]
 
     @property
     def _as_planned(self) -> str | None:

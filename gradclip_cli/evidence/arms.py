@@ -293,6 +293,11 @@ def _read_run(directory: RunDirectory) -> StoredRun:
     return StoredRun(directory, config, metadata, directory.metrics())
 
 
+def alone(directory: RunDirectory) -> Arm:
+    """A finished run as an arm of its own. Raises ReportError where it is not finished, StoreError where it can't be read."""
+    return Arm(directory.arm, (_read_run(directory),))
+
+
 def _fitting(run: StoredRun, others: Sequence[StoredRun]) -> StoredRun:
     """The run, where it has the metrics of its arm's others. Raises ReportError where it hasn't."""
     if others and _columns(run) != _columns(others[0]):

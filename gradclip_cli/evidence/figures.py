@@ -81,6 +81,14 @@ def panels(comparison: Comparison) -> list[Panel]:
     return [*found, *_gradient_panels(comparison)]
 
 
+def metric_panel(arms: Sequence[Arm], metric: Metric) -> Panel:
+    """The panel of what a metric reads, by epoch, of arms that have it and are trained by one loss."""
+    name = metric.column.removeprefix(EVALUATED)
+    unit = arms[0].config.loss.unit if name == "loss" else "share correct" if name in SHARE_METRICS else in_words(name)
+    found = _score_panels(name, arms, unit, "")
+    return found[-1] if metric.column.startswith(EVALUATED) else found[0]
+
+
 def _score_panels(name: str, arms: Sequence[Arm], unit: str, of_whom: str) -> list[Panel]:
     """Two panels of a loss or metric of these arms: over the steps, and on the evaluation split."""
     from gradclip_cli.plots import Panel

@@ -21,11 +21,13 @@ from gradclip_cli.files import read_json
 PLAN_SCHEMA = 1
 EXPERIMENT_SCHEMA = 1
 SWEEP_SCHEMA = 1
+STUDY_SCHEMA = 1
 COMPARISON_SCHEMA = 3
 
 PLAN = "plan.json"
 EXPERIMENT = "experiment.json"
 SWEEP = "sweep.json"
+STUDY = "study.json"
 COMPARISON = "comparison.json"
 BEST = "best"
 """Folder of a sweep's runs at each row's best column."""

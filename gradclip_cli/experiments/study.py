@@ -6,6 +6,7 @@ A study decides nothing that its file did not say before the first run: arms, se
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,6 +56,8 @@ class Result:
     choices: Mapping[str, Choice] = field(default_factory=dict)
     """How each tuned arm was chosen, by its name."""
     detectors: study_detectors.Found | None = None
+    file: str | None = None
+    """The study's file as seen from the folder of its runs; None where it comes with gradclip."""
 
     def family(self, name: str) -> list[Tested]:
         """The tests of a family, in their order."""
@@ -125,7 +128,17 @@ def read(study: Study, results: Path) -> Result:
     adherence = Adherence.of(results, intention(study), list(by_name.values()))
     tested = [each for family in study.families for each in _judged(family, study, arms)]
     detectors = study_detectors.read(study, arms, results)
-    return Result(study, arms, tested, adherence, warnings, choices, detectors)
+    return Result(study, arms, tested, adherence, warnings, choices, detectors, _file(study, results))
+
+
+def _file(study: Study, results: Path) -> str | None:
+    """Where the study's file is, as seen from a folder; a path from elsewhere on another drive."""
+    if study.own_path is None:
+        return None
+    try:
+        return Path(os.path.relpath(study.own_path.resolve(), results.resolve())).as_posix()
+    except ValueError:  # on another of Windows's drives
+        return study.own_path.resolve().as_posix()
 
 
 def _with_replicates(arm: StudyArm, stored: Mapping[str, Arm], warnings: Sequence[str]) -> Arm:

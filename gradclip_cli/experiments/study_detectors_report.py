@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from gradclip_cli.config.seeds import named_seeds
 from gradclip_cli.config.study_file import DETECTORS, Detectors
-from gradclip_cli.evidence import report, signals
+from gradclip_cli.evidence import signals
+from gradclip_cli.evidence.blocks import Block, Heading, Paragraph, Picture, Points, Table
 from gradclip_cli.evidence.bootstrap import Estimate
 from gradclip_cli.evidence.detectors import QUANTITIES, Detector, Judged, early_by_cost, seen_by_lead
 from gradclip_cli.evidence.signals import SIGNALS_FILE
 from gradclip_cli.experiments.study_detectors import Found, OfArm
 from gradclip_cli.files import unwritable
-from gradclip_cli.texts import counted, decimals, for_markdown, percent
+from gradclip_cli.texts import counted, decimals, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,25 +125,30 @@ def _judged_json(judged: Judged) -> dict[str, Any]:
     }
 
 
-def to_markdown(found: Found | None, rules: Mapping[str, str]) -> list[str]:
-    """The part of the report's page; nothing where the study has no detectors."""
+def parts(found: Found | None, rules: Mapping[str, str]) -> list[Block]:
+    """The part of the report; nothing where the study has no detectors."""
     if found is None:
         return []
     return [
-        "## Detectors",
-        f"*The rule.* {for_markdown(rules[DETECTORS])}",
-        *[part for arm in found.arms for part in _of_arm_on_page(arm)],
-        for_markdown(_meaning(found.plan)),
-        "\n".join(f"- {for_markdown(sentence)}" for sentence in sentences(found)),
-        *[f"![How early {arm.arm} is seen to diverge, and at what cost]({picture(arm)})" for arm in _drawn(found)],
+        Heading("Detectors"),
+        Paragraph(rules[DETECTORS], lead="The rule."),
+        *[part for arm in found.arms for part in _of_arm(arm)],
+        Paragraph(_meaning(found.plan)),
+        Points(sentences(found)),
+        *[_picture(arm, found) for arm in found.arms if arm.detectors[0].fresh.events],
     ]
 
 
-def _of_arm_on_page(arm: OfArm) -> list[str]:
+def _picture(arm: OfArm, found: Found) -> Picture:
+    told = f"How early {arm.arm} is seen to diverge, and at what cost"
+    return Picture(f"detectors-{arm.arm}.png", told, lambda: _figure(arm, found))
+
+
+def _of_arm(arm: OfArm) -> list[Block]:
     first = arm.detectors[0]
     fixed, fresh = _on(arm.calibrated_on, first.calibration), _on(arm.judged_on, first.fresh)
     told = f"{arm.arm}: fixed on {fixed}, judged on {fresh}."
-    return [for_markdown(told), report.markdown_table(HEADINGS, rows(arm), left=1)]
+    return [Paragraph(told), Table(HEADINGS, rows(arm))]
 
 
 def _on(seeds: Sequence[int], judged: Judged) -> str:
@@ -176,20 +182,6 @@ def write(found: Found | None, results: Path) -> list[Path]:
     except OSError as error:
         raise unwritable(results, error) from None
     return [results / SIGNALS_FILE]
-
-
-def figures(found: Found | None) -> dict[str, Figure]:
-    """A picture for each arm of which a judged run diverged, by its file's name."""
-    return {picture(arm): _figure(arm, found) for arm in _drawn(found)} if found else {}
-
-
-def picture(arm: OfArm) -> str:
-    """The name of the picture's file."""
-    return f"detectors-{arm.arm}.png"
-
-
-def _drawn(found: Found) -> list[OfArm]:
-    return [arm for arm in found.arms if arm.detectors[0].fresh.events]
 
 
 def _figure(arm: OfArm, found: Found) -> Figure:

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradclip_cli.config.studies import Matrix as PlannedMatrix
-from gradclip_cli.evidence import report
 from gradclip_cli.evidence.arms import Arm
+from gradclip_cli.evidence.blocks import Block, Heading, Paragraph, Picture, Table
 from gradclip_cli.evidence.judging import AgainstBaseline
 from gradclip_cli.evidence.success import Successes
 from gradclip_cli.evidence.treatment import HARDLY
 from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.experiments.study import Result, Tested
-from gradclip_cli.texts import counted, for_markdown, percent
+from gradclip_cli.texts import counted, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from gradclip_cli.plots import MatrixCell
+    from gradclip_cli.plots import Matrix, MatrixCell
 
 PICTURE = "matrix.png"
+MAP = "Problems and rules"
 HEADINGS = ["problem", "about", "diverged", "spikes a run", "largest norm, times the median", "clipped at most"]
 
 
@@ -31,12 +32,19 @@ def figure(result: Result, matrix: PlannedMatrix) -> Figure:
     """The picture: problems down, rules across."""
     from gradclip_cli import plots
 
+    return plots.matrix_figure(crossed(result, matrix))
+
+
+def crossed(result: Result, matrix: PlannedMatrix) -> Matrix:
+    """The matrix's figures as texts: problems down, rules across, in each cell the difference from the baseline."""
+    from gradclip_cli import plots
+
     rules = [rule for rule in matrix.rules if rule != matrix.baseline]
     tested = {each.test.arm: each for each in result.family(matrix.family)}
     cells = [[_cell(result, tested.get(matrix.arm(problem, rule))) for rule in rules] for problem in matrix.problems]
     rows = [_label(result, matrix, problem) for problem in matrix.problems]
     title = f"What each rule does, against {matrix.baseline}, on seeds that no choice was made on"
-    return plots.matrix_figure(plots.Matrix(title, rules, rows, cells))
+    return plots.Matrix(title, rules, rows, cells)
 
 
 def _label(result: Result, matrix: PlannedMatrix, problem: str) -> list[str]:
@@ -74,15 +82,24 @@ def _told(successes: Successes) -> str:
     return f"{successes.count} of {successes.total}"
 
 
-def parts(result: Result, matrix: PlannedMatrix) -> list[str]:
-    """The matrix's sections of the report."""
+def picture(result: Result, matrix: PlannedMatrix) -> Picture:
+    """The picture, told in words."""
+    told = f"Problems down, rules across, in each cell the typical difference from {matrix.baseline}"
+    return Picture(PICTURE, told, lambda: figure(result, matrix))
+
+
+def parts(result: Result, matrix: PlannedMatrix) -> list[Block]:
+    """The matrix's parts of the report."""
+    told = Paragraph(summary(result, matrix))
+    return [Heading(MAP), told, picture(result, matrix), *what_goes_with_help(result, matrix)]
+
+
+def what_goes_with_help(result: Result, matrix: PlannedMatrix) -> list[Block]:
+    """What each problem's gradients are like without a rule."""
     return [
-        "## Problems and rules",
-        for_markdown(summary(result, matrix)),
-        f"![Problems down, rules across, in each cell the typical difference from {matrix.baseline}]({PICTURE})",
-        "## What goes with help",
-        report.markdown_table(HEADINGS, rows(result, matrix), left=2),
-        for_markdown(
+        Heading("What goes with help"),
+        Table(HEADINGS, rows(result, matrix), left=2),
+        Paragraph(
             f"Of the {matrix.baseline} runs: how many diverged, how many spikes a run had (a norm above ten times the median of "
             "the hundred before it), and by how much the largest norm of an epoch exceeds its median, in the middle of all "
             "epochs. Last, on how many steps the rule acted that acted most. This stands beside the effects; no law is fitted to "

@@ -14,8 +14,9 @@ import numpy as np
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.config.seeds import seed_list
-from gradclip_cli.evidence import ledger, report, summaries
+from gradclip_cli.evidence import ledger, plans, report, summaries
 from gradclip_cli.evidence.arms import Arm, mixtures
+from gradclip_cli.evidence.blocks import Block, Heading, Paragraph, Picture, Points, Table, markdown
 from gradclip_cli.evidence.bootstrap import Estimate
 from gradclip_cli.evidence.components import Components
 from gradclip_cli.evidence.figures import difference_axis, difference_row
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from gradclip_cli.plots import RepeatPanel
 
-STUDY_SCHEMA = 1
 REPEATS = "repeats.png"
 HEADINGS = ["arm", "by", "seeds", "baseline's", "its own", "difference", "on average", "p", "won", "verdict"]
 
@@ -45,17 +45,10 @@ def write(result: Result, results: Path) -> list[Path]:
     """Write `report.md`, `study.json` and the pictures, and return their paths. Raises StoreError."""
     from gradclip_cli import plots
 
-    ledger.record(results, {arm.name: arm.seeds for arm in result.arms.values()}, result.looks)
-    figures = {_picture(tested): _differences(tested) for tested in _drawn(result)}
-    if _repeated(result):
-        figures[REPEATS] = _repeats(result)
-    if picture := study_tuning.figure(result):
-        figures[study_tuning.PICTURE] = picture
-    if matrix := result.study.matrix:
-        figures[study_matrix.PICTURE] = study_matrix.figure(result, matrix)
-    figures |= study_detectors_report.figures(result.detectors)
+    record_looks(result, results)
+    figures = {part.file: part.draw() for part in parts(result) if isinstance(part, Picture)}
     kept = study_detectors_report.write(result.detectors, results)
-    texts = {"study.json": to_json(result), "report.md": to_markdown(result)}
+    texts = {plans.STUDY: to_json(result), "report.md": to_markdown(result)}
     try:
         for name, figure in figures.items():
             plots.save(figure, [results / name])
@@ -66,6 +59,12 @@ def write(result: Result, results: Path) -> list[Path]:
     return [*kept, *(results / name for name in (*figures, *texts))]
 
 
+def record_looks(result: Result, results: Path) -> list[str]:
+    """Put it on record that somebody sees the study's tests; a sentence where that could not be."""
+    not_recorded = ledger.record(results, {arm.name: arm.seeds for arm in result.arms.values()}, result.looks)
+    return [not_recorded] if not_recorded else []
+
+
 def _groups(result: Result) -> list[list[Tested]]:
     """The tests that one picture shows: those of a family by one metric against one baseline."""
     found: dict[tuple[str, str, str], list[Tested]] = {}
@@ -74,16 +73,17 @@ def _groups(result: Result) -> list[list[Tested]]:
     return list(found.values())
 
 
-def _drawn(result: Result) -> list[list[Tested]]:
-    """The groups that have a picture of their own: the matrix is the picture of its tests."""
-    crossed = result.study.matrix.family if result.study.matrix else None
-    return [group for group in _groups(result) if group[0].test.family != crossed]
+def _is_crossed(result: Result, group: Sequence[Tested]) -> bool:
+    """Whether the matrix is the picture of these tests, so that they have none of their own."""
+    return result.study.matrix is not None and group[0].test.family == result.study.matrix.family
 
 
-def _picture(tested: Sequence[Tested]) -> str:
-    """Of a picture's tests, the name of its file."""
+def _picture(tested: Sequence[Tested]) -> Picture:
+    """What tests found, seed by seed."""
     test = tested[0].test
-    return re.sub(r"[^\w.-]+", "-", f"{test.family}-{test.metric}-{test.baseline}.png")
+    file = re.sub(r"[^\w.-]+", "-", f"{test.family}-{test.metric}-{test.baseline}.png")
+    told = f"Each seed's difference in {tested[0].yardstick.metric.title}"
+    return Picture(file, told, lambda: _differences(tested))
 
 
 def _differences(tested: Sequence[Tested]) -> Figure:
@@ -135,7 +135,7 @@ def _repeats(result: Result) -> Figure:
 
 def sentences(result: Result) -> list[str]:
     """What each test says, in their order, then what each detector did."""
-    return [*map(_sentence, result.tested), *study_detectors_report.sentences(result.detectors)]
+    return [*map(sentence, result.tested), *study_detectors_report.sentences(result.detectors)]
 
 
 def summary(result: Result) -> list[Part]:
@@ -143,7 +143,7 @@ def summary(result: Result) -> list[Part]:
     return [*summaries.counts(each.against.verdict for each in result.tested), Part(summaries.runs(result.arms.values()))]
 
 
-def _sentence(tested: Tested) -> str:
+def sentence(tested: Tested) -> str:
     """What a test says, and on what share of the steps the arms' clipping differed, where it is all that does."""
     against, pair = tested.against, tested.pair
     acted = None if against.differs_in else treatment_sentence(pair.base, pair.arm, against.acted)
@@ -246,10 +246,11 @@ def to_json(result: Result) -> str:
     """The study's plan and what its tests found, with a schema number; what is not finite is null."""
     study = result.study
     content: dict[str, Any] = {
-        "schema": STUDY_SCHEMA,
+        "schema": plans.STUDY_SCHEMA,
         "name": study.name,
         "question": study.question,
         "file_sha256": study.sha256,
+        **({"file": result.file} if result.file else {}),
         "tests": [_test_json(each) for each in result.tested],
         "arms": [_arm_json(arm) for arm in result.arms.values()],
         **({"detectors": study_detectors_report.to_json(result.detectors)} if result.detectors else {}),
@@ -295,26 +296,45 @@ def _arm_json(arm: Arm) -> dict[str, Any]:
 
 def to_markdown(result: Result) -> str:
     """The report as a page. Every figure in it comes from the stored runs."""
+    return "\n\n".join([f"# {for_markdown(result.study.question)}", *markdown(parts(result))]) + "\n"
+
+
+def parts(result: Result) -> list[Block]:
+    """All that the report says beneath its question."""
     study = result.study
-    parts = [
-        f"# {for_markdown(study.question)}",
-        for_markdown(_what(result)),
+    return [
+        Paragraph(what_was_trained(result)),
         *(study_matrix.parts(result, study.matrix) if study.matrix else []),
+        *further_parts(result),
+        *planned_parts(result),
+    ]
+
+
+def further_parts(result: Result) -> list[Block]:
+    """All of the report but its beginning, its matrix and the plan: families, tunings, successes, repeats, detectors, runs."""
+    study = result.study
+    return [
         *[part for family in study.families for part in _family(result, family)],
         *study_tuning.parts(result),
         *study_success.parts(result),
         *_runs_of_one_seed(result),
-        *study_detectors_report.to_markdown(result.detectors, study.rules),
-        "## What the runs did",
-        report.markdown_table(["arm", "seeds", "runs of each", "runs", "diverged", "collapsed"], runs_rows(result), left=2),
-        *map(for_markdown, layer_sentences(result)),
-        *[f"Warning: {for_markdown(warning)}" for warning in (*result.warnings, *_mixtures(result))],
-        *result.adherence.to_markdown(),
-        f"*Seen before it was written:* {for_markdown(study.seen)}",
-        f"*What it can show:* {for_markdown(study.power)}",
-        f"The study's file has the SHA-256 {study.sha256}.",
+        *study_detectors_report.parts(result.detectors, study.rules),
+        Heading("What the runs did"),
+        Table(["arm", "seeds", "runs of each", "runs", "diverged", "collapsed"], runs_rows(result), left=2),
+        *map(Paragraph, layer_sentences(result)),
+        *[Paragraph(f"Warning: {warning}") for warning in (*result.warnings, *_mixtures(result))],
     ]
-    return "\n\n".join(parts) + "\n"
+
+
+def planned_parts(result: Result) -> list[Block]:
+    """What was planned before the first run, what had been seen by then, and what such a plan can show."""
+    study = result.study
+    return [
+        *result.adherence.parts(),
+        Paragraph(study.seen, lead="Seen before it was written:"),
+        Paragraph(study.power, lead="What it can show:"),
+        Paragraph(f"The study's file has the SHA-256 {study.sha256}."),
+    ]
 
 
 def _mixtures(result: Result) -> list[str]:
@@ -325,7 +345,7 @@ def _mixtures(result: Result) -> list[str]:
     return [f"{arms[0].name}: {told}" for arms in problems for told in mixtures(arms)]
 
 
-def _runs_of_one_seed(result: Result) -> list[str]:
+def _runs_of_one_seed(result: Result) -> list[Block]:
     """How far runs spread within a seed and between seeds; nothing where no arm is repeated."""
     if not (repeated := _repeated(result)):
         return []
@@ -333,17 +353,17 @@ def _runs_of_one_seed(result: Result) -> list[str]:
     unit = f" in {metric.unit.name}" if metric.unit.name else ""
     told = f"{metric.title.format(split=repeated[0].evaluation_split)}, standard deviations{unit}"
     return [
-        "## Runs of one seed",
-        report.markdown_table(["arm", "within a seed", "between seeds", "share of the variance within"], spread_rows(result)),
-        for_markdown(
+        Heading("Runs of one seed"),
+        Table(["arm", "within a seed", "between seeds", "share of the variance within"], spread_rows(result)),
+        Paragraph(
             f"Components of variance of {told}, with 95% intervals (a bootstrap over seeds; too narrow where few seeds rule a "
             "spread). Runs of one seed differ by the rounding of their initial weights alone."
         ),
-        f"![Each seed's runs, a panel an arm]({REPEATS})",
+        Picture(REPEATS, "Each seed's runs, a panel an arm", lambda: _repeats(result)),
     ]
 
 
-def _what(result: Result) -> str:
+def what_was_trained(result: Result) -> str:
     """What was trained, with what."""
     arms = result.arms.values()
     facts = next(iter(arms)).runs[0].metadata
@@ -355,19 +375,18 @@ def _what(result: Result) -> str:
     )
 
 
-def _family(result: Result, family: str) -> list[str]:
+def _family(result: Result, family: str) -> list[Block]:
     tested = result.family(family)
-    pictures = [group for group in _drawn(result) if group[0].test.family == family]
+    pictures = [group for group in _groups(result) if group[0].test.family == family and not _is_crossed(result, group)]
     adjusted = f", adjusted by Holm over {len(tested)} tests" if len(tested) > 1 else ""
     return [
-        f"## {for_markdown(family[0].upper() + family[1:])}",
-        f"*The rule.* {for_markdown(result.study.rules[family])}",
-        report.markdown_table(HEADINGS, rows(tested), left=2),
-        "Typical values and differences (the middle of the averages of all pairs of seeds) with intervals at the levels of "
-        f"Holm's steps{adjusted}.",
-        "\n".join(f"- {for_markdown(_sentence(each))}" for each in tested),
-        *[
-            f"![Each seed's difference in {for_markdown(group[0].yardstick.metric.title)}]({_picture(group)})"
-            for group in pictures
-        ],
+        Heading(family[0].upper() + family[1:]),
+        Paragraph(result.study.rules[family], lead="The rule."),
+        Table(HEADINGS, rows(tested), left=2),
+        Paragraph(
+            "Typical values and differences (the middle of the averages of all pairs of seeds) with intervals at the levels of "
+            f"Holm's steps{adjusted}."
+        ),
+        Points([sentence(each) for each in tested]),
+        *map(_picture, pictures),
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradclip_cli.config.bars import Bar
-from gradclip_cli.evidence import report
+from gradclip_cli.evidence.blocks import Block, Heading, Paragraph, Table
 from gradclip_cli.evidence.stats import holm
 from gradclip_cli.evidence.success import Successes, paired_p
 from gradclip_cli.experiments.study import Result
@@ -55,16 +55,18 @@ def successes(result: Result) -> list[ArmSuccess]:
     ]
 
 
-def parts(result: Result) -> list[str]:
-    """The section of the report; nothing where no arm has a bar."""
+def parts(result: Result) -> list[Block]:
+    """The part of the report; nothing where no arm has a bar."""
     if not result.study.bars:
         return []
     table = [_row(each) for each in successes(result)]
     return [
-        "## Successes",
-        report.markdown_table(HEADINGS, table, left=2),
-        "Exact intervals of Clopper and Pearson; against the baseline of the arm's first test McNemar's exact test on shared "
-        "seeds, adjusted by Holm over this table. A run that diverged is none.",
+        Heading("Successes"),
+        Table(HEADINGS, table, left=2),
+        Paragraph(
+            "Exact intervals of Clopper and Pearson; against the baseline of the arm's first test McNemar's exact test on shared "
+            "seeds, adjusted by Holm over this table. A run that diverged is none."
+        ),
     ]
 
 

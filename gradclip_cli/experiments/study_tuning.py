@@ -11,12 +11,12 @@ import numpy as np
 
 from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.seeds import seed_list
-from gradclip_cli.evidence import report
+from gradclip_cli.evidence.blocks import Block, Heading, Paragraph, Picture, Table
 from gradclip_cli.evidence.metrics import POINTS, Metric
 from gradclip_cli.evidence.tunings import MOST_SEEDS, Grid, Range, Splits, wider
 from gradclip_cli.experiments.study import Result
 from gradclip_cli.experiments.tuning import Choice
-from gradclip_cli.texts import counted, for_markdown, percent, shown_p
+from gradclip_cli.texts import counted, percent, shown_p
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,23 +95,23 @@ def _tuned_again(pairs: Iterable[tuple[Pool, Pool]]) -> list[tuple[Pool, Pool]]:
     return [(base, arm) for base, arm in pairs if len(base.names) > 1 and len(base.seeds) <= MOST_SEEDS]
 
 
-def parts(result: Result) -> list[str]:
-    """The tuning's sections of the report; nothing where no arm is tuned."""
+def parts(result: Result) -> list[Block]:
+    """The tuning's parts of the report; nothing where no arm is tuned."""
     if not result.choices:
         return []
     found = pools(result.choices)
     pairs = list(_pairs(result, found))
     metrics = ", ".join(dict.fromkeys(choice.metric.title for choice in result.choices.values()))
     return [
-        "## What was chosen",
-        report.markdown_table(HEADINGS, rows(result.choices), left=1),
-        for_markdown(
+        Heading("What was chosen"),
+        Table(HEADINGS, rows(result.choices)),
+        Paragraph(
             f"Chosen by {metrics}, on average over the tuning's seeds, and not judged on it. At the edge: a better one may "
             "lie beyond."
         ),
         *_splits_parts(_tuned_again(pairs)),
-        *_range_parts([pool for pool in found if pool.has_range], pairs),
-        *filter(None, [test_set_sentence(result)]),
+        *_range_parts([pool for pool in found if pool.has_range], pairs, result),
+        *[Paragraph(told) for told in [test_set_sentence(result)] if told],
     ]
 
 
@@ -136,13 +136,13 @@ def _row(name: str, choice: Choice) -> list[str]:
     ]
 
 
-def _splits_parts(pairs: Sequence[tuple[Pool, Pool]]) -> list[str]:
+def _splits_parts(pairs: Sequence[tuple[Pool, Pool]]) -> list[Block]:
     if not pairs:
         return []
     return [
-        "## The whole procedure again, on halves of the tuning's seeds",
-        report.markdown_table(SPLIT_HEADINGS, [_split_row(base, arm) for base, arm in pairs], left=1),
-        for_markdown(
+        Heading("The whole procedure again, on halves of the tuning's seeds"),
+        Table(SPLIT_HEADINGS, [_split_row(base, arm) for base, arm in pairs]),
+        Paragraph(
             f"Every way to split the {len(pairs[0][0].seeds)} tuning seeds in halves: one half chooses, for both arms, the other "
             "judges the chosen two on the holdout, in points. It shows how far the finding hangs on which seeds chose."
         ),
@@ -166,21 +166,21 @@ def _split_row(base: Pool, arm: Pool) -> list[str]:
     ]
 
 
-def _range_parts(found: Sequence[Pool], pairs: Sequence[tuple[Pool, Pool]]) -> list[str]:
+def _range_parts(found: Sequence[Pool], pairs: Sequence[tuple[Pool, Pool]], result: Result) -> list[Block]:
     if not found:
         return []
     baselines = {arm.grid.name: base for base, arm in pairs}
     axis = found[0].axis
     return [
-        f"## The range of good values of the {for_markdown(axis)}",
-        report.markdown_table(RANGE_HEADINGS, [_range_row(pool, baselines.get(pool.grid.name)) for pool in found], left=2),
-        for_markdown(
+        Heading(f"The range of good values of the {axis}"),
+        Table(RANGE_HEADINGS, [_range_row(pool, baselines.get(pool.grid.name)) for pool in found], left=2),
+        Paragraph(
             f"Values of the {axis} whose holdout accuracy is within {TOLERANCE:g} point of the best, at the arm's best setting "
             "of everything else; of each seed, then in the middle of the seeds (between two values of the grid accuracy runs "
             "evenly along their logarithms). To the edge: on how many seeds it reaches the grid's end, may be wider. Last: how "
             "many times as wide as its baseline's it typically is, with a 95% interval and the exact signed-rank test's p."
         ),
-        f"![Holdout accuracy by {axis}, an arm a line]({PICTURE})",
+        Picture(PICTURE, f"Holdout accuracy by {axis}, an arm a line", lambda: _figure(result)),
     ]
 
 
@@ -205,7 +205,7 @@ def test_set_sentence(result: Result) -> str | None:
         return None
     images, accuracy = config.data.part.test, float(np.mean(first.yardstick.scores(first.pair.base)))
     error = math.sqrt(accuracy * (1 - accuracy) / images) * metric.unit.scale
-    return for_markdown(
+    return (
         f"The test set samples too: which {counted(images, 'image')} stand in it moves an accuracy of {accuracy:.1%} by "
         f"{error:.2f} points (standard error), and a difference of two arms by {math.sqrt(2) * error:.2f} were their errors "
         "independent; they share the images, so that it is less, by how much is not recorded. More seeds don't make this smaller."
@@ -243,13 +243,11 @@ def _range_json(pool: Pool) -> dict[str, Any]:
     return {"arm": pool.grid.name, "seeds": list(pool.seeds), "at": pool.grid.best_row, "tolerance": TOLERANCE, **ends}
 
 
-def figure(result: Result) -> Figure | None:
-    """Accuracy by the axis that ranges are of, an arm a line at its best setting; None where there is no range."""
+def _figure(result: Result) -> Figure:
+    """Accuracy by the axis that ranges are of, an arm a line at its best setting."""
     from gradclip_cli import plots
 
     found = [pool for pool in pools(result.choices) if pool.has_range]
-    if not found:
-        return None
     lines = [_line(pool) for pool in found]
     return plots.tuning_figure(found[0].metric.heading, found[0].axis, TOLERANCE, lines)
 

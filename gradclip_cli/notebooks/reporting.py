@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from gradclip_cli.notebooks.comparing import Compared, compare
 from gradclip_cli.notebooks.given import AnyPath, results_folder
-from gradclip_cli.pages import page
+from gradclip_cli.pages import page, shape
 from gradclip_cli.pages.elements import element
 
 
@@ -56,7 +56,7 @@ def report(comparison: Compared | AnyPath = "results", path: AnyPath | None = No
     """
     place = None if path is None else Path(path).expanduser()
     if place is not None:
-        page.require_ours(place)
+        shape.require_ours(place)
     compared = comparison if isinstance(comparison, Compared) else compare(results_folder(comparison))
     place = place or compared.folder / "report.html"
     page.write(compared.comparison, place)

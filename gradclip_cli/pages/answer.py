@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.judging import AgainstBaseline, ArmReport
+from gradclip_cli.evidence.metrics import Unit
 from gradclip_cli.evidence.report import verdict_word, with_interval
 from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.evidence.verdicts import Verdict
@@ -81,20 +82,25 @@ class Badge(NamedTuple):
     figure: str
 
 
-def badge(compared: Comparison, report: ArmReport) -> Badge:
-    """That of an arm."""
-    against = report.against
-    kind = against.verdict.name.lower().replace("_", "-") if against else "baseline"
-    sign = SIGNS[against.verdict] if against else ""
-    return Badge(report.arm.name, kind, sign, verdict_word(report, compared), _figure(compared, report))
+def badge(name: str, verdict: Verdict | None, word: str, figure: str) -> Badge:
+    """That of an arm or a test; without a verdict, of a baseline."""
+    kind = verdict.name.lower().replace("_", "-") if verdict else "baseline"
+    return Badge(name, kind, SIGNS[verdict] if verdict else "", word, figure)
+
+
+def badge_of(compared: Comparison, report: ArmReport) -> Badge:
+    """That of an arm of a comparison."""
+    verdict = report.against.verdict if report.against else None
+    return badge(report.arm.name, verdict, verdict_word(report, compared), _figure(compared, report))
 
 
 def badges(compared: Comparison) -> Element:
     """A list of all arms, each with its verdict and the difference that it rests on."""
-    return element("ul", *(_shown(badge(compared, report)) for report in compared.arms), class_="badges")
+    return element("ul", *(shown(badge_of(compared, report)) for report in compared.arms), class_="badges")
 
 
-def _shown(told: Badge) -> Element:
+def shown(told: Badge) -> Element:
+    """A badge as an item of a list."""
     sign = [element("span", told.sign, class_="sign", aria_hidden="true")] if told.sign else []
     return element(
         "li",
@@ -109,6 +115,11 @@ def _figure(compared: Comparison, report: ArmReport) -> str:
     unit, against = compared.metric.unit, report.against
     if against is None:
         return with_interval(report.typical, report.low, report.high, unit)
+    return difference(against, unit)
+
+
+def difference(against: AgainstBaseline, unit: Unit) -> str:
+    """A typical difference with its interval, in its unit."""
     return f"{with_interval(against.typical, against.low, against.high, unit, sign=True)} {unit.name}".rstrip()
 
 

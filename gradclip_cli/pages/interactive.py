@@ -18,7 +18,7 @@ from gradclip_cli.pages.live_steps import held, steps_figure
 from gradclip_cli.pages.steps import Trace
 from gradclip_cli.plots import Panel, line_style
 
-__all__ = ["colours_of", "data", "held_together", "is_installed", "script", "shown_panels", "thinned"]
+__all__ = ["colours_of", "data", "data_of_panels", "held_together", "is_installed", "script", "shown_panels", "thinned"]
 
 PAIRS = "pairs"
 
@@ -43,6 +43,12 @@ def data(compared: Comparison, panels: Sequence[Panel], traces: Sequence[Trace] 
         return held_together(colours, made, traces)
     pairs = {"place": PAIRS, "title": "", "item": item(pairs_figure(colours), f"live-{PAIRS}")}
     return held_together(colours, [*made, pairs], traces, twins=item(twins_figure(), "live-twins"))
+
+
+def data_of_panels(compared: Comparison, panels: Sequence[Panel]) -> str:
+    """The curves alone, for a page that can't be asked further looks."""
+    colours = colours_of([part.arm.name for part in compared.arms])
+    return held_together(colours, shown_panels(panels, colours), ())
 
 
 def colours_of(names: Sequence[str]) -> dict[str, str]:

@@ -22,12 +22,14 @@ const lookChooser = () => {
 
   const question = ({metric, baseline}) => `${looked.metrics[metric].title} against ${baseline}`;
 
+  const header = document.querySelector("header");
+  const ownAnswer = [...header.querySelectorAll(":scope > p")];  // of a try it says more than the look's
   const tellAnswer = (look) => {
-    const header = document.querySelector("header");
     const [heading, list] = [header.querySelector("h1"), header.querySelector(".badges")];
     for (const part of [...header.querySelectorAll(":scope > p")]) part.remove();
     heading.textContent = look.title;
-    heading.after(...look.answer.map((text, place) => make("p", {textContent: text, className: place ? "" : "answer"})));
+    const further = () => look.answer.map((text, place) => make("p", {textContent: text, className: place ? "" : "answer"}));
+    heading.after(...(look === own ? ownAnswer : further()));
     list.replaceChildren(...look.badges.map(({name, kind, sign, word, figure}) => {
       const mark = make("span", {className: "sign", textContent: sign, ariaHidden: "true"});
       return make(

@@ -14,7 +14,7 @@ from gradclip_cli.evidence.arms import Arm, StoredRun
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.further import further_looks, possible
 from gradclip_cli.evidence.metrics import SHARES, in_words
-from gradclip_cli.pages.answer import answer, badge, title
+from gradclip_cli.pages.answer import answer, badge_of, title
 from gradclip_cli.pages.elements import as_json, safe
 from gradclip_cli.pages.numbers import short
 from gradclip_cli.plots import DifferenceRow
@@ -76,7 +76,7 @@ def _look(look: Comparison) -> dict[str, Any]:
         "title": title(look),
         "axis": axis(look),
         "answer": answer(look),
-        "badges": [badge(look, part)._asdict() for part in look.arms],
+        "badges": [badge_of(look, part)._asdict() for part in look.arms],
         "columns": report.verdict_columns(look),
         "rows": report.verdict_rows(look),
         "caption": report.verdict_caption(look),

@@ -25,3 +25,9 @@ for (const part of document.querySelectorAll("details.copy")) {
   });
   part.insertBefore(button, part.querySelector("pre"));
 }
+const reveal = () => {  // for browsers that leave a part closed to which a link leads
+  const closed = document.getElementById(decodeURIComponent(location.hash.slice(1)))?.closest("details");
+  if (closed) closed.open = true;
+};
+addEventListener("hashchange", reveal);
+reveal();

@@ -21,14 +21,19 @@ HASHED = {"config_sha256": "config.yaml", "metrics_sha256": "metrics.csv", "step
 
 
 def provenance(compared: Comparison) -> Element:
-    """The section on where the figures came from; a fact that runs don't share says of how many it is."""
-    runs = [run for report in compared.arms for run in report.arm.runs]
-    packages = dict.fromkeys(package for run in runs for package in run.metadata["versions"])
+    """The section on where a comparison's figures came from."""
+    return provenance_of([run for report in compared.arms for run in report.arm.runs])
+
+
+def provenance_of(runs: Sequence[StoredRun]) -> Element:
+    """The same for any runs; a fact that runs don't share says of how many it is."""
+    arms = dict.fromkeys(run.directory.arm for run in runs)
+    packages = dict.fromkeys(package for run in runs for package in run.metadata.get("versions") or {})
     facts: dict[str, Callable[[StoredRun], Any]] = {
         **{package: _version(package) for package in packages},
         "git commit of gradclip": lambda run: run.metadata.get("git_commit"),
-        "system": lambda run: run.metadata["machine"].get("system"),
-        "processor": lambda run: run.metadata["machine"].get("processor"),
+        "system": lambda run: (run.metadata.get("machine") or {}).get("system"),
+        "processor": lambda run: (run.metadata.get("machine") or {}).get("processor"),
         "SHA-256 of the dataset": lambda run: run.metadata.get("dataset_sha256"),
     }
     told = {name: _shared([of(run) for run in runs]) for name, of in facts.items()}
@@ -36,14 +41,14 @@ def provenance(compared: Comparison) -> Element:
     return section(
         "provenance",
         "Where this came from",
-        element("p", f"{counted(len(runs), 'run')} of {counted(len(compared.arms), 'arm')}. This page was written by {drawn}."),
+        element("p", f"{counted(len(runs), 'run')} of {counted(len(arms), 'arm')}. This page was written by {drawn}."),
         definitions((name, element("span", text)) for name, text in told.items() if text),
         plain("SHA-256 of the runs' files, as sha256sum --check takes them", "\n".join(_hashes(runs))),
     )
 
 
 def _version(package: str) -> Callable[[StoredRun], Any]:
-    return lambda run: run.metadata["versions"].get(package)
+    return lambda run: (run.metadata.get("versions") or {}).get(package)
 
 
 def _shared(values: Sequence[Any]) -> str:

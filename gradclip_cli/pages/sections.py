@@ -91,13 +91,15 @@ def scores(compared: Comparison) -> Element:
     return table(f"{compared.metric.heading} of each run, as scored", ["seed", *by_arm], rows)
 
 
-def curves(panels: Sequence[Panel], pictures: Sequence[Picture], left_out: str = "") -> Element:
-    """The panels by epoch, each as a picture, with what live ones leave out."""
+MANY_RUNS = "Thick lines are typical values over seeds with 95% intervals, thin ones single runs."
+
+
+def curves(panels: Sequence[Panel], pictures: Sequence[Picture], note: str = MANY_RUNS) -> Element:
+    """The panels by epoch, each as a picture, under what is said of all of them."""
     shown = [
         element("figure", image(picture, _told(panel)), id=f"panel-{number}")
         for number, (panel, picture) in enumerate(zip(panels, pictures, strict=True))
     ]
-    note = f"Thick lines are typical values over seeds with 95% intervals, thin ones single runs. {left_out}".rstrip()
     return section("curves", "By epoch", element("p", explained(note), class_="note"), element("div", *shown, class_="panels"))
 
 

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 
 import yaml
 
+from gradclip_cli.config.schema import Config
 from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.evidence import pasted
 from gradclip_cli.evidence.arms import Arm
@@ -22,7 +23,7 @@ def to_copy(compared: Comparison) -> Element:
     table = [("The verdicts as CSV, unrounded", pasted.to_csv(compared)), ("The verdicts as LaTeX", pasted.to_latex(compared))]
     parts = [
         ("The commands", "\n".join(_commands(compared))),
-        *((f"The config of {arm.name}", _config(arm)) for arm in arms),
+        *((f"The config of {arm.name}", config_text(arm.config)) for arm in arms),
         *table,
     ]
     return section("copy", "To copy", *(plain(summary, text) for summary, text in parts))
@@ -48,6 +49,7 @@ def _run(arms: Sequence[Arm]) -> str:
     return f"gradclip run {shlex.join(f'{arm.name}.yaml' for arm in arms)} --seeds {seeds}"
 
 
-def _config(arm: Arm) -> str:
-    content = arm.config.model_dump(mode="json", exclude={"training": {"seed"}})
+def config_text(config: Config) -> str:
+    """A config as a file of it may say it, without the seed."""
+    content = config.model_dump(mode="json", exclude={"training": {"seed"}})
     return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

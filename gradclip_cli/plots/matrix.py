@@ -8,15 +8,16 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from gradclip_cli.plots.style import fitted, fitted_in, luminance, styled, text_width
+from gradclip_cli.plots.style import fitted, fitted_in, ink_on, styled, text_width
 
 # In inches.
 CELL_WIDTH, CELL_HEIGHT, TITLE, COLUMN_LINE, BAR, RIGHT, LINE = 1.75, 0.78, 0.55, 0.35, 1.05, 0.2, 0.19
 LABEL_LETTERS, COLUMN_LETTERS = 30, 20
+_SHADE, _SCALE = matplotlib.colormaps["PuOr"], Normalize(-1.6, 1.6)  # not so dark at its ends that text is lost
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,6 @@ def matrix_figure(matrix: Matrix) -> Figure:
     left = 0.35 + max((text_width(lines, 11) for lines in rows), default=0.0)
     wide, tall = CELL_WIDTH * len(matrix.columns), sum(heights)
     width, height = left + wide + RIGHT, TITLE + COLUMN_LINE + tall + BAR
-    shade, scale = matplotlib.colormaps["PuOr"], Normalize(-1.6, 1.6)  # not so dark at its ends that text is lost
     with styled():
         figure = Figure(figsize=(width, height))
         axes = figure.add_axes((left / width, BAR / height, wide / width, tall / height))
@@ -60,7 +60,7 @@ def matrix_figure(matrix: Matrix) -> Figure:
             _label(axes, lines, top + deep / 2)
             for column, cell in enumerate(cells):
                 if cell:
-                    colour = shade(scale(cell.balance)) if cell.balance is not None else "white"
+                    colour = _SHADE(_SCALE(cell.balance)) if cell.balance is not None else "white"
                     _draw(axes, cell, colour, (column * CELL_WIDTH, top, deep))
             top += deep
         for column, name in enumerate(matrix.columns):
@@ -74,8 +74,13 @@ def matrix_figure(matrix: Matrix) -> Figure:
             weight="bold",
             va="top",
         )
-        _explain(figure, shade, scale, (left / width, 0.62 / height, min(wide, 3.4) / width, 0.16 / height))
+        _explain(figure, (left / width, 0.62 / height, min(wide, 3.4) / width, 0.16 / height))
     return figure
+
+
+def matrix_shade(balance: float) -> str:
+    """The colour of a cell as `#rrggbb`: blue is better on most seeds, orange worse."""
+    return to_hex(_SHADE(_SCALE(balance)))
 
 
 def _label(axes: Axes, lines: Sequence[str], middle: float) -> None:
@@ -98,18 +103,17 @@ def _draw(axes: Axes, cell: MatrixCell, colour: Any, place: tuple[float, float, 
         frame = Rectangle((left + 0.05, top + 0.05), CELL_WIDTH - 0.1, deep - 0.1, fill=False, edgecolor="black", linewidth=2)
         axes.add_patch(frame)
     first, *others = cell.lines
-    dark = colour != "white" and luminance(colour) < 0.18
-    style: dict[str, Any] = {"ha": "center", "va": "center", "color": "white" if dark else "black"}
+    style: dict[str, Any] = {"ha": "center", "va": "center", "color": ink_on(colour)}
     lines = len(others) + 1
     for number, (text, size) in enumerate([(first, 11), *((other, 8.5) for other in others)]):
         height = top + deep / 2 + (number - (lines - 1) / 2) * LINE
         axes.annotate(text, (left + CELL_WIDTH / 2, height), fontsize=size, weight="bold" if not number else "normal", **style)
 
 
-def _explain(figure: Figure, shade: Any, scale: Normalize, place: tuple[float, float, float, float]) -> None:
+def _explain(figure: Figure, place: tuple[float, float, float, float]) -> None:
     """What colours and frames mean."""
     axes = figure.add_axes(place)
-    axes.imshow([[value / 50 for value in range(-50, 51)]], cmap=shade, norm=scale, aspect="auto", extent=(-1, 1, 0, 1))
+    axes.imshow([[value / 50 for value in range(-50, 51)]], cmap=_SHADE, norm=_SCALE, aspect="auto", extent=(-1, 1, 0, 1))
     axes.set(yticks=[], xticks=[-1, 0, 1], xticklabels=["worse on all seeds", "even", "better on all"])
     axes.tick_params(labelsize=9, length=0)
     axes.grid(visible=False)

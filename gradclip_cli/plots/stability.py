@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
@@ -19,7 +19,7 @@ from matplotlib.transforms import Bbox
 
 from gradclip_cli.arrays import FloatArray
 from gradclip_cli.labels import elided
-from gradclip_cli.plots.style import drawable, fitted, fitted_in, luminance, percent, short_names, styled, text_width
+from gradclip_cli.plots.style import drawable, fitted, fitted_in, ink_on, percent, short_names, styled, text_width
 
 # In inches.
 ROW_HEIGHT, LEAST_COLUMN, WIDEST_COLUMN, TITLE, LINE_HEIGHT, LEGEND_LINE = 0.55, 0.95, 1.5, 0.5, 0.2, 0.23
@@ -69,11 +69,22 @@ def stability_figure(stability: StabilityMap) -> Figure:
     return figure
 
 
+def stability_shades(stability: StabilityMap) -> list[list[str | None]]:
+    """The colour of each cell, (R, C) as `#rrggbb`, brighter where it is better; None where it has no value."""
+    shade, scale = _shade(stability.higher_is_better), _scale(stability.values)
+    shown = np.clip(stability.values, scale.vmin, scale.vmax)
+    return [[None if np.isnan(value) else to_hex(shade(scale(value))) for value in row] for row in shown]
+
+
+def _shade(higher_is_better: bool) -> Colormap:
+    return matplotlib.colormaps["viridis" if higher_is_better else "viridis_r"]
+
+
 def _draw_cells(axes: Axes, stability: StabilityMap) -> QuadMesh:
     """Colour and write each cell, frame the best ones; return the coloured mesh. An infinite value has an end's colour."""
     values = stability.values
     scale = _scale(values)
-    shade = matplotlib.colormaps["viridis" if stability.higher_is_better else "viridis_r"]
+    shade = _shade(stability.higher_is_better)
     shown = np.ma.masked_invalid(np.clip(values, scale.vmin, scale.vmax))
     mesh = axes.pcolormesh(shown, cmap=shade, norm=scale, edgecolors="white", linewidth=1)
     for row, column in np.ndindex(values.shape):
@@ -102,8 +113,12 @@ def _write_cell(axes: Axes, row: int, column: int, colour: Any, value: float, di
         lines.append(f"{percent(diverged)} div.")
     if colour is None:
         axes.add_patch(Rectangle((column + 0.01, row + 0.02), 0.98, 0.96, **MISSING))
-    dark = colour is not None and luminance(colour) < 0.18  # Where white and black stand out equally.
-    style: dict[str, Any] = {"color": "white" if dark else "black", "ha": "center", "va": "center", "linespacing": 1.25}
+    style: dict[str, Any] = {
+        "color": "black" if colour is None else ink_on(colour),
+        "ha": "center",
+        "va": "center",
+        "linespacing": 1.25,
+    }
     if colour is None:
         style["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 1}  # or the hatching would cross it
     if lines:

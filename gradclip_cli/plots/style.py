@@ -115,6 +115,11 @@ def luminance(colour: ColorType) -> float:
     return float(np.dot([0.2126, 0.7152, 0.0722], channels))
 
 
+def ink_on(colour: ColorType) -> str:
+    """Black or white, whichever stands out more from what is behind."""
+    return "white" if luminance(colour) < 0.18 else "black"  # where both stand out equally
+
+
 def ink(colour: ColorType) -> str:
     """The colour for text on white: darker where it would be pale."""
     red, green, blue = to_rgb(colour)

@@ -59,6 +59,14 @@ def find_run(name: str, results: Path) -> RunDirectory:
     return _runs(name, store.runs(results), results)[0]
 
 
+def names_a_run(name: str, results: Path) -> bool:
+    """Whether a name means a single run, by its seed or its folder, rather than an arm."""
+    path = Path(name).resolve()
+    if (path / "run.json").is_file() or RunDirectory.at(path).packed:
+        return True
+    return _parts(name)[1] is not None and name not in {run.arm for run in store.runs(results)}
+
+
 def _runs(name: str, runs: Sequence[RunDirectory], results: Path) -> list[RunDirectory]:
     known = list(dict.fromkeys(run.arm for run in runs))
     if name in known:

@@ -1,0 +1,91 @@
+"""Pages of each kind in a real browser, with no network: whole, with room for all, and a map's cells open what they lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import store_run
+from kept import HOSTILE, keep_recording, keep_study, keep_sweep
+from test_browser import SCHEMES, SIZES, asked_for, browser, opened, pytestmark
+
+from gradclip_cli.experiments import stored_study, stored_sweep
+from gradclip_cli.pages import interactive, one_run, study, sweep
+from gradclip_cli.pages.shape import Page
+
+__all__ = ["browser", "pytestmark"]
+KINDS = ("run", "recorded", "sweep", "study")
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A page of each kind; those of a sweep and a run with Bokeh where it is there, which a page called `live` is waited for."""
+    folder, found = tmp_path_factory.mktemp("kept"), {}
+    run = store_run(folder / "results", "none+optimizer.learning_rate=0.01", 3, [2.0, 1.5], status="failed", reason=HOSTILE)
+    made: dict[str, Page] = {
+        "run": one_run.of(run),
+        "recorded": one_run.of(keep_recording(folder / "results" / "mine" / "seed-0")),
+        "sweep": sweep.of(stored_sweep.read(keep_sweep(folder / "swept"))),
+        "study": study.of(stored_study.read(keep_study(folder / "studied"))),
+    }
+    for kind, page in made.items():
+        found[kind] = folder / kind / ("live.html" if page.live else "plain.html")
+        found[kind].parent.mkdir()
+        found[kind].write_text(page.html())
+    return found
+
+
+def errors(browser: Any) -> list[Any]:
+    return [entry for entry in browser.get_log("browser") if entry["level"] not in ("INFO", "DEBUG")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", SIZES)
+def test_it_is_whole_without_a_network_and_has_room(browser: Any, pages: dict[str, Path], kind: str, width: int) -> None:
+    scheme = SCHEMES[SIZES.index(width)]
+    opened(browser, pages[kind], width=width, scheme=scheme)
+    assert errors(browser) == []
+    assert asked_for(browser) == {pages[kind].as_uri()}
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    missing = "return [...document.images].filter((each) => !each.complete || !each.naturalWidth).length"
+    assert browser.execute_script(missing) == 0
+
+
+@pytest.mark.parametrize("kind", ["sweep", "study"])
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_cell_opens_what_it_leads_to(browser: Any, pages: dict[str, Path], kind: str, scripts: bool) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    opened(browser, pages[kind], scripts=scripts)
+    try:
+        link = browser.find_element("css selector", ".map td a")
+        target = link.get_attribute("href").partition("#")[2]
+        inside = browser.find_element("id", target)
+        assert not inside.is_displayed()
+        link.send_keys("\n")
+        WebDriverWait(browser, 20).until(lambda each: inside.is_displayed())
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("kind", ["sweep", "study"])
+def test_each_cells_text_stands_out_from_its_colour(browser: Any, pages: dict[str, Path], kind: str) -> None:
+    """By at least 4.5 to 1, as WCAG 2.1 asks of texts."""
+    opened(browser, pages[kind], scheme="dark")
+    contrast = """
+      const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+        .map((part) => part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4)
+        .reduce((sum, part, place) => sum + part * [.2126, .7152, .0722][place], 0);
+      return Math.min(...[...document.querySelectorAll(".map td[style]")].map((cell) => getComputedStyle(cell))
+        .map((style) => [light(style.color), light(style.backgroundColor)].sort((a, b) => a - b))
+        .map(([dark, bright]) => (bright + .05) / (dark + .05)));
+    """
+    assert browser.execute_script(contrast) >= 4.5
+
+
+@pytest.mark.skipif(not interactive.is_installed(), reason="Bokeh is not installed")
+def test_a_runs_steps_can_be_looked_at_closely(browser: Any, pages: dict[str, Path]) -> None:
+    opened(browser, pages["recorded"])
+    assert len(browser.find_elements("css selector", "#steps .live .bk-Figure")) == 1
+    assert browser.find_elements("css selector", "#steps-0 input[type=range]")
