@@ -142,9 +142,9 @@ def _by_epoch(found: Seen) -> Element:
 
 def _step_by_step(trace: Trace) -> Element:
     """The steps, to be looked at closely where Bokeh is, and what other thresholds had met."""
-    rows = [[f"{share:.0%}", f"{trace.exceeded(share):.3g}"] for share in SHARES]
+    rows = [[f"{share:.0%}", f"{trace.overall.exceeded(share):.3g}"] for share in SHARES]
     shown = counted(trace.recorded, "recorded step")
-    own = f" Its own threshold is {trace.threshold:g}." if trace.threshold is not None else ""
+    own = f" Its own threshold is {trace.overall.threshold:g}." if trace.overall.threshold is not None else ""
     note = f"By the global norm before clipping; with another threshold this run would have gone another way.{own}"
     return section(
         "steps",

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from conftest import store_run
 from kept import HOSTILE, keep_recording, keep_study, keep_sweep
-from test_browser import SCHEMES, SIZES, asked_for, browser, opened, pytestmark
+from test_browser import SCHEMES, SIZES, asked_for, browser, draw, opened, pytestmark
 
 from gradclip_cli.experiments import stored_study, stored_sweep
-from gradclip_cli.pages import interactive, one_run, study, sweep
+from gradclip_cli.pages import interactive, one_run, shape, study, sweep
 from gradclip_cli.pages.shape import Page
 
 __all__ = ["browser", "pytestmark"]
@@ -30,7 +30,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "study": study.of(stored_study.read(keep_study(folder / "studied"))),
     }
     for kind, page in made.items():
-        found[kind] = folder / kind / ("live.html" if page.live else "plain.html")
+        found[kind] = folder / kind / ("live.html" if shape.DRAWN in page.held else "plain.html")
         found[kind].parent.mkdir()
         found[kind].write_text(page.html())
     return found
@@ -45,6 +45,7 @@ def errors(browser: Any) -> list[Any]:
 def test_it_is_whole_without_a_network_and_has_room(browser: Any, pages: dict[str, Path], kind: str, width: int) -> None:
     scheme = SCHEMES[SIZES.index(width)]
     opened(browser, pages[kind], width=width, scheme=scheme)
+    draw(browser, "main")
     assert errors(browser) == []
     assert asked_for(browser) == {pages[kind].as_uri()}
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
@@ -87,5 +88,6 @@ def test_each_cells_text_stands_out_from_its_colour(browser: Any, pages: dict[st
 @pytest.mark.skipif(not interactive.is_installed(), reason="Bokeh is not installed")
 def test_a_runs_steps_can_be_looked_at_closely(browser: Any, pages: dict[str, Path]) -> None:
     opened(browser, pages["recorded"])
-    assert len(browser.find_elements("css selector", "#steps .live .bk-Figure")) == 1
-    assert browser.find_elements("css selector", "#steps-0 input[type=range]")
+    draw(browser, "#steps-0")
+    assert len(browser.find_elements("css selector", "#steps-0 .live > *")) == 1
+    assert len(browser.find_elements("css selector", "#steps-0 input[type=range]")) == 2
