@@ -1,7 +1,7 @@
 """The values of all pairs in ascending order, however many there are: each is found without making all. Pure functions.
 
 Of a few thousand runs there are millions of pairs. Their values lie in rows that ascend, a row for each first value, so that a
-binary search in every row at once tells how many are below some value; a median of the rows' medians then halves what is left, as
+search in every row at once tells how many are below some value; a median of the rows' medians then halves what is left, as
 Johnson and Mizoguchi do (1978, "Selecting the kth element in X + Y and X1 + ... + Xm").
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from gradclip_cli.arrays import FloatArray, IntArray
 
-MADE = 50_000
+MADE = 100_000
 """So many values at most are made at once."""
 
 
@@ -86,8 +86,8 @@ class Pairs:
 
     def _places(self, value: float, *, or_equal: bool = False) -> IntArray:
         """Where each row's values below `value`, or up to it, end."""
-        low, high = self.begins.copy(), np.full(len(self.first), len(self.second))
-        rows = np.arange(len(low))
+        low, high = self._near(value)
+        rows = np.flatnonzero(low < high)
         while len(rows):
             middle = (low[rows] + high[rows]) // 2
             there = self._values(rows, middle)
@@ -95,6 +95,13 @@ class Pairs:
             low[rows[before]], high[rows[~before]] = middle[before] + 1, middle[~before]
             rows = rows[low[rows] < high[rows]]
         return low
+
+    def _near(self, value: float) -> tuple[IntArray, IntArray]:
+        """Two places of each row between which its values come to `value`, whatever a sum's rounding does."""
+        sought = value * self.divisor - self.first
+        apart = 8 * np.finfo(float).eps * (abs(value) * self.divisor + np.abs(self.first)) + np.finfo(float).tiny
+        low = np.maximum(np.searchsorted(self.second, sought - apart), self.begins)
+        return low, np.maximum(np.searchsorted(self.second, sought + apart, "right"), low)
 
     def _found(self, rank: int) -> float:
         """The value with so many before it, between two places of each row that close in on it."""
