@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gradclip_cli.cli.options import (
+    SELDOM,
     Command,
     FiniteFloat,
     complete_arms,
@@ -32,8 +33,6 @@ _DEFAULT_EFFECT = f"{DEFAULT_METRIC.unit.asked(DEFAULT_METRIC.planned_effect(0))
 
 FORMATS = ("latex", "markdown", "csv")
 """What `evidence.pasted` can write, whose import would slow every start."""
-SELDOM = 100_000
-"""So many new objects before Python looks for garbage: what imports and pictures make lives on, and looking takes time."""
 
 
 @parameters

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from gradclip_cli.cli.comparisons import SELDOM, ComparedOptions, compared_options, looked_at, warnings_once_recorded
-from gradclip_cli.cli.options import parameters, remark, takes
+from gradclip_cli.cli.comparisons import ComparedOptions, compared_options, looked_at, warnings_once_recorded
+from gradclip_cli.cli.options import SELDOM, parameters, remark, takes
 
 
 @parameters

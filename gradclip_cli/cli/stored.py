@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradclip_cli.cli.options import (
+    SELDOM,
     complete_arms,
     complete_runs,
     json_option,
@@ -143,6 +145,7 @@ def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
 @json_option
 def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: bool) -> None:
     """List runs with status, length and end."""
+    gc.set_threshold(SELDOM)
     runs = _select(results, arms, status)
     if as_json:
         print_json({"runs": [{**run_facts(run), "status": known["status"]} for run, known in runs.items()]})
