@@ -64,7 +64,7 @@ def p_relation(p: float) -> str:
 
 def for_terminal(text: str) -> str:
     """The text on one line; what can't be seen is written out as in Python: the escape character becomes `\\x1b`."""
-    return "".join(letter if letter.isprintable() else _written_out(letter) for letter in text)
+    return text if text.isprintable() else "".join(each if each.isprintable() else _written_out(each) for each in text)
 
 
 def _written_out(letter: str) -> str:

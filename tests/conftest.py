@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import ConfigError
-from gradclip_cli.evidence import arms
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.problems import article_weights, idx_files
@@ -153,27 +151,6 @@ def engines_built_once() -> Iterator[None]:
     """Let gradclip itself build its engines so, for a file whose tests are not about that."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(engines, "build", build_once)
-        yield
-
-
-_RUNS: dict[tuple[object, ...], arms.StoredRun] = {}
-_read_run = arms._read_run
-
-
-def read_once(directory: RunDirectory) -> arms.StoredRun:
-    """A stored run, read from its files once however often it was copied: a copy has the same times to the nanosecond."""
-    files = [path.stat() for path in (directory.config_path, directory.metadata_path, directory.metrics_path) if path.exists()]
-    key = (directory.arm, directory.seed, *((each.st_mtime_ns, each.st_size) for each in files))
-    if key not in _RUNS:
-        _RUNS[key] = _read_run(directory)
-    return replace(_RUNS[key], directory=directory)
-
-
-@pytest.fixture(scope="module")
-def runs_read_once() -> Iterator[None]:
-    """Let reports read so, for a file whose tests look at nearly the same runs over and over."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(arms, "_read_run", read_once)
         yield
 
 

@@ -146,7 +146,7 @@ def _pairing(base: Arm, arm: Arm) -> Pairing:
 
 
 def _clipped_early(arm: Arm) -> float:
-    first = [float(run.metrics["clipped_fraction"].iloc[0]) for run in arm.runs if len(run.metrics)]
+    first = [float(run.metrics["clipped_fraction"][0]) for run in arm.runs if len(run.metrics)]
     return float(np.mean(first)) if first else math.nan
 
 

@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from gradclip_cli.cli import conditions, papers
 from gradclip_cli.cli.options import (
+    SELDOM,
     Command,
     FiniteFloat,
     complete_arms,
@@ -35,8 +36,6 @@ _DEFAULT_EFFECT = f"{DEFAULT_METRIC.unit.asked(DEFAULT_METRIC.planned_effect(0))
 
 FORMATS = ("latex", "markdown", "csv")
 """What `evidence.pasted` can write, whose import would slow every start."""
-SELDOM = 100_000
-"""So many new objects before Python looks for garbage: what imports and pictures make lives on, and looking takes time."""
 
 
 @parameters

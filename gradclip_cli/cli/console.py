@@ -114,7 +114,11 @@ def print_table(table: Table, elsewhere: str = "a pipe") -> None:
     for heading in layout.headings:
         line(heading, "bold")
     for row, spans in zip(layout.rows, layout.spans, strict=True):
-        line(row, spans=spans)
+        if spans:
+            line(row, spans=spans)
+        else:
+            console.file.write(f"{row}
+")  # rich takes its time over each of thousands
     if layout.left_out:
         missing = f"Not shown here for want of room: {', '.join(layout.left_out)}. A wider terminal or {elsewhere} has them."
         console.print(Text(missing, "dim"))

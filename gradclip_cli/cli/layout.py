@@ -158,6 +158,8 @@ class _Fitting:
 
 def wrapped(text: str, width: int) -> list[str]:
     """The text in lines of at most `width` columns: broken at spaces or before a plus, where need be within a word or name."""
+    if text == text.strip() and cell_len(text) <= width:
+        return [text]
     lines = [""]
     for word in re.findall(r"\s*(?:\+?[^\s+]+|\+)", text):
         pieces = [word] if cell_len(word.strip()) <= width else re.findall(r"\s*[^\s=_,/-]*[=_,/-]*", word)

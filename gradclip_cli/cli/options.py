@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 JSON_SCHEMA = 1
 RESULTS = Path("results")
+SELDOM = 100_000
+"""So many new objects before Python looks for garbage: what imports, runs and pictures make lives on, and looking takes time."""
 
 
 class FiniteFloat(click.FloatRange):

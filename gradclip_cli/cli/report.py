@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradclip_cli.cli.comparisons import SELDOM, ComparedOptions, compared_options, looked_at
-from gradclip_cli.cli.options import parameters, remark, takes
+from gradclip_cli.cli.comparisons import ComparedOptions, compared_options, looked_at
+from gradclip_cli.cli.options import SELDOM, parameters, remark, takes
 from gradclip_cli.cli.pointed_at import Kind, Subject, pointed_at
 
 if TYPE_CHECKING:

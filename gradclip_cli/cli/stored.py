@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradclip_cli.cli.options import (
+    SELDOM,
     complete_arms,
     complete_runs,
     json_option,
@@ -125,9 +127,10 @@ def _description(run: RunDirectory, metadata: dict[str, Any]) -> list[str]:
 @json_option
 def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: bool) -> None:
     """List runs with status, length and end."""
+    gc.set_threshold(SELDOM)
     runs = _select(results, arms, status)
     if as_json:
-        print_json({"runs": [{**run_facts(run), "status": run.status()} for run in runs]})
+        print_json({"runs": [{**run_facts(run), "status": known["status"]} for run, known in runs.items()]})
         return
     from gradclip_cli.cli.console import note, print_table
     from gradclip_cli.cli.layout import Table
@@ -136,18 +139,12 @@ def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: b
         note(f"No runs in {results}.")
         return
     headings = ["arm", "seed", "status", "steps", "finished"]
-    rows = [_row(run) for run in runs]
+    rows = [_row(run, known) for run, known in runs.items()]
     table = Table(headings, rows, primary=headings[:4], texts=["status", "finished"], names="arm")
     print_table(table, elsewhere="list --json")
 
 
-def _row(run: RunDirectory) -> list[str]:
-    from gradclip_cli.runs.metadata import Status
-
-    try:
-        metadata = run.metadata()
-    except StoreError:
-        metadata = {"status": Status.UNREADABLE}
+def _row(run: RunDirectory, metadata: Mapping[str, Any]) -> list[str]:
     facts = (metadata.get(name) for name in ("status", "steps", "finished"))
     return [run.arm, str(run.seed), *("" if fact is None else str(fact) for fact in facts)]
 
@@ -164,7 +161,7 @@ def rm(arms: Sequence[str], status: str | None, results: Path, dry_run: bool, ye
     from gradclip_cli.runs import names, packs, removal
 
     packs.require_unpacked(results)
-    runs = _select(results, arms, status)
+    runs = list(_select(results, arms, status))
     removals = removal.plan(runs, names.whole_arms(arms, results) if status is None else ())
     for each in removals:
         tell(f"{'removing' if yes and not dry_run else 'would remove'} {each.path} ({each.description})")
@@ -191,7 +188,12 @@ def _require_consent(question: str) -> None:
         raise GradclipError("Nothing was removed.")
 
 
-def _select(results: Path, arms: Sequence[str], status: str | None) -> list[RunDirectory]:
-    from gradclip_cli.runs import names
+def _select(results: Path, arms: Sequence[str], status: str | None) -> dict[RunDirectory, Mapping[str, Any]]:
+    """The runs that are meant, each with what its `run.json` says, or that it can't be read."""
+    from gradclip_cli.runs import names, readings
+    from gradclip_cli.runs.metadata import Status
 
-    return [run for run in names.find_runs(arms, results) if status is None or run.status() == status]
+    runs = names.find_runs(arms, results)
+    read = zip(runs, readings.read_metadata(results, runs), strict=True)
+    known = {run: {"status": Status.UNREADABLE} if isinstance(said, StoreError) else said for run, said in read}
+    return {run: said for run, said in known.items() if status is None or said["status"] == status}

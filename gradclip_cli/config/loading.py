@@ -200,8 +200,16 @@ def read_all(names: Sequence[str], settings: Sequence[str] = (), framework: str 
 
 
 def load_stored(path: Readable) -> Config:
-    """Load a run's `config.yaml`, filling in the defaults of keys that are newer than the run."""
-    tree, problems = read_tree(path)
+    """Load a run's `config.yaml` as `parse_stored` does. Raises ConfigError where it can't be read, too."""
+    return _stored(*read_tree(path))
+
+
+def parse_stored(text: bytes, path: Readable) -> Config:
+    """The config that a run's `config.yaml` says, with the defaults of keys that are newer than the run. Raises ConfigError."""
+    return _stored(*_tree_of(text, path))
+
+
+def _stored(tree: Tree, problems: Sequence[str]) -> Config:
     if problems:
         raise ConfigError(problems)
     return validated(merge(_DEFAULTS[_kind(tree)], tree, CHOICES))
@@ -286,11 +294,19 @@ def _valid(tree: Tree) -> Config | None:
 def read_tree(path: Readable) -> tuple[Tree, list[str]]:
     """A YAML file as a tree, with the mistakes found; an empty one where it can't be read."""
     try:
-        return parse(read_bounded(path, MOST_BYTES).decode("utf-8"), str(path))
+        return _tree_of(read_bounded(path, MOST_BYTES), path)
     except StoreError as error:
-        problem = str(error)
+        return _unreadable(path, str(error))
+
+
+def _tree_of(text: bytes, path: Readable) -> tuple[Tree, list[str]]:
+    try:
+        return parse(text.decode("utf-8"), str(path))
     except UnicodeDecodeError as error:
-        problem = f"{path}: can't be read: {error}"
+        return _unreadable(path, f"{path}: can't be read: {error}")
+
+
+def _unreadable(path: Readable, problem: str) -> tuple[Tree, list[str]]:
     return Tree({}, Place(str(path)), Place(str(path))), [problem]
 
 

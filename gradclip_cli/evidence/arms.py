@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from gradclip_cli.arrays import BoolArray, FloatArray
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.problems import problem_of
+from gradclip_cli.runs import readings
 from gradclip_cli.runs.csv_files import EVALUATED, score_columns
-from gradclip_cli.runs.metadata import FINISHED, is_evaluated, metrics_of
+from gradclip_cli.runs.epochs import Epochs
+from gradclip_cli.runs.metadata import is_evaluated, metrics_of
+from gradclip_cli.runs.readings import Reading
 from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import counted
 
@@ -35,7 +37,7 @@ class StoredRun:
     directory: RunDirectory
     config: Config
     metadata: dict[str, Any]
-    metrics: pd.DataFrame
+    metrics: Epochs
 
     @property
     def seed(self) -> int:
@@ -149,7 +151,7 @@ class Arm:
         for row, run in zip(values, self.runs, strict=True):
             row[: len(run.metrics)] = run.metrics[column]
             if run.recorded and len(run.metrics):
-                row[len(run.metrics) :] = run.metrics[column].iloc[-1]
+                row[len(run.metrics) :] = run.metrics[column][-1]
         return values
 
     def chance(self, column: str) -> float | None:
@@ -264,7 +266,10 @@ def read_arms(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list
     Raises ReportError where an arm has no runs at all, or where nothing is left.
     """
     stored = runs(results)
-    known = list(dict.fromkeys(run.arm for run in stored))
+    by_arm: dict[str, list[RunDirectory]] = {}
+    for run in stored:
+        by_arm.setdefault(run.arm, []).append(run)
+    known = list(by_arm)
     missing = [name for name in names if name not in known]
     if not stored:
         raise ReportError(f"No runs in {results}. Train some first: gradclip run none clipvalue")
@@ -272,11 +277,13 @@ def read_arms(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list
         raise ReportError(f"No runs of {', '.join(missing)} in {results}. There are: {', '.join(known)}")
     arms: list[Arm] = []
     warnings: list[str] = []
+    wanted = [directory for name in dict.fromkeys(names or known) for directory in by_arm[name]]
+    read = dict(zip(wanted, readings.read_finished(results, wanted), strict=True))
     for name in dict.fromkeys(names or known):
         finished: list[StoredRun] = []
-        for directory in (run for run in stored if run.arm == name):
+        for directory in by_arm[name]:
             try:
-                finished.append(_fitting(_read_run(directory), finished))
+                finished.append(_fitting(_stored_run(directory, read[directory]), finished))
             except (StoreError, ReportError) as error:
                 warnings.append(f"left out: {error}")
         if finished:
@@ -286,11 +293,11 @@ def read_arms(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list
     return arms, warnings
 
 
-def _read_run(directory: RunDirectory) -> StoredRun:
-    metadata, config = directory.stored()
-    if metadata["status"] not in FINISHED:
-        raise ReportError(f"{directory.path}: {metadata['status']}, not finished; run it again to finish it")
-    return StoredRun(directory, config, metadata, directory.metrics())
+def _stored_run(directory: RunDirectory, read: Reading | StoreError) -> StoredRun:
+    """The run that was read. Raises StoreError where it could not be."""
+    if isinstance(read, StoreError):
+        raise read
+    return StoredRun(directory, read.config, read.metadata, read.epochs)
 
 
 def alone(directory: RunDirectory) -> Arm:
@@ -343,9 +350,10 @@ def differences(arms: Sequence[Arm]) -> list[str]:
 
 def _mixed_configs(arm: Arm) -> list[str]:
     sentences = []
+    first = arm.config.with_seed(0)
     for run in arm.runs[1:]:
-        mixed = loading.differences(arm.config.with_seed(0), run.config.with_seed(0))
-        if mixed:
+        config = run.config.with_seed(0)
+        if config != first and (mixed := loading.differences(first, config)):
             keys = [f"{key}: {here} and {there}" for key, here, there in mixed]
             sentences.append(f"{arm.name} mixes configs (seed {run.config.training.seed}): {'; '.join(keys)}")
     return sentences

@@ -81,4 +81,4 @@ def _binned_epochs(run: StoredRun, middles: FloatArray) -> dict[str, tuple[IntAr
     epochs = middles[there].astype(int)
     columns = ("grad_norm_median", "grad_norm_max", "clipped_fraction", "grad_norm_median", "grad_norm_max")
     known = columns if run.config.clipping.mode == "none" else columns[:3]
-    return {name: (there, run.metrics[column].to_numpy()[epochs]) for name, column in zip(_BINNED, known, strict=False)}
+    return {name: (there, run.metrics[column][epochs]) for name, column in zip(_BINNED, known, strict=False)}

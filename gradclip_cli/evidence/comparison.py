@@ -24,7 +24,7 @@ from gradclip_cli.evidence.questions import USUAL_QUESTION, Question, Yardstick
 from gradclip_cli.evidence.replicates import evened, repeat_notes, with_replicates
 from gradclip_cli.evidence.sentences import some_of
 from gradclip_cli.evidence.verdicts import judged_together
-from gradclip_cli.runs.csv_files import score_columns
+from gradclip_cli.runs.csv_files import GRADIENT_COLUMNS, score_columns
 
 Seeds = Sequence[int] | Literal["all"] | None
 """Which seeds count: these, all that are stored, or those that were planned."""
@@ -263,18 +263,21 @@ def _summary(arm: Arm, columns: Sequence[str]) -> dict[str, Any]:
 
     NaN stands for columns that it doesn't have.
     """
-    last = pd.DataFrame([run.metrics.iloc[-1] for run in arm.runs if len(run.metrics)], columns=list(arm.runs[0].metrics))
-    last = last.reindex(columns=list(dict.fromkeys([*last, *columns])))
+    trained = [run.metrics for run in arm.runs if len(run.metrics)]
     diverged = int(arm.diverged.sum())
     row: dict[str, Any] = {"arm": arm.name, "runs": len(arm.runs), "complete": len(arm.runs) - diverged, "diverged": diverged}
     for column in columns:
-        row[column] = float(last[column].mean())
-        row[f"{column}_std"] = float(last[column].std(ddof=1))
-    epochs = pd.concat([run.metrics for run in arm.runs])
-    row["grad_norm_median"] = float(epochs["grad_norm_median"].median())
-    row["grad_norm_max"] = float(epochs["grad_norm_max"].max())
-    row["clipped_fraction"] = float(epochs["clipped_fraction"].mean())
-    return row
+        last = pd.Series([epochs[column][-1] for epochs in trained if column in epochs.columns], dtype=float)
+        row[column], row[f"{column}_std"] = float(last.mean()), float(last.std(ddof=1))
+    norms, largest, clipped = (
+        pd.Series([value for epochs in trained for value in epochs[column]], dtype=float) for column in GRADIENT_COLUMNS
+    )
+    return {
+        **row,
+        "grad_norm_median": float(norms.median()),
+        "grad_norm_max": float(largest.max()),
+        "clipped_fraction": float(clipped.mean()),
+    }
 
 
 def _added_seeds(arms: Sequence[Arm], first: FirstCompared, plan: Plan | None) -> list[str]:

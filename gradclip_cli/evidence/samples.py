@@ -19,6 +19,7 @@ import numpy as np
 from scipy import special
 
 from gradclip_cli.arrays import FloatArray
+from gradclip_cli.evidence.pairs import Pairs
 from gradclip_cli.evidence.stats import LEVEL, half_p
 
 ROUNDING = 1e-12
@@ -36,8 +37,8 @@ class Sample:
     """Values over seeds (n,), in any unit, and what follows from them."""
 
     values: FloatArray
-    averages: FloatArray
-    """Of all pairs, each value with itself among them, in ascending order, (n (n + 1) / 2,)."""
+    averages: Pairs
+    """Of all pairs, each value with itself among them."""
 
     @classmethod
     def of(cls, values: FloatArray) -> Sample:
@@ -45,11 +46,7 @@ class Sample:
         values = np.asarray(values, dtype=float)
         if not values.size or not np.isfinite(values).all():
             raise ValueError("values must be finite, and at least one")
-        first, second = np.triu_indices(len(values))
-        averages = (values[first] + values[second]) / 2
-        averages[np.abs(averages) <= ROUNDING * np.abs(values).max()] = 0.0
-        averages.sort()
-        return cls(values, averages)
+        return cls(values, Pairs.averages(values, ROUNDING * float(np.abs(values).max())))
 
     @property
     def seeds(self) -> int:
@@ -58,7 +55,7 @@ class Sample:
     @property
     def typical(self) -> float:
         """The pseudomedian (Hodges and Lehmann's estimate)."""
-        return float(np.median(self.averages))
+        return self.averages.median
 
     @property
     def mean(self) -> float:
@@ -92,7 +89,7 @@ class Sample:
         The statistic is the number of averages above (or below) zero; those at zero speak for neither side, so that ties
         count against a verdict, never for one.
         """
-        one_side = max(int((self.averages > 0).sum()), int((self.averages < 0).sum()))
+        one_side = max(self.averages.positive, self.averages.negative)
         return min(1.0, 2 * rank_sum_below(self.seeds, len(self.averages) - one_side))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
@@ -100,7 +97,7 @@ class Sample:
         outside = averages_outside(self.seeds, level)
         if not outside:
             return -math.inf, math.inf
-        return float(self.averages[outside - 1]), float(self.averages[-outside])
+        return self.averages[outside - 1], self.averages[-outside]
 
     @property
     def much_tied(self) -> bool:

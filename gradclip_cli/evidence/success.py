@@ -20,7 +20,7 @@ def reached(bar: Bar, arm: Arm) -> BoolArray:
     """
     if bar.column not in arm.columns:
         raise ReportError(f"{arm.name}: no column {bar.column} in metrics.csv, which says what a success is")
-    last = [run.metrics[bar.column].iloc[-1] if len(run.metrics) else np.nan for run in arm.runs]
+    last = [run.metrics[bar.column][-1] if len(run.metrics) else np.nan for run in arm.runs]
     return np.array([bar.is_reached_by(value) for value in last], dtype=bool) & ~arm.diverged
 
 

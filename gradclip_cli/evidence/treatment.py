@@ -47,7 +47,7 @@ def _ever_clipped(arm: Arm) -> bool:
 
 def _clipped_share(runs: Sequence[StoredRun]) -> float | None:
     """Over all whole epochs of these runs; None where there is none."""
-    shares = np.concatenate([run.metrics["clipped_fraction"].to_numpy() for run in runs])
+    shares = np.concatenate([run.metrics["clipped_fraction"] for run in runs])
     return float(shares.mean()) if len(shares) else None
 
 

@@ -12,6 +12,7 @@ and recursion); Hodges and Lehmann 1963, "Estimates of location based on rank te
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy as np
 from scipy import special
 
 from gradclip_cli.arrays import FloatArray
+from gradclip_cli.evidence.pairs import Pairs
 from gradclip_cli.evidence.samples import ROUNDING, TIED
 from gradclip_cli.evidence.stats import LEVEL
 
@@ -33,8 +35,8 @@ class TwoSamples:
 
     ours: FloatArray
     theirs: FloatArray
-    gaps: FloatArray
-    """Each of ours minus each of theirs, in ascending order, (n m,)."""
+    gaps: Pairs
+    """Each of ours minus each of theirs."""
 
     @classmethod
     def of(cls, ours: FloatArray, theirs: FloatArray) -> TwoSamples:
@@ -43,10 +45,7 @@ class TwoSamples:
         values = np.concatenate([ours, theirs])
         if not ours.size or not theirs.size or not np.isfinite(values).all():
             raise ValueError("values must be finite, and at least one in each sample")
-        gaps = np.subtract.outer(ours, theirs).ravel()
-        gaps[np.abs(gaps) <= ROUNDING * np.abs(values).max()] = 0.0
-        gaps.sort()
-        return cls(ours, theirs, gaps)
+        return cls(ours, theirs, Pairs.differences(ours, theirs, ROUNDING * float(np.abs(values).max())))
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -56,7 +55,7 @@ class TwoSamples:
     @property
     def typical(self) -> float:
         """The median of all pairs' differences (Hodges and Lehmann's estimate of a shift)."""
-        return float(np.median(self.gaps))
+        return self.gaps.median
 
     @property
     def mean(self) -> float:
@@ -73,12 +72,12 @@ class TwoSamples:
     @property
     def positive(self) -> int:
         """In how many pairs ours is higher."""
-        return int((self.gaps > 0).sum())
+        return self.gaps.positive
 
     @property
     def negative(self) -> int:
         """In how many pairs ours is lower."""
-        return int((self.gaps < 0).sum())
+        return self.gaps.negative
 
     @property
     def zero(self) -> int:
@@ -98,33 +97,40 @@ class TwoSamples:
         they would give it its null distribution, so that leaving them out counts against a verdict, never for one.
         """
         one_side = max(self.positive, self.negative)
-        return min(1.0, 2 * float(_null_distribution(*self.sizes)[len(self.gaps) - one_side]))
+        return min(1.0, 2 * pairs_below(*self.sizes, len(self.gaps) - one_side))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """The shifts that the test at this level does not reject; infinite where so few values can reject none."""
         outside = pairs_outside(self.sizes, level)
         if not outside:
             return -math.inf, math.inf
-        return float(self.gaps[outside - 1]), float(self.gaps[-outside])
+        return self.gaps[outside - 1], self.gaps[-outside]
 
     def level_of_interval(self, level: float = LEVEL) -> float:
         """The level that the interval really has, below that which was asked for; 0 where it is infinite."""
         outside = pairs_outside(self.sizes, level)
-        return 2 * float(_null_distribution(*self.sizes)[outside - 1]) if outside else 0.0
+        return 2 * pairs_below(*self.sizes, outside - 1) if outside else 0.0
 
 
 def pairs_outside(sizes: tuple[int, int], level: float) -> int:
     """How many pairs' differences lie outside the interval at each end; none where so few values can reject nothing."""
-    return int(np.searchsorted(_null_distribution(*sizes), level / 2))
+    counts = range(math.prod(sizes) + 1)
+    return bisect.bisect_left(counts, level / 2, key=lambda count: pairs_below(*sizes, count))
+
+
+def pairs_below(ours: int, theirs: int, count: int) -> float:
+    """Chance that at most `count` of all pairs favour one side where both samples come from one law."""
+    pairs = ours * theirs
+    if pairs <= EXACT_PAIRS:
+        return float(_null_distribution(ours, theirs)[count])
+    deviation = math.sqrt(pairs * (ours + theirs + 1) / 12)
+    return float(special.ndtr((count + 0.5 - pairs / 2) / deviation))
 
 
 @functools.cache
 def _null_distribution(ours: int, theirs: int) -> FloatArray:
-    """Chances that at most so many of all pairs favour one side where both samples come from one law, (n m + 1,)."""
+    """The chances of all counts, exact, (n m + 1,)."""
     pairs = ours * theirs
-    if pairs > EXACT_PAIRS:
-        deviation = math.sqrt(pairs * (ours + theirs + 1) / 12)
-        return np.asarray(special.ndtr((np.arange(pairs + 1) + 0.5 - pairs / 2) / deviation))
     orders = np.zeros(pairs + 1, dtype=object)  # whole numbers without bound: of all orders, those with each count
     orders[0] = 1
     for size in range(1, ours + 1):
@@ -136,7 +142,7 @@ def _null_distribution(ours: int, theirs: int) -> FloatArray:
 
 def smallest_p(sizes: tuple[int, int], tests: int) -> float:
     """The smallest adjusted p that samples of these sizes can give to the best of so many tests."""
-    return min(1.0, 2 * tests * float(_null_distribution(*sizes)[0]))
+    return min(1.0, 2 * tests * pairs_below(*sizes, 0))
 
 
 def runs_for_a_verdict(tests: int) -> int:

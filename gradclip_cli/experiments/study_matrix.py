@@ -155,7 +155,8 @@ def describe(result: Result, matrix: PlannedMatrix, problem: str) -> dict[str, A
 
 def _excess(base: Arm) -> float | None:
     """The largest norm of an epoch over its median, in the middle of all epochs of all runs; None where none is known."""
-    found = [run.metrics["grad_norm_max"] / run.metrics["grad_norm_median"] for run in base.runs if len(run.metrics)]
+    with np.errstate(all="ignore"):
+        found = [run.metrics["grad_norm_max"] / run.metrics["grad_norm_median"] for run in base.runs if len(run.metrics)]
     values = np.concatenate(found) if found else np.empty(0)
     known = values[np.isfinite(values)]
     return float(np.median(known)) if len(known) else None

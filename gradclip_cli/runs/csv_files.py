@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from gradclip_cli.errors import StoreError
 from gradclip_cli.files import Readable, opened, read_bounded, write_atomically, writing
@@ -27,6 +27,8 @@ GRADIENT_COLUMNS = ("grad_norm_median", "grad_norm_max", "clipped_fraction")
 MOST_BYTES_A_NUMBER = 40
 NO_NAMES = ',"\r\n'
 """Signs that no column's name has: a header is written as it is."""
+IN_NUMBERS = b"0123456789.eE+-naif,\n"
+"""All that stands in lines of numbers, `nan` and `inf` among them."""
 BLOCK = 1 << 20  # bytes read at a time
 
 
@@ -121,24 +123,65 @@ class GrowingCsv:
 
 def read_metrics(path: Readable, metadata: Mapping[str, Any]) -> pd.DataFrame:
     """Read a run's `metrics.csv`. Raises StoreError where it is cut short, edited or missing, by what `run.json` says."""
-    import pandas as pd
+    return MetricsText.read(path, metadata).parsed()
 
-    epochs, recorded = metadata.get("epochs") or 0, metadata.get("metrics_sha256")
-    columns = metric_columns(metrics_of(metadata), evaluated=is_evaluated(metadata))
-    content = read_bounded(path, len(",".join(columns).encode()) + MOST_BYTES_A_NUMBER * len(columns) * (epochs + 1))
-    with _parsing(path):
-        frame = pd.read_csv(io.BytesIO(content))
-    if list(frame.columns) != columns:
-        raise StoreError(f"{path}: its columns are not those of the run's metrics ({', '.join(columns)}): cut short, or edited?")
-    if len(frame) != epochs:
-        raise StoreError(f"{path}: holds {len(frame)} epochs where {epochs} were trained: cut short?")
-    if len(frame) and not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
-        raise StoreError(f"{path}: holds something that is not a number")
-    if recorded and hashlib.sha256(content).hexdigest() != recorded:
-        raise StoreError(f"{path}: was changed after the run wrote it (its SHA-256 differs)")
-    if frame["epoch"].tolist() != list(range(1, epochs + 1)):
-        raise StoreError(f"{path}: not every epoch from 1 on is there, once and in order")
-    return frame
+
+class MetricsText(NamedTuple):
+    """What a run's `metrics.csv` holds, not parsed yet, and what must be in it by what `run.json` says."""
+
+    path: Readable
+    content: bytes
+    columns: list[str]
+    epochs: int
+    sha256: str | None
+
+    @classmethod
+    def read(cls, path: Readable, metadata: Mapping[str, Any]) -> MetricsText:
+        """Raises StoreError where the file is missing or too large."""
+        epochs, columns = metadata.get("epochs") or 0, metric_columns(metrics_of(metadata), evaluated=is_evaluated(metadata))
+        content = read_bounded(path, len(",".join(columns).encode()) + MOST_BYTES_A_NUMBER * len(columns) * (epochs + 1))
+        return cls(path, content, columns, epochs, metadata.get("metrics_sha256"))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is as gradclip writes it, as far as can be told at a glance: a header, lines of numbers, nothing changed."""
+        header, _, body = self.content.partition(b"\n")
+        *lines, rest = body.split(b"\n")
+        return (
+            header == ",".join(self.columns).encode()
+            and not rest
+            and [line.count(b",") for line in lines] == [len(self.columns) - 1] * self.epochs
+            and not body.translate(None, delete=IN_NUMBERS)
+            and self._is_unchanged
+        )
+
+    @property
+    def lines(self) -> bytes:
+        """All but the header."""
+        return self.content.partition(b"\n")[2]
+
+    @property
+    def _is_unchanged(self) -> bool:
+        return not self.sha256 or hashlib.sha256(self.content).hexdigest() == self.sha256
+
+    def parsed(self) -> pd.DataFrame:
+        """The table that it is. Raises StoreError where it is cut short or edited."""
+        import pandas as pd
+
+        with _parsing(self.path):
+            frame = pd.read_csv(io.BytesIO(self.content))
+        if list(frame.columns) != self.columns:
+            told = f"its columns are not those of the run's metrics ({', '.join(self.columns)}): cut short, or edited?"
+            raise StoreError(f"{self.path}: {told}")
+        if len(frame) != self.epochs:
+            raise StoreError(f"{self.path}: holds {len(frame)} epochs where {self.epochs} were trained: cut short?")
+        if len(frame) and not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes):
+            raise StoreError(f"{self.path}: holds something that is not a number")
+        if not self._is_unchanged:
+            raise StoreError(f"{self.path}: was changed after the run wrote it (its SHA-256 differs)")
+        if frame["epoch"].tolist() != list(range(1, self.epochs + 1)):
+            raise StoreError(f"{self.path}: not every epoch from 1 on is there, once and in order")
+        return frame
 
 
 def read_steps(path: Readable, columns: Sequence[str], rows: int, every: int = 1) -> pd.DataFrame:

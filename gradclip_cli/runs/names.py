@@ -32,7 +32,7 @@ def run_name(run: RunDirectory) -> str:
 
 def find_arms(given: Sequence[str], results: Path) -> list[str]:
     """The names of the arms that are meant, in order, each once. Raises ReportError, with what is there, for one that isn't."""
-    known = list(dict.fromkeys(run.arm for run in store.runs(results)))
+    known = list(dict.fromkeys(run.arm for run in store.runs(results))) if given else []
     return list(dict.fromkeys(_arm(name, known, results) for name in given))
 
 

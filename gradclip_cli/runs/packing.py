@@ -22,6 +22,7 @@ from gradclip_cli.runs import packs
 from gradclip_cli.runs.metadata import FINISHED
 from gradclip_cli.runs.packs import ARCHIVE, MANIFEST, MOST_BYTES, STEPS
 from gradclip_cli.runs.store import RunDirectory, runs
+from gradclip_cli.runs.summaries import Summary
 
 SMALL, QUICK = 6, 1  # of xz's presets: steps take seven times as long with the first, for a fifth less
 NAMED = 10
@@ -160,7 +161,9 @@ def remove_packed(results: Path) -> int:
     for run in found:
         if linked := next((path for path in (run.path, run.path.parent) if path.is_symlink()), None):
             raise ConflictError(f"{linked}: is a link, and nothing is removed behind a link; its runs are packed all the same")
-    return sum(_remove_packed(run, results) for run in found)
+    removed = sum(_remove_packed(run, results) for run in found)
+    Summary.read(results).forget_removed()
+    return removed
 
 
 def _remove_packed(run: RunDirectory, results: Path) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gradclip_cli.errors import BusyError, ConflictError
 from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.summaries import Summary
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,11 @@ class Removal:
     path: Path
     run: RunDirectory | None
     """None for an arm's folder that is a link."""
+
+    @property
+    def results(self) -> Path:
+        """The folder that it is removed from."""
+        return self.path.parent.parent if self.run else self.path.parent
 
     @property
     def description(self) -> str:
@@ -62,6 +68,8 @@ def carry_out(removals: Sequence[Removal]) -> list[str]:
             each.path.unlink()
         elif left := each.run.remove():
             kept.append(f"{each.path}: kept, for it holds what is not gradclip's: {', '.join(left)}")
+    for results in {each.results for each in removals}:
+        Summary.read(results).forget_removed()
     return kept
 
 

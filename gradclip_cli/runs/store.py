@@ -58,6 +58,8 @@ RUN_VARIABLE = "GRADCLIP_RUN"
 """The environment variable by which a script that gradclip started knows where it is recorded."""
 UNRECORDED = "gradclip records nothing"
 """What a recorder's words on stderr begin with when it gives up; its script goes on."""
+Parse = Callable[[bytes, Readable], Config]
+"""What makes a config of the text of a file. Raises ConfigError."""
 _SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]{0,19})")
 
 
@@ -139,8 +141,18 @@ class RunDirectory:
 
     def config(self) -> Config:
         """The config that was trained. Raises StoreError where it can't be read."""
+        return self._parsed(self.config_text(), loading.parse_stored)
+
+    def config_text(self) -> bytes:
+        """What `config.yaml` holds. Raises StoreError where it can't be read."""
         try:
-            return loading.load_stored(self.file("config.yaml"))
+            return read_bounded(self.file("config.yaml"), loading.MOST_BYTES)
+        except StoreError as error:
+            raise StoreError(f"{self.path}: its config can't be read: {error}") from None
+
+    def _parsed(self, text: bytes, parse: Parse) -> Config:
+        try:
+            return parse(text, self.file("config.yaml"))
         except ConfigError as error:
             raise StoreError(f"{self.path}: its config can't be read: {error}") from None
 
@@ -150,8 +162,12 @@ class RunDirectory:
 
     def stored(self) -> tuple[dict[str, Any], Config]:
         """What `run.json` says, and the config. Raises StoreError where either can't be read, or they name different seeds."""
-        metadata, config = self.metadata(), self.config()
-        config = config.trained_for(metadata.get("epochs") or 0, metadata.get("steps") or 0)
+        metadata = self.metadata()
+        return metadata, self.config_of(self.config_text(), metadata)
+
+    def config_of(self, text: bytes, metadata: Mapping[str, Any], parse: Parse = loading.parse_stored) -> Config:
+        """The config that the text of its `config.yaml` says, held against `run.json`. Raises StoreError as `stored` does."""
+        config = self._parsed(text, parse).trained_for(metadata.get("epochs") or 0, metadata.get("steps") or 0)
         named = {
             "its folder": _seed_of(self.path),  # A run that was copied to elsewhere may be called otherwise.
             "config.yaml": config.training.seed,
@@ -160,9 +176,9 @@ class RunDirectory:
         if len(set(named.values()) - {None}) > 1:
             each = ", ".join(f"{where} says {seed}" for where, seed in named.items() if seed is not None)
             raise StoreError(f"{self.path}: whose seed is it? {each}. Put back what was changed, or train the run again")
-        if metadata.get("config_sha256") not in (None, self.config_sha256()):
+        if metadata.get("config_sha256") not in (None, hashlib.sha256(text).hexdigest()):
             raise StoreError(f"{self.config_path}: was changed after the run wrote it (its SHA-256 differs)")
-        return metadata, config
+        return config
 
     def status(self) -> Status:
         """How the run stands; NONE where there is no run, UNREADABLE where its `run.json` is broken or gone."""
@@ -343,8 +359,9 @@ def runs(results: Path) -> list[RunDirectory]:
 def runs_of(arm: Path) -> list[RunDirectory]:
     """All runs in an arm's folder, and of this arm in its results folder's pack, by seed. Raises StoreError as `runs`."""
     found = {path for path in arm.glob("seed-*") if _SEED_FOLDER.fullmatch(path.name) and _is_run(path)}
-    found.update(packs.run_folders(arm.parent).get(arm, ()))
-    return sorted(map(RunDirectory.at, found), key=lambda run: run.seed)
+    packed = packs.run_folders(arm.parent)
+    found.update(packed.get(arm, ()))
+    return sorted(map(RunDirectory.at if packed else RunDirectory, found), key=lambda run: run.seed)
 
 
 def _seed_of(folder: Path) -> int | None:
@@ -355,7 +372,7 @@ def _seed_of(folder: Path) -> int | None:
 
 def _is_run(folder: Path) -> bool:
     """Whether a folder holds a run, be it one that has lost its `run.json`."""
-    return any(os.path.lexists(folder / name) for name in ("run.json", "metrics.csv"))
+    return any(os.path.lexists(f"{folder}/{name}") for name in ("run.json", "metrics.csv"))
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -22,8 +22,6 @@ from gradclip_cli.evidence.metrics import NATS, POINTS
 from gradclip_cli.evidence.samples import Sample
 from gradclip_cli.texts import MINUS
 
-pytestmark = pytest.mark.usefixtures("runs_read_once")
-
 
 def agreement(ours: Path, theirs: Path) -> Agreement:
     found = held_against(answer_claims(SEEDS, ours), theirs).agreement

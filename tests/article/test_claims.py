@@ -32,8 +32,6 @@ from gradclip_cli.evidence import stats
 from gradclip_cli.evidence.arms import read_arms
 from gradclip_cli.evidence.verdicts import Judgement
 
-pytestmark = pytest.mark.usefixtures("runs_read_once")
-
 CHECKOUT = Path(__file__).parents[2]
 SPIKE = {"first_spike": {"step": 1}, "first_explosion": None}
 
