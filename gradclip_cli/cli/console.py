@@ -117,8 +117,7 @@ def print_table(table: Table, elsewhere: str = "a pipe") -> None:
         if spans:
             line(row, spans=spans)
         else:
-            console.file.write(f"{row}
-")  # rich takes its time over each of thousands
+            console.file.write(f"{row}\n")  # rich takes its time over each of thousands
     if layout.left_out:
         missing = f"Not shown here for want of room: {', '.join(layout.left_out)}. A wider terminal or {elsewhere} has them."
         console.print(Text(missing, "dim"))

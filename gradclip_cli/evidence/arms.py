@@ -301,8 +301,9 @@ def _stored_run(directory: RunDirectory, read: Reading | StoreError) -> StoredRu
 
 
 def alone(directory: RunDirectory) -> Arm:
-    """A finished run as an arm of its own. Raises ReportError where it is not finished, StoreError where it can't be read."""
-    return Arm(directory.arm, (_read_run(directory),))
+    """A finished run as an arm of its own. Raises StoreError where it is not finished or can't be read."""
+    [read] = readings.read_finished(directory.path.parent.parent, [directory])
+    return Arm(directory.arm, (_stored_run(directory, read),))
 
 
 def _fitting(run: StoredRun, others: Sequence[StoredRun]) -> StoredRun:

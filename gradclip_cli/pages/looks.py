@@ -124,8 +124,8 @@ def _in_words(column: str, split: str) -> str:
 def _run(run: StoredRun, columns: Sequence[str], epochs: Sequence[int]) -> dict[str, Any]:
     kept = [epoch - 1 for epoch in epochs if epoch <= len(run.metrics)]
     share = float(run.metrics["clipped_fraction"].mean()) if len(run.metrics) else math.nan
-    there = [column for column in columns if column in run.metrics]
-    curves = {column: [short(float(value), DIGITS) for value in run.metrics[column].to_numpy()[kept]] for column in there}
+    there = [column for column in columns if column in run.metrics.columns]
+    curves = {column: [short(float(value), DIGITS) for value in run.metrics[column][kept]] for column in there}
     return {"seed": run.seed, "status": _status(run), "clipped": percent(share), "curves": curves}
 
 

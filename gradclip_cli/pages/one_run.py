@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-import pandas as pd
-
 from gradclip_cli import plots
 from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence import described, figures, inspection
@@ -24,6 +22,7 @@ from gradclip_cli.pages.shape import DRAWN, Page
 from gradclip_cli.pages.steps import SHARES, Trace
 from gradclip_cli.pages.to_copy import config_text, plain
 from gradclip_cli.pages.words import column, explained
+from gradclip_cli.runs.epochs import Epochs
 from gradclip_cli.runs.metadata import FINISHED
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.texts import counted, percent
@@ -52,7 +51,7 @@ def seen(directory: RunDirectory) -> Seen:
     """Read a run. Raises StoreError where its `run.json` or its config can't be read."""
     metadata, config = directory.stored()
     warnings: list[str] = []
-    compared, run = None, StoredRun(directory, config, metadata, pd.DataFrame())
+    compared, run = None, StoredRun(directory, config, metadata, Epochs.none())
     if metadata["status"] in FINISHED:
         arm = alone(directory)
         [run] = arm.runs
@@ -129,7 +128,7 @@ def _drawn(inspected: Inspection) -> str:
 
 def _by_epoch(found: Seen) -> Element:
     """The table of epochs, as metrics.csv has them."""
-    frame = found.run.metrics.dropna(axis="columns", how="all")
+    frame = found.run.directory.metrics().dropna(axis="columns", how="all")
     rows = [[str(int(row[0])), *(f"{value:.4g}" for value in row[1:])] for row in frame.itertuples(index=False)]
     note = "Columns are named as in metrics.csv; grad_norm is of the global norm before clipping."
     return section(

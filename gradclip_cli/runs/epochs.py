@@ -26,6 +26,11 @@ class Epochs:
     values: FloatArray
     """(epochs, columns)."""
 
+    @classmethod
+    def none(cls) -> Epochs:
+        """Those of a run of which none can be told."""
+        return cls((), np.empty((0, 0)))
+
     def __len__(self) -> int:
         return len(self.values)
 
