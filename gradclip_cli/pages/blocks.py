@@ -47,9 +47,14 @@ def shown(blocks: Sequence[Block], caption: str) -> Iterator[Element]:
             case Points(sentences):
                 yield element("ul", *(element("li", explained(sentence)) for sentence in sentences))
             case Table(columns, rows, left):
-                yield table(named, [column(heading) for heading in columns], rows, texts=range(left))
+                yield table(named, [column(heading) for heading in columns], rows, texts=_texts(columns, left))
             case Picture(_, alt, draw):
                 yield element("figure", image(inlined(draw()), f"{alt}."))
+
+
+def _texts(columns: Sequence[str], left: int) -> list[int]:
+    """Which columns stand to the left: the first ones, and that of the verdicts."""
+    return [place for place, heading in enumerate(columns) if place < left or heading == "verdict"]
 
 
 LONGEST_CAPTION = 40

@@ -37,8 +37,8 @@ def of(compared: Comparison) -> Page:
 
 
 def _to_paste(compared: Comparison) -> Element:
-    """How each arm's clipping is written in one's own code."""
-    lines = [plain(part.arm.name, trial.line_to_paste(part.arm.config)) for part in compared.arms]
-    for line in lines[:2]:
-        line.set("open", "")
-    return section("paste", "The line to paste", element("p", "How each arm clips, in your own code:"), *lines)
+    """How each arm's clipping is written in one's own code; that of the arm to go on from is open."""
+    configs = [part.arm.config for part in compared.arms]
+    lines = {config.name: plain(f"As {config.name} does it", trial.line_to_paste(config)) for config in configs}
+    lines[trial.to_go_on_from(compared, configs).name].set("open", "")
+    return section("paste", "The line to paste", element("p", "How clipping is written in your own code:"), *lines.values())
