@@ -102,7 +102,7 @@ def test_figures_stand_beside_the_arms(compared: Comparison) -> None:
 def test_a_typical_value_at_the_bar_is_neither_below_nor_above_it(sign: str, results: Path) -> None:
     """0.57 is not 0.57 any more once it was told in points and back."""
     store_arm(results, "none", [3 * (0.9 - 0.57)] * 2)
-    value = comparison.compare(results).arms[0].arm.runs[0].metrics["val_accuracy"].iloc[-1]
+    value = comparison.compare(results).arms[0].arm.runs[0].metrics["val_accuracy"][-1]
     assert outcome(f"val_accuracy {sign} {float(value)!r}", comparison.compare(results)).holds == ("=" in sign)
 
 
