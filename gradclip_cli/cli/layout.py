@@ -85,7 +85,7 @@ def laid_out(table: Table, width: int | None) -> Layout:
     fitting = _Fitting(table, cells, width)
     chosen = fitting.whole() or fitting.shortened()
     columns = [chosen[heading] for heading in table.headings if heading in chosen]
-    return _drawn(_narrowed(columns, width), table.styles, pattern, fitting.left_out(chosen))
+    return _drawn(_filled(_narrowed(columns, width), width), table.styles, pattern, fitting.left_out(chosen))
 
 
 class _Fitting:
@@ -207,6 +207,16 @@ def _narrowed(columns: list[_Column], width: int) -> list[_Column]:
         widest = max(texts, key=lambda index: columns[index].width)
         column = columns[widest]
         columns[widest] = _Column(column.heading, column.cells, column.text, column.width - 1)
+    return columns
+
+
+def _filled(columns: list[_Column], width: int) -> list[_Column]:
+    """The columns with the room that is left given to texts that are wrapped, from the first one on."""
+    columns = list(columns)
+    for index, column in enumerate(columns):
+        if column.text and (room := width - _total(columns)) > 0:
+            wider = min(column.width + room, _longest([column.heading, *column.cells]))
+            columns[index] = _Column(column.heading, column.cells, column.text, max(column.width, wider))
     return columns
 
 

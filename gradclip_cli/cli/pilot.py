@@ -63,8 +63,8 @@ def _pilot(chosen: Config, options: SuggestOptions) -> Pilot:
         )
 
 
-def print_pilot(pilot: Pilot) -> None:
-    """Print what a pilot was, its norms, what the config's own clipping would have done, and what to try."""
+def print_pilot(pilot: Pilot, *, suggesting: bool = True) -> None:
+    """Print what a pilot was, its norms, what the config's own clipping would have done, and, where `suggesting`, what to try."""
     from gradclip_cli.cli.console import print_table, tell
     from gradclip_cli.cli.layout import Table
     from gradclip_cli.experiments import suggest as experiment
@@ -79,6 +79,8 @@ def print_pilot(pilot: Pilot) -> None:
     if own := experiment.judgement(pilot):
         tell()
         tell(own.message, sentence=True)
+    if not suggesting:
+        return
     if found := [[each.yaml, f"{each.clipped_share:.0%}", each.reason] for each in experiment.suggestions(pilot)]:
         tell()
         headings = ["to try", "acts on", "because"]

@@ -136,7 +136,9 @@ def list_runs(arms: Sequence[str], status: str | None, results: Path, as_json: b
     from gradclip_cli.cli.layout import Table
 
     if not runs:
-        note(f"No runs in {results}.")
+        from gradclip_cli.runs import names
+
+        note(names.nothing_in(results) if status is None else f"No runs with the status {status} in {results}.")
         return
     headings = ["arm", "seed", "status", "steps", "finished"]
     rows = [_row(run, known) for run, known in runs.items()]

@@ -128,7 +128,7 @@ def try_(options: TryOptions) -> None:
     posed = posed_with_display(options.wishes)
     checked = _checked(posed, options)
     pilot = _pilot(posed, checked, options)
-    folder = options.results or RESULTS / _name(options.model)
+    folder = options.results or RESULTS / trial.folder_name(options.model)
     configs = trial.placed_in(folder, _arms(posed, pilot, options))
     seeds = _seeds(checked, len(configs), options)
     planned, metric = trial.plan(configs, seeds, folder, force=options.force), trial.metric_of(pilot, options.metric)
@@ -141,13 +141,6 @@ def try_(options: TryOptions) -> None:
         print_json(_as_json(pilot, compared, configs, folder))
     else:
         _print_result(compared, configs, folder)
-
-
-def _name(model: str) -> str:
-    """The folder's name: that of the model's file, with the function's where that isn't `build`."""
-    file, _, function = model.partition(":")
-    stem = Path(file).stem.rpartition(".")[2] or "try"
-    return f"{stem}-{function}" if function not in ("", "build") else stem
 
 
 def _train(planned: Sequence[PlannedRun], checked: Checked, options: TryOptions) -> None:
@@ -192,7 +185,7 @@ def _pilot(posed: Posed, checked: Checked, options: TryOptions) -> Pilot:
             preparing=display.doing,
         )
     if not options.as_json:
-        print_pilot(pilot)
+        print_pilot(pilot, suggesting=trial.SUGGESTED in options.rules)
     return pilot
 
 

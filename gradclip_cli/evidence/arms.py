@@ -19,6 +19,7 @@ from gradclip_cli.runs import readings
 from gradclip_cli.runs.csv_files import EVALUATED, score_columns
 from gradclip_cli.runs.epochs import Epochs
 from gradclip_cli.runs.metadata import is_evaluated, metrics_of
+from gradclip_cli.runs.names import nothing_in
 from gradclip_cli.runs.readings import Reading
 from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.texts import counted
@@ -272,7 +273,7 @@ def read_arms(results: Path, names: Sequence[str] = ()) -> tuple[list[Arm], list
     known = list(by_arm)
     missing = [name for name in names if name not in known]
     if not stored:
-        raise ReportError(f"No runs in {results}. Train some first: gradclip run none clipvalue")
+        raise ReportError(nothing_in(results))
     if missing:
         raise ReportError(f"No runs of {', '.join(missing)} in {results}. There are: {', '.join(known)}")
     arms: list[Arm] = []

@@ -25,7 +25,7 @@ from gradclip_cli.evidence.judging import AgainstBaseline
 from gradclip_cli.evidence.metrics import Metric, metric_called, names_for
 from gradclip_cli.evidence.plans import PlannedTest
 from gradclip_cli.evidence.verdicts import Verdict
-from gradclip_cli.experiments.posing import PILOT_SEED, UNCLIPPED, Posed
+from gradclip_cli.experiments.posing import PILOT_SEED, UNCLIPPED, Posed, is_config
 from gradclip_cli.experiments.suggest import Pilot, Suggestion
 from gradclip_cli.files import write_atomically, writing
 from gradclip_cli.gradients.rules import RULES
@@ -82,6 +82,18 @@ def _with_clipping(config: Config, name: str, keys: Mapping[str, Any]) -> Config
     except ValueError:
         raise ConfigError([f"--rules {mode}: it needs a threshold; write {mode}=1, or {SUGGESTED}"]) from None
     return config.model_copy(update={"name": name, "clipping": rule})
+
+
+def folder_name(model: str) -> str:
+    """A try's folder in the results: its model file's name, with the function's where that isn't `build`; `try-` and a config's.
+
+    A config's own name is its arm's, whose runs `gradclip run` would put into that very folder.
+    """
+    if is_config(model):
+        return f"try-{Path(model).stem if model.endswith(('.yaml', '.yml')) else model.replace('/', '-')}"
+    file, _, function = model.partition(":")
+    stem = Path(file).stem.rpartition(".")[2] or "try"
+    return f"{stem}-{function}" if function not in ("", "build") else stem
 
 
 def placed_in(results: Path, configs: Sequence[Config]) -> list[Config]:

@@ -308,7 +308,7 @@ def load(results: AnyPath = "results", *, arms: str | Sequence[str] = (), seeds:
     found = names.find_runs([arms] if isinstance(arms, str) else arms, folder)
     chosen = [run for run in found if wanted is None or run.seed in set(wanted)]
     if not found:
-        raise ReportError(f"No runs in {folder}. Train some first: gradclip run none clipvalue")
+        raise ReportError(names.nothing_in(folder))
     if not chosen:
         there = sorted({run.seed for run in found})
         raise ReportError(f"No run of these in {folder} has a seed asked for; theirs go from {there[0]} to {there[-1]}.")

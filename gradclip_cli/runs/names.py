@@ -14,6 +14,10 @@ from pathlib import Path
 from gradclip_cli.errors import ReportError
 from gradclip_cli.runs import store
 from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.texts import counted
+
+MOST_FOLDERS = 3
+"""How many folders of runs are named where one must be chosen."""
 
 
 def no_folder(missing: Path, usual: Path) -> str:
@@ -23,6 +27,18 @@ def no_folder(missing: Path, usual: Path) -> str:
     inside = [] if missing.is_absolute() else [usual / missing]
     found = next((path for path in [*inside, *near] if path.is_dir()), None)
     return f"there is no folder {missing}{f'; did you mean {found}?' if found else '.'}"
+
+
+def nothing_in(results: Path, of: str = "") -> str:
+    """What is said of a results folder without runs, where those `of` an arm were asked for: the folders in it that have some."""
+    nothing = f"No runs of {of} in {results}, nor of others." if of else f"No runs in {results}."
+    inside = [folder for folder in sorted(results.glob("*/")) if store.runs(folder)]
+    if not inside:
+        return f"{nothing} Train some first: gradclip run none clipvalue"
+    more = len(inside) - MOST_FOLDERS
+    listed = ", ".join(map(str, inside[:MOST_FOLDERS])) + (f" and {counted(more, 'more folder')}" if more > 0 else "")
+    named = "that folder" if len(inside) == 1 else "one of these folders"
+    return f"{nothing} There are some in {listed}, so name {named}: --results {inside[0]}"
 
 
 def run_name(run: RunDirectory) -> str:
@@ -98,9 +114,7 @@ def _arm(name: str, known: Sequence[str], results: Path, given: str = "") -> str
     if len(alike) == 1:
         return alike[0]
     if not known:
-        raise ReportError(
-            f"No runs of {given or name} in {results}, nor of others. Train some first: gradclip run none clipvalue"
-        )
+        raise ReportError(nothing_in(results, given or name))
     raise ReportError(f"No runs of {given or name} in {results}{_near(inside, known)}")
 
 

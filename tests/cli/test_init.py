@@ -72,4 +72,6 @@ def test_try_takes_the_example_as_it_stands(framework: str, tmp_path: Path, monk
     assert ended.exit_code == 0, ended.output
     assert f"model.py:build on model.py:load, {framework}" in ended.stderr
     assert "No verdict from so few seeds" in ended.stdout
+    assert "all together" in ended.stdout  # the pilot's norms, and no rules beside those that were named
+    assert "to try" not in ended.stdout
     assert (tmp_path / "results" / "model" / "clipnorm-1.yaml").is_file()

@@ -65,6 +65,14 @@ def test_long_names_of_many_arms_are_wrapped_and_not_cut(width: int) -> None:
     assert "…" not in shown
 
 
+@pytest.mark.parametrize("width", [60, 100])
+def test_a_wrapped_text_takes_the_room_that_is_left(width: int) -> None:
+    rows = [["norm", "words " * 40], ["loss", "one word"]]
+    layout = tables.laid_out(tables.Table(["gradients", "told"], rows, texts=["told"]), width)
+    assert width - len("words ") < max(map(cell_len, layout.rows)) <= width
+    assert not layout.left_out
+
+
 def test_wrapping_loses_no_letter() -> None:
     for text in ("no difference shown", "global_clipnorm-0.5+optimizer.learning_rate=1", "a" * 50, "漢字" * 9, "", "a +b", "++"):
         for width in (4, 8, 20):

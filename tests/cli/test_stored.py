@@ -130,7 +130,11 @@ def test_where_nothing_was_trained_yet_list_says_so(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     for given in ([], ["--results", "results"]):
         ended = call("list", *given)
-        assert (ended.exit_code, ended.stderr) == (ExitCode.DONE, "No runs in results.\n")
+        assert (ended.exit_code, ended.stderr) == (
+            ExitCode.DONE,
+            "No runs in results. Train some first: gradclip run none clipvalue\n",
+        )
+    assert "No runs with the status diverged in results." in call("list", "--status", "diverged").stderr
 
 
 def test_columns_without_a_number_in_any_epoch_are_left_out(results: Path) -> None:

@@ -29,6 +29,21 @@ def to_go_on_from(results: Path, ends: dict[str, float], seeds: int) -> str:
     return trial.to_go_on_from(compared, configs).name
 
 
+@pytest.mark.parametrize(
+    ("model", "folder"),
+    [
+        ("train.py:build", "train"),
+        ("models/train.py:small", "train-small"),
+        ("saved.keras", "saved"),
+        ("none", "try-none"),
+        ("explode/none", "try-explode-none"),
+        ("configs/mine.yaml", "try-mine"),
+    ],
+)
+def test_a_try_s_folder_is_named_after_its_model_and_never_as_an_arm_of_a_config(model: str, folder: str) -> None:
+    assert trial.folder_name(model) == folder
+
+
 @pytest.mark.parametrize("seeds", [2, 10])
 def test_the_arm_that_did_best_is_to_go_on_from(seeds: int, results: Path) -> None:
     assert to_go_on_from(results, {"none": 1.0, "a": 0.8, "best": 0.6, "last": 0.9}, seeds) == "best"

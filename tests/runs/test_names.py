@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import call
+from conftest import call, store_run
+
+from gradclip_cli.runs import names
 
 
 @pytest.mark.parametrize("name", ["explode-none", "explode/none", "explode_none", "explode/none.yaml"])
@@ -44,6 +46,23 @@ def test_a_near_miss_of_an_arm_is_told(arguments: list[str], meant: str, three_a
     assert ended.exit_code == 1
     assert f"did you mean '{meant}'?" in ended.output
     assert (three_arms / "clipnorm").is_dir()
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "show none", "compare", "compare none", "report", "report none", "export none --csv -", "rm none"]
+)
+def test_a_folder_of_folders_of_runs_says_which_of_them_to_name(command: str, three_arms: Path) -> None:
+    ended = call(*command.split(), "--results", str(three_arms.parent))
+    assert f"There are some in {three_arms}, so name that folder: --results {three_arms}" in ended.output.replace("\n", " ")
+    assert "Train some first" not in ended.output
+
+
+def test_many_folders_of_runs_are_not_all_named(tmp_path: Path) -> None:
+    for name in "abcde":
+        store_run(tmp_path / name, "none", 0, [2.0])
+    told = names.nothing_in(tmp_path)
+    assert f"There are some in {tmp_path / 'a'}, {tmp_path / 'b'}, {tmp_path / 'c'} and 2 more folders" in told
+    assert f"--results {tmp_path / 'a'}" in told
 
 
 def test_an_arm_without_that_seed_says_which_it_has(three_arms: Path) -> None:
