@@ -29,6 +29,8 @@ class Framework(NamedTuple):
     """Keys of `engine` that belong to it."""
     instead: Mapping[str, str] = MappingProxyType({})
     """What it does where others have a key of `engine`, as a clause for the message that refuses the key."""
+    spared: tuple[str, ...] = ()
+    """Packages that it imports where they are installed, for parts of it that nothing of gradclip uses."""
     imported_as: tuple[str, ...] = ()
     """The packages by which a user's file says that its models are of this framework."""
     clipping_line: Callable[[Any], str | None] = lambda config: None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from types import ModuleType
 
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
+from gradclip_cli.engines.importing import quick_import
 from gradclip_cli.errors import EngineError
 from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import Dataset
@@ -29,16 +31,24 @@ def build(config: Config, dataset: Dataset) -> Engine:
 
     Raises EngineError where the framework is not installed or can't run as configured.
     """
-    engine: Engine = imported(config.engine.framework).ENGINE(problem_of(config), dataset)
+    problem = problem_of(config)
+    engine: Engine = imported(config.engine.framework, whole=problem.runs_own_code).ENGINE(problem, dataset)
     return engine
 
 
-def imported(name: str) -> ModuleType:
-    """The module of a framework's engine, with the framework set up for it. Raises EngineError as `build` does."""
+def imported(name: str, *, whole: bool = True) -> ModuleType:
+    """The module of a framework's engine, with the framework set up for it; `whole` with what only a user's own code may use.
+
+    What this process imported before stays as it is. Raises EngineError as `build` does.
+    """
     framework = FRAMEWORKS[name]
     if not importlib.util.find_spec(framework.package):
         message = f"{framework.short_title} is not installed here: {framework.installation}, then the same command again."
         raise EngineError(message)
-    module = importlib.import_module(f"{__name__}.{name}")
+    engine = f"{__name__}.{name}"
+    if engine not in sys.modules:
+        with quick_import(without=() if whole else framework.spared):
+            importlib.import_module(engine)
+    module = sys.modules[engine]
     module.set_up()
     return module

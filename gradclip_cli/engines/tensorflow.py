@@ -110,13 +110,13 @@ class TensorFlowEngine(OfNetwork):
         self._quick = not xla and can_be_quick([*self._variables.values()])
         self._train = self._compiled(quick_row if self._quick else exact_row, xla)
         self._train_exactly = self._compiled(exact_row, xla)
-        self._evaluate = tf.function(self._evaluate_all, jit_compile=xla)
+        self._evaluate = tf.function(self._evaluate_all, autograph=False, jit_compile=xla)
 
     def _compiled(self, row: Row, xla: bool) -> Callable[..., tf.Tensor]:
         def train_chunk(batches: tf.Tensor, steps: tf.Tensor, every: int = 1) -> tf.Tensor:
             return self._train_chunk(batches, steps, row, every)
 
-        return tf.function(train_chunk, jit_compile=xla)  # type: ignore[no-any-return]
+        return tf.function(train_chunk, autograph=False, jit_compile=xla)  # type: ignore[no-any-return]
 
     def _require_xla_or_fall_back(self) -> None:
         """Compile now, taking no step; where XLA can't, compile as a graph and remark it."""

@@ -137,17 +137,21 @@ def execute(planned: Sequence[PlannedRun], observer: Observer, execution: Execut
         observer.ended(result)
     todo = [run for run in planned if run.action != Action.SKIP]
     if todo:
+        workshop = Workshop(execution.download_progress)
         if execution.way.data_found_here:
-            execution = replace(execution, data_directory=_find_dataset(todo, execution))
+            execution = replace(execution, data_directory=_find_dataset(todo, execution, workshop))
         require_writable(planned[0].directory.path.parent.parent)
-        results |= _train_all(todo, observer, execution)
+        results |= _train_all(todo, observer, execution, workshop)
     return [results[run.directory.path] for run in planned if run.directory.path in results]
 
 
-def _find_dataset(todo: Sequence[PlannedRun], execution: Execution) -> Path | None:
-    """Find or fetch the data once, before any worker looks for them."""
+def _find_dataset(todo: Sequence[PlannedRun], execution: Execution, workshop: Workshop) -> Path | None:
+    """Find or fetch the data once, before any worker looks for them; a lone run's are loaded by the workshop that trains it."""
     posed = [problem_of(run.config) for run in todo if not is_script(run)]
     problems = {problem.loaded_from: problem for problem in posed}
+    if len(todo) == len(problems) == 1 and not posed[0].loads_with_framework:
+        workshop.load(posed[0], execution.data_directory)
+        return execution.data_directory
     found = [problem.find(execution.data_directory, execution.download_progress) for problem in problems.values()]
     folders = {folder for folder in found if folder}
     return folders.pop() if len(folders) == 1 else execution.data_directory
@@ -189,13 +193,13 @@ def _task(run: PlannedRun, execution: Execution) -> Task:
     )
 
 
-def _train_all(todo: Sequence[PlannedRun], observer: Observer, execution: Execution) -> dict[Path, Result]:
+def _train_all(todo: Sequence[PlannedRun], observer: Observer, execution: Execution, workshop: Workshop) -> dict[Path, Result]:
     tasks = [_task(run, execution) for run in todo]
     with _stop_requests() as stop:
         training = _Training({run.directory.path: run for run in todo}, observer, stop)
         trainers = execution.way.trainers(len(tasks))
         if trainers is None:
-            training.here(tasks)
+            training.here(tasks, workshop)
         else:
             training.elsewhere(trainers, tasks)
     if stop.signal_number:
@@ -214,9 +218,8 @@ class _Training:
         self.results: dict[Path, Result] = {}
         self._noted: set[str] = set()
 
-    def here(self, tasks: Sequence[Task]) -> None:
+    def here(self, tasks: Sequence[Task], workshop: Workshop) -> None:
         """Train in this process."""
-        workshop = Workshop()
         busy: list[Task] = []
         for waiting, todo in ((False, tasks), (True, busy)):
             for task in todo:

@@ -22,7 +22,7 @@ from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import BusyError, ConflictError, StoreError
 from gradclip_cli.problems import problem_of
-from gradclip_cli.problems.contract import Dataset, DownloadProgress
+from gradclip_cli.problems.contract import Dataset, DownloadProgress, Problem
 from gradclip_cli.runs import scripts, store
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.endings import ending_facts, now
@@ -102,7 +102,7 @@ class Workshop:
             preparing(building(config))
             engines.imported(config.engine.framework)
         preparing(LOADING)
-        dataset = self._dataset(config, data_directory)
+        dataset = self.load(problem_of(config), data_directory)
         kept = engines.compile_key(config) in self._engines
         preparing(building(config))
         engine = self._engine(config, dataset)
@@ -110,8 +110,8 @@ class Workshop:
             preparing("compiling")
         return dataset, engine
 
-    def _dataset(self, config: Config, data_directory: Path | None) -> Dataset:
-        problem = problem_of(config)
+    def load(self, problem: Problem, data_directory: Path | None) -> Dataset:
+        """The dataset of a problem, kept for its runs. Raises DatasetError."""
         if problem.loaded_from not in self._datasets:
             self._datasets[problem.loaded_from] = problem.load(data_directory, self._download_progress)
         return self._datasets[problem.loaded_from]

@@ -118,7 +118,7 @@ def _measure_pace(config: Config) -> Pace:
     problem = problem_of(config).on_a_sample()
     config = problem.config
     clock = time.perf_counter()
-    engines.imported(config.engine.framework)
+    engines.imported(config.engine.framework, whole=problem.runs_own_code)
     dataset = problem.load()
     engine = engines.build(config, dataset)
     starting = time.perf_counter() - clock

@@ -14,8 +14,10 @@ from trained import Quiet, one
 
 from gradclip_cli import engines
 from gradclip_cli.config import loading
+from gradclip_cli.config.datasets import DATASETS
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ConflictError
+from gradclip_cli.problems import idx_files
 from gradclip_cli.runs import many
 from gradclip_cli.runs import one as trainer
 from gradclip_cli.runs.loop import Outcome, Setup
@@ -180,3 +182,25 @@ def test_a_linked_arm_is_trained_into_and_a_linked_run_is_not(results: Path, tmp
     (results / "one" / "seed-0").symlink_to(tmp_path / "disk" / "one" / "seed-0")
     with pytest.raises(ConflictError, match="is a link"):
         one(results, force=True)
+
+
+# What is read once.
+
+
+@pytest.mark.parametrize(("seeds", "times"), [([0], 1), ([0, 1], 2)])
+def test_a_lone_run_reads_its_data_once(seeds: list[int], times: int, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many read them once more, before workers do."""
+    # A batch size of its own, so that no other test gets an engine that took the sample for the whole.
+    chosen = loading.load("none", [*SMALL[1:], "engine.jit=false", "data.batch_size=31"])
+    sample = DATASETS[chosen.data.dataset].sample
+    read: list[str] = []
+
+    def locate(name: str, folder: Path | None = None, **others: Any) -> idx_files.Source:
+        read.append(name)
+        directory = idx_files.sample_directory(name)
+        return idx_files.Source(directory, "the sample", idx_files._read_all(directory, sample.files))
+
+    monkeypatch.setattr(idx_files, "locate", locate)
+    ended = many.execute(many.plan([chosen], seeds, results), Quiet())
+    assert {result.status for result in ended} == {"complete"}
+    assert len(read) == times
