@@ -106,6 +106,7 @@ class TensorFlowEngine(OfNetwork):
             self._require_xla_or_fall_back()
 
     def _compile(self, xla: bool) -> None:
+        """Without AutoGraph, as Keras's own `fit` is: a model's Python is run once, and tensors steer none of it."""
         self.compiled = "xla" if xla else "graph"
         self._quick = not xla and can_be_quick([*self._variables.values()])
         self._train = self._compiled(quick_row if self._quick else exact_row, xla)
