@@ -39,6 +39,6 @@ def of(compared: Comparison) -> Page:
 def _to_paste(compared: Comparison) -> Element:
     """How each arm's clipping is written in one's own code."""
     lines = [plain(part.arm.name, trial.line_to_paste(part.arm.config)) for part in compared.arms]
-    for line in lines[:2]:
+    for line in lines:
         line.set("open", "")
     return section("paste", "The line to paste", element("p", "How each arm clips, in your own code:"), *lines)

@@ -219,6 +219,8 @@ def test_a_trys_page_begins_with_what_to_do(pages: dict[str, str]) -> None:
     assert text.count(told) == 1
     assert "keras.optimizers.SGD(0.01, clipnorm=1)" in text.partition("The line to paste")[2]
     assert "What these runs can show of each arm" in text
+    lines = pages["try"].partition('id="paste"')[2].partition("</section>")[0]
+    assert lines.count("<details") == lines.count(' open=""') == len(("none", "clipvalue-1.0", "clipnorm-1.0"))
 
 
 @pytest.mark.slow
