@@ -108,15 +108,15 @@ def _said(config: Config) -> list[str]:
 
 
 def keep_try(folder: Path) -> Path:
-    """A try's runs with its plan: clipnorm at 1 helps on every seed."""
-    clipped = ["clipping={mode: clipnorm, threshold: 1}"]
-    arms = {"none": [], "clipnorm-1.0": clipped}
+    """A try's runs with its plan: clipnorm at 1 helps on every seed, clipvalue changes nothing."""
+    clipped = {mode: [f"clipping={{mode: {mode}, threshold: 1}}"] for mode in ("clipvalue", "clipnorm")}
+    arms = {"none": [], **{f"{mode}-1.0": settings for mode, settings in clipped.items()}}
     configs = [loading.load("none", settings).model_copy(update={"name": name}) for name, settings in arms.items()]
     seeds = trial.fresh_seeds(8)
     trial.record_plan(configs, seeds, folder, DEFAULT_METRIC)
     for name, settings in arms.items():
         for seed in seeds:
-            store_run(folder, name, seed, [2.0, 1.5, (1.2 if name == "none" else 0.6) + 0.01 * seed], settings=settings)
+            store_run(folder, name, seed, [2.0, 1.5, (0.6 if name == "clipnorm-1.0" else 1.2) + 0.01 * seed], settings=settings)
     return folder
 
 

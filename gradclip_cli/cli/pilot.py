@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 
-from gradclip_cli.cli.options import is_set, parameters, print_json, takes
+from gradclip_cli.cli.options import is_set, parameters, print_json, remark, takes
 from gradclip_cli.cli.subjects import SubjectOptions, subject_options
 from gradclip_cli.texts import counted
 
@@ -45,6 +46,9 @@ def suggest(options: SuggestOptions) -> None:
         print_json(experiment.to_dict(pilot))
     else:
         print_pilot(pilot)
+        if pilot.sane_steps and not options.settings:
+            data = f" --data {shlex.quote(options.data)}" if options.data else ""
+            remark(f"whether one helps, trained over seeds: gradclip try {shlex.quote(options.config)}{data}")
 
 
 def _pilot(chosen: Config, options: SuggestOptions) -> Pilot:

@@ -132,7 +132,7 @@ def try_(options: TryOptions) -> None:
     configs = trial.placed_in(folder, _arms(posed, pilot, options))
     seeds = _seeds(checked, len(configs), options)
     planned, metric = trial.plan(configs, seeds, folder, force=options.force), trial.metric_of(pilot, options.metric)
-    remark(trial.plan_sentence(configs, len(seeds), metric), sentence=True)
+    remark(trial.plan_sentence(configs, len(seeds), metric, checked.evaluation_split), sentence=True)
     trial.write_configs(configs, folder, force=options.force)
     trial.record_plan(configs, seeds, folder, metric)
     _train(planned, checked, options)
@@ -261,7 +261,12 @@ def _print_result(compared: Comparison, configs: Sequence[Config], folder: Path)
     print_comparison(compared)
     tell()
     tell(trial.conclusion(compared, configs), "bold", sentence=True)
-    example = trial.config_file(trial.to_go_on_from(compared, configs), folder)
+    best = trial.to_go_on_from(compared, configs)
+    if yours := trial.on_yours(compared, configs):
+        tell(yours, sentence=True)
+        baseline = f"--baseline {trial.YOURS} --results {shlex.quote(str(folder))}"
+        remark(f"whether {best.name} is better than yours: gradclip compare {trial.YOURS} {best.name} {baseline}")
+    example = trial.config_file(best, folder)
     remark(
         f"report: {folder / 'compare'}; the configs: {folder}/*.yaml, to go on from: gradclip run {example} --results {folder}"
     )

@@ -114,6 +114,7 @@ class Checked:
     metrics: Mapping[str, bool]
     chance: Mapping[str, float]
     compiled: str
+    evaluation_split: str
     remarks: tuple[str, ...]
     brought: Brought | None
     builds: Builds
@@ -185,6 +186,7 @@ def check(
         metrics=engine.metrics,
         chance=engine.chance,
         compiled=engine.compiled,
+        evaluation_split=dataset.evaluation_split,
         remarks=(*dataset.remarks, *engine.remarks),
         brought=_brought(config, dataset),
         builds=builds,

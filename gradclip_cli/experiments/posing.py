@@ -71,11 +71,14 @@ def pose(wishes: Wishes, tell: Callable[[str], None] = lambda what: None) -> Pos
         "clipping": {"mode": UNCLIPPED},
     }
     first = _config(keys)
+    problem = problem_of(first)
+    tell(building(first))
+    if problem.loads_with_framework:
+        engines.imported(framework)
+    tell(LOADING)
+    dataset = problem.load()
     tell(building(first))
     engines.imported(framework)
-    tell(LOADING)
-    dataset = problem_of(first).load()
-    tell(building(first))
     brought = own.brought(first, dataset)
     choices = _complete(keys, wishes, dataset, brought)
     return Posed(_config(keys), brought.clipping, choices)

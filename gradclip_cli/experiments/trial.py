@@ -159,16 +159,16 @@ def fresh_seeds(count: int) -> list[int]:
     return list(range(PILOT_SEED + 1, PILOT_SEED + 1 + count))
 
 
-def plan_sentence(configs: Sequence[Config], seeds: int, metric: Metric) -> str:
+def plan_sentence(configs: Sequence[Config], seeds: int, metric: Metric, split: str) -> str:
     """Which arms are trained, and what so many seeds can show of them: in standard deviations, as nothing was trained yet.
 
-    Raises ConfigError where there is nothing to compare.
+    `split` is the one that they are evaluated on. Raises ConfigError where there is nothing to compare.
     """
     if len(configs) < 2:
         raise ConfigError(["--rules: nothing to compare with none; name a rule, such as clipnorm=1, or suggested"])
     tests, names = len(configs) - 1, ", ".join(config.name for config in configs)
     better = "higher" if metric.higher_is_better else "lower"
-    names = f"{names}, compared by {metric.title.format(split='test', target=0)} ({better} is better)"
+    names = f"{names}, compared by {metric.title.format(split=split, target=0)} ({better} is better)"
     needed = samples.seeds_for_a_verdict(tests)
     if seeds < needed:
         few = f"{counted(seeds, 'seed')} can bring no verdict on {counted(tests, 'comparison')}; {needed} can (--seeds {needed})"
@@ -229,3 +229,12 @@ def conclusion(compared: Comparison, configs: Sequence[Config]) -> str:
     if len(of[Verdict.NOT_TESTABLE]) == len(found):
         return "Nothing was tested: what kept it from that stands above."
     return "No difference was shown: leave your code as it is."
+
+
+def on_yours(compared: Comparison, configs: Sequence[Config]) -> str | None:
+    """What was shown of the clipping that the model brought, where what helps is another arm; else None."""
+    yours, best = _against(compared).get(YOURS), to_go_on_from(compared, configs)
+    if yours is None or best.name in (YOURS, UNCLIPPED) or _against(compared)[best.name].verdict != Verdict.HELPS:
+        return None
+    [label] = [config.clipping.label for config in configs if config.name == YOURS]
+    return f"Yours, {label}: {yours.verdict}, typically {compared.metric.unit.amount(yours.typical, sign=True)}."

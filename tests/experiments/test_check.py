@@ -63,6 +63,7 @@ def checked(tmp_path: Path) -> Checked:
         metrics={"accuracy": True},
         chance={"loss": 1.0986, "accuracy": 1 / 3},
         compiled="graph",
+        evaluation_split="test",
         remarks=("something was assumed",),
         brought=None,
         builds=Builds((), (), False),

@@ -11,6 +11,7 @@ from conftest import store_run
 from gradclip_cli.config import loading
 from gradclip_cli.config.own import OwnConfig, OwnData, OwnModel, Records
 from gradclip_cli.evidence import comparison
+from gradclip_cli.evidence.metrics import DEFAULT_METRIC
 from gradclip_cli.evidence.questions import Question
 from gradclip_cli.experiments import trial
 from gradclip_cli.experiments.trial import write_configs
@@ -52,6 +53,32 @@ def test_the_arm_that_did_best_is_to_go_on_from(seeds: int, results: Path) -> No
 @pytest.mark.parametrize("other", [1.0, 1.1])
 def test_where_no_arm_did_better_the_unclipped_one_is(other: float, results: Path) -> None:
     assert to_go_on_from(results, {"none": 1.0, "a": other, "last": 1.2}, 2) == "none"
+
+
+def on_yours(results: Path, ends: dict[str, float]) -> str | None:
+    """What is told of `yours`, where runs end at these losses on eight seeds, each a little higher."""
+    for arm, end in ends.items():
+        for seed in range(8):
+            store_run(results, arm, seed, [2.0, 1.5, end + seed / 100], settings=[] if arm == "none" else CLIPPED)
+    configs = [loading.load("clipnorm").model_copy(update={"name": arm}) for arm in ends]
+    return trial.on_yours(comparison.compare(results, list(ends), "none", Question("loss")), configs)
+
+
+def test_where_another_arm_is_the_answer_yours_is_answered_too(results: Path) -> None:
+    told = on_yours(results, {"none": 1.0, "yours": 1.0, "other": 0.6})
+    assert told == "Yours, clipnorm 1: no difference shown, typically 0.000 nats."
+
+
+@pytest.mark.parametrize(
+    "ends", [{"none": 1.0, "yours": 0.6, "other": 0.8}, {"none": 1.0, "yours": 1.0}, {"none": 1.0, "other": 0.6}]
+)
+def test_where_yours_is_the_answer_or_none_is_nothing_is_added(ends: dict[str, float], results: Path) -> None:
+    assert on_yours(results, ends) is None
+
+
+def test_the_plan_names_the_split_that_is_evaluated() -> None:
+    configs = [loading.load("none"), loading.load("clipnorm")]
+    assert "compared by holdout accuracy (higher" in trial.plan_sentence(configs, 8, DEFAULT_METRIC, "holdout")
 
 
 @pytest.mark.parametrize(("every", "said"), [(1, None), (5, {"every": 5})])

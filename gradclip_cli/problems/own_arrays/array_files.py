@@ -35,6 +35,7 @@ SCHEMA = 1
 USED = re.compile(r"[xy]_(train|test)(/.+)?", re.DOTALL)
 """Names of the arrays that are unpacked: `x_train`, or `x_train/NAME` where there are several."""
 HOW_TO_SAVE = "np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
+HELD_OUT = "the last fifth is held out where there is no x_test and y_test"
 MOST_REMEMBERED = 1000  # files whose hash is known
 SETTLED = 2  # seconds after which another change of a file shows in its time, whatever the file system's grain
 KEPT_UNUSED = 30 * 86_400  # seconds
@@ -260,7 +261,7 @@ def _require_names(path: Path, names: Sequence[str]) -> None:
     missing = [name for name in ("x_train", "y_train") if not any(each.split("/")[0] == name for each in names)]
     if missing:
         there = ", ".join(sorted(names)[:20]) or "no arrays"
-        raise DatasetError(f"{path}: lacks {' and '.join(missing)} (it holds {there}); make it with {HOW_TO_SAVE}")
+        raise DatasetError(f"{path}: lacks {' and '.join(missing)} (it holds {there}); make it with {HOW_TO_SAVE}; {HELD_OUT}")
 
 
 def _require_room(path: Path, entries: Sequence[Entry], folder: Path) -> None:

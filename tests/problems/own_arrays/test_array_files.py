@@ -385,6 +385,7 @@ def test_a_header_that_promises_more_than_there_is_is_told(tmp_path: Path) -> No
 def test_missing_names_are_told_with_those_that_are_there(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", X_train=INPUTS, y_train=LABELS)
     assert "lacks x_train (it holds X_train, y_train); make it with np.savez(" in failure(tmp_path / "data.npz")
+    assert failure(tmp_path / "data.npz").endswith("the last fifth is held out where there is no x_test and y_test")
     with zipfile.ZipFile(tmp_path / "zip.npz", "w") as archive:
         archive.writestr("notes.txt", "none")
     assert "lacks x_train and y_train (it holds no arrays)" in failure(tmp_path / "zip.npz")
