@@ -314,7 +314,7 @@ def study(options: StudyOptions) -> None:
         remark(estimate(planned, options.way), sentence=True, even_if_quiet=options.dry_run)
     remark(experiment.verdict_sentence(chosen), sentence=True, even_if_quiet=options.dry_run)
     if options.dry_run:
-        print_plan([*candidates, *planned], options.as_json)
+        print_plan([*candidates, *planned], options.as_json, by_arm=True)
         return
     experiment.record_plan(chosen, folder)
     if candidates:

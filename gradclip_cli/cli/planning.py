@@ -73,13 +73,22 @@ def _duration(least: float, most: float) -> str:
     return f"about {low} to {high} {unit}" if most >= 1.2 * least and low != high else f"about {high} {unit}"
 
 
-def print_plan(planned: Sequence[PlannedRun], as_json: bool, **notes: Any) -> None:
-    """Print what is to be done with each run and why, with `notes` for JSON."""
+def print_plan(planned: Sequence[PlannedRun], as_json: bool, *, by_arm: bool = False, **notes: Any) -> None:
+    """Print what is to be done with each run and why (`by_arm`: a line for all runs of an arm alike), with `notes` for JSON."""
     if as_json:
         runs = [{**run_facts(run.directory), "action": run.action, "reason": run.reason} for run in planned]
         print_json({"runs": runs, **notes})
         return
     from gradclip_cli.cli.console import tell
 
+    if not by_arm:
+        for run in planned:
+            tell(f"{run.action:8} {run.directory.path}  ({run.reason})")
+        return
+    from gradclip_cli.config.seeds import named_seeds
+
+    alike: dict[tuple[str, Path, str], list[int]] = {}
     for run in planned:
-        tell(f"{run.action:8} {run.directory.path}  ({run.reason})")
+        alike.setdefault((run.action, run.directory.path.parent, run.reason), []).append(run.config.training.seed)
+    for (action, arm, reason), seeds in alike.items():
+        tell(f"{action:8} {arm}, {named_seeds(seeds)}  ({reason})")

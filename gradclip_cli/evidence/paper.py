@@ -16,6 +16,7 @@ from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence import figures, report
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.files import opened, replacing, writing
+from gradclip_cli.gradients.scopes import ALL_TOGETHER
 from gradclip_cli.texts import counted
 
 if TYPE_CHECKING:
@@ -98,8 +99,17 @@ def _caption(panels: Sequence[Panel], counting: str) -> str:
     parts += ["Bands: 95% intervals of the typical value." if _has_band(panels) else ""]
     parts += ["Thin lines: single runs." if any(curve.peaks is None for curve in curves) and runs[-1] > 1 else ""]
     parts += ["Thin lines above: the largest norm." if any(curve.peaks is not None for curve in curves) else ""]
+    parts += [_thresholds(panels)]
     parts += ["Crosses: runs that diverged." if any(end is not None for curve in curves for end in curve.diverged) else ""]
     return " ".join(filter(None, parts))
+
+
+def _thresholds(panels: Sequence[Panel]) -> str:
+    """What thresholds bound that isn't the norm that they are drawn beside."""
+    scopes = {name: scope for panel in panels for name, (_, scope) in panel.thresholds.items()}
+    others = [scope for scope in dict.fromkeys(scopes.values()) if scope != ALL_TOGETHER.name]
+    bound = [f"{scope} ({', '.join(name for name in scopes if scopes[name] == scope)})" for scope in others]
+    return f"Dotted: thresholds, which bound {' or '.join(bound)}, not the norm drawn." if bound else ""
 
 
 def _has_band(panels: Sequence[Panel]) -> bool:

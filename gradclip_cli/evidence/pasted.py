@@ -32,20 +32,23 @@ def for_latex(text: str) -> str:
 
 
 def to_latex(compared: Comparison) -> str:
-    """The verdict table with its caption, as LaTeX for the package booktabs."""
+    """The verdict table with its caption, as LaTeX for the packages booktabs and graphicx: no wider than the page's text."""
     columns = report.verdict_columns(compared)
     lines = [
-        r"\begin{table}  % \usepackage{booktabs}",
+        r"\begin{table*}  % \usepackage{booktabs,graphicx}",
         r"\centering",
         rf"\caption{{{for_latex(report.verdict_caption(compared))}}}",
+        r"\label{tab:verdicts}",
+        r"\footnotesize\setlength{\tabcolsep}{3pt}",
+        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * (len(columns) - 2)}l}}",
         r"\toprule",
         _latex_row(columns),
         r"\midrule",
         *map(_latex_row, report.verdict_rows(compared)),
         r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
+        r"\end{tabular}}",
+        r"\end{table*}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -41,10 +41,10 @@ def compared(results: Path, out: Path, *arguments: str) -> tuple[str, str, dict[
 def test_a_format_changes_what_is_printed_and_nothing_that_is_written(three_arms: Path, tmp_path: Path) -> None:
     assert set(FORMATS) == set(pasted.FORMATS)
     usual, _, files = compared(three_arms, tmp_path)
-    for form, beginning in (("latex", r"\begin{table}"), ("markdown", "| arm |"), ("csv", "arm,seeds,")):
+    for form, beginning in (("latex", r"\begin{table*}"), ("markdown", "| arm |"), ("csv", "arm,seeds,")):
         stdout, stderr, written = compared(three_arms, tmp_path, "--format", form)
         assert stdout.startswith(beginning)
-        assert len(stdout.splitlines()) == {"latex": 12, "markdown": 4, "csv": 3}[form]
+        assert len(stdout.splitlines()) == {"latex": 15, "markdown": 4, "csv": 3}[form]
         assert written == files
         sentence = json.loads(files["comparison.json"])["arms"][1]["against_baseline"]["sentence"]
         assert sentence in usual.replace("\n", " ")
@@ -96,6 +96,7 @@ def test_one_figure_in_several_formats_of_several_panels(three_arms: Path, tmp_p
     )
     assert ended.exit_code == 0, ended.output
     assert files[0].read_bytes().startswith(b"%PDF")
+    assert "Dotted: thresholds, which bound each variable (clipnorm), not the norm drawn." in ended.stderr.replace("\n", " ")
     assert {"(a)", "(b)", "epoch"} <= set(re.findall(r">([^<]+)</text>", files[1].read_text()))
     assert files[2].read_bytes().startswith(b"\x89PNG")
     assert "(a) Test loss; (b) Gradient norm before clipping" in ended.stderr.replace("\n", " ")

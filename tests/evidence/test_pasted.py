@@ -47,8 +47,18 @@ def test_latex_has_the_table_with_booktabs_and_its_caption(compared: Comparison)
     assert r"95\% intervals" in text
     assert heading[2] == r"test accuracy (\%)"
     assert "\N{MINUS SIGN}" not in text
-    for begun in re.findall(r"\\begin\{(\w+)\}", text):
+    for begun in re.findall(r"\\begin\{([\w*]+)\}", text):
         assert text.count(f"\\end{{{begun}}}") == 1
+
+
+def test_latex_is_never_wider_than_the_page_and_can_be_referred_to(compared: Comparison) -> None:
+    """As wide as the text at most, by graphicx, which a paper with a figure has; it spans both columns where there are two."""
+    text = pasted.to_latex(compared)
+    assert r"\usepackage{booktabs,graphicx}" in text
+    assert text.startswith(r"\begin{table*}")
+    assert text.index(r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%") < text.index(r"\begin{tabular}")
+    assert text.index(r"\end{tabular}}") < text.index(r"\end{table*}")
+    assert text.index(r"\caption{") < text.index(r"\label{tab:verdicts}")
 
 
 def test_latex_shows_every_sign_literally() -> None:

@@ -201,6 +201,8 @@ def test_a_study_is_trained_packed_and_reported_again(tmp_path: Path) -> None:
     arguments = ("study", str(path), "--results", str(folder), "--jobs", "1")
     planned = call(*arguments, "--dry-run")
     assert "8 of 8 runs to train" in planned.stderr
+    assert planned.stdout.splitlines()[0] == f"train    {folder / 'none'}, seeds 0-1  (new)"
+    assert planned.stdout.count("\n") == 4
     assert not folder.exists()
     first = call(*arguments)
     assert first.exit_code == 0, first.output

@@ -66,6 +66,8 @@ def test_a_cell_opens_what_it_leads_to(browser: Any, pages: dict[str, Path], kin
         assert not inside.is_displayed()
         link.send_keys("\n")
         WebDriverWait(browser, 20).until(lambda each: inside.is_displayed())
+        heading = inside.find_element("xpath", "../summary")
+        assert browser.execute_script("return arguments[0].getBoundingClientRect().top", heading) >= 0
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
