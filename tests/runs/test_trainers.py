@@ -141,8 +141,8 @@ def test_data_are_found_here_first_only_where_the_way_says_so(results: Path, tmp
 def test_tasks_name_the_folder_that_was_found(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(article.ArticleProblem, "find", lambda *asked: tmp_path / "found")
     threads = Threads(complete)
-    many.execute(planned(results, 0), Quiet(), Execution(way=way_of(threads)))
-    assert [task.data_directory for task in threads.asked] == [tmp_path / "found"]
+    many.execute(planned(results, 0, 1), Quiet(), Execution(way=way_of(threads)))
+    assert [task.data_directory for task in threads.asked] == [tmp_path / "found"] * 2
 
 
 def test_what_stands_in_the_way_is_raised_before_anything_is_trained(results: Path) -> None:
