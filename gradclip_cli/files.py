@@ -71,6 +71,15 @@ def read_bounded(path: Readable, most: int) -> bytes:
     return content
 
 
+def require_ours(path: Path, mark: bytes, what: str, option: str, most: int = -1) -> None:
+    """Raises StoreError where something stands at a path without our mark in its first `most` bytes: it is not written over."""
+    if not os.path.lexists(path):
+        return
+    with opened(path) as file:
+        if mark not in file.read(most):
+            raise StoreError(f"{path}: is there already, and no {what} of gradclip's; name another file with {option}")
+
+
 def read_json(path: Readable, schema: int, most: int = MOST_JSON_BYTES) -> dict[str, Any]:
     """A JSON file of ours with a schema number up to `schema`, which is the newest known here; older ones are read as well.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradclip_cli.errors import ReportError, StoreError
+from gradclip_cli import files
+from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import figures, report
 from gradclip_cli.evidence.comparison import Comparison
-from gradclip_cli.files import opened, replacing, writing
+from gradclip_cli.files import replacing, writing
 from gradclip_cli.gradients.scopes import ALL_TOGETHER
 from gradclip_cli.texts import counted
 
@@ -133,11 +133,7 @@ def require_ours(path: Path) -> None:
     """Raises StoreError where something stands at a path that is no figure of gradclip's: it is not written over."""
     from gradclip_cli import plots
 
-    if not os.path.lexists(path):
-        return
-    with opened(path) as file:
-        if plots.CREATOR.encode() not in file.read():
-            raise StoreError(f"{path}: is there already, and no figure of gradclip's; name another file with --figure")
+    files.require_ours(path, plots.CREATOR.encode(), "figure", "--figure")
 
 
 def write(figure: Figure, paths: Sequence[Path]) -> None:

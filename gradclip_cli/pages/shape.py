@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from gradclip_cli import __version__
-from gradclip_cli.errors import StoreError
-from gradclip_cli.files import opened, unwritable, write_atomically
+from gradclip_cli import __version__, files
+from gradclip_cli.files import unwritable, write_atomically
 from gradclip_cli.pages import interactive
 from gradclip_cli.pages.elements import code, document, element
 from gradclip_cli.pages.words import glossary
@@ -101,8 +99,4 @@ def save(content: str, path: Path) -> None:
 
 def require_ours(path: Path) -> None:
     """Raises StoreError where something stands at a path that is not a page of gradclip's: it is not written over."""
-    if not os.path.lexists(path):
-        return
-    with opened(path) as file:
-        if f'name="generator" content="{GENERATOR} '.encode() not in file.read(MOST_HEAD):
-            raise StoreError(f"{path}: is there already, and no page of gradclip's; name another file with --output")
+    files.require_ours(path, f'name="generator" content="{GENERATOR} '.encode(), "page", "--output", MOST_HEAD)
