@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gradclip_cli.cli.options import TrainingOptions, is_set, run_facts
+from gradclip_cli.cli.options import TrainingOptions, is_set, remark, run_facts
 from gradclip_cli.errors import GradclipError
 from gradclip_cli.texts import counted
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gradclip_cli.cli.grid import Grid
     from gradclip_cli.runs.many import PlannedRun, Result
     from gradclip_cli.runs.metadata import Status
+    from gradclip_cli.runs.trainers import Way
 
 MOST_NAMED = 10
 """With more runs than this, or reasons, the others are only counted."""
@@ -30,14 +31,39 @@ class RunsFailed(GradclipError):
         self.results = results
 
 
-def train(planned: Sequence[PlannedRun], options: TrainingOptions, grid: Grid | None = None, **kept: bool) -> list[Result]:
-    """Train what is planned and show it; `kept` are fields of `many.Execution`."""
+def train(
+    planned: Sequence[PlannedRun],
+    options: TrainingOptions,
+    grid: Grid | None = None,
+    worker_memory: int | None = None,
+    **kept: bool,
+) -> list[Result]:
+    """Train what is planned and show it; `kept` are fields of `many.Execution`.
+
+    `worker_memory` is what a worker takes, in bytes, where that was measured.
+    """
     from gradclip_cli.cli.displays import DownloadDisplay, RunDisplay
     from gradclip_cli.runs import many
 
-    execution = many.Execution(way=options.way, data_directory=options.data_dir, download_progress=DownloadDisplay(), **kept)
+    way = _fitting(planned, options.way, worker_memory)
+    execution = many.Execution(way=way, data_directory=options.data_dir, download_progress=DownloadDisplay(), **kept)
     with RunDisplay(planned, quiet=is_set("quiet"), verbose=is_set("verbose"), grid=grid) as display:
         return many.execute(planned, display, execution)
+
+
+def _fitting(planned: Sequence[PlannedRun], way: Way, worker_memory: int | None) -> Way:
+    """The way with as many workers as fit into memory; says how many train, and what they take."""
+    from gradclip_cli.runs import memory
+    from gradclip_cli.runs.actions import Action
+    from gradclip_cli.runs.many import is_script
+
+    configs = [run.config for run in planned if run.action != Action.SKIP and not is_script(run)]
+    if not configs:
+        return way
+    way, told = memory.fitting(way, len(configs), worker_memory or memory.of_a_worker(configs), memory.free())
+    if told:
+        remark(told, sentence=True)
+    return way
 
 
 def require_none_failed(ended: list[Result], then: str = "") -> None:

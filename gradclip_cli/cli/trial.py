@@ -156,7 +156,7 @@ def _train(planned: Sequence[PlannedRun], checked: Checked, options: TryOptions)
         seconds = checked.seconds(len(todo), arms=len({*todo}), workers=workers)
         remark(f"{len(todo)} of {counted(len(planned), 'run')} to train: {check_report.duration(seconds)}.", sentence=True)
     clock = time.monotonic()
-    ended = train(planned, options)
+    ended = train(planned, options, worker_memory=checked.worker_memory)
     remark(tally(ended))
     took = time.monotonic() - clock
     if options.budget and (late := budget.overrun(checked, options.budget, took, ended, workers=workers)):

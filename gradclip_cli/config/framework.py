@@ -25,6 +25,8 @@ class Framework(NamedTuple):
     """The file of a saved model, in its own format."""
     usual_pace: Mapping[str, float]
     """Seconds of each part of a `runs.pace.Pace`, where none was measured."""
+    usual_memory: int = 1_000_000_000
+    """Bytes of a process that trains a small model with it, at its peak."""
     settings: tuple[str, ...] = ()
     """Keys of `engine` that belong to it."""
     instead: Mapping[str, str] = MappingProxyType({})

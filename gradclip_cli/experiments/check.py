@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -28,6 +27,7 @@ from gradclip_cli.problems.own.brought import Brought
 from gradclip_cli.problems.own.calls import own_code_runs
 from gradclip_cli.problems.own_arrays.data_summary import Summary, describe
 from gradclip_cli.problems.own_arrays.splits import OwnArrays, OwnSplit
+from gradclip_cli.runs import memory
 from gradclip_cli.runs.loop import batch_schedule
 from gradclip_cli.runs.one import Workshop
 from gradclip_cli.runs.pace import Pace
@@ -139,6 +139,13 @@ class Checked:
         training = self.config.training
         return self.beginning + training.epochs * (training.steps_per_epoch * self.pace.step + self.pace.evaluation)
 
+    @property
+    def worker_memory(self) -> int | None:
+        """Bytes that a worker process takes; data of the user's own don't count, since all workers share them."""
+        if self.peak_memory is None or not isinstance(self.config, OwnConfig):
+            return self.peak_memory
+        return self.peak_memory - sum(math.prod(array.shape) * np.dtype(array.dtype).itemsize for array in self.arrays)
+
     def seconds(self, runs: int, *, arms: int = 1, workers: int = 1) -> float:
         """About how long so many runs take, of all arms together, with some workers at a time, each on a core."""
         workers = min(workers, runs)
@@ -195,7 +202,7 @@ def check(
         timings=tuple(timings),
         pace=pace,
         beginning=building / BUILDS + STORING,
-        peak_memory=_peak_memory(),
+        peak_memory=memory.of_this_process(),
     )
 
 
@@ -322,12 +329,3 @@ def _brought(config: Config, dataset: Dataset) -> Brought | None:
     if isinstance(config, OwnConfig) and COMPILED in (config.optimizer.name, config.loss.label):
         return own.brought(config, dataset)
     return None
-
-
-def _peak_memory() -> int | None:
-    try:
-        import resource  # which Windows lacks
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -73,7 +73,7 @@ def pose(wishes: Wishes, tell: Callable[[str], None] = lambda what: None) -> Pos
     first = _config(keys)
     problem = problem_of(first)
     tell(building(first))
-    if problem.loads_with_framework:
+    if problem.data_from_function:
         engines.imported(framework)
     tell(LOADING)
     dataset = problem.load()

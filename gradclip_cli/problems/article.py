@@ -65,7 +65,7 @@ class ArticleProblem:
         return False
 
     @property
-    def loads_with_framework(self) -> bool:
+    def data_from_function(self) -> bool:
         return False
 
     def on_a_sample(self) -> ArticleProblem:

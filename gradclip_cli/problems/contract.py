@@ -117,8 +117,11 @@ class Problem(Protocol):
         ...
 
     @property
-    def loads_with_framework(self) -> bool:
-        """Whether to load the data may import the framework, which its engine must have set up before."""
+    def data_from_function(self) -> bool:
+        """Whether a function of the user's own makes the data.
+
+        It may import the framework, which its engine must have set up before, and fills memory in each process that calls it.
+        """
         ...
 
     def on_a_sample(self) -> Problem:

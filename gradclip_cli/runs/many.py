@@ -149,7 +149,7 @@ def _find_dataset(todo: Sequence[PlannedRun], execution: Execution, workshop: Wo
     """Find or fetch the data once, before any worker looks for them; a lone run's are loaded by the workshop that trains it."""
     posed = [problem_of(run.config) for run in todo if not is_script(run)]
     problems = {problem.loaded_from: problem for problem in posed}
-    if len(todo) == len(problems) == 1 and not posed[0].loads_with_framework:
+    if len(todo) == len(problems) == 1 and not posed[0].data_from_function:
         workshop.load(posed[0], execution.data_directory)
         return execution.data_directory
     found = [problem.find(execution.data_directory, execution.download_progress) for problem in problems.values()]
@@ -197,7 +197,7 @@ def _train_all(todo: Sequence[PlannedRun], observer: Observer, execution: Execut
     tasks = [_task(run, execution) for run in todo]
     with _stop_requests() as stop:
         training = _Training({run.directory.path: run for run in todo}, observer, stop)
-        trainers = execution.way.trainers(len(tasks))
+        trainers = execution.way.trainers(min(execution.way.at_once, len(tasks)))
         if trainers is None:
             training.here(tasks, workshop)
         else:

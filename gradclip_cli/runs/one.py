@@ -29,6 +29,7 @@ from gradclip_cli.runs.endings import ending_facts, now
 from gradclip_cli.runs.loop import Moment, Setup, at_checkpoint, batch_schedule, beginning, train
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.provenance import provenance, weights_sha256
+from gradclip_cli.runs.shared_data import SharedData
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.tally import Progress
 from gradclip_cli.runs.trainers import Ending, Event, EventKind, Task
@@ -40,8 +41,8 @@ LOADING = "loading the dataset"
 class Workshop:
     """What a process keeps from run to run: the datasets that were loaded, and the engine of the last kind of run."""
 
-    def __init__(self, download_progress: DownloadProgress | None = None) -> None:
-        self._download_progress = download_progress
+    def __init__(self, download_progress: DownloadProgress | None = None, shared: SharedData | None = None) -> None:
+        self._download_progress, self._shared = download_progress, shared
         self._datasets: dict[str, Dataset] = {}
         self._engines: dict[str, Engine] = {}
         self._one_at_a_time = threading.Lock()
@@ -98,7 +99,7 @@ class Workshop:
 
         Raises DatasetError and EngineError.
         """
-        if problem_of(config).loads_with_framework:
+        if problem_of(config).data_from_function:
             preparing(building(config))
             engines.imported(config.engine.framework)
         preparing(LOADING)
@@ -113,7 +114,12 @@ class Workshop:
     def load(self, problem: Problem, data_directory: Path | None) -> Dataset:
         """The dataset of a problem, kept for its runs. Raises DatasetError."""
         if problem.loaded_from not in self._datasets:
-            self._datasets[problem.loaded_from] = problem.load(data_directory, self._download_progress)
+
+            def load() -> Dataset:
+                return problem.load(data_directory, self._download_progress)
+
+            shared = self._shared if problem.data_from_function else None
+            self._datasets[problem.loaded_from] = shared.loaded(problem, load) if shared else load()
         return self._datasets[problem.loaded_from]
 
     def _engine(self, config: Config, dataset: Dataset) -> Engine:

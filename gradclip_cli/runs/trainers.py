@@ -115,14 +115,16 @@ class Way:
     """A way to train runs, as a command was asked to, and what differs between ways. To make one starts and reaches nothing."""
 
     trainers: Callable[[int], Trainers | None]
-    """From the number of tasks, once training begins: what trains them; None where this process does.
+    """From how many are to train at a time, once training begins: what trains; None where this process does.
 
     Raises a GradclipError where they can't be trained so.
     """
     at_once: int
-    """How many are trained at a time, as an estimate takes it; where nobody knows before, this machine's cores."""
+    """How many are trained at a time at most; where nobody knows before, this machine's cores."""
+    number_chosen: bool = False
+    """Whether the user said how many."""
     cores: int | None = None
-    """The cores that these share; None where there are enough for each."""
+    """This machine's cores, which these share as they do its memory; None where they are elsewhere."""
     data_found_here: bool
     """Whether the dataset is found or fetched on this machine before; else a task's `data_directory` is what the user gave."""
     starts_scripts: bool = True

@@ -14,7 +14,9 @@ import functools
 import multiprocessing
 import multiprocessing.connection
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,12 +24,14 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from gradclip_cli import engines
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.one import Workshop
+from gradclip_cli.runs.shared_data import SharedData
 from gradclip_cli.runs.trainers import (
     GO_ON,
     Ending,
@@ -47,13 +51,18 @@ ATTEMPTS = 2
 def in_worker_processes(jobs: int | None = None) -> Way:
     """So many worker processes at most (None: a core each) train; one job is done in this process."""
     cores = available_cores()
-    most = jobs or cores
 
-    def trainers(tasks: int) -> Trainers | None:
-        count = min(most, tasks)
-        return WorkerProcesses(count) if count > 1 else None
+    def trainers(workers: int) -> Trainers | None:
+        return WorkerProcesses(workers) if workers > 1 else None
 
-    return Way(trainers=trainers, at_once=most, cores=cores, data_found_here=True, left_behind=GO_ON)
+    return Way(
+        trainers=trainers,
+        at_once=jobs or cores,
+        number_chosen=jobs is not None,
+        cores=cores,
+        data_found_here=True,
+        left_behind=GO_ON,
+    )
 
 
 class WorkerProcesses(AbstractContextManager["WorkerProcesses"]):
@@ -68,6 +77,7 @@ class WorkerProcesses(AbstractContextManager["WorkerProcesses"]):
         self._pending: list[tuple[str, Task, Future[Ending]]] = []
         self._working_on: dict[int, str] = {}
         self._closed = False
+        self._shared = Path(tempfile.mkdtemp(prefix="gradclip-"))
         self._executors: dict[int, ProcessPoolExecutor] = {}
         self._pids: dict[int, int] = {}
         self._threads = [threading.Thread(target=self._serve, args=(number,), daemon=True) for number in range(count)]
@@ -106,6 +116,7 @@ class WorkerProcesses(AbstractContextManager["WorkerProcesses"]):
                     os.kill(pid, signal.SIGKILL)
         for thread in self._threads:
             thread.join()
+        shutil.rmtree(self._shared, ignore_errors=True)
 
     def _serve(self, number: int) -> None:
         """Hand one worker its tasks, one after another."""
@@ -135,7 +146,8 @@ class WorkerProcesses(AbstractContextManager["WorkerProcesses"]):
 
     def _new_worker(self, number: int) -> ProcessPoolExecutor:
         hearing, telling = self._context.Pipe(duplex=False)
-        executor = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin_worker, initargs=(telling, self._stop))
+        given = (telling, self._stop, self._shared)
+        executor = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin_worker, initargs=given)
         self._pids[number] = executor.submit(os.getpid).result()
         telling.close()  # Only the worker holds that end now: it ends with the worker.
         threading.Thread(target=self._listen, args=(hearing,), daemon=True).start()
@@ -186,20 +198,22 @@ def _this_worker() -> _WorkerProcess:
     return _WorkerProcess()
 
 
-def _begin_worker(telling: Connection, stop: Any) -> None:
+def _begin_worker(telling: Connection, stop: Any, shared: Path) -> None:
     # They may reach the whole group; the parent says what to do. A script would inherit it if they were ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(shared,), daemon=True).start()
     worker = _this_worker()
+    worker.workshop = Workshop(shared=SharedData(shared))
     worker.telling, worker.should_stop = telling, lambda: bool(stop.value)
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed ends too, so that the run can be resumed by another command."""
+def _end_with_parent(shared: Path) -> None:
+    """A worker whose parent was killed ends too, so that the run can be resumed by another command, and clears up after it."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
+        shutil.rmtree(shared, ignore_errors=True)
         os._exit(1)
 
 

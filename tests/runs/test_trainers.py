@@ -203,14 +203,21 @@ def test_a_second_signal_stops_at_once_with_an_error_for_the_trainers(results: P
 # The ways that there are.
 
 
-def test_worker_processes_are_no_more_than_runs_and_one_job_is_done_here() -> None:
-    assert in_worker_processes(1).trainers(5) is None
-    assert in_worker_processes(5).trainers(1) is None
+@pytest.mark.parametrize(("jobs", "runs", "asked"), [(1, 2, 1), (5, 2, 2), (5, 1, 1), (2, 3, 2)])
+def test_trainers_are_asked_for_as_many_as_runs_at_most(jobs: int, runs: int, asked: int, results: Path) -> None:
+    numbers: list[int] = []
+    way = replace(in_worker_processes(jobs), trainers=lambda workers: numbers.append(workers) or Threads(complete))
+    many.execute(planned(results, *range(runs)), Quiet(), Execution(way=way))
+    assert numbers == [asked]
+
+
+def test_one_job_is_done_here() -> None:
+    assert in_worker_processes(1).trainers(1) is None
     way = in_worker_processes()
     assert (way.at_once, way.cores) == (available_cores(), available_cores())
     assert in_worker_processes(100).at_once == 100
     started = threading.active_count()
-    two = in_worker_processes(4).trainers(2)
+    two = in_worker_processes(2).trainers(2)
     assert threading.active_count() == started + 2
     with two:
         assert threading.active_count() == started + 2

@@ -54,7 +54,7 @@ class OwnProblem:
         return True
 
     @property
-    def loads_with_framework(self) -> bool:
+    def data_from_function(self) -> bool:
         return self.config.data.factory is not None
 
     def on_a_sample(self) -> OwnProblem:
