@@ -103,7 +103,7 @@ dist: $(VENV)/.installed-dev  ## Build the sdist, and from it the wheel, into di
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 
-bench: data  ## Time the engine and the pool beside the article's model.fit (20 minutes)
+bench: data  ## Time the engine and the pool beside the article's model.fit (about an hour)
 	$(BIN)/python benchmarks/bench.py
 
 clean:  ## Remove .venv and caches; runs stay

@@ -14,6 +14,8 @@ from typing import Any
 
 STEPS = 500  # an epoch of the article
 TURNS = 10
+SIZES = (10, 32, 64, 128)  # units of the LSTM
+SIZED_STEPS = 250
 RULES = {
     "none": "{mode: none}",
     "clipvalue": "{mode: clipvalue, threshold: 0.5}",
@@ -28,31 +30,19 @@ Figures = dict[str, float]
 
 
 def fit() -> Figures:
-    """The article's code, with clipvalue: Keras's `fit` over a tf.data pipeline, and what a whole run of it takes."""
-    started = time.perf_counter()
-    model, pipeline, test = _keras_model()
-    ready = time.perf_counter() - started
-
-    def epoch() -> float:
-        clock = time.perf_counter()
-        model.fit(pipeline, steps_per_epoch=STEPS, epochs=1, verbose=0, validation_data=test)
-        return time.perf_counter() - clock
-
-    first, usual = epoch(), min(epoch(), epoch())
-    return {
-        "fit": _milliseconds_a_step(lambda: model.fit(pipeline, steps_per_epoch=STEPS, epochs=1, verbose=0)),
-        "fit start-up": ready,
-        "fit run": first + 9 * usual,
-    }
+    """The article's code, with clipvalue: Keras's `fit` over a tf.data pipeline."""
+    model, pipeline, _ = fitted()
+    return {"fit": _milliseconds_a_step(lambda: model.fit(pipeline, steps_per_epoch=STEPS, epochs=1, verbose=0))}
 
 
 def fit_compiled() -> Figures:
     """The same with XLA and many steps a call."""
-    model, pipeline, _ = _keras_model(jit_compile=True, steps_per_execution=250)
+    model, pipeline, _ = fitted(jit_compile=True, steps_per_execution=250)
     return {"fit_compiled": _milliseconds_a_step(lambda: model.fit(pipeline, steps_per_epoch=STEPS, epochs=1, verbose=0))}
 
 
-def _keras_model(**compile_options: Any) -> tuple[Any, Any, Any]:
+def fitted(units: int = 10, **compile_options: Any) -> tuple[Any, Any, Any]:
+    """The article's model, compiled with clipvalue, its pipeline of batches, and the test set."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
     import tensorflow as tf
@@ -66,7 +56,7 @@ def _keras_model(**compile_options: Any) -> tuple[Any, Any, Any]:
     test = tf.data.Dataset.from_tensor_slices(
         ((dataset.evaluation_inputs / 255.0).astype("float32"), dataset.evaluation_targets.astype("int32"))
     ).batch(32)
-    model = keras.Sequential([keras.Input((28, 28)), keras.layers.LSTM(10), keras.layers.Dense(10)])
+    model = keras.Sequential([keras.Input((28, 28)), keras.layers.LSTM(units), keras.layers.Dense(10)])
     model.compile(
         keras.optimizers.SGD(learning_rate=0.01, clipvalue=0.5),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -76,13 +66,44 @@ def _keras_model(**compile_options: Any) -> tuple[Any, Any, Any]:
     return model, pipeline, test
 
 
-def _milliseconds_a_step(epoch: Callable[[], object]) -> float:
-    """Of the second and third epoch."""
+def sizes_of_fit() -> Figures:
+    """A step of `fit`, all cores, by the LSTM's units."""
+    figures = {}
+    for units in SIZES:
+        model, pipeline, _ = fitted(units)
+        figures[f"fit of {units} units"] = _milliseconds_a_step(
+            lambda model=model, pipeline=pipeline: model.fit(pipeline, steps_per_epoch=SIZED_STEPS, epochs=1, verbose=0),
+            SIZED_STEPS,
+        )
+    return figures
+
+
+def sizes_of_engine() -> Figures:
+    """A step of the engine, one thread, by the LSTM's units."""
+    from gradclip_cli.config import loading
+    from gradclip_cli.engines import build
+    from gradclip_cli.problems import problem_of
+    from gradclip_cli.runs import loop
+
+    figures = {}
+    for units in SIZES:
+        chosen = loading.load("clipvalue", ["name=bench", f"model.units={units}"])
+        dataset = problem_of(chosen).load()
+        engine = build(chosen, dataset)
+        batches = loop.start(chosen, engine, dataset).take(SIZED_STEPS)
+        figures[f"engine of {units} units"] = _milliseconds_a_step(
+            lambda engine=engine, batches=batches: engine.train(batches), SIZED_STEPS
+        )
+    return figures
+
+
+def _milliseconds_a_step(epoch: Callable[[], object], steps: int = STEPS) -> float:
+    """Of the second and third epoch, each of so many steps."""
     epoch()
     started = time.perf_counter()
     epoch()
     epoch()
-    return (time.perf_counter() - started) / (2 * STEPS) * 1e3
+    return (time.perf_counter() - started) / (2 * steps) * 1e3
 
 
 def engines() -> Figures:
@@ -294,7 +315,7 @@ def _checkpoint() -> Figures:
 
 
 CONTENDERS: dict[str, Callable[[], Figures]] = {
-    each.__name__: each for each in (fit, fit_compiled, engines, rules, pixels, pytorch, jax, jobs)
+    each.__name__: each for each in (fit, fit_compiled, engines, rules, pixels, pytorch, jax, jobs, sizes_of_fit, sizes_of_engine)
 }
 
 if __name__ == "__main__":

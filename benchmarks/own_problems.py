@@ -18,6 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import whole
+
 STEPS, TURNS = 250, 10
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ("adding", "characters", "convolutions", "table", "temporal_order", "transformer")
@@ -150,6 +152,16 @@ def _in_turns(epochs: dict[str, Callable[[], object]], turns: int = TURNS) -> Fi
             times[name].append((time.perf_counter() - wall) / STEPS * 1e3)
             times[f"{name} cpu"].append((time.process_time() - cpu) / STEPS * 1e3)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def pool(name: str) -> Figures:
+    """Seconds of an example's paired runs as one command."""
+    base = config_path(name)
+    with tempfile.TemporaryDirectory() as folder:
+        third = Path(folder, "value.yaml")
+        third.write_text(f"extends: {base}\nname: value\nclipping: {{mode: clipvalue, threshold: 0.5}}\n")
+        arms = (str(base), str(base.with_name("clipped.yaml")), str(third))
+        return {f"pool {name}": whole.seconds("-q", "run", *arms, "--seeds", str(SEEDS), "--results", f"{folder}/results")}
 
 
 def table(figures: dict[str, list[float]]) -> list[str]:
