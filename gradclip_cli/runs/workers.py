@@ -176,12 +176,12 @@ class WorkerProcesses(AbstractContextManager["WorkerProcesses"]):
             return task, future
 
     def _next_kind(self, number: int) -> str:
-        """The kind of task that a worker takes next."""
+        """The kind of task that a worker takes next: one that no other works on, else the one with most left for each on it."""
         kinds = Counter(kind for kind, _, _ in self._pending)
         if (kind := self._working_on.get(number, "")) in kinds:
             return kind
-        others = set(self._working_on.values())
-        return max(kinds, key=lambda each: (each not in others, kinds[each]))
+        others = Counter(self._working_on.values())
+        return max(kinds, key=lambda each: (not others[each], kinds[each] / (others[each] + 1)))
 
 
 class _WorkerProcess:

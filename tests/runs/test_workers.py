@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from dataclasses import replace
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 from conftest import FRAMEWORKS, QUICKEST, SMALL, UNCOMPILED, contents, gradclip, latest, options, wait_until
 
+from gradclip_cli import engines
 from gradclip_cli.config import loading
+from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.one import Workshop
 from gradclip_cli.runs.store import RunDirectory, runs
 from gradclip_cli.runs.trainers import Ending, Event, Task
@@ -94,6 +97,38 @@ def test_a_killed_worker_costs_its_run_one_retry_and_nothing_else(tmp_path: Path
     assert [remark for remark in remarks if "tried once more" in remark]
     assert endings[0].status in ("failed", "interrupted")  # whichever was noticed first, the second death or the stop
     assert endings[1].status == "interrupted"
+
+
+class Noting(WorkerProcesses):
+    """Workers that only note what kind each was handed: a kind that a worker hasn't had last is one that it compiles."""
+
+    def __init__(self, count: int) -> None:
+        self.compiled: list[str] = []
+        self._last: dict[int, str] = {}
+        super().__init__(count)
+
+    def _train(self, number: int, task: Task) -> Ending:
+        if self._last.get(number) != task.config:
+            self._last[number] = task.config
+            self.compiled.append(task.config)
+        time.sleep(0.002)
+        return Ending(Status.COMPLETE)
+
+
+@pytest.mark.parametrize(
+    ("workers", "kinds", "most"), [(2, [8, 8, 8], 4), (2, [1, 9, 3, 20, 2, 7], 7), (3, [30], 3), (3, [6] * 9, 12)]
+)
+def test_each_compiles_as_few_kinds_as_leaves_none_idle(
+    workers: int, kinds: list[int], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kind is compiled once, and once more by each worker that would have nothing else to do at the end."""
+    monkeypatch.setattr(Task, "load_config", lambda task: task.config)
+    monkeypatch.setattr(engines, "compile_key", str)
+    with Noting(workers) as noting:
+        futures = [noting.submit(Task(f"kind {kind}", Path())) for kind, count in enumerate(kinds) for _ in range(count)]
+        assert {future.result(timeout=60).status for future in futures} == {"complete"}
+    assert set(noting.compiled) == {f"kind {kind}" for kind in range(len(kinds))}
+    assert max(len(kinds), workers) <= len(noting.compiled) <= most
 
 
 def locks_of(process: int) -> set[str]:
