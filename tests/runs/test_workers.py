@@ -128,7 +128,7 @@ def test_each_compiles_as_few_kinds_as_leaves_none_idle(
         futures = [noting.submit(Task(f"kind {kind}", Path())) for kind, count in enumerate(kinds) for _ in range(count)]
         assert {future.result(timeout=60).status for future in futures} == {"complete"}
     assert set(noting.compiled) == {f"kind {kind}" for kind in range(len(kinds))}
-    assert max(len(kinds), workers) <= len(noting.compiled) <= most
+    assert len(noting.compiled) <= most
 
 
 def locks_of(process: int) -> set[str]:
