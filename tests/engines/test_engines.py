@@ -168,8 +168,12 @@ def test_records_before_clipping_and_its_bound(mode: str, framework: str) -> Non
         np.testing.assert_array_equal(records.excess, measured_excess(rule.scope, records.norm, records.max_abs, thresholds))
 
 
-def test_steps_do_not_depend_on_how_they_are_taken(framework: str) -> None:
-    chosen = small(framework, "optimizer={name: adam}", f"clipping={CLIPPING['clipvalue']}")  # compiled for another test too
+@pytest.mark.parametrize(
+    ("optimizer", "mode"),
+    [("{name: sgd}", "clipnorm"), *slow_cases(("{name: adam}", "clipvalue"))],  # compiled for other tests too
+)
+def test_steps_do_not_depend_on_how_they_are_taken(optimizer: str, mode: str, framework: str) -> None:
+    chosen = small(framework, f"optimizer={optimizer}", f"clipping={CLIPPING[mode]}")
     batches = schedule_for(chosen).take(MANY_STEPS)
     whole = engine_for(chosen).train(batches)
     engine = engine_for(chosen)
@@ -182,9 +186,8 @@ def test_steps_do_not_depend_on_how_they_are_taken(framework: str) -> None:
 @pytest.mark.parametrize(
     ("mode", "cell", "compiled"),
     [
-        ("autoclip", "simple_rnn", True),
         ("clipvalue", "lstm", False),
-        *slow_cases(("autoclip", "lstm", True), ("skip", "lstm", False)),
+        *slow_cases(("autoclip", "simple_rnn", True), ("autoclip", "lstm", True), ("skip", "lstm", False)),
     ],
 )
 def test_unmeasured_steps_train_as_measured_ones_do(mode: str, cell: str, compiled: bool, framework: str) -> None:

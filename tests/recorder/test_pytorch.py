@@ -520,6 +520,7 @@ def test_the_same_start_has_the_same_hash(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+@pytest.mark.slow
 def test_steps_that_wait_are_written_when_the_process_ends(tmp_path: Path) -> None:
     script = f"""
         import torch
