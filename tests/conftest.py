@@ -70,8 +70,13 @@ def slowly(*values: Any) -> list[Any]:
     return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
+def slow_cases(*cases: tuple[Any, ...]) -> list[Any]:
+    """The same for several parameters at a time."""
+    return [pytest.param(*case, marks=pytest.mark.slow) for case in cases]
+
+
 # Files of tests that can use each other's engines, each of which Keras compiles for seconds.
-SAME_ENGINES = ("test_engines", "test_engine_tensorflow", "test_loop", "test_health", "test_suggest")
+SAME_ENGINES = ("test_engines", "test_engine_tensorflow", "test_loop", "test_health", "test_suggest", "test_pace")
 # What is not about compiling goes without. PyTorch has nothing to compile.
 QUICKEST = "pytorch" if importlib.util.find_spec("torch") else "tensorflow"
 """The framework for processes that are about something else: what takes less to import."""

@@ -24,8 +24,8 @@ OVERFLOWING = [
     "optimizer.learning_rate=1e-36",
     "clipping={mode: clipvalue, threshold: 0.1}",
 ]
-LOW = "clipping.threshold=0.3"
-"""What `small` may be given so that its clipping acts; tests that all do share an engine."""
+LOW = "clipping.threshold=0.1"
+"""What `small` may be given so that its clipping acts; tests that all do share an engine, with those of engines too."""
 AMPLIFYING = {
     "simple_rnn/kernel": np.zeros((28, 1), np.float32),
     "simple_rnn/recurrent_kernel": np.full((1, 1), 24, np.float32),

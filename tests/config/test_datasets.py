@@ -142,6 +142,7 @@ def test_a_second_without_a_sample_says_so(with_a_second: Path) -> None:
     assert "data: kmnist has no sample; it is trained on with subset full" in said
 
 
+@pytest.mark.slow
 @pytest.mark.trains
 def test_a_second_is_trained_on(with_a_second: Path) -> None:
     short = ["training.epochs=1", "training.steps_per_epoch=20", *UNCOMPILED[QUICKEST]]

@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import SMALL, UNCOMPILED, engine_for, latest, needs_pytorch, sample, schedule_for, seen_of, start_weights
+from conftest import (
+    SMALL,
+    UNCOMPILED,
+    engine_for,
+    latest,
+    needs_pytorch,
+    sample,
+    schedule_for,
+    seen_of,
+    slow_cases,
+    start_weights,
+)
 
 from gradclip_cli import engines
 from gradclip_cli.arrays import FloatArray, Weights
@@ -41,6 +52,8 @@ CLIPPING = {
 }
 COMPILED = ("clipnorm", "autoclip", "skip")
 """One that Keras clips by, one of ours with a memory, one that skips; test_rules.py compiles each of ours too."""
+IN_KERAS = ("none", "clipnorm", "agc", "median", "clipvalue of layers")
+"""Those of each kind, by which `make test` has Keras train too, whose engines take seconds to build; PyTorch's by each rule."""
 MANY_STEPS = 267  # more than the Keras engine takes in one call of its compiled loop
 
 
@@ -51,6 +64,17 @@ def small(framework: str, *settings: str) -> Config:
 def clipped(framework: str, mode: str) -> Config:
     """A config that clips in one of the ways above, compiled where it is one of those that are."""
     return small(framework, f"clipping={CLIPPING[mode]}", *(() if mode in COMPILED else UNCOMPILED[framework]))
+
+
+def by_each_rule(*modes: str) -> pytest.MarkDecorator:
+    """Have PyTorch train by each of the rules, and Keras: by one of each kind, and by all others with the slow tests."""
+    return pytest.mark.parametrize(
+        ("framework", "mode"),
+        [
+            *(pytest.param("tensorflow", mode, marks=() if mode in IN_KERAS else pytest.mark.slow) for mode in modes),
+            *(pytest.param("pytorch", mode, marks=needs_pytorch) for mode in modes),
+        ],
+    )
 
 
 @pytest.mark.slow
@@ -83,7 +107,7 @@ def test_rules_do_in_the_engine_what_they_do_in_numpy(mode: str, framework: str)
     assert acted
 
 
-@pytest.mark.parametrize("mode", ["none", *sorted(CLIPPING)])
+@by_each_rule("none", *sorted(CLIPPING))
 def test_recorded_applied_gradient_is_the_one_used(mode: str, framework: str) -> None:
     """Under plain SGD the weights' change over the rate is the gradient that was applied."""
     chosen = small(framework) if mode == "none" else clipped(framework, mode)
@@ -98,8 +122,13 @@ def test_recorded_applied_gradient_is_the_one_used(mode: str, framework: str) ->
         np.testing.assert_allclose(records.applied_max_abs[0], [np.abs(gradient).max() for gradient in applied], rtol=1e-5)
 
 
-@pytest.mark.parametrize("optimizer", ["{name: sgd}", "{name: adam}"])
-@pytest.mark.parametrize("rate", [0.01, 1e25])
+@pytest.mark.parametrize(
+    ("rate", "optimizer"),
+    [
+        *((0.01, "{name: sgd}"), (1e25, "{name: adam}")),
+        *slow_cases((0.01, "{name: adam}"), (1e25, "{name: sgd}")),
+    ],
+)
 def test_recorded_update_is_what_the_weights_changed_by(optimizer: str, rate: float, framework: str) -> None:
     """At the larger rate its square is beyond float32, which the norm must not notice."""
     chosen = small(framework, f"optimizer={optimizer}", *UNCOMPILED[framework])
@@ -124,7 +153,7 @@ def test_without_clipping_the_gradient_is_applied_as_it_is(framework: str) -> No
     assert not records.clipped.any()
 
 
-@pytest.mark.parametrize("mode", sorted(CLIPPING))
+@by_each_rule(*sorted(CLIPPING))
 def test_records_before_clipping_and_its_bound(mode: str, framework: str) -> None:
     chosen = clipped(framework, mode)
     unclipped = engine_for(small(framework)).train(schedule_for(chosen).take(1))
@@ -139,8 +168,12 @@ def test_records_before_clipping_and_its_bound(mode: str, framework: str) -> Non
         np.testing.assert_array_equal(records.excess, measured_excess(rule.scope, records.norm, records.max_abs, thresholds))
 
 
-def test_steps_do_not_depend_on_how_they_are_taken(framework: str) -> None:
-    chosen = small(framework, "optimizer={name: adam}", f"clipping={CLIPPING['clipvalue']}")  # compiled for another test too
+@pytest.mark.parametrize(
+    ("optimizer", "mode"),
+    [("{name: sgd}", "clipnorm"), *slow_cases(("{name: adam}", "clipvalue"))],  # compiled for other tests too
+)
+def test_steps_do_not_depend_on_how_they_are_taken(optimizer: str, mode: str, framework: str) -> None:
+    chosen = small(framework, f"optimizer={optimizer}", f"clipping={CLIPPING[mode]}")
     batches = schedule_for(chosen).take(MANY_STEPS)
     whole = engine_for(chosen).train(batches)
     engine = engine_for(chosen)
@@ -150,10 +183,17 @@ def test_steps_do_not_depend_on_how_they_are_taken(framework: str) -> None:
         np.testing.assert_array_equal(joined, values, err_msg=name)
 
 
-@pytest.mark.parametrize(("mode", "compiled"), [("autoclip", True), ("clipvalue", False), ("skip", False)])
-def test_unmeasured_steps_train_as_measured_ones_do(mode: str, compiled: bool, framework: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "cell", "compiled"),
+    [
+        ("clipvalue", "lstm", False),
+        *slow_cases(("autoclip", "simple_rnn", True), ("autoclip", "lstm", True), ("skip", "lstm", False)),
+    ],
+)
+def test_unmeasured_steps_train_as_measured_ones_do(mode: str, cell: str, compiled: bool, framework: str) -> None:
     """To the byte, and what is measured is measured alike: with XLA, as a graph, and in PyTorch."""
-    other = () if compiled else ("data.pool=4", *UNCOMPILED[framework])  # short sequences, which are quick without XLA too
+    short = ("data.pool=4",) if not compiled or cell == "simple_rnn" else ()  # sequences that are quick without XLA too
+    other = (*short, *(() if compiled else UNCOMPILED[framework]), f"model.cell={cell}")
     chosen = small(framework, "optimizer={name: adam}", f"clipping={CLIPPING[mode]}", *other)
     batches = schedule_for(chosen).take(264)  # in several calls of the compiled loop
     engine = engine_for(chosen)
@@ -173,12 +213,15 @@ def test_unmeasured_steps_train_as_measured_ones_do(mode: str, compiled: bool, f
     ("optimizer", "mode", "compiled"),
     [
         ("{name: sgd, momentum: 0.9}", "clipnorm", False),
-        ("{name: adam}", "autoclip", True),
-        ("{name: rmsprop, centered: true, momentum: 0.5}", "agc", False),
-        ("{name: sgd}", "median", False),
-        ("{name: sgd}", "zclip", False),
-        ("{name: sgd}", "adagc", False),
+        ("{name: adam}", "autoclip", False),
         ("{name: adamw, weight_decay: 0.1}", "skip", False),
+        *slow_cases(
+            ("{name: adam}", "autoclip", True),
+            ("{name: rmsprop, centered: true, momentum: 0.5}", "agc", False),
+            ("{name: sgd}", "median", False),
+            ("{name: sgd}", "zclip", False),
+            ("{name: sgd}", "adagc", False),
+        ),
     ],
 )
 def test_restored_state_goes_on_to_the_byte(optimizer: str, mode: str, compiled: bool, framework: str) -> None:
@@ -226,9 +269,8 @@ SKIPPING = f"clipping={CLIPPING['skip']}"
 @pytest.mark.parametrize(
     ("optimizer", "compiled"),
     [
-        ("{name: sgd}", True),  # compiled for other tests too
         ("{name: adamw, weight_decay: 0.1}", False),
-        pytest.param("{name: adamw, weight_decay: 0.1}", True, marks=pytest.mark.slow),
+        *slow_cases(("{name: sgd}", True), ("{name: adamw, weight_decay: 0.1}", True)),
     ],
 )
 def test_a_skipped_step_touches_nothing_but_the_rule_s_memory(optimizer: str, compiled: bool, framework: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 import json
 import tarfile
@@ -44,27 +45,36 @@ class Run(NamedTuple):
 
 
 @functools.cache
+def packed(name: str, part: str, file: str) -> dict[tuple[str, str], bytes]:
+    """By arm and seed, what every packed run of a study, or of its tuning, has in a file of this name."""
+    return {(arm, seed): content for (arm, seed, member), content in unpacked(name, part).items() if member == file}
+
+
+@functools.cache
+def unpacked(name: str, part: str) -> dict[tuple[str, ...], bytes]:
+    with tarfile.open(ROOT / "results" / name / part / "runs.tar.xz") as pack:
+        return {tuple(member.name.split("/")): pack.extractfile(member).read() for member in pack}  # type: ignore[union-attr]
+
+
+@functools.cache
+def facts_of(name: str, part: str = ".") -> dict[tuple[str, str], dict[str, Any]]:
+    """By arm and seed, what the packed runs' run.json says."""
+    return {run: json.loads(content) for run, content in packed(name, part, "run.json").items()}
+
+
+@functools.cache
 def runs(name: str, part: str = ".") -> dict[str, dict[int, Run]]:
     """By arm and seed, every packed run of a study, or of its tuning."""
-    epochs: dict[tuple[str, str], pd.DataFrame] = {}
-    said: dict[tuple[str, str], dict[str, Any]] = {}
-    with tarfile.open(ROOT / "results" / name / part / "runs.tar.xz") as pack:
-        for member in pack:
-            arm, seed, file = member.name.split("/")
-            content = pack.extractfile(member)
-            assert content is not None
-            if file == "metrics.csv":
-                epochs[arm, seed] = pd.read_csv(content)
-            elif file == "run.json":
-                said[arm, seed] = json.load(content)
     found: dict[str, dict[int, Run]] = {}
-    for (arm, seed), each in epochs.items():
-        facts = said[arm, seed]
+    for (arm, seed), content in packed(name, part, "metrics.csv").items():
+        facts = facts_of(name, part)[arm, seed]
         divergence, chance = facts["diverged"], facts["chance"]
-        found.setdefault(arm, {})[int(seed.removeprefix("seed-"))] = Run(each, divergence and divergence["step"], chance)
+        run = Run(pd.read_csv(io.BytesIO(content)), divergence and divergence["step"], chance)
+        found.setdefault(arm, {})[int(seed.removeprefix("seed-"))] = run
     return found
 
 
+@functools.cache
 def stored(name: str) -> dict[str, Any]:
     return dict(json.loads((ROOT / "results" / name / "study.json").read_text()))
 
@@ -160,8 +170,7 @@ def test_the_plan_is_the_shipped_file_and_was_written_first(name: str) -> None:
     assert plan["rules"]["file SHA-256"] == studies.load(name).sha256 == stored(name)["file_sha256"]
     assert plan["seen"]["runs"] == {}
     assert not plan["git_commit"].endswith("-dirty")
-    with tarfile.open(ROOT / "results" / name / "runs.tar.xz") as pack:
-        said = [json.load(pack.extractfile(each)) for each in pack if each.name.endswith("run.json")]  # type: ignore[arg-type]
+    said = facts_of(name).values()
     assert all(plan["written"] <= run["started"] and not run["git_commit"].endswith("-dirty") for run in said)
 
 
@@ -191,21 +200,10 @@ def test_each_tuned_arm_is_the_best_of_its_candidates(name: str) -> None:
 
 
 @functools.cache
-def configs_of(name: str, part: str) -> dict[str, dict[str, Any]]:
-    """By arm, the stored config of one of its packed runs."""
-    found: dict[str, dict[str, Any]] = {}
-    with tarfile.open(ROOT / "results" / name / part / "runs.tar.xz") as pack:
-        for member in pack:
-            arm, _, file = member.name.split("/")
-            if file == "config.yaml" and arm not in found:
-                content = pack.extractfile(member)
-                assert content is not None
-                found[arm] = yaml.safe_load(content)
-    return found
-
-
 def config_of(name: str, part: str, arm: str) -> dict[str, Any]:
-    return configs_of(name, part)[arm]
+    """The stored config of one of an arm's packed runs."""
+    contents = packed(name, part, "config.yaml")
+    return dict(yaml.safe_load(next(content for (of, _), content in contents.items() if of == arm)))
 
 
 @pytest.mark.parametrize("name", [name for name in TUNED if stored(name)["tuning"]["splits"]])
@@ -281,6 +279,7 @@ def test_kept_steps_are_those_of_the_packed_epochs(name: str) -> None:
             assert part["grad_norm"].max() == pytest.approx(row["grad_norm_max"], rel=1e-5)
 
 
+@functools.cache
 def studies_config(name: str, arm: str) -> Any:
     return next(each.configs[0] for each in studies.load(name).arms if each.name == arm)
 

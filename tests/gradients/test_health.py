@@ -74,7 +74,7 @@ def traces(draw: st.DrawFn, *, variables: int = 1, broken: bool = True, longest:
 @given(st.data())
 def test_the_pieces_do_not_matter(data: st.DataObject) -> None:
     """Neither their number nor their sizes change a single bit of what is found."""
-    norms = data.draw(traces(variables=3))
+    norms = data.draw(traces(variables=3, longest=200))
     steps = len(norms)
     generator = np.random.default_rng(steps)
     losses, clipped = generator.random(steps), generator.random(steps) < 0.5

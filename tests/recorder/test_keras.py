@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 LOOPS = Path(__file__).with_name("keras_loops.py")
-QUICK = ("plain", "one_step_in_three", "measured", "saved")
+QUICK = ("plain", "measured", "saved")
 NEEDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 JAX = Path(sys.prefix) / "jax"
 """Where `make install-all` puts it: Keras would import it into all other tests too."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import slow_cases
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -62,8 +63,10 @@ def train(output: Path, folder: Path | None, **options: Any) -> tuple[bytes, Loo
     ("options", "mode", "steps"),
     [
         ({"max_grad_norm": 0.5}, "global_clipnorm", 12),
-        ({"max_grad_norm": 0.5, "gradient_accumulation_steps": 2}, "global_clipnorm", 6),
-        ({"max_grad_norm": 0.0}, "none", 12),
+        *slow_cases(
+            ({"max_grad_norm": 0.5, "gradient_accumulation_steps": 2}, "global_clipnorm", 6),
+            ({"max_grad_norm": 0.0}, "none", 12),
+        ),
     ],
 )
 def test_a_training(options: dict[str, Any], mode: str, steps: int, tmp_path: Path) -> None:

@@ -172,6 +172,7 @@ def own_problem(folder: Path, framework: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_there_is_told_and_the_others_finish(loopback: Loopback, tmp_path: Path) -> None:
     """Its dataset is named in a folder that the worker has not; so the coordinator needs none."""
     plans = [*planned(tmp_path, [0], "data.subset=full", "name=full"), *planned(tmp_path, [0])]

@@ -11,6 +11,7 @@ from conftest import call, store_run
 from gradclip_cli.runs import names
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("name", ["explode-none", "explode/none", "explode_none", "explode/none.yaml"])
 def test_an_arm_is_found_by_its_name_and_by_its_config_s(name: str, three_arms: Path, tmp_path: Path) -> None:
     results, out = ("--results", str(three_arms)), ("--out", str(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from gradclip_cli.runs.one import Workshop
 from gradclip_cli.runs.store import RunDirectory
 from gradclip_cli.runs.trainers import Ending, Task
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("unrendered")]
 
 MODULE = """
 
@@ -29,6 +30,7 @@ def module(units=4):
     from torch import nn
     return nn.Sequential(nn.Linear(4, units), nn.ReLU(), nn.Linear(units, 3))
 """
+Workshops = defaultdict[str, Workshop]
 EVERY, LENGTH = 3, {"epochs": 2, "steps_per_epoch": 12}
 CLIPPING = {"mode": "autoclip", "window": 5}
 EXPLOSIVE = {"optimizer": {"name": "sgd", "learning_rate": 1e15}, "clipping": {"mode": "none"}}
@@ -43,9 +45,15 @@ def short_chunks_and_checkpoints_often() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def workshop() -> Workshop:
-    """Its engine serves all tests of the same framework and rule, whatever they record."""
-    return Workshop()
+def workshops() -> Workshops:
+    """By framework, one whose engine serves all tests of the same rule, whatever they record."""
+    return defaultdict(Workshop)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all problems stand, so that their model is the same one."""
+    return tmp_path_factory.mktemp("problems")
 
 
 def problem(folder: Path, framework: str, every: int, **keys: Any) -> Path:
@@ -55,10 +63,11 @@ def problem(folder: Path, framework: str, every: int, **keys: Any) -> Path:
     return write_problem(folder, MODULE, said.pop("name", f"every-{every}"), **said)
 
 
-def go(workshop: Workshop, config: Path, results: Path, stop_after: int | None = None) -> tuple[Ending, RunDirectory]:
+def go(workshops: Workshops, config: Path, results: Path, stop_after: int | None = None) -> tuple[Ending, RunDirectory]:
     chosen, chunks = loading.load(str(config)), itertools.count()
     directory = RunDirectory.of(results, chosen.name, chosen.training.seed)
     task = Task.of(chosen, directory)
+    workshop = workshops[chosen.engine.framework]
     return workshop.train(task, lambda event: None, lambda: stop_after is not None and next(chunks) >= stop_after), directory
 
 
@@ -66,10 +75,12 @@ def content(run: RunDirectory) -> tuple[bytes, bytes]:
     return run.metrics_path.read_bytes(), run.steps_path.read_bytes()
 
 
-def test_training_is_the_same_and_one_step_in_so_many_is_recorded(framework: str, workshop: Workshop, tmp_path: Path) -> None:
+def test_training_is_the_same_and_one_step_in_so_many_is_recorded(
+    framework: str, workshops: Workshops, folder: Path, tmp_path: Path
+) -> None:
     runs = []
     for every in (1, EVERY):
-        ended, run = go(workshop, problem(tmp_path, framework, every), tmp_path / "results")
+        ended, run = go(workshops, problem(folder, framework, every), tmp_path / "results")
         assert (ended.status, run.metadata()["every"], run.metadata()["steps"]) == ("complete", every, 24)
         runs.append(run)
     each, some = (pd.read_csv(run.steps_path) for run in runs)
@@ -86,22 +97,24 @@ def test_training_is_the_same_and_one_step_in_so_many_is_recorded(framework: str
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
-def test_stopped_it_goes_on_to_the_byte(after: int, framework: str, workshop: Workshop, tmp_path: Path) -> None:
-    config = problem(tmp_path, framework, EVERY)
-    _, whole = go(workshop, config, tmp_path / "whole")
-    stopped, run = go(workshop, config, tmp_path / "parts", stop_after=after)
+def test_stopped_it_goes_on_to_the_byte(after: int, framework: str, workshops: Workshops, folder: Path, tmp_path: Path) -> None:
+    config = problem(folder, framework, EVERY)
+    _, whole = go(workshops, config, tmp_path / "whole")
+    stopped, run = go(workshops, config, tmp_path / "parts", stop_after=after)
     assert (stopped.status, run.count_steps(), run.metadata()["steps"]) == ("interrupted", 2 * after, 6 * after)
-    ended, _ = go(workshop, config, tmp_path / "parts")
+    ended, _ = go(workshops, config, tmp_path / "parts")
     assert ended.status == "complete"
     assert len(run.metadata()["resumed"]) == 1
     assert content(run) == content(whole)
     assert run.metadata()["clipped_steps"] == whole.metadata()["clipped_steps"]
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_on_any_step(framework: str, workshop: Workshop, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_the_run_on_any_step(
+    framework: str, workshops: Workshops, folder: Path, tmp_path: Path
+) -> None:
     steps = {}
     for every in (1, EVERY):
-        ended, run = go(workshop, problem(tmp_path, framework, every, **EXPLOSIVE), tmp_path / "results")
+        ended, run = go(workshops, problem(folder, framework, every, **EXPLOSIVE), tmp_path / "results")
         assert ended.status == "diverged"
         steps[every] = run.metadata()["diverged"]["step"]
         assert run.metadata()["steps"] == steps[every]
@@ -110,23 +123,23 @@ def test_a_loss_that_is_not_finite_ends_the_run_on_any_step(framework: str, work
     assert steps[1] <= steps[EVERY] <= steps[1] + 1, "weights that are not finite are told by the next step's loss"
 
 
-def test_an_older_run_and_its_checkpoint_are_the_same_arm(workshop: Workshop, tmp_path: Path) -> None:
-    config = problem(tmp_path, "tensorflow", 1)
-    _, run = go(workshop, config, tmp_path / "results", stop_after=2)
+def test_an_older_run_and_its_checkpoint_are_the_same_arm(workshops: Workshops, folder: Path, tmp_path: Path) -> None:
+    config = problem(folder, "tensorflow", 1)
+    _, run = go(workshops, config, tmp_path / "results", stop_after=2)
     for path, older in ((run.config_path, yaml.safe_load(run.config_path.read_text())), (run.metadata_path, run.metadata())):
         older.pop("records", None)
         older.pop("every", None)
         older.pop("config_sha256", None)
         path.write_text(yaml.safe_dump(older) if path == run.config_path else json.dumps(older))
-    ended, _ = go(workshop, config, tmp_path / "results")
+    ended, _ = go(workshops, config, tmp_path / "results")
     assert (ended.status, len(run.metadata()["resumed"])) == ("complete", 1)
 
 
-def test_commands_read_such_runs(workshop: Workshop, tmp_path: Path) -> None:
+def test_commands_read_such_runs(workshops: Workshops, folder: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     for rule in ({"mode": "none"}, CLIPPING):
-        config = problem(tmp_path, "tensorflow", EVERY, clipping=rule, name=rule["mode"])
-        go(workshop, config, results)
+        config = problem(folder, "tensorflow", EVERY, clipping=rule, name=rule["mode"])
+        go(workshops, config, results)
     shown = call("show", "autoclip", "--results", str(results), "--out", str(tmp_path))
     assert "one step in 3" in shown.stdout
     assert "of 8 recorded steps, before clipping" in shown.stdout
@@ -143,9 +156,9 @@ def test_commands_read_such_runs(workshop: Workshop, tmp_path: Path) -> None:
     assert losses["epoch"].tolist() == [1] * 4 + [2] * 4
 
 
-def test_another_number_is_another_arm(workshop: Workshop, tmp_path: Path) -> None:
-    config = problem(tmp_path, "tensorflow", EVERY)
-    go(workshop, config, tmp_path / "results")
-    ended = call("run", str(problem(tmp_path, "tensorflow", 2, name="every-3")), "--results", str(tmp_path / "results"))
+def test_another_number_is_another_arm(workshops: Workshops, folder: Path, tmp_path: Path) -> None:
+    config = problem(folder, "tensorflow", EVERY)
+    go(workshops, config, tmp_path / "results")
+    ended = call("run", str(problem(folder, "tensorflow", 2, name="every-3")), "--results", str(tmp_path / "results"))
     assert ended.exit_code != 0
     assert "records.every: 3 there, 2 here" in ended.stderr

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 import pytest
-from conftest import FRAMEWORKS, UNCOMPILED, latest, needs_pytorch, options
+from conftest import FRAMEWORKS, UNCOMPILED, latest, needs_pytorch, options, slow_cases
 
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
@@ -199,6 +199,9 @@ def forged(**changes: Any) -> Any:
 
 
 @pytest.mark.parametrize(
+    "workshop", ["tensorflow", pytest.param("pytorch", marks=[needs_pytorch, pytest.mark.slow])], indirect=True
+)
+@pytest.mark.parametrize(
     "forge",
     [
         forged(counts=None),
@@ -304,8 +307,7 @@ def test_start_over_ignores_the_checkpoint(workshop: OneFramework, whole: Path, 
     ("workshop", "optimizer"),
     [
         ("tensorflow", "{name: adam}"),
-        ("tensorflow", "{name: schedulefreeadamw}"),
-        ("tensorflow", "{name: sgd, momentum: 0.9}"),
+        *slow_cases(("tensorflow", "{name: schedulefreeadamw}"), ("tensorflow", "{name: sgd, momentum: 0.9}")),
         pytest.param("pytorch", "{name: adam, amsgrad: true}", marks=needs_pytorch),
         pytest.param("pytorch", "{name: rmsprop, centered: true, momentum: 0.9}", marks=needs_pytorch),
         pytest.param("pytorch", "{name: sgd, momentum: 0.9}", marks=needs_pytorch),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -219,33 +220,31 @@ def test_a_checkpoint_of_other_rows_is_refused(results: Path, file: str) -> None
         RunDirectory(directory.path).read_checkpoint(chosen)
 
 
-def broken_checkpoints(path: Path) -> dict[str, bytes]:
-    def archive(save: Any = np.savez, **arrays: Any) -> bytes:
-        with io.BytesIO() as file:
-            save(file, **arrays)
-            return file.getvalue()
-
-    whole = path.read_bytes()
-    facts = {"identity": np.array("x"), "sha256": np.array(["x", "y"])}
-    return {
-        "only lengths": archive(lengths=np.array([1, 2])),
-        "compressed": archive(np.savez_compressed, a=np.zeros(10_000_000)),
-        "lengths of another kind": archive(lengths=np.array("long"), **facts),
-        "not an archive": b"PK\x03\x04 and no more",
-        "cut": whole[: len(whole) // 2],
-        "objects": archive(lengths=np.array([object()], dtype=object), **facts),
-        "empty": b"",
-    }
+def archive(save: Any = np.savez, **arrays: Any) -> bytes:
+    with io.BytesIO() as file:
+        save(file, **arrays)
+        return file.getvalue()
 
 
-@pytest.mark.parametrize(
-    "kind", ["only lengths", "compressed", "lengths of another kind", "not an archive", "cut", "objects", "empty"]
-)
+FACTS_OF_A_CHECKPOINT = {"identity": np.array("x"), "sha256": np.array(["x", "y"])}
+BROKEN_CHECKPOINTS: dict[str, Callable[[bytes], bytes]] = {
+    "only lengths": lambda whole: archive(lengths=np.array([1, 2])),
+    "compressed": lambda whole: archive(np.savez_compressed, a=np.zeros(10_000_000)),
+    "lengths of another kind": lambda whole: archive(lengths=np.array("long"), **FACTS_OF_A_CHECKPOINT),
+    "not an archive": lambda whole: b"PK\x03\x04 and no more",
+    "cut": lambda whole: whole[: len(whole) // 2],
+    "objects": lambda whole: archive(lengths=np.array([object()], dtype=object), **FACTS_OF_A_CHECKPOINT),
+    "empty": lambda whole: b"",
+}
+"""By how they are broken, what becomes of a whole one."""
+
+
+@pytest.mark.parametrize("kind", BROKEN_CHECKPOINTS)
 def test_a_broken_checkpoint_is_told(results: Path, kind: str) -> None:
     chosen = loading.load("none", ["name=arm"])
     directory = started(results)
     directory.write_checkpoint(chosen, {"a": np.zeros(3)})
-    directory.checkpoint_path.write_bytes(broken_checkpoints(directory.checkpoint_path)[kind])
+    directory.checkpoint_path.write_bytes(BROKEN_CHECKPOINTS[kind](directory.checkpoint_path.read_bytes()))
     with pytest.raises(StoreError, match="its checkpoint can't be read"):
         directory.read_checkpoint(chosen)
 

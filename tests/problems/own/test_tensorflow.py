@@ -173,7 +173,7 @@ LOSSES = {
     "categorical_crossentropy": "CategoricalCrossentropy",
     "binary_crossentropy": "BinaryCrossentropy",
 }
-SLOW = ("shared", "nested", "bytes_", "sequence", "binary", "one-hot", "multi-label")
+SLOW = ("shared", "nested", "unbuilt", "bytes_", "sequence", "binary", "one-hot", "multi-label")
 
 
 @pytest.fixture(scope="module")
