@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from conftest import store_run
+from matplotlib.figure import Figure
 from PIL import Image
 from recordings import SEEN, records
 
@@ -15,6 +17,8 @@ from gradclip_cli.config.article import ArticleConfig
 from gradclip_cli.config.schema import Config
 from gradclip_cli.evidence.metrics import DEFAULT_METRIC
 from gradclip_cli.experiments import study, study_report, sweep, sweep_report, trial
+from gradclip_cli.pages.pictures import Picture, panel_pictures
+from gradclip_cli.plots import Panel
 from gradclip_cli.recorder.places import Place
 from gradclip_cli.recorder.recording import Recording
 from gradclip_cli.runs.store import RunDirectory
@@ -55,6 +59,23 @@ ENDS = {"helped.none": 1.2, "helped.clipnorm": 0.5, "helped.agc": 1.25, "idle.no
 def draw_nothing(figure: object, file: BinaryIO, dots_per_inch: float) -> None:
     """In place of `plots.save_to`, where a test looks at no picture: rendering takes most of a page's time."""
     Image.new("RGB", (1, 1)).save(file, "PNG")
+
+
+def draw_blank(figure: Figure, file: BinaryIO, dots_per_inch: int) -> None:
+    """The same where the room that a picture takes counts: an empty one of its size."""
+    width, height = (int(dots_per_inch * inches) for inches in figure.get_size_inches())
+    Image.new("RGB", (width, height), "white").save(file, "PNG")
+
+
+def drawing_once() -> Callable[[Sequence[Panel]], list[Picture]]:
+    """In place of a page's `panel_pictures`, for several pages of one comparison: they share its pictures."""
+    pictures: list[Picture] = []
+
+    def drawn(panels: Sequence[Panel]) -> list[Picture]:
+        pictures[:] = pictures or panel_pictures(panels)
+        return pictures
+
+    return drawn
 
 
 def keep_sweep(folder: Path, text: str = SWEEP) -> Path:

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from conftest import store_run
+from matplotlib.figure import Figure
 
+from gradclip_cli import plots
 from gradclip_cli.article.claims.remedies import COUNTERPARTS, REMEDIES
 from gradclip_cli.article.reproduce import config_name
 
@@ -83,3 +86,13 @@ def store_all(results: Path, settings: Sequence[str] = (), **changes: Any) -> No
             store_arm(results, arm, {**figures, "settings": settings})
         else:
             shutil.copytree(Path(supporting(tuple(settings)).name) / arm, results / arm)
+
+
+def save_only(monkeypatch: pytest.MonkeyPatch, suffix: str, name: str = "") -> None:
+    """Let pictures be composed as ever, but saved only where their files are called so: those at which a test looks."""
+    save = plots.save
+
+    def chosen(figure: Figure, paths: Sequence[Path]) -> None:
+        save(figure, [path for path in paths if path.suffix == suffix and path.name.startswith(name)])
+
+    monkeypatch.setattr(plots, "save", chosen)

@@ -67,7 +67,9 @@ def test_rules_that_look_back_do_what_the_page_says() -> None:
     assert at["clipnorm, 1"] == pytest.approx([1, 1, 1])
 
 
-@pytest.mark.parametrize("maker", [make_rules_picture, make_fall_picture], ids=["rules", "fall"])
+@pytest.mark.parametrize(
+    "maker", [pytest.param(make_rules_picture, id="rules", marks=pytest.mark.slow), pytest.param(make_fall_picture, id="fall")]
+)
 def test_the_picture_is_what_its_script_draws(maker: object, tmp_path: Path) -> None:
     again = tmp_path / "again.png"
     save(maker.figure(), [again])  # type: ignore[attr-defined]

@@ -66,13 +66,15 @@ IMPORTED_OF_FRAMEWORKS = {"tensorflow", "keras", "torch"}
 
 
 @functools.cache
+def files() -> dict[Path, ast.Module]:
+    """The package's files by where they are in it."""
+    return {path.relative_to(PACKAGE): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+
+
+@functools.cache
 def modules() -> dict[str, ast.Module]:
-    """The package's files by their dotted names, such as `runs.store`; a room's own `__init__` is called as the room is."""
-    found = {}
-    for path in PACKAGE.rglob("*.py"):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        found[".".join(part for part in parts if part != "__init__")] = ast.parse(path.read_text())
-    return found
+    """The same by their dotted names, such as `runs.store`; a room's own `__init__` is called as the room is."""
+    return {".".join(part for part in path.with_suffix("").parts if part != "__init__"): tree for path, tree in files().items()}
 
 
 def room_of(module: str) -> str:
@@ -281,10 +283,10 @@ TWIN = "notebooks/comparing.py"
 def functions() -> dict[str, Function]:
     """Every function by its place, such as `runs/store.py:120 start`."""
     found = {}
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path, tree in files().items():
+        for node in ast.walk(tree):
             if isinstance(node, Function):
-                found[f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}"] = node
+                found[f"{path}:{node.lineno} {node.name}"] = node
     return found
 
 

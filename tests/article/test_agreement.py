@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import store_run
-from reproduced import SEEDS, store_all
+from reproduced import SEEDS, save_only, store_all
 
 from gradclip_cli.article.agreement import Agreement, HeldEffect, Outcome
 from gradclip_cli.article.claims import CLAIMS
@@ -29,7 +29,8 @@ def agreement(ours: Path, theirs: Path) -> Agreement:
     return found
 
 
-def test_two_frameworks_are_held_together(results: Path, tmp_path: Path) -> None:
+def test_two_frameworks_are_held_together(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_only(monkeypatch, ".png", "frameworks")
     other = tmp_path / "other"
     store_all(results)
     store_all(other, clipvalue={"loss": 1.3}, settings=["engine.framework=pytorch"])
@@ -47,11 +48,11 @@ def test_two_frameworks_are_held_together(results: Path, tmp_path: Path) -> None
         in told
     )
     write_reproduction(both, other)
-    report = (other / "report.md").read_text()
-    assert f"**{told}**" in report
+    page = (other / "report.md").read_text()
+    assert f"**{told}**" in page
     assert (
         f"| C2 | clipvalue minus none, training loss | +0.301 | {MINUS}0.099 | +0.400 [0.400, 0.400] nats | 0.0039 | 0.02 |"
-        in report
+        in page
     )
     stored = json.loads((other / "claims.json").read_text(), parse_constant=pytest.fail)["agreement"]
     assert (stored["differing"], stored["told"]) == (["C2", "C3"], told)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from reproduced import SEEDS, SUPPORTED, store_all
+from reproduced import SEEDS, SUPPORTED, save_only, store_all
 
 from gradclip_cli import plots
 from gradclip_cli.article.claims import CLAIMS
@@ -14,7 +14,8 @@ from gradclip_cli.article.report import in_short, to_markdown, write_reproductio
 from gradclip_cli.article.reproduce import ARMS, ASSUMED, answer_claims
 
 
-def test_all_supported_and_the_files_say_so(results: Path) -> None:
+def test_all_supported_and_the_files_say_so(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_only(monkeypatch, ".png")
     store_all(results)
     reproduction = answer_claims(SEEDS, results)
     write_reproduction(reproduction, results)

@@ -40,37 +40,38 @@ def verdicts(results: Path) -> dict[str, str]:
     return {name: answer.verdict for name, answer in answer_claims(SEEDS, results).answers.items()}
 
 
+DECIDED: list[tuple[str, dict[str, Any], str, str]] = [
+    ("clipvalue", {"loss": 1.2}, "C2", "contradicted at SGD 0.01"),
+    ("clipvalue", {"loss": 1.0}, "C2", "not shown"),
+    ("clipvalue", {"clipped_fraction": 0.0}, "C2", "not testable here"),
+    ("clipnorm", {"largest_applied": 1.001}, "C1", "contradicted"),
+    ("clipnorm", {"largest_applied": None}, "C1", "not shown"),
+    ("explode_none", {"status": "complete"}, "C4", "contradicted in a setting chosen to diverge"),
+    ("explode_clipnorm", {"status": "diverged"}, "C5", "contradicted in the setting of C4"),
+    ("explode_clipnorm", {"clipped_fraction": 0.0}, "C5", "not testable here"),
+    ("explode_l2", {"status": "diverged"}, "C6", "escapes: supported in part; learns within 12 steps: supported in part"),
+    ("explode_l2", {"loss": 1.0}, "C6", "escapes: supported; learns within 12 steps: supported in part"),
+    ("wide_output", {"loss": 1.2}, "C7", "contradicted"),
+    ("wide_output", {"loss": 0.5}, "C7", "supported"),
+    ("wide_output", {"clipped_steps": None}, "C7", "not shown"),
+    ("warnings", {"first_spike": None}, "C8", "contradicted for this detector"),
+    ("adam_none", {"health": SPIKE}, "C8", "supported for this detector"),  # a false alarm in one of eight
+]
+DECIDED_ALIKE: list[tuple[str, dict[str, Any], str, str]] = [
+    ("clipvalue", {"loss": 1.2}, "C3", "contradicted at SGD 0.01"),
+    ("clipvalue", {"loss": 1.0, "clipped_fraction": 0.0005}, "C3", "not testable here"),
+    ("adam_clipvalue", {"largest_applied": 1.00001}, "C1", "contradicted"),
+    ("explode_clipnorm", {"loss": 1.5}, "C5", "contradicted in the setting of C4"),  # learnt something, but not enough
+    # Complete, nothing learnt.
+    ("explode_mse", {"loss": 2.2}, "C6", "escapes: supported in part; learns within 12 steps: supported in part"),
+    ("warnings", {"first_spike": {"step": 4}}, "C8", "contradicted for this detector"),  # with the end is too late
+    ("none", {"health": None}, "C8", "supported for this detector"),
+]
+
+
 @pytest.mark.parametrize(
     ("arm", "change", "claim", "verdict"),
-    [
-        ("clipvalue", {"loss": 1.2}, "C2", "contradicted at SGD 0.01"),
-        ("clipvalue", {"loss": 1.2}, "C3", "contradicted at SGD 0.01"),
-        ("clipvalue", {"loss": 1.0}, "C2", "not shown"),
-        ("clipvalue", {"clipped_fraction": 0.0}, "C2", "not testable here"),
-        ("clipvalue", {"loss": 1.0, "clipped_fraction": 0.0005}, "C3", "not testable here"),
-        ("clipnorm", {"largest_applied": 1.001}, "C1", "contradicted"),
-        ("clipnorm", {"largest_applied": None}, "C1", "not shown"),
-        ("adam_clipvalue", {"largest_applied": 1.00001}, "C1", "contradicted"),
-        ("explode_none", {"status": "complete"}, "C4", "contradicted in a setting chosen to diverge"),
-        ("explode_clipnorm", {"status": "diverged"}, "C5", "contradicted in the setting of C4"),
-        ("explode_clipnorm", {"loss": 1.5}, "C5", "contradicted in the setting of C4"),  # learnt something, but not enough
-        ("explode_clipnorm", {"clipped_fraction": 0.0}, "C5", "not testable here"),
-        ("explode_l2", {"status": "diverged"}, "C6", "escapes: supported in part; learns within 12 steps: supported in part"),
-        ("explode_l2", {"loss": 1.0}, "C6", "escapes: supported; learns within 12 steps: supported in part"),
-        (
-            "explode_mse",
-            {"loss": 2.2},
-            "C6",
-            "escapes: supported in part; learns within 12 steps: supported in part",
-        ),  # complete, nothing learnt
-        ("wide_output", {"loss": 1.2}, "C7", "contradicted"),
-        ("wide_output", {"loss": 0.5}, "C7", "supported"),
-        ("wide_output", {"clipped_steps": None}, "C7", "not shown"),
-        ("warnings", {"first_spike": None}, "C8", "contradicted for this detector"),
-        ("warnings", {"first_spike": {"step": 4}}, "C8", "contradicted for this detector"),  # with the end is too late
-        ("adam_none", {"health": SPIKE}, "C8", "supported for this detector"),  # a false alarm in one of eight
-        ("none", {"health": None}, "C8", "supported for this detector"),
-    ],
+    [*DECIDED, *(pytest.param(*case, marks=pytest.mark.slow) for case in DECIDED_ALIKE)],
 )
 def test_rules_decide(arm: str, change: dict[str, Any], claim: str, verdict: str, results: Path) -> None:
     store_all(results, **{arm: change})

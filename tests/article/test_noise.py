@@ -47,11 +47,16 @@ def test_noise_floor_by_hand(results: Path) -> None:
     assert floor.variances["clipnorm"].low < ratio < floor.variances["clipnorm"].high
 
 
-def test_the_articles_own() -> None:
-    """Both arms' variances make the unpaired spread, and an interval that holds 1 shows no difference."""
+@pytest.fixture(scope="module")
+def floor() -> noise.NoiseFloor:
+    """The article's own."""
     read, _ = read_arms(ARTICLE, ["none", "control", "clipnorm", "clipvalue"])
     arms = {arm.name: arm for arm in read}
-    floor = noise.noise_floor(arms["none"], arms["control"], [arms["clipnorm"], arms["clipvalue"]])
+    return noise.noise_floor(arms["none"], arms["control"], [arms["clipnorm"], arms["clipvalue"]])
+
+
+def test_the_articles_own(floor: noise.NoiseFloor) -> None:
+    """Both arms' variances make the unpaired spread, and an interval that holds 1 shows no difference."""
     assert {each.arm: round(each.gain_late.value, 2) for each in floor.arms} == {"clipnorm": 1.29, "clipvalue": 1.22}
     assert round(floor.variances["clipnorm"].value, 1) == 3.1
     assert floor.variances["clipnorm"].low < 1 < 20 < floor.variances["clipnorm"].high
@@ -76,11 +81,8 @@ def test_the_placebo_shows_nothing_and_clipping_by_value_shows_against_it() -> N
     assert all(f"- {each.sentence}" in text for each in floor.placebo)
 
 
-def test_a_difference_is_told_where_the_middle_halves_interval_leaves_one_out() -> None:
+def test_a_difference_is_told_where_the_middle_halves_interval_leaves_one_out(floor: noise.NoiseFloor) -> None:
     """Whatever that of the variances, which is too narrow."""
-    read, _ = read_arms(ARTICLE, ["none", "control", "clipnorm", "clipvalue"])
-    arms = {arm.name: arm for arm in read}
-    floor = noise.noise_floor(arms["none"], arms["control"], [arms["clipnorm"], arms["clipvalue"]])
     apart = {"clipnorm": Estimate(3.0, 1.5, 9.0), "clipvalue": Estimate(3.0, 0.9, 9.0)}
     text = "\n".join(noise.to_markdown(replace(floor, variances=dict.fromkeys(apart, apart["clipnorm"]), middle_halves=apart)))
     assert "For clipvalue its interval holds 1: it is not shown that the spreads differ." in text

@@ -49,22 +49,28 @@ LONG = ["run", "none", *options("name=long", "data.subset=sample", "training.epo
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two arms and one that diverges, two seeds each, trained by one real command from files that give them short names."""
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """One real command and its results: two arms and one that diverges, two seeds each, from files that give them short names."""
     folder = tmp_path_factory.mktemp("trained")
     results, files = folder / "results", []
     for arm, settings in (("none", []), ("clipvalue", []), ("exploded", EXPLODE)):
         said = loading.load("clipvalue" if arm == "clipvalue" else "none", latest(f"name={arm}", *QUICK, *settings))
         files.append(folder / f"{arm}.yaml")
         files[-1].write_text(loading.to_yaml(said))
-    ended = gradclip("run", *map(str, files), "--seeds", "2", "--save-model", "--results", str(results))
+    ended = gradclip("run", *map(str, files), "--seeds", "2", "--save-model", "--results", str(results), "-v")
     assert ended.returncode == 3, ended.stderr
     assert "2 of 6 runs diverged" in ended.stderr
-    assert len(re.findall(r"not finite at step \d+", ended.stderr)) == 2
+    assert len(re.findall(r"^\[\d/6\] .* not finite at step \d+", ended.stderr, flags=re.MULTILINE)) == 2
     assert [line.split()[0] for line in ended.stdout.splitlines()] == ["complete"] * 4 + ["diverged"] * 2
     for arm in ("none", "clipvalue"):
         assert (results / arm / "seed-1" / "model.keras").stat().st_size > 1000
-    return results
+    return ended, results
+
+
+@pytest.fixture(scope="module")
+def trained(told: tuple[subprocess.CompletedProcess[str], Path]) -> Path:
+    """What that command trained."""
+    return told[1]
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +82,35 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complete
     return ended, results / "other" / "seed-0"
 
 
+def require_written(ended: subprocess.CompletedProcess[str], run: Path, *more: str) -> None:
+    """A verbose command told both epochs of a run, and left it whole."""
+    assert f"complete {run}" in [" ".join(line.split()) for line in ended.stdout.splitlines()]
+    named = f"{run.parent.name} {run.name.replace('-', ' ')} "
+    lines = [line for line in ended.stderr.splitlines() if line.startswith(named) and " epoch " in line]
+    assert len(lines) == 2
+    assert all(word in lines[-1] for word in ("loss", "acc", "norm", "val_loss", "val_acc"))
+    assert "\x1b" not in ended.stderr + ended.stdout
+    assert {path.name for path in run.iterdir()} == {"config.yaml", "metrics.csv", "steps.csv", "run.json", *more}
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "complete"
+    assert record["versions"]["tensorflow"]
+    assert record["evaluation_split"] == "test"
+
+
 @pytest.mark.trains
-def test_run_writes_the_files_and_verbose_tells_each_epoch(results: Path) -> None:
+def test_run_writes_the_files_and_verbose_tells_each_epoch(told: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    ended, results = told
+    require_written(ended, results / "clipvalue" / "seed-1", "model.keras")
+
+
+@pytest.mark.trains
+@pytest.mark.slow
+def test_a_compiled_run_is_called_as_its_settings_are(results: Path) -> None:
     ended = gradclip("run", "clipvalue", *options(*SMALL), "--results", str(results), "-v")
     assert ended.returncode == 0, ended.stderr
     arm = "clipvalue+data.subset=sample+training.epochs=2+training.steps_per_epoch=6"
     assert ended.stdout.split() == ["complete", str(results / arm / "seed-0")]
-    lines = [line for line in ended.stderr.splitlines() if " epoch " in line]
-    assert len(lines) == 2
-    assert all(word in lines[-1] for word in ("loss", "acc", "norm", "val_loss", "val_acc"))
-    assert "\x1b" not in ended.stderr + ended.stdout
-    assert {path.name for path in (results / arm / "seed-0").iterdir()} == {"config.yaml", "metrics.csv", "steps.csv", "run.json"}
-    record = json.loads((results / arm / "seed-0" / "run.json").read_text())
-    assert record["status"] == "complete"
-    assert record["versions"]["tensorflow"]
-    assert record["evaluation_split"] == "test"
+    require_written(ended, results / arm / "seed-0")
 
 
 @needs_pytorch
@@ -217,6 +237,7 @@ def test_a_signal_leaves_an_honest_directory(number: signal.Signals, code: int, 
 
 
 @pytest.mark.trains
+@pytest.mark.slow
 def test_two_processes_on_one_run_of_which_a_second_interrupt_stops_the_first_at_once(results: Path) -> None:
     with long_run(results, QUICKEST) as first:
         command = [sys.executable, "-m", "gradclip_cli", *LONG, *options(*UNCOMPILED[QUICKEST]), "--results", str(results)]
@@ -246,8 +267,8 @@ def test_two_fresh_processes_write_the_same_bytes(trained: Path, results: Path) 
 def test_results_directory_that_cannot_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    ended = gradclip("run", "none", *SETTINGS, "--results", str(blocked))
-    assert ended.returncode == 1
+    ended = call("run", "none", *SETTINGS, "--results", str(blocked))
+    assert ended.exit_code == 1
     assert "can't be written" in ended.stderr
     assert "--results" in ended.stderr
     assert blocked.read_text() == "not a folder"
@@ -382,9 +403,10 @@ def test_list_show_and_json(trained: Path) -> None:
 
 
 @pytest.mark.trains
+@pytest.mark.usefixtures("unrendered")
 def test_compare_prints_a_table_and_writes_files(trained: Path, tmp_path: Path) -> None:
-    ended = gradclip("compare", "none", "clipvalue", "exploded", "--results", str(trained), "--out", str(tmp_path / "out"))
-    assert ended.returncode == 0, ended.stderr
+    ended = call("compare", "none", "clipvalue", "exploded", "--results", str(trained), "--out", str(tmp_path / "out"))
+    assert ended.exit_code == 0, ended.stderr
     assert ended.stdout.splitlines()[0].split()[:2] == ["arm", "seeds"]
     assert "±" in ended.stdout
     assert "exploded differs from none in more than clipping: model.cell is simple_rnn, not lstm" in ended.stdout

@@ -29,6 +29,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("arguments", [["list"], ["rm", "--dry-run"], ["show"], ["compare"]])
 def test_no_stored_text_acts_on_the_terminal(arguments: list[str], hostile: Path, tmp_path: Path) -> None:
     command = arguments[0]

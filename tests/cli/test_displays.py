@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Scores, store_run
+from conftest import Scores, slowly, store_run
 from own_runs import ERRORS, LOSS_ALONE, SHARES
 from terminal import Terminal, plain
 
@@ -99,7 +99,13 @@ def colours(sent: bytes) -> list[str]:
 # In a terminal.
 
 
-@pytest.mark.parametrize(("width", "label"), [(80, "clipvalue+optimizer.para..1,z seed 0"), (120, f"{LONG[:64]}..1,z seed 0")])
+@pytest.mark.parametrize(
+    ("width", "label"),
+    [
+        (80, "clipvalue+optimizer.para..1,z seed 0"),
+        pytest.param(120, f"{LONG[:64]}..1,z seed 0", marks=pytest.mark.slow),
+    ],
+)
 def test_bars_stand_below_the_runs_that_ended_and_leave_nothing(width: int, label: str, start: Callable[..., Paced]) -> None:
     terminal = start("runs", width=width)
     terminal.shows(LEFT, "* 3 runs =", "* clipnorm seed 0: importing TensorFlow =")
@@ -196,7 +202,11 @@ def test_ctrl_c_leaves_a_clean_line(what: str, last: str, left: list[str], start
 
 @pytest.mark.parametrize(
     ("what", "left"),
-    [("runs:importing", [LEFT]), ("steps:compiling", []), ("download:train-im", ["fetching train-images from https://a.mirror"])],
+    [
+        ("runs:importing", [LEFT]),
+        pytest.param("steps:compiling", [], marks=pytest.mark.slow),
+        pytest.param("download:train-im", ["fetching train-images from https://a.mirror"], marks=pytest.mark.slow),
+    ],
 )
 def test_ctrl_c_while_a_bar_is_drawn_leaves_a_clean_screen(what: str, left: list[str], start: Callable[..., Paced]) -> None:
     terminal = start(what)
@@ -205,7 +215,7 @@ def test_ctrl_c_while_a_bar_is_drawn_leaves_a_clean_screen(what: str, left: list
     assert terminal.is_as_it_was()
 
 
-@pytest.mark.parametrize("what", ["runs", "grid"])
+@pytest.mark.parametrize("what", ["runs", *slowly("grid")])
 def test_without_colours_progress_has_none(what: str, start: Callable[..., Paced]) -> None:
     terminal = start(what, NO_COLOR="1")
     for _ in range(3):

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ARTICLE, PRIMARY, gradclip, store_run
+from conftest import ARTICLE, PRIMARY, call, slowly, store_run
 from rich.cells import cell_len
 from terminal import in_terminal, plain
 
@@ -81,7 +81,7 @@ def test_wrapping_loses_no_letter() -> None:
             assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [80, *slowly(120)])
 def test_compare_shows_every_primary_figure_in_a_terminal(width: int, tmp_path: Path) -> None:
     code, shown = in_terminal("compare", *PRIMARY, "--results", str(ARTICLE), "--out", str(tmp_path), width=width)
     assert code == 0
@@ -93,16 +93,18 @@ def test_compare_shows_every_primary_figure_in_a_terminal(width: int, tmp_path: 
     assert ("Not shown" in shown) == (width < 120)
 
 
-def test_compare_in_a_pipe_is_whole(tmp_path: Path) -> None:
-    ended = gradclip("compare", "--results", str(ARTICLE), "--out", str(tmp_path))
+@pytest.mark.usefixtures("unrendered")
+def test_compare_off_a_terminal_is_whole(tmp_path: Path) -> None:
+    ended = call("compare", "--results", str(ARTICLE), "--out", str(tmp_path))
     assert "68.5 [67.3, 69.5]" in ended.stdout
     assert "0.944 ±0.111" in ended.stdout
     assert "explode-unscaled-inputs" in ended.stdout
     assert not re.search(r"…|\.\.\.|Not shown", ended.stdout)
 
 
-@pytest.mark.parametrize("command", ["list", "show"])
-@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize(
+    ("command", "width"), [("list", 60), ("list", 80), ("show", 60), pytest.param("show", 80, marks=pytest.mark.slow)]
+)
 def test_other_tables_fit_too(command: str, width: int, tmp_path: Path) -> None:
     results = tmp_path / "results"
     name = f"explode-none+{'x' * 60}=1"

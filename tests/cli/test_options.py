@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import Result
-from conftest import call, command, gradclip, options, store_run
+from conftest import call, command, options, store_run
 
 from gradclip_cli.cli import COMMANDS
 from gradclip_cli.cli.options import WayOption
@@ -35,8 +35,9 @@ def test_debug_after_the_command_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in call("show", "nothing", "--debug", "--results", str(tmp_path)).output
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_quiet_compare_says_nothing_but_the_result(three_arms: Path, tmp_path: Path) -> None:
-    ended = gradclip("compare", "-q", "none", "clipnorm", "--results", str(three_arms), "--out", str(tmp_path))
+    ended = call("compare", "-q", "none", "clipnorm", "--results", str(three_arms), "--out", str(tmp_path))
     assert ended.stdout
     assert ended.stderr == ""
 
@@ -59,12 +60,14 @@ def test_a_mistake_in_the_command_has_the_code_of_one_in_a_config() -> None:
 # JSON.
 
 
-def test_errors_under_json_are_json(tmp_path: Path) -> None:
+def test_errors_under_json_are_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
     def error(*arguments: str) -> dict[str, object]:
-        ended = gradclip(*arguments, "--json", cwd=tmp_path)
+        ended = call(*arguments, "--json")
         content = json.loads(ended.stdout)
         assert content["schema"] == 1
-        assert content["error"]["exit_code"] == ended.returncode != 0
+        assert content["error"]["exit_code"] == ended.exit_code != 0
         assert str(content["error"]["message"]).splitlines()[0] in ended.stderr
         assert "error:" in ended.stderr.lower()
         return dict(content["error"])

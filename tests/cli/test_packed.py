@@ -60,7 +60,7 @@ def test_pack_says_what_it_did(stored: Path) -> None:
         ["show", "none:3"],
         ["show", "clipnorm", "--json"],
         pytest.param(["compare"], marks=pytest.mark.rendered),
-        pytest.param(["compare", "none", "clipnorm", "--json", "--metric", "loss_area"], marks=pytest.mark.rendered),
+        ["compare", "none", "clipnorm", "--json", "--metric", "loss_area"],
     ],
 )
 def test_reading_commands_say_the_same_of_a_packed_folder(packed: Path, tmp_path: Path, arguments: list[str]) -> None:

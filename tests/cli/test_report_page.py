@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 import pytest
 from conftest import call, contents, tree
+from kept import draw_nothing
 
+from gradclip_cli import plots
 from gradclip_cli.evidence import ledger
 from gradclip_cli.pages import interactive
 
@@ -15,6 +17,7 @@ from gradclip_cli.pages import interactive
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interactive, "is_installed", lambda: False)
+    monkeypatch.setattr(plots, "save_to", draw_nothing)
 
 
 def test_a_page_is_written_beside_what_compare_writes(two_arms: Path) -> None:

@@ -81,9 +81,12 @@ def test_a_terminal_without_unicode_gets_readable_signs(encoding: str, tmp_path:
     assert "[-0.3, 1.3]" in shown
     assert ("+-0.111" if "ascii" in encoding else "±0.111") in shown
     assert "\\u" not in shown
-    code, shown = in_terminal(
-        "compare", *PRIMARY, "--results", str(ARTICLE), "--out", str(tmp_path), PYTHONIOENCODING="ascii", width=120
-    )
+
+
+@pytest.mark.parametrize("command", ["list", *slowly("compare")])
+def test_a_real_terminal_without_unicode_gets_them_too(command: str, tmp_path: Path) -> None:
+    arguments = ["compare", *PRIMARY, "--out", str(tmp_path)] if command == "compare" else ["list"]
+    code, shown = in_terminal(*arguments, "--results", str(ARTICLE), PYTHONIOENCODING="ascii", width=120)
     assert code == 0
     assert shown.isascii()
 
@@ -93,4 +96,9 @@ def test_without_colours_nothing_is_coloured(environment: dict[str, str], three_
     for arguments in (["show", "none", "--out", str(tmp_path)], ["show", "nothing"], ["show", "--nothing"]):
         _, shown = in_terminal(*arguments, "--results", str(three_arms), **environment)
         assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", shown)
-    assert "\x1b" not in in_terminal("show", "none", "--results", str(three_arms), "--out", str(tmp_path), TERM="dumb")[1]
+
+
+@pytest.mark.parametrize("command", ["list", *slowly("show")])
+def test_what_knows_no_escapes_gets_none(command: str, three_arms: Path, tmp_path: Path) -> None:
+    arguments = ["show", "none", "--out", str(tmp_path)] if command == "show" else ["list"]
+    assert "\x1b" not in in_terminal(*arguments, "--results", str(three_arms), TERM="dumb")[1]

@@ -289,6 +289,7 @@ def recomputed(values: pd.Series, level: float = 0.05) -> tuple[float, float, fl
     return float(np.median(averages)), float(averages[outside - 1]), float(averages[-outside]), p
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's account of memory")
 def test_ninety_runs_without_a_framework_in_bounded_memory(results: Path) -> None:
     """Its time stands in results/LOG.md; what is asserted is its memory."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import store_run
+from conftest import slowly, store_run
 from made_up import OF_ONE_RUN
 from markdown_it import MarkdownIt
 
@@ -134,7 +134,7 @@ def test_files_are_written_and_reproducible(two_arms: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.rendered
-@pytest.mark.parametrize("losses", [[], [2.0]])
+@pytest.mark.parametrize("losses", [[], *slowly([2.0])])
 def test_a_diverged_run_is_compared_and_drawn(losses: list[float], two_arms: Path, tmp_path: Path) -> None:
     store_run(two_arms, "clipvalue", 3, losses, status="diverged", base="clipvalue")
     compared = comparison.compare(two_arms)

@@ -207,7 +207,12 @@ def faults_of_output(output: str) -> list[str]:
     return found + [f"{letter!r} is printed" for letter in sorted((CONTROLS | {"\u202e", "\u200b"}) & set(output))]
 
 
-@pytest.mark.parametrize("name", [name.replace("/", "") for name in NAMES], ids=ascii)
+# Figures are drawn where a name may be mathematics, once in `make test`.
+DRAWN_MORE = {"$(id)": pytest.mark.slow, "$": pytest.mark.slow}
+FOLDERS = [pytest.param(name.replace("/", ""), marks=DRAWN_MORE.get(name, ())) for name in NAMES]
+
+
+@pytest.mark.parametrize("name", FOLDERS, ids=ascii)
 def test_a_folder_of_any_name_is_shown_as_a_text(name: str, results: Path, tmp_path: Path) -> None:
     """Nobody trains such an arm, but an archive that was unpacked here may hold one."""
     for arm in ("none", "clipnorm"):

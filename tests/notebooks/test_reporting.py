@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from conftest import call, tree
+from kept import draw_nothing
 
 import gradclip_cli
+from gradclip_cli import plots
 from gradclip_cli.errors import ReportError, StoreError
 from gradclip_cli.evidence import ledger
 from gradclip_cli.notebooks import Page
@@ -17,6 +19,7 @@ from gradclip_cli.pages import interactive, page
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interactive, "is_installed", lambda: False)
+    monkeypatch.setattr(plots, "save_to", draw_nothing)
 
 
 def test_the_page_is_the_commands(two_arms: Path, tmp_path: Path) -> None:

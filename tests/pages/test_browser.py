@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from conftest import store_run
+from kept import draw_nothing, drawing_once
 from made_up import BASE, BETTER, store_arm, store_many
 from PIL import Image, ImageStat
 
+from gradclip_cli import plots
 from gradclip_cli.evidence import comparison, report
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.evidence.further import further_look
@@ -40,6 +42,7 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--host-resolver-rules=MAP * ~NOTFOUND",  # no host has an address
 )
+OTHERS = [pytest.param(width, scheme, marks=pytest.mark.slow) for width, scheme in zip(SIZES, SCHEMES[::-1], strict=True)]
 HOSTILE = "<img src=x onerror=alert(1)>"
 needs_bokeh = pytest.mark.skipif(not interactive.is_installed(), reason="Bokeh is not installed")
 KINDS = ["plain", pytest.param("live", marks=needs_bokeh)]
@@ -60,9 +63,10 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 @pytest.fixture(scope="module")
 def pages(compared: Comparison, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A page without Bokeh, and one with it where it is there."""
-    found = {}
+    found, pictures = {}, drawing_once()
     for kind in ("plain", "live"):
         with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(page, "panel_pictures", pictures)
             if kind == "plain":
                 patched.setattr(interactive, "is_installed", lambda: False)
             found[kind] = tmp_path_factory.mktemp("pages") / f"{kind}.html"
@@ -151,8 +155,7 @@ def asked_for(browser: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", SIZES)
+@pytest.mark.parametrize(("width", "scheme"), [*zip(SIZES, SCHEMES, strict=True), *OTHERS])
 def test_it_is_whole_without_a_network_and_has_room(
     browser: Any, pages: dict[str, Path], kind: str, scheme: str, width: int
 ) -> None:
@@ -223,8 +226,9 @@ def test_arms_switch_off_and_on_by_the_legend_in_all_figures(browser: Any, pages
 
 @needs_bokeh
 def test_of_many_arms_all_are_switched_at_once_in_figures_that_come_later_too(
-    browser: Any, results: Path, tmp_path: Path
+    browser: Any, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(plots, "save_to", draw_nothing)
     store_many(results, 9, 1)
     page.write(comparison.compare(results), tmp_path / "live.html")
     opened(browser, tmp_path / "live.html", width=400)
@@ -322,8 +326,15 @@ def test_another_baseline_or_metric_is_told_as_a_further_look(
     assert complaints(browser) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("width", SIZES)
+@pytest.mark.parametrize(
+    ("width", "kind"),
+    [
+        (1280, "plain"),
+        pytest.param(1280, "live", marks=[needs_bokeh, pytest.mark.slow]),
+        pytest.param(400, "plain", marks=pytest.mark.slow),
+        pytest.param(400, "live", marks=needs_bokeh),
+    ],
+)
 def test_a_seeds_twins_are_opened_stepped_and_closed_by_the_keyboard(
     browser: Any, pages: dict[str, Path], kind: str, width: int
 ) -> None:
@@ -428,9 +439,10 @@ def test_a_copy_button_takes_the_text(browser: Any, pages: dict[str, Path]) -> N
     WebDriverWait(browser, 20).until(lambda each: part.find_element("css selector", "button").text in ("Copied", "Selected"))
 
 
-def test_a_name_that_is_markup_runs_nothing(browser: Any, results: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_markup_runs_nothing(browser: Any, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
+    monkeypatch.setattr(plots, "save_to", draw_nothing)
     store_arm(results, "none", BASE)
     store_arm(results, "other", BETTER, base="clipvalue")
     arms = [part.arm for part in comparison.compare(results).arms]

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from conftest import store_run
-from kept import HOSTILE, keep_recording, keep_study, keep_sweep
+from kept import HOSTILE, draw_blank, keep_recording, keep_study, keep_sweep
 from test_browser import SCHEMES, SIZES, asked_for, browser, draw, opened, pytestmark
 
+from gradclip_cli import plots
 from gradclip_cli.experiments import stored_study, stored_sweep
 from gradclip_cli.pages import interactive, one_run, shape, study, sweep
 from gradclip_cli.pages.shape import Page
@@ -23,12 +24,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A page of each kind; those of a sweep and a run with Bokeh where it is there, which a page called `live` is waited for."""
     folder, found = tmp_path_factory.mktemp("kept"), {}
     run = store_run(folder / "results", "none+optimizer.learning_rate=0.01", 3, [2.0, 1.5], status="failed", reason=HOSTILE)
-    made: dict[str, Page] = {
-        "run": one_run.of(run),
-        "recorded": one_run.of(keep_recording(folder / "results" / "mine" / "seed-0")),
-        "sweep": sweep.of(stored_sweep.read(keep_sweep(folder / "swept"))),
-        "study": study.of(stored_study.read(keep_study(folder / "studied"))),
-    }
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(plots, "save_to", draw_blank)
+        made: dict[str, Page] = {
+            "run": one_run.of(run),
+            "recorded": one_run.of(keep_recording(folder / "results" / "mine" / "seed-0")),
+            "sweep": sweep.of(stored_sweep.read(keep_sweep(folder / "swept"))),
+            "study": study.of(stored_study.read(keep_study(folder / "studied"))),
+        }
     for kind, page in made.items():
         found[kind] = folder / kind / ("live.html" if shape.DRAWN in page.held else "plain.html")
         found[kind].parent.mkdir()

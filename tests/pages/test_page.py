@@ -9,23 +9,27 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ARTICLE, PRIMARY, store_run
+from kept import draw_nothing, drawing_once
 from made_up import BASE, BETTER, store_arm, store_many
 from PIL import Image
 from test_elements import Read
 
+from gradclip_cli import plots
 from gradclip_cli.config import loading
 from gradclip_cli.errors import StoreError
 from gradclip_cli.evidence import comparison, pasted, report
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.pages import interactive, page
+from gradclip_cli.pages.pictures import Picture
 from gradclip_cli.pages.provenance import provenance
+from gradclip_cli.plots import Panel
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>", '" onload="alert(1)', "</title>&amp;\x1b[31m")
 needs_bokeh = pytest.mark.skipif(not interactive.is_installed(), reason="Bokeh is not installed (make install-all)")
@@ -45,15 +49,24 @@ def compared(results: Path) -> Comparison:
 
 
 @pytest.fixture(scope="module")
-def live(compared: Comparison) -> str:
-    """The page, with Bokeh where it is installed."""
-    return page.page(compared)
+def pictures() -> Callable[[Sequence[Panel]], list[Picture]]:
+    """The pictures of both pages."""
+    return drawing_once()
 
 
 @pytest.fixture(scope="module")
-def plain(compared: Comparison) -> str:
+def live(compared: Comparison, pictures: Callable[[Sequence[Panel]], list[Picture]]) -> str:
+    """The page, with Bokeh where it is installed."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(page, "panel_pictures", pictures)
+        return page.page(compared)
+
+
+@pytest.fixture(scope="module")
+def plain(compared: Comparison, pictures: Callable[[Sequence[Panel]], list[Picture]]) -> str:
     """The page without Bokeh."""
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(page, "panel_pictures", pictures)
         patched.setattr(interactive, "is_installed", lambda: False)
         return page.page(compared)
 
@@ -61,6 +74,11 @@ def plain(compared: Comparison) -> str:
 @pytest.fixture
 def without_bokeh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interactive, "is_installed", lambda: False)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "save_to", draw_nothing)
 
 
 def renamed(compared: Comparison, names: Sequence[str]) -> Comparison:
@@ -122,6 +140,7 @@ def test_the_browser_may_run_its_own_scripts_only(live: str) -> None:
     assert "unsafe-inline" not in policy[1].split("script-src")[1]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_names_from_outside_are_shown_as_text(compared: Comparison) -> None:
     found = [Read(page.page(renamed(compared, names))) for names in (HOSTILE, [f"harmless {name}" for name in "abcd"])]
     assert [tag for tag, _ in found[0].tags] == [tag for tag, _ in found[1].tags]
@@ -129,11 +148,8 @@ def test_names_from_outside_are_shown_as_text(compared: Comparison) -> None:
     assert all(hostile.replace("\x1b", "\\x1b") in found[0].text for hostile in HOSTILE)
 
 
-@pytest.mark.usefixtures("without_bokeh")
-def test_what_can_be_copied_is_what_it_says(compared: Comparison) -> None:
-    texts = re.findall(
-        r'<details class="copy"><summary>([^<]+)</summary><pre tabindex="0"><code>(.*?)</code>', page.page(compared), re.S
-    )
+def test_what_can_be_copied_is_what_it_says(compared: Comparison, plain: str) -> None:
+    texts = re.findall(r'<details class="copy"><summary>([^<]+)</summary><pre tabindex="0"><code>(.*?)</code>', plain, re.S)
     found = {summary: Read(text).text for summary, text in texts}
     for part in compared.arms:
         content = found[f"The config of {part.arm.name}"]
@@ -165,7 +181,7 @@ def test_facts_that_runs_do_not_share_are_counted(tmp_path: Path) -> None:
     assert "2.20 (2 runs); 2.21 (1 run)" in text
 
 
-@pytest.mark.usefixtures("without_bokeh")
+@pytest.mark.usefixtures("without_bokeh", "undrawn")
 def test_one_arm_alone_has_a_page_without_verdicts(two_arms: Path) -> None:
     read = Read(page.page(comparison.compare(two_arms, ["none"])))
     assert "There is one arm only, none" in read.text

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from conftest import slowly
 from matplotlib.axes import Axes
 from matplotlib.collections import FillBetweenPolyCollection, LineCollection
 from matplotlib.figure import Figure
@@ -119,8 +120,17 @@ def pdf_texts(content: bytes) -> list[str]:
     return [re.sub(rb"\\(.)", rb"\1", piece, flags=re.DOTALL).decode("utf-16-be") for piece in pieces]
 
 
-@pytest.mark.parametrize("form", ["pdf", "svg", "png"])
-@pytest.mark.parametrize("case", ["three arms, two panels", "two panels of nine arms", "differences"])
+@pytest.mark.parametrize(
+    ("case", "form"),
+    [
+        *(("three arms, two panels", form) for form in ("pdf", "svg", "png")),
+        *((case, "svg") for case in ("two panels of nine arms", "differences")),
+        *(
+            pytest.param(case, form, marks=pytest.mark.slow)
+            for case, form in itertools.product(("two panels of nine arms", "differences"), ("pdf", "png"))
+        ),
+    ],
+)
 def test_the_same_runs_give_the_same_bytes(case: str, form: str) -> None:
     first, second = saved(CASES[case](), form), saved(CASES[case](), form)
     assert first == second
@@ -173,7 +183,7 @@ def small_panels(drawn: Figure) -> dict[str, Axes]:
     return {axes.get_title(loc="left"): axes for axes in drawn.axes}
 
 
-@pytest.mark.parametrize("arms", [9, 30, MOST])
+@pytest.mark.parametrize("arms", [9, *slowly(30), MOST])
 def test_each_of_many_arms_stands_out_in_a_panel_of_its_own(arms: int) -> None:
     made = panel(arms)
     for drawn in (figure(made, width=7), plots.comparison_figure([made], columns=1)):
