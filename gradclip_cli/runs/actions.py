@@ -12,7 +12,7 @@ from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ConflictError, NewerSchemaError, StoreError
 from gradclip_cli.runs.metadata import FINISHED, Status
-from gradclip_cli.runs.store import RunDirectory, runs_of
+from gradclip_cli.runs.store import RunDirectory, some_runs_of
 
 
 class Action(StrEnum):
@@ -115,8 +115,8 @@ def _refuse_newer(directory: RunDirectory) -> None:
 
 
 def _require_like_the_others(config: Config, directory: RunDirectory) -> None:
-    """An arm's runs differ in nothing but the seed. Raises ConflictError where another of its runs, the first, says otherwise."""
-    for run in runs_of(directory.path.parent):
+    """An arm's runs differ in nothing but the seed. Raises ConflictError where another of its runs says otherwise."""
+    for run in some_runs_of(directory.path.parent):
         try:
             stored = run.config()
         except StoreError:

@@ -11,7 +11,10 @@ import functools
 import logging
 import pkgutil
 import tempfile
+import time
 import uuid
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -31,6 +34,10 @@ from gradclip_cli.runs.store import MODEL_FILES, RunDirectory
 from gradclip_cli.runs.trainers import Ending, Event, EventKind, Task, Way, available_cores, cancel, drained
 
 CONNECT_SECONDS = 10
+FIND_AGAIN_SECONDS = 60
+"""How long a scheduler that was lost is waited for."""
+MOST_AT_ONCE = 2_000
+"""How many runs the scheduler has at a time, so that what it and its workers hold is bounded however many are planned."""
 
 
 def on_cluster(address: str) -> Way:
@@ -46,50 +53,79 @@ def on_cluster(address: str) -> Way:
 
 
 class Cluster(AbstractContextManager["Cluster"]):
-    """Trains tasks on the workers of a Dask scheduler. Raises ClusterError where it can't be reached or can't train them."""
+    """Trains tasks on the workers of a Dask scheduler. Raises ClusterError where it can't be reached or can't train them.
+
+    A scheduler that is lost is waited for, and handed what has not come back: by another client, which shares no state, key or
+    name with the lost one. All but `_finish` belongs to the thread that calls `submit` and `events`.
+    """
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._client = _connect(address)
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._waiting: deque[tuple[Task, Future[Ending]]] = deque()
+        self._sent: dict[Path, Any] = {}
+        self._packed: dict[str, Mapping[str, bytes]] = {}
+        self._stopping, self._cancelled, self._begun = False, False, False
+        self._lost, self._given_up_at = False, 0.0
+        self._join()
+
+    def _join(self) -> None:
+        """Connect, as a client of which the scheduler knows nothing."""
+        self._client = _connect(self._address)
         try:
-            self._workers = len(_require_same_version(self._client, address))
+            self._workers = len(_require_same_version(self._client, self._address))
         except BaseException:
             self._client.close()
             raise
         self._session = f"gradclip-{uuid.uuid4().hex}"
-        self._events: SimpleQueue[Event] = SimpleQueue()
-        self._sent: dict[Path, Any] = {}
-        self._packed: dict[str, Mapping[str, bytes]] = {}
-        self._stopping, self._cancelled = False, False
+        self._own_files: dict[str, Any] = {}
 
     def submit(self, task: Task) -> Future[Ending]:
         ending: Future[Ending] = Future()
-        if not self._sent:
-            self._events.put(Event(task.directory, *self._whereabouts()))
-        if not task.force and RunDirectory(task.directory).checkpoint_path.exists():
-            self._events.put(Event(task.directory, EventKind.REMARK, "starts over: a cluster can't go on from a checkpoint"))
-        data_directory = str(task.data_directory) if task.data_directory else None
-        order = (__version__, task, self._files(task), data_directory)
-        key = (self._session, task.directory.parent.name, task.directory.name)
-        sent = self._client.submit(train_on_worker, *order, key=key, pure=False)
-        self._sent[task.directory] = sent
-        sent.add_done_callback(functools.partial(self._finish, task, ending))
-        return ending
-
-    def _files(self, task: Task) -> Mapping[str, bytes]:
-        """What the workers need of the user's own; the same for all runs of one problem."""
         config = task.load_config()
         key = problem_of(config).compiled_for
         if key not in self._packed:
             self._packed[key] = packed(config)
-        return self._packed[key]
+        if not task.force and RunDirectory(task.directory).checkpoint_path.exists():
+            self._tell(task, "starts over: a cluster can't go on from a checkpoint")
+        self._waiting.append((task, ending))
+        return ending
 
     def events(self, seconds: float) -> Iterator[Event]:
-        """What there is to tell, waiting for the first up to `seconds`. Carries out `ask_to_stop` too."""
-        if self._stopping and not self._cancelled:
+        """What there is to tell, waiting for the first up to `seconds`. Hands tasks on and carries out `ask_to_stop` too."""
+        if self._stopping:
+            self._cancel()
+        elif self._lost or self._client.status != "running":
+            self._find_again()
+        else:
+            while self._waiting and len(self._sent) < MOST_AT_ONCE:
+                self._send(*self._waiting.popleft())
+        return drained(self._events, seconds)
+
+    def _cancel(self) -> None:
+        while self._waiting:
+            cancel(self._waiting.popleft()[1])
+        if self._sent and not self._cancelled:
             self._cancelled = True
             self._client.cancel([sent for sent in list(self._sent.values()) if sent.status == "pending"])
-        return drained(self._events, seconds)
+
+    def _send(self, task: Task, ending: Future[Ending]) -> None:
+        if not self._begun:
+            self._begun = True
+            self._events.put(Event(task.directory, *self._whereabouts()))
+        data_directory = str(task.data_directory) if task.data_directory else None
+        order = (__version__, task, self._travelling(task), data_directory)
+        key = (self._session, task.directory.parent.name, task.directory.name)
+        self._sent[task.directory] = sent = self._client.submit(train_on_worker, *order, key=key, pure=False)
+        sent.add_done_callback(functools.partial(self._finish, task, ending))
+
+    def _travelling(self, task: Task) -> Any:
+        """What the workers need of the user's own: handed to the scheduler once for all runs of a problem."""
+        key = problem_of(task.load_config()).compiled_for
+        if self._packed[key] and key not in self._own_files:
+            with warnings.catch_warnings(action="ignore"):  # that they are large
+                self._own_files[key] = self._client.submit(dict, self._packed[key], pure=False)
+        return self._own_files.get(key, {})
 
     def ask_to_stop(self) -> None:
         """Cancel what has not come back, at the next call of `events`: a signal handler must not wait for the client's locks."""
@@ -105,25 +141,57 @@ class Cluster(AbstractContextManager["Cluster"]):
             return EventKind.REMARK, f"{self._address} has no workers yet: runs wait until some join"
         return EventKind.PREPARING, f"handed to {self._address}, {self._workers} worker{'s' * (self._workers > 1)}"
 
-    def _finish(self, task: Task, future: Future[Ending], sent: Any) -> None:
+    def _tell(self, task: Task, remark: str) -> None:
+        self._events.put(Event(task.directory, EventKind.REMARK, remark))
+
+    def _find_again(self) -> None:
+        """Try once to reach a scheduler that was lost; after a while, what has not come back has failed."""
+        if self._sent or not self._waiting:
+            return  # Dask has cancelled them, and is about to say so.
+        task, now = self._waiting[0][0], time.monotonic()
+        lost = f"the scheduler at {self._address} was lost"
+        if not self._given_up_at:
+            self._given_up_at = now + FIND_AGAIN_SECONDS
+            self._tell(task, f"{lost}; waiting for it up to {FIND_AGAIN_SECONDS} seconds")
+            return  # so that it is shown
+        self._client.close()
+        try:
+            self._join()
+        except (ClusterError, OSError):
+            while now > self._given_up_at and self._waiting:
+                ended = Ending(Status.FAILED, message=f"{lost}: start it and its workers again")
+                self._waiting.popleft()[1].set_result(ended)
+        else:
+            self._lost, self._given_up_at = False, 0.0
+            found = "is there again" + " and waits for workers" * (not self._workers)
+            self._tell(task, f"the scheduler at {self._address} {found}; {len(self._waiting):,} runs are handed to it anew")
+
+    def _finish(self, task: Task, ending: Future[Ending], sent: Any) -> None:
         """Store what came back and tell how it ended: in a thread of the client's, one run at a time."""
         try:
-            ending = self._bring_home(task, sent)
+            ended = self._bring_home(task, sent)
         except Exception as error:
-            ending = Ending(Status.FAILED, message=f"{type(error).__name__}: {error}")
-        if ending is None:
-            cancel(future)
+            ended = Ending(Status.FAILED, message=f"{type(error).__name__}: {error}")
+        if ended is not None:
+            ending.set_result(ended)
+        elif self._stopping:
+            cancel(ending)
         else:
-            future.set_result(ending)
+            self._lost = True
+            self._waiting.append((task, ending))
         sent.release()  # so that the worker forgets the files
+        del self._sent[task.directory]
 
     def _bring_home(self, task: Task, sent: Any) -> Ending | None:
-        """How a run ended; None where it was cancelled here."""
-        if sent.status == "cancelled":
-            return None if self._stopping else Ending(Status.FAILED, message=f"the scheduler at {self._address} was lost")
+        """How a run ended; None where it was cancelled, here or because the scheduler was lost."""
         if sent.status == "error":
             return Ending(Status.FAILED, message=_explained(sent.exception()))
-        ended, metadata, files = sent.result()
+        try:
+            ended, metadata, files = sent.result()
+        except Exception:
+            if sent.status == "cancelled":  # before it was fetched, or meanwhile
+                return None
+            raise
         ending = Ending(**ended)
         if ending.status not in (*FINISHED, Status.FAILED):
             return Ending(Status.FAILED, message="it was stopped on its worker")
@@ -193,7 +261,7 @@ def _store(
             return already_there(directory)
         if ending.status not in FINISHED and directory.checkpoint_path.exists():
             return ending  # A run of this machine can still go on.
-        directory.start(config, (), {"arm": directory.arm, "seed": directory.seed})
+        directory.start_recording(config, {"arm": directory.arm, "seed": directory.seed})
         for name, content in files.items():
             write_atomically(directory.path / name, content)
         directory.write_metadata(metadata)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import Protocol
 
@@ -242,19 +243,23 @@ class _Training:
         """Have tasks trained, show what there is to tell and finish what is done, until all is; return those that were busy."""
         if self._stop.requested():
             return []
-        futures = {trainers.submit(task): task for task in tasks}
-        pending, busy = set(futures), []
+        pending = {trainers.submit(task): task for task in tasks}
+        done: SimpleQueue[Future[Ending]] = SimpleQueue()  # to ask each of thousands that are pending takes long
+        for future in pending:
+            future.add_done_callback(done.put)
+        busy = []
         while pending:
             for event in trainers.events(HEARTBEAT):
                 self._show(event)
-            done, pending = wait(pending, timeout=0)
-            for future in done:
+            while not done.empty():
+                future = done.get()
+                task = pending.pop(future)
                 if future.cancelled():
                     continue
                 if (ending := future.result()).status == Status.BUSY:
-                    busy.append(futures[future])
+                    busy.append(task)
                 else:
-                    self._finish(futures[future], ending)
+                    self._finish(task, ending)
         return busy
 
     def _show(self, event: Event) -> None:

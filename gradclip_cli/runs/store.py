@@ -364,6 +364,17 @@ def runs_of(arm: Path) -> list[RunDirectory]:
     return sorted(map(RunDirectory.at if packed else RunDirectory, found), key=lambda run: run.seed)
 
 
+def some_runs_of(arm: Path) -> Iterator[RunDirectory]:
+    """The runs of an arm in no order, each looked for when it is asked for: one costs no look at thousands. Raises as `runs`."""
+    if packs.is_packed(arm.parent):
+        yield from runs_of(arm)
+        return
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(arm) as entries:
+        for entry in entries:
+            if _SEED_FOLDER.fullmatch(entry.name) and _is_run(path := Path(entry.path)):
+                yield RunDirectory(path)
+
+
 def _seed_of(folder: Path) -> int | None:
     """The seed that a folder's name says."""
     match = _SEED_FOLDER.fullmatch(folder.name)

@@ -19,8 +19,8 @@ from gradclip_cli.errors import ClusterError, ConflictError
 from gradclip_cli.runs import cluster, many
 from gradclip_cli.runs.many import Execution
 from gradclip_cli.runs.one import Workshop
-from gradclip_cli.runs.store import MODEL_FILES, RunDirectory, runs
-from gradclip_cli.runs.trainers import Ending, Event, Task
+from gradclip_cli.runs.store import MODEL_FILES, runs
+from gradclip_cli.runs.trainers import Ending, Task
 
 pytestmark = pytest.mark.trains
 
@@ -320,31 +320,6 @@ def test_jobs_and_a_cluster_exclude_each_other(arguments: tuple[str, ...]) -> No
     ended = call("run", "none", *arguments)
     assert ended.exit_code == 2
     assert "--jobs counts worker processes here" in ended.stderr
-
-
-def test_a_lost_scheduler_fails_what_has_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
-    lost = Loopback.__new__(Loopback)
-    lost.folder, lost.workers = tmp_path, {}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        lost.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    lost.scheduler = lost._start("scheduler", "--host", "127.0.0.1", "--port", lost.address.rpartition(":")[2], "--no-dashboard")
-    there = None
-    for _ in range(10):
-        try:
-            there = cluster.Cluster(lost.address)
-            break
-        except ClusterError:
-            continue
-    assert there
-    plan = planned(tmp_path / "results", [0])[0]
-    with there:
-        ending = there.submit(Task.of(plan.config, RunDirectory(plan.directory.path)))
-        events: list[Event] = [*there.events(0.5)]
-        assert "no workers yet" in events[0].message
-        lost.close()
-        assert ending.result(timeout=30).message == f"the scheduler at {lost.address} was lost"
 
 
 def test_importing_the_command_line_imports_no_dask() -> None:
