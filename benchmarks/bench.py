@@ -24,6 +24,7 @@ import whole
 from contenders import CONTENDERS
 
 ROUNDS = 3
+ROUNDS_OF_EXAMPLES = 2  # at most; within each, contenders take five turns
 NEEDS = {"pytorch": "torch", "jax": "jax"}
 ONCE = ("pixels", "sizes_of_fit", "sizes_of_engine")
 RESULTS = Path(__file__).parent.parent / "results" / "bench"
@@ -60,9 +61,10 @@ def measured(rounds: int) -> dict[str, object]:
                 gather(figures, contend(name))
         for kind in ("one_run", "ninety", "start_up", "shares"):
             gather(figures, contend(kind, file="whole.py"))
-        for name in (*own_problems.EXAMPLES, own_problems.DENSE):
-            for kind in own_problems.CONTENDERS:
-                gather(figures, contend(kind, name, file="own_problems.py"))
+        if number <= ROUNDS_OF_EXAMPLES:
+            for name in (*own_problems.EXAMPLES, own_problems.DENSE):
+                for kind in own_problems.CONTENDERS:
+                    gather(figures, contend(kind, name, file="own_problems.py"))
         print(f"round {number} of {rounds}", file=sys.stderr)
     for runs in whole.SWARMS[:-1]:
         with tempfile.TemporaryDirectory() as folder:

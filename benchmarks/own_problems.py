@@ -20,7 +20,7 @@ from typing import Any
 
 import whole
 
-STEPS, TURNS = 250, 10
+STEPS, TURNS = 250, 5
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ("adding", "characters", "convolutions", "table", "temporal_order", "transformer")
 RECURRENT = ("adding", "characters", "temporal_order")
