@@ -7,7 +7,6 @@ ratios within one call. Those whose library is not installed are left out, and t
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
@@ -26,6 +25,7 @@ from contenders import CONTENDERS
 ROUNDS = 3
 ROUNDS_OF_EXAMPLES = 2  # at most; within each, contenders take five turns
 NEEDS = {"pytorch": "torch", "jax": "jax"}
+JAX = Path(sys.prefix) / "jax"  # where `make install-all` puts it, so that TensorFlow doesn't import it
 ONCE = ("pixels", "sizes_of_fit", "sizes_of_engine")
 RESULTS = Path(__file__).parent.parent / "results" / "bench"
 Gathered = dict[str, list[float]]
@@ -53,7 +53,7 @@ def main() -> None:
 
 def measured(rounds: int) -> dict[str, object]:
     """All figures of so many rounds, by name, with what they were measured on."""
-    missing = [name for name, library in NEEDS.items() if not importlib.util.find_spec(library)]
+    missing = [name for name, library in NEEDS.items() if library not in versions()]
     figures: Gathered = {}
     for number in range(1, rounds + 1):
         for name in CONTENDERS:
@@ -78,13 +78,20 @@ def measured(rounds: int) -> dict[str, object]:
 def contend(*arguments: str, file: str = "contenders.py") -> dict[str, float]:
     """The figures that a contender prints last."""
     command = [sys.executable, str(Path(__file__).with_name(file)), *arguments]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    given = {**os.environ, "PYTHONPATH": str(JAX)} if arguments[0] == "jax" else None
+    output = subprocess.run(command, check=True, env=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     return dict(json.loads(output.splitlines()[-1]))
 
 
 def gather(figures: Gathered, measured: dict[str, float]) -> None:
     for name, value in measured.items():
         figures.setdefault(name, []).append(value)
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that some contenders need, where they are installed."""
+    found = {each.name: each.version for each in metadata.distributions(path=[*sys.path, str(JAX)])}
+    return {library: found[library] for library in NEEDS.values() if library in found}
 
 
 def machine() -> dict[str, object]:
@@ -94,7 +101,7 @@ def machine() -> dict[str, object]:
     return {
         **facts["machine"],
         **facts["versions"],
-        **{library: metadata.version(library) for library in NEEDS.values() if importlib.util.find_spec(library)},
+        **versions(),
         "cores_available": len(os.sched_getaffinity(0)),
         "platform": platform.platform(),
     }
