@@ -23,7 +23,7 @@ import whole
 from contenders import CONTENDERS
 
 ROUNDS = 3
-ROUNDS_OF_EXAMPLES = 2  # at most; within each, contenders take five turns
+ROUNDS_OF_EXAMPLES = 1  # within it, contenders of one process take five turns
 NEEDS = {"pytorch": "torch", "jax": "jax"}
 JAX = Path(sys.prefix) / "jax"  # where `make install-all` puts it, so that TensorFlow doesn't import it
 ONCE = ("pixels", "sizes_of_fit", "sizes_of_engine")

@@ -87,7 +87,10 @@ def to_markdown(content: dict[str, Any]) -> str:
     figures, facts = content["figures"], content["machine"]
     medians = {name: statistics.median(values) for name, values in figures.items()}
     told = f"{facts['cores_available']} cores, {facts['processor']}, TensorFlow {facts['tensorflow']}, Keras {facts['keras']}"
-    lines = [f"One call of `make bench`, {content['rounds']} interleaved rounds (of examples two), medians (range). {told}.", ""]
+    lines = [
+        f"One call of `make bench`, {content['rounds']} interleaved rounds (one of the examples), medians (range). {told}.",
+        "",
+    ]
     if content["missing"]:
         lines += [f"Not installed, so left out: {', '.join(map(str, content['missing']))}.", ""]
     lines += ["| a training step | ms |", "|---|---:|"]

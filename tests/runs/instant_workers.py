@@ -17,7 +17,7 @@ from pathlib import Path
 from distributed import Worker
 
 from gradclip_cli.config.schema import Config
-from gradclip_cli.runs import cluster
+from gradclip_cli.runs import cluster_worker
 from gradclip_cli.runs.csv_files import metric_columns
 from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.steps import step_columns
@@ -67,7 +67,7 @@ async def work(address: str, folder: Path, number: int) -> None:
 def main(address: str, count: int, folder: Path, steps: int) -> None:
     """Start the workers, and wait; they end with this process."""
     instant = Instant(steps)
-    cluster._this_worker = lambda: instant  # type: ignore[assignment]
+    cluster_worker._this_worker = lambda: instant  # type: ignore[assignment]
     os.fsync = lambda descriptor: None  # type: ignore[assignment]  # what a worker writes is gone in a moment anyway
     gc.freeze()  # what is never looked through stays shared
     workers = []
