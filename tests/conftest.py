@@ -80,6 +80,8 @@ SAME_ENGINES = ("test_engines", "test_engine_tensorflow", "test_loop", "test_hea
 # What is not about compiling goes without. PyTorch has nothing to compile.
 QUICKEST = "pytorch" if importlib.util.find_spec("torch") else "tensorflow"
 """The framework for processes that are about something else: what takes less to import."""
+UNRELATED = "ignore::pytest.PytestUnraisableExceptionWarning"
+"""What a test on warnings doesn't ask for: files of earlier tests that are collected, and closed, while it runs."""
 UNCOMPILED: dict[str, tuple[str, ...]] = {"tensorflow": ("engine.jit=false",), "pytorch": ("engine.framework=pytorch",)}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import FRAMEWORKS, needs_pytorch, rule_with
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -132,6 +132,7 @@ def whole_bound(mode: str, whole: float, threshold: float) -> float:
     if mode == "autoclip":
         return whole  # the percentile of this step's norm alone
     if mode == "skip":
+        assume(abs(whole / LARGEST - 1) > 1e-6)  # Nearer than that rounding decides whether a float32 holds the norm.
         return whole if whole <= LARGEST else 0  # A norm that is not finite leaves the step out.
     return {"adagc": 0.5, "median": np.inf, "zclip": np.inf}.get(mode, threshold)
 

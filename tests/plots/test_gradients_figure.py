@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import slowly
+from conftest import UNRELATED, slowly
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ def strip(figure: Figure) -> Axes:
     return found
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize("names", NAMES)
 def test_gradients_with_names_of_any_length_are_readable(names: list[str]) -> None:
     norms = {name: np.full(40, 1.0 + index) for index, name in enumerate(names)}
@@ -127,7 +127,7 @@ def test_updates_have_a_panel_where_they_are_known() -> None:
     assert_readable(figure)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize("bins", [1, *slowly(3), 1000])
 @pytest.mark.parametrize("value", [math.nan, 0.0, 1e300])
 def test_what_clipping_left_may_be_anything(bins: int, value: float) -> None:
@@ -257,7 +257,7 @@ def test_an_axis_of_epochs_appears_with_the_second_epoch() -> None:
         assert [axes.get_xlabel() for axes in gradients_figure(trace(steps_per_epoch=pace)).axes[2].child_axes] == labels
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize("bins", [1, 3, 1000])
 def test_a_trace_of_nothing_finite_is_drawn(bins: int, tmp_path: Path) -> None:
     nothing = np.full(bins, np.nan)
@@ -280,7 +280,7 @@ def test_a_trace_of_nothing_finite_is_drawn(bins: int, tmp_path: Path) -> None:
     assert "lstm/kernel: nothing finite" in texts(figure.axes[1])
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize(
     "made",
     [

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import slowly
+from conftest import UNRELATED, slowly
 from matplotlib.axes import Axes
 from matplotlib.collections import FillBetweenPolyCollection, LineCollection
 from matplotlib.figure import Figure
@@ -71,7 +71,7 @@ CASES = {
 }
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize("case", CASES)
 def test_every_text_can_be_read_and_lies_inside(case: str) -> None:
     drawn = CASES[case]()

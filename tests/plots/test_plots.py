@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from conftest import UNRELATED
 from matplotlib.figure import Figure
 from readable import (
     ARMS,
@@ -81,7 +82,7 @@ CASES = [
 ]
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize(("names", "seeds"), CASES)
 def test_arms_of_any_number_and_length_are_compared_readably(names: list[str], seeds: int) -> None:
     made = [
@@ -93,7 +94,7 @@ def test_arms_of_any_number_and_length_are_compared_readably(names: list[str], s
     assert max(figure.get_size_inches()) < 40
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize(("names", "seeds"), CASES)
 def test_differences_of_any_number_and_length_of_names_are_readable(names: list[str], seeds: int) -> None:
     rows = [
@@ -118,7 +119,7 @@ def test_differences_say_which_are_paired() -> None:
     assert_readable(figure)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize(
     "draw",
     [
@@ -189,7 +190,7 @@ def test_a_far_threshold_does_not_flatten_the_curves() -> None:
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["threshold 1e-20 (each element): a ↓"]
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize("seeds", [1, 2])
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, math.inf)])
 def test_axes_end_where_values_do(bounds: tuple[float, float], seeds: int) -> None:
@@ -207,7 +208,7 @@ def test_axes_without_a_value_end_where_values_would() -> None:
     assert comparison_figure([Panel("p", "u", [curve], bounds=(0, math.inf))] * 2).axes[0].get_ylim() == (0, 1)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize("log", [True, False])
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, 1e308, 1e-308, -1e308])
 def test_a_comparison_of_any_value_is_drawn(value: float, log: bool) -> None:
@@ -229,7 +230,7 @@ def test_arms_without_a_line_are_named_with_the_reason() -> None:
     assert {"a", "b: nothing finite", "c: all zero"} <= set(texts(figure.axes[0]))
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 def test_differences_that_cannot_be_drawn_are_said(tmp_path: Path) -> None:
     assert "noarmsharesaseedwiththebaseline" in as_read(differences_figure("x", []))
     figure = differences_figure(

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import slowly
+from conftest import UNRELATED, slowly
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
@@ -32,7 +32,7 @@ def frames(axes: Axes) -> set[tuple[int, int]]:
     return {(int(patch.get_y()), int(patch.get_x())) for patch in found}
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize("names", NAMES)
 def test_maps_with_labels_of_any_length_are_readable(names: list[str]) -> None:
     few = names[:30]
@@ -79,7 +79,7 @@ def test_better_is_brighter_and_the_texts_stand_out(higher_is_better: bool) -> N
     assert figure.axes[1].get_ylabel().replace("\n", " ").startswith("holdout accuracy (%)")
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", UNRELATED)
 @pytest.mark.parametrize(
     "made",
     [
