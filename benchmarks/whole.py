@@ -126,7 +126,7 @@ def shares() -> Figures:
         for number in range(4):
             if number == 1:  # The first compiles.
                 engine = next(iter(workshop._engines.values()))
-                engine.evaluate = timed(engine.evaluate, "evaluation")  # type: ignore[method-assign]
+                engine.evaluate = timed(engine.evaluate, "evaluation")
                 spent, whole = dict.fromkeys(spent, 0.0), 0.0
             directory = RunDirectory.of(Path(folder), "bench", number)
             clock = time.perf_counter()

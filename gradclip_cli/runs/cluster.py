@@ -46,7 +46,7 @@ def on_cluster(address: str) -> Way:
     """The workers of the Dask scheduler at an address train; a `data_directory` is then a folder of theirs."""
     left_behind = "what had not come back is trained again"
     return Way(
-        trainers=lambda tasks: Cluster(address),
+        trainers=lambda workers: Cluster(address),
         at_once=available_cores(),
         data_found_here=False,
         starts_scripts=False,

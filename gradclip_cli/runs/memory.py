@@ -56,7 +56,7 @@ def _of_containers() -> Iterator[int]:
                 yield most - used + int(counts["inactive_file"])
 
 
-def fitting(way: Way, runs: int, each: int, free: int | None) -> tuple[Way, str]:
+def fitting(way: Way, runs: int, each: int, available: int | None) -> tuple[Way, str]:
     """The way with as many worker processes as memory has room for, `each` of so many bytes, and a sentence on them.
 
     A number that the user chose stays, and is warned of. Nothing is said where this process trains alone, or others elsewhere.
@@ -64,15 +64,15 @@ def fitting(way: Way, runs: int, each: int, free: int | None) -> tuple[Way, str]
     workers = min(way.at_once, runs)
     if way.cores is None or workers < 2:
         return way, ""
-    room = workers if free is None else max(1, free // each)
+    room = workers if available is None else max(1, available // each)
     if workers <= room:
         return way, f"{workers} worker processes train, each with about {_size(each)} of memory."
-    assert free is not None
+    assert available is not None
     if way.number_chosen:
-        told = f"{workers} worker processes take about {_size(workers * each)} of memory, and {_size(free)} are free"
+        told = f"{workers} worker processes take about {_size(workers * each)} of memory, and {_size(available)} are free"
         return way, f"{told}: one may be killed for it, which --jobs {room} prevents."
     fewer = "One process trains" if room == 1 else f"{room} worker processes train"
-    told = f"{fewer}, not {workers}: each takes about {_size(each)} of memory, and {_size(free)} are free."
+    told = f"{fewer}, not {workers}: each takes about {_size(each)} of memory, and {_size(available)} are free."
     return replace(way, at_once=room), told
 
 

@@ -133,7 +133,7 @@ class Way:
     """What becomes of runs that an interruption cut off, once the same command is given again: ends a sentence."""
 
 
-THIS_PROCESS = Way(trainers=lambda tasks: None, at_once=1, data_found_here=True, left_behind=GO_ON)
+THIS_PROCESS = Way(trainers=lambda workers: None, at_once=1, data_found_here=True, left_behind=GO_ON)
 
 
 def available_cores() -> int:
