@@ -16,6 +16,3 @@ class Section(BaseModel):
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
-
-MOST_STEPS = 100_000_000
-"""The most steps of a run, epochs times steps_per_epoch: `steps.csv` holds a row of each, some 20 GB for so many."""

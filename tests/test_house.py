@@ -39,6 +39,7 @@ FLOORS = {
     "files": 0,
     "discovery": 0,
     "sections": 0,
+    "limits": 0,
     "arrays": 0,
     "errors": 0,
     "labels": 0,

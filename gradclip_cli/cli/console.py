@@ -67,6 +67,8 @@ def notes_console() -> Console:
 
 def safe(text: str, stream: IO[str] | None = None) -> str:
     """The text, line by line, without anything that acts on a terminal, in letters that the stream can show."""
+    if text.isascii() and text.isprintable():  # as nearly all of thousands of cells are
+        return text
     return shown_by(stream or sys.stdout, "\n".join(for_terminal(line) for line in text.split("\n")))
 
 

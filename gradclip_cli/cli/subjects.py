@@ -18,12 +18,11 @@ from gradclip_cli.cli.options import (
     remark,
     settings_option,
 )
+from gradclip_cli.limits import MOST_SEED
 
 if TYPE_CHECKING:
     from gradclip_cli.config.schema import Config
     from gradclip_cli.experiments.posing import Posed, Wishes
-
-MOST_SEED = 2**32 - 1  # the schema's, whose import would slow every start
 
 
 @parameters

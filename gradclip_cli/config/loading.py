@@ -30,9 +30,9 @@ from gradclip_cli.config.schema import KINDS, LONGEST_NAME, Config
 from gradclip_cli.config.yaml_tree import Place, Tree, leaves, merge, parse, shortened, without
 from gradclip_cli.errors import ConfigError, StoreError
 from gradclip_cli.files import Readable, read_bounded, shipped_folder
+from gradclip_cli.limits import MOST_CONFIG_BYTES
 
 SWEEPS, STUDIES = "sweeps", "studies"  # the folders of the shipped ones, beside the configs
-MOST_BYTES = 1_000_000
 MOST_FILES = 20
 
 _NOWHERE = Place("schema")
@@ -294,7 +294,7 @@ def _valid(tree: Tree) -> Config | None:
 def read_tree(path: Readable) -> tuple[Tree, list[str]]:
     """A YAML file as a tree, with the mistakes found; an empty one where it can't be read."""
     try:
-        return _tree_of(read_bounded(path, MOST_BYTES), path)
+        return _tree_of(read_bounded(path, MOST_CONFIG_BYTES), path)
     except StoreError as error:
         return _unreadable(path, str(error))
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from gradclip_cli.sections import MOST_STEPS, NotNegative, Positive, Section, Share
+from gradclip_cli.limits import MOST_STEPS
+from gradclip_cli.sections import NotNegative, Positive, Section, Share
 
 MOST_ITERATIONS = 1000
 

@@ -17,7 +17,8 @@ from gradclip_cli.config.yaml_tree import shortened
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.gradients.clipping_rule import Clipped, ClippingRule, InWords, Situation
 from gradclip_cli.gradients.scopes import NOTHING
-from gradclip_cli.sections import MOST_STEPS, Positive
+from gradclip_cli.limits import MOST_STEPS
+from gradclip_cli.sections import Positive
 
 RECORDED: Literal["recorded"] = "recorded"
 """The `kind` of such configs."""

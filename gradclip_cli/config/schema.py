@@ -15,15 +15,11 @@ from gradclip_cli.config.optimizers import OPTIMIZER_SECTIONS, Optimizer
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules import RULES
 from gradclip_cli.gradients.rules.none import Unclipped
-from gradclip_cli.sections import MOST_STEPS, Section
+from gradclip_cli.limits import MOST_EPOCHS, MOST_SEED, MOST_STEPS
+from gradclip_cli.sections import Section
 
 ARM_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=,-]*$"
 LONGEST_NAME = 200
-
-# The most of everything: far beyond any use, and small enough that counts times sizes stay within memory and 64 bits.
-MOST_SEED = 2**32 - 1
-"""The largest seed: what NumPy, Keras and PyTorch all take, and every reader of JSON and of tables reads exactly."""
-MOST_EPOCHS = 1_000_000
 
 # A type checker can't know which files are there.
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from gradclip_cli.config.schema import MOST_SEED
 from gradclip_cli.config.yaml_tree import shortened
 from gradclip_cli.errors import ConfigError
+from gradclip_cli.limits import MOST_SEED
 
 MOST_SEEDS = 100_000
 EXPECTED = "expected a count (10), a range (0-9) or a list (1,5,7)"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradclip_cli.config import loading
-from gradclip_cli.config.schema import MOST_SEED, Config
+from gradclip_cli.limits import MOST_SEED
+
+if TYPE_CHECKING:
+    from gradclip_cli.config.schema import Config
 
 _SEED = re.compile(rb"(?<![^\n])training:\n(?:  [a-z_]+: [0-9]+\n)*?  seed: (0|[1-9][0-9]{0,9})(?![^\n])")
 
@@ -39,7 +41,9 @@ class StoredConfigs:
         seedless, seed = split_seed(text)
         if seedless in self._known:
             return self.known(seedless, seed, Path(str(path)).parent)
-        config = loading.parse_stored(text, path)
+        from gradclip_cli.config.loading import parse_stored
+
+        config = parse_stored(text, path)
         if config.training.seed == seed:
             self._known[seedless] = config
         return config

@@ -31,10 +31,11 @@ from gradclip_cli.config import loading
 from gradclip_cli.config.experiment_files import SWEEP, find
 from gradclip_cli.config.grids import CLIPPING, LEARNING_RATE, REFUSED, Axis, Value, column_axis, read_axes
 from gradclip_cli.config.overrides import Override, contradictions, laid_over, read_settings, resets, together
-from gradclip_cli.config.schema import ARM_NAME, LONGEST_NAME, MOST_SEED, Config
+from gradclip_cli.config.schema import ARM_NAME, LONGEST_NAME, Config
 from gradclip_cli.config.seeds import MOST_SEEDS, parse_seeds
 from gradclip_cli.config.yaml_tree import Place, Tree, shortened
 from gradclip_cli.errors import ConfigError
+from gradclip_cli.limits import MOST_SEED
 
 KEYS = ("base", "grid", "seeds", "fresh_seeds", "name")
 NEEDED = ("base", "grid")

@@ -17,10 +17,11 @@ from gradclip_cli import engines
 from gradclip_cli.arrays import Array, IntArray, Weights
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.own import COMPILED, OwnConfig
-from gradclip_cli.config.schema import MOST_SEED, Config
+from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine, Evaluation
 from gradclip_cli.errors import EngineError, GradclipError
 from gradclip_cli.gradients.step_records import StepRecords, Stretch
+from gradclip_cli.limits import MOST_SEED
 from gradclip_cli.problems import own, problem_of
 from gradclip_cli.problems.contract import Dataset, DownloadProgress
 from gradclip_cli.problems.own.brought import Brought

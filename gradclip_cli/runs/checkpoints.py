@@ -12,12 +12,15 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gradclip_cli.arrays import Array
-from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import StoreError
 from gradclip_cli.files import opened, replacing, writing
 from gradclip_cli.runs.csv_files import GrowingCsv, sha256_of_beginning
+
+if TYPE_CHECKING:
+    from gradclip_cli.config.schema import Config
 
 _FACTS = ("identity", "lengths", "sha256")
 

@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gradclip_cli.config.schema import MOST_EPOCHS, MOST_SEED
 from gradclip_cli.errors import StoreError
 from gradclip_cli.files import Readable, read_json
-from gradclip_cli.sections import MOST_STEPS
+from gradclip_cli.limits import MOST_EPOCHS, MOST_SEED, MOST_STEPS
 
 RUN_SCHEMA = 1
 

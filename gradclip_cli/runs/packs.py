@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from gradclip_cli.config import loading
 from gradclip_cli.errors import StoreError
 from gradclip_cli.files import MOST_JSON_BYTES, Packed, opened, read_bounded, same_bytes
+from gradclip_cli.limits import MOST_CONFIG_BYTES
 
 ARCHIVE = "runs.tar.xz"
 MANIFEST = "runs.sha256"
@@ -33,7 +33,7 @@ MOST_MANIFEST_BYTES = 16_000_000
 MOST_BYTES_IN_MEMORY = 256_000_000
 MOST_BYTES_WITH_STEPS = 16_000_000_000
 MOST_BYTES = {
-    "config.yaml": loading.MOST_BYTES,
+    "config.yaml": MOST_CONFIG_BYTES,
     "metrics.csv": MOST_BYTES_IN_MEMORY,
     "run.json": MOST_JSON_BYTES,
     STEPS: MOST_BYTES_WITH_STEPS,

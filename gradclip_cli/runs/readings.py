@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradclip_cli.config.schema import Config
 from gradclip_cli.config.stored import StoredConfigs, split_seed
 from gradclip_cli.errors import StoreError
 from gradclip_cli.runs.csv_files import MetricsText
@@ -17,6 +16,7 @@ from gradclip_cli.runs.summaries import SUMMARIZED, Summary, stamps
 from gradclip_cli.runs.summary_file import Row, Stamp
 
 if TYPE_CHECKING:
+    from gradclip_cli.config.schema import Config
     from gradclip_cli.runs.epochs import Epochs
 
 

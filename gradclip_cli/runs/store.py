@@ -21,11 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradclip_cli.config import loading
 from gradclip_cli.config.frameworks import FRAMEWORKS
-from gradclip_cli.config.schema import Config
 from gradclip_cli.errors import ConfigError, StoreError
 from gradclip_cli.files import Packed, Readable, read_bounded, replaced_by, write_atomically, writing
+from gradclip_cli.limits import MOST_CONFIG_BYTES
 from gradclip_cli.runs import checkpoints, csv_files, locks, packs
 from gradclip_cli.runs.checkpoints import Checkpoint
 from gradclip_cli.runs.csv_files import GrowingCsv, metric_columns
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gradclip_cli.arrays import Array
+    from gradclip_cli.config.schema import Config
 
 MODEL_FILES = {name: framework.model_file for name, framework in FRAMEWORKS.items()}
 PICTURE = "gradients.png"
@@ -58,7 +58,7 @@ RUN_VARIABLE = "GRADCLIP_RUN"
 """The environment variable by which a script that gradclip started knows where it is recorded."""
 UNRECORDED = "gradclip records nothing"
 """What a recorder's words on stderr begin with when it gives up; its script goes on."""
-Parse = Callable[[bytes, Readable], Config]
+Parse = Callable[[bytes, Readable], "Config"]
 """What makes a config of the text of a file. Raises ConfigError."""
 _SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]{0,19})")
 
@@ -141,12 +141,12 @@ class RunDirectory:
 
     def config(self) -> Config:
         """The config that was trained. Raises StoreError where it can't be read."""
-        return self._parsed(self.config_text(), loading.parse_stored)
+        return self._parsed(self.config_text(), _parse)
 
     def config_text(self) -> bytes:
         """What `config.yaml` holds. Raises StoreError where it can't be read."""
         try:
-            return read_bounded(self.file("config.yaml"), loading.MOST_BYTES)
+            return read_bounded(self.file("config.yaml"), MOST_CONFIG_BYTES)
         except StoreError as error:
             raise StoreError(f"{self.path}: its config can't be read: {error}") from None
 
@@ -165,9 +165,9 @@ class RunDirectory:
         metadata = self.metadata()
         return metadata, self.config_of(self.config_text(), metadata)
 
-    def config_of(self, text: bytes, metadata: Mapping[str, Any], parse: Parse = loading.parse_stored) -> Config:
+    def config_of(self, text: bytes, metadata: Mapping[str, Any], parse: Parse | None = None) -> Config:
         """The config that the text of its `config.yaml` says, held against `run.json`. Raises StoreError as `stored` does."""
-        config = self._parsed(text, parse).trained_for(metadata.get("epochs") or 0, metadata.get("steps") or 0)
+        config = self._parsed(text, parse or _parse).trained_for(metadata.get("epochs") or 0, metadata.get("steps") or 0)
         named = {
             "its folder": _seed_of(self.path),  # A run that was copied to elsewhere may be called otherwise.
             "config.yaml": config.training.seed,
@@ -229,7 +229,7 @@ class RunDirectory:
 
     def config_sha256(self) -> str:
         """SHA-256 of `config.yaml` as it is. Raises StoreError where it can't be read."""
-        return hashlib.sha256(read_bounded(self.file("config.yaml"), loading.MOST_BYTES)).hexdigest()
+        return hashlib.sha256(read_bounded(self.file("config.yaml"), MOST_CONFIG_BYTES)).hexdigest()
 
     def metrics_sha256(self) -> str:
         """SHA-256 of `metrics.csv` as it is."""
@@ -278,8 +278,10 @@ class RunDirectory:
 
     def begin(self, config: Config, metadata: Mapping[str, Any]) -> None:
         """Say what is trained from now on: config, `run.json` as running. The CSVs stay, for a run that goes on."""
+        from gradclip_cli.config.loading import to_yaml
+
         with writing(self.path):
-            write_atomically(self.config_path, loading.to_yaml(config))
+            write_atomically(self.config_path, to_yaml(config))
         self.write_metadata({**metadata, "status": Status.RUNNING})
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
@@ -350,6 +352,12 @@ class RunDirectory:
         return GrowingCsv(self.steps_path)
 
 
+def _parse(text: bytes, path: Readable) -> Config:
+    from gradclip_cli.config.loading import parse_stored  # takes its time to import, and `list` needs no config
+
+    return parse_stored(text, path)
+
+
 def runs(results: Path) -> list[RunDirectory]:
     """All runs under a results folder, its pack's too, by arm and seed. Raises StoreError as `RunDirectory.at` does."""
     arms = {*results.glob("*/"), *packs.run_folders(results)}
@@ -358,7 +366,7 @@ def runs(results: Path) -> list[RunDirectory]:
 
 def runs_of(arm: Path) -> list[RunDirectory]:
     """All runs in an arm's folder, and of this arm in its results folder's pack, by seed. Raises StoreError as `runs`."""
-    found = {path for path in arm.glob("seed-*") if _SEED_FOLDER.fullmatch(path.name) and _is_run(path)}
+    found = set(_run_folders(arm))
     packed = packs.run_folders(arm.parent)
     found.update(packed.get(arm, ()))
     return sorted(map(RunDirectory.at if packed else RunDirectory, found), key=lambda run: run.seed)
@@ -366,13 +374,14 @@ def runs_of(arm: Path) -> list[RunDirectory]:
 
 def some_runs_of(arm: Path) -> Iterator[RunDirectory]:
     """The runs of an arm in no order, each looked for when it is asked for: one costs no look at thousands. Raises as `runs`."""
-    if packs.is_packed(arm.parent):
-        yield from runs_of(arm)
-        return
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(arm) as entries:
+    yield from runs_of(arm) if packs.is_packed(arm.parent) else map(RunDirectory, _run_folders(arm))
+
+
+def _run_folders(arm: Path) -> Iterator[Path]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(arm) as entries:
         for entry in entries:
-            if _SEED_FOLDER.fullmatch(entry.name) and _is_run(path := Path(entry.path)):
-                yield RunDirectory(path)
+            if _SEED_FOLDER.fullmatch(entry.name) and _is_run(entry.path):
+                yield Path(entry.path)
 
 
 def _seed_of(folder: Path) -> int | None:
@@ -381,7 +390,7 @@ def _seed_of(folder: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def _is_run(folder: Path) -> bool:
+def _is_run(folder: str | Path) -> bool:
     """Whether a folder holds a run, be it one that has lost its `run.json`."""
     return any(os.path.lexists(f"{folder}/{name}") for name in ("run.json", "metrics.csv"))
 

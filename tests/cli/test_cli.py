@@ -33,7 +33,7 @@ from conftest import (
 from gradclip_cli import __version__
 from gradclip_cli.cli import COMMANDS
 from gradclip_cli.config import loading
-from gradclip_cli.config.schema import MOST_SEED
+from gradclip_cli.limits import MOST_SEED
 
 # Uncompiled but for one run: what the commands here are about is not how fast they train.
 QUICK = (*SMALL, *UNCOMPILED["tensorflow"])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import ARTICLE, PRIMARY, call, slowly, store_run
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from terminal import in_terminal, plain
 
@@ -134,3 +137,15 @@ def test_a_styled_word_is_found_in_whatever_lines_it_is_broken_into(width: int |
     assert [style for _, style in found] == ["green", *["yellow"] * (len(found) - 1)]
     assert "".join(text for text, _ in found).replace(" ", "") == "helpsnodifferenceshown"
     assert layout.rows[0].index("helps", 1) == layout.spans[0][0].start
+
+
+@given(
+    rows=st.lists(st.lists(st.text("ab \x1b\t-ü\N{CJK UNIFIED IDEOGRAPH-4E2D}", max_size=6), min_size=3, max_size=3), max_size=4),
+    width=st.none() | st.integers(20, 40),
+)
+def test_rows_of_which_nothing_is_styled_look_as_those_of_which_something_might_be(
+    rows: list[list[str]], width: int | None
+) -> None:
+    table = tables.Table(["arm", "a text", "n"], rows, texts=["a text"])
+    styled = replace(table, styles={"n": {"none begins so": "bold"}})
+    assert tables.laid_out(table, width) == tables.laid_out(styled, width)

@@ -7,7 +7,7 @@ import time
 import pytest
 from conftest import Writer, mistakes
 
-from gradclip_cli.sections import MOST_STEPS
+from gradclip_cli.limits import MOST_STEPS
 
 
 def test_all_mistakes_at_once_with_places_and_suggestions(write_config: Writer) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from gradclip_cli.config import loading
-from gradclip_cli.config.schema import MOST_SEED, Config
+from gradclip_cli.config.schema import Config
 from gradclip_cli.config.stored import StoredConfigs, split_seed
 from gradclip_cli.errors import ConfigError
+from gradclip_cli.limits import MOST_SEED
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = "kind: recorded\ncommand: [python, train.py, '{seed}']\n"
