@@ -45,25 +45,27 @@ def train(
     from gradclip_cli.cli.displays import DownloadDisplay, RunDisplay
     from gradclip_cli.runs import many
 
-    way = _fitting(planned, options.way, worker_memory)
+    way, told = fitting(planned, options.way, worker_memory)
+    if told:
+        remark(told, sentence=True)
     execution = many.Execution(way=way, data_directory=options.data_dir, download_progress=DownloadDisplay(), **kept)
     with RunDisplay(planned, quiet=is_set("quiet"), verbose=is_set("verbose"), grid=grid) as display:
         return many.execute(planned, display, execution)
 
 
-def _fitting(planned: Sequence[PlannedRun], way: Way, worker_memory: int | None) -> Way:
-    """The way with as many workers as fit into memory; says how many train, and what they take."""
+def fitting(planned: Sequence[PlannedRun], way: Way, worker_memory: int | None = None) -> tuple[Way, str]:
+    """The way with as many workers as fit into memory, and what is to be said of them.
+
+    `worker_memory` is what a worker takes, in bytes, where that was measured.
+    """
     from gradclip_cli.runs import memory
     from gradclip_cli.runs.actions import Action
     from gradclip_cli.runs.many import is_script
 
     configs = [run.config for run in planned if run.action != Action.SKIP and not is_script(run)]
     if not configs:
-        return way
-    way, told = memory.fitting(way, len(configs), worker_memory or memory.of_a_worker(configs), memory.free())
-    if told:
-        remark(told, sentence=True)
-    return way
+        return way, ""
+    return memory.fitting(way, len(configs), worker_memory or memory.of_a_worker(configs), memory.free())
 
 
 def require_none_failed(ended: list[Result], then: str = "") -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradclip_cli.cli.execution import fitting
 from gradclip_cli.cli.options import print_json, remark, run_facts
 from gradclip_cli.texts import counted
 
@@ -53,6 +54,7 @@ def estimate(planned: Sequence[PlannedRun], way: Way, paces: Mapping[str, Pace] 
     from gradclip_cli.runs import many, pace
     from gradclip_cli.runs.actions import Action
 
+    way, _ = fitting(planned, way)
     expected = pace.estimate(planned, paces, jobs=way.at_once, cores=way.cores)
     todo = [run for run in planned if run.action != Action.SKIP]
     if not todo:

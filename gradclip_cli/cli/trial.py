@@ -151,7 +151,7 @@ def _train(planned: Sequence[PlannedRun], checked: Checked, options: TryOptions)
     from gradclip_cli.experiments import budget, check_report
     from gradclip_cli.runs.actions import Action
 
-    todo, workers = [run.config.name for run in planned if run.action != Action.SKIP], options.way.at_once
+    todo, workers = [run.config.name for run in planned if run.action != Action.SKIP], _workers(checked, options)
     if todo:
         seconds = checked.seconds(len(todo), arms=len({*todo}), workers=workers)
         remark(f"{len(todo)} of {counted(len(planned), 'run')} to train: {check_report.duration(seconds)}.", sentence=True)
@@ -219,9 +219,17 @@ def _seeds(checked: Checked, arms: int, options: TryOptions) -> list[int]:
         return trial.fresh_seeds(options.seeds or USUAL_SEEDS)
     if options.seeds is not None:
         raise click.UsageError("--budget says how many seeds there are, and so does --seeds: give one of the two.")
-    affordable = budget.affordable_seeds(checked, options.budget, arms=arms, workers=options.way.at_once)
+    affordable = budget.affordable_seeds(checked, options.budget, arms=arms, workers=_workers(checked, options))
     remark(affordable.sentence, sentence=True)
     return trial.fresh_seeds(affordable.seeds)
+
+
+def _workers(checked: Checked, options: TryOptions) -> int:
+    """How many worker processes will train, as far as memory has room for them."""
+    from gradclip_cli.runs import memory
+
+    each = checked.worker_memory or memory.of_a_worker([checked.config])
+    return memory.fitting(options.way, options.way.at_once, each, memory.free())[0].at_once
 
 
 def _compared(folder: Path, configs: Sequence[Config], seeds: Sequence[int], metric: str) -> Comparison:

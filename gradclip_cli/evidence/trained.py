@@ -50,8 +50,8 @@ class _Together:
     swept: Sequence[str]
 
     def all_main(self, keys: Iterable[str]) -> str:
-        """What is said of keys in any case, of those that some config says something with."""
-        return ", ".join(self.main(key) for key in keys if any(config.get(key) is not None for config in self.configs))
+        """What is said of keys in any case, where some config says something with them: a holdout of 0 says nothing."""
+        return ", ".join(self.main(key) for key in keys if any(config.get(key) for config in self.configs))
 
     def main(self, key: str) -> str:
         """What is said of a key in any case."""

@@ -23,11 +23,9 @@ where each holds a part of the weights, what it tells is of its own part. A copy
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -39,6 +37,7 @@ from torch.autograd import Variable
 from gradclip_cli.config.recorded import UnknownRule
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules.none import Unclipped
+from gradclip_cli.recorder import words
 from gradclip_cli.recorder.places import Place
 from gradclip_cli.recorder.pytorch_calls import CALLS
 from gradclip_cli.recorder.pytorch_clipping import StepClipping
@@ -47,6 +46,7 @@ from gradclip_cli.recorder.pytorch_rows import Number, Row, Rows, records_of
 from gradclip_cli.recorder.pytorch_seen import parameters_of, seen
 from gradclip_cli.recorder.recording import Recording
 from gradclip_cli.runs.metadata import Status
+from gradclip_cli.runs.store import UNRECORDED
 
 
 def record(
@@ -77,8 +77,7 @@ def attached(optimizer: Any, **options: Any) -> PyTorchRecorder | None:
     try:
         return record(optimizer, **options)
     except (TypeError, ValueError) as error:
-        with contextlib.suppress(Warning):  # where warnings are made errors
-            warnings.warn(f"gradclip records nothing of this training: {error}", RuntimeWarning, stacklevel=3)
+        words.warn(f"{UNRECORDED} of this training: {error}")
         return None
 
 
@@ -316,8 +315,7 @@ class PyTorchRecorder:
         if new != self._new:
             self._new = new
             self.recording.learn(facts={"unrecorded_parameters": new})
-            message = f"gradclip records nothing of {new} parameters that the optimizer was given later"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            words.warn(f"{UNRECORDED} of {new} parameters that the optimizer was given later")
 
     def _add_row(self, skipped: Tensor | None) -> None:
         if self._after is None:  # a closure that was not called

@@ -7,6 +7,7 @@ A run goes on from its checkpoint where there is one that can be used; else it s
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import sys
 import threading
@@ -23,7 +24,7 @@ from gradclip_cli.engines.contract import Engine
 from gradclip_cli.errors import BusyError, ConflictError, StoreError
 from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import Dataset, DownloadProgress, Problem
-from gradclip_cli.runs import scripts, store
+from gradclip_cli.runs import scripts, store, summaries
 from gradclip_cli.runs.actions import Action, decide
 from gradclip_cli.runs.endings import ending_facts, now
 from gradclip_cli.runs.loop import Moment, Setup, at_checkpoint, batch_schedule, beginning, train
@@ -31,11 +32,14 @@ from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.provenance import provenance, weights_sha256
 from gradclip_cli.runs.shared_data import SharedData
 from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.summary_file import Stamp
 from gradclip_cli.runs.tally import Progress
 from gradclip_cli.runs.trainers import Ending, Event, EventKind, Task
 
 LOADING = "loading the dataset"
 """What is being prepared while data are loaded."""
+MOST_REMEMBERED = 10_000
+"""Of an arm's other runs: which data they were trained on, so that each of many runs need not read all others again."""
 
 
 class Workshop:
@@ -160,12 +164,22 @@ def _checkpointed(setup: Setup) -> tuple[Moment | None, str]:
 def _require_the_data_of_the_others(setup: Setup, force: bool) -> None:
     """Raises ConflictError where a run of this arm was trained on data that have changed since."""
     for run in [] if force else store.runs_of(setup.directory.path.parent):
-        there = None
-        with contextlib.suppress(StoreError):
-            there = run.metadata().get("dataset_sha256")
+        there = _data_of(run.path, summaries.stamps(run, ["run.json"]))
         if there not in (None, setup.dataset.sha256):
             hint = "put the data back, give the config another name, or train the whole arm again with --force"
             raise ConflictError(f"{run.path}: was trained on other data (their SHA-256 differs)", hint)
+
+
+@functools.lru_cache(maxsize=MOST_REMEMBERED)
+def _data_of(folder: Path, stamps: tuple[Stamp, ...]) -> str | None:
+    """SHA-256 of the data that the run in a folder was trained on; None where that can't be read.
+
+    `stamps` are its `run.json`'s: one that has others now is read again.
+    """
+    try:
+        return RunDirectory.at(folder).metadata().get("dataset_sha256")
+    except StoreError:
+        return None
 
 
 def _facts(setup: Setup) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from gradclip_cli.files import folder_replaced_by
 from gradclip_cli.problems.contract import Dataset, Problem
 
 HEAD = "dataset.pickle"
@@ -45,19 +45,13 @@ class SharedData:
 
 def _write(dataset: Dataset, place: Path) -> None:
     """Write a dataset into a folder, which is there whole or not at all. Raises OSError where there is no room."""
-    part = place.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)  # of a worker that was killed
-    part.mkdir()
     buffers: list[pickle.PickleBuffer] = []
-    try:
-        head = pickle.dumps(dataset, protocol=5, buffer_callback=buffers.append)
+    head = pickle.dumps(dataset, protocol=5, buffer_callback=buffers.append)
+    with folder_replaced_by(place, place.with_suffix(".part")) as part:
         for number, buffer in enumerate(buffers):
             # In NumPy's format, since that aligns what is mapped, as TensorFlow asks for.
             np.save(part / f"{number}.npy", np.frombuffer(buffer.raw(), np.uint8))
         (part / HEAD).write_bytes(head)
-        part.rename(place)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _mapped(place: Path) -> Dataset:

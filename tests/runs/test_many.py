@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL, slowly
+from conftest import SMALL, slowly, store_run
 from trained import Quiet, one
 
 from gradclip_cli import engines
@@ -23,6 +23,8 @@ from gradclip_cli.runs import one as trainer
 from gradclip_cli.runs.loop import Outcome, Setup
 from gradclip_cli.runs.many import Execution, PlannedRun, Result
 from gradclip_cli.runs.one import Workshop
+from gradclip_cli.runs.store import RunDirectory
+from gradclip_cli.runs.summaries import stamps
 from gradclip_cli.runs.workers import in_worker_processes
 
 pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("engines_built_once")]
@@ -42,6 +44,26 @@ def test_one_engine_serves_all_runs_of_its_kind(results: Path, monkeypatch: pyte
     assert [result.status for result in ended] == ["complete"] * 6
     assert built == ["none", "clipvalue"]  # the faster arm shares none's compilation
     assert ended[0].run.directory.metadata()["chance"] == {"loss": math.log(10), "accuracy": 0.1}
+
+
+def test_which_data_the_other_runs_of_an_arm_saw_is_read_once_until_it_changes(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store_run(results, "none", 0, [1.0], epochs=1, dataset_sha256="0" * 64)
+    read = []
+    metadata = RunDirectory.metadata
+    monkeypatch.setattr(RunDirectory, "metadata", lambda each: read.append(each.path) or metadata(each))
+
+    def data() -> str | None:
+        return trainer._data_of(run.path, stamps(run, ["run.json"]))
+
+    assert [data(), data()] == ["0" * 64] * 2
+    assert len(read) == 1
+    stored = metadata(run)
+    run.write_metadata({**stored, "dataset_sha256": "1" * 64})
+    assert data() == "1" * 64
+    run.metadata_path.unlink()
+    assert data() is None
 
 
 def test_what_takes_the_time_before_the_first_step_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

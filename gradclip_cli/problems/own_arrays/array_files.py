@@ -25,7 +25,7 @@ from numpy.lib.format import MAGIC_PREFIX
 
 from gradclip_cli.arrays import Array
 from gradclip_cli.errors import DatasetError, StoreError
-from gradclip_cli.files import cache_folder, read_json, write_atomically
+from gradclip_cli.files import cache_folder, folder_replaced_by, read_json, write_atomically
 from gradclip_cli.problems.own_arrays.npz_entries import Entry, entry_of, unpack_array
 
 Tell = Callable[[str], None]
@@ -188,15 +188,8 @@ def _unpacked_once(path: Path, folder: Path, tell: Tell) -> Unpacked:
     with _locked(folder.with_suffix(".lock"), lambda: tell(f"waiting for another process that unpacks {path.name}")):
         found = mapped(folder)
         if found is None:
-            temporary = folder.with_name(f".{folder.name}")
-            shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed: the lock is ours
-            temporary.mkdir()
-            try:
+            with folder_replaced_by(folder, folder.with_name(f".{folder.name}")) as temporary:
                 _unpack(path, folder.name, temporary, tell)
-                shutil.rmtree(folder, ignore_errors=True)
-                temporary.rename(folder)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
             found = mapped(folder)
     if found is None:
         raise DatasetError(f"{folder}: what was just written there can't be read; remove this folder and try again")
