@@ -35,7 +35,6 @@ from gradclip_cli.runs.metadata import (
     is_evaluated,
     metadata_json,
     metrics_of,
-    read_metadata,
     recorded_every,
 )
 from gradclip_cli.runs.steps import common_columns, step_columns
@@ -158,6 +157,8 @@ class RunDirectory:
 
     def metadata(self) -> dict[str, Any]:
         """What `run.json` says. Raises StoreError where it can't be read or is not what a run leaves."""
+        from gradclip_cli.runs.metadata_files import read_metadata
+
         return read_metadata(self.file("run.json"))
 
     def stored(self) -> tuple[dict[str, Any], Config]:
