@@ -83,14 +83,16 @@ def test_a_key_that_is_named_like_a_mode_is_not_taken_for_it(write_config: Write
 
 
 def test_thousands_of_mistakes_are_told_briefly_and_soon(write_config: Writer) -> None:
-    times = []
-    for count in (900, 9000):
+    times: dict[int, list[float]] = {900: [], 9000: []}
+    for count, taken in [*times.items()] * 3:  # the least of three, since the collector may have its turn in one
         clock = time.process_time()
         told = mistakes(write_config("".join(f"key{number}: 1\n" for number in range(count))))
-        times.append(time.process_time() - clock)
+        taken.append(time.process_time() - clock)
         assert len(told) < 100
         assert "more mistakes" in told[-1]
-    assert times[1] < 40 * times[0]  # the tenfold takes a hundred times as long where each mistake is looked for among all
+    assert min(times[9000]) < 40 * min(
+        times[900]
+    )  # the tenfold takes a hundred times as long where each mistake is looked for among all
 
 
 BAD = {
