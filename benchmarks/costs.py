@@ -28,7 +28,8 @@ def draw(content: dict[str, Any], path: Path) -> None:
         panels = figure.subplots(2, 2)
         for axes, panel in zip(panels.flat, (_by_steps, _by_parameters, _by_seeds, _by_cores), strict=True):
             panel(axes, medians)
-        told = f"{content['machine']['cores_available']} cores, {content['machine']['processor']}; medians of {content['rounds']}"
+        machine = content["machine"]
+        told = f"{machine['cores_available']} cores, {machine['processor']}; medians of up to {content['rounds']}"
         figure.suptitle(f"What training the article's network costs ({told}; dashed: extrapolated)", fontsize=11)
         figure.savefig(path, dpi=120, metadata={"Software": None})
 

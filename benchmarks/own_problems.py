@@ -172,7 +172,12 @@ def table(figures: dict[str, list[float]]) -> list[str]:
         theirs, ours = (statistics.median(figures[f"{each} {name}"]) for each in ("fit", kind))
         faster, cost = f"{theirs / ours:.1f} times faster", f"{records_cost(figures, name, kind):.0%}"
         lines.append(f"| {words} | {theirs:.2f} | {ours:.2f} | {faster} | {cost} |")
-    return [*lines, "", "Batches are the same; what records cost is of the process's CPU time, by turns in one process."]
+    return [
+        *lines,
+        "",
+        "Batches are the same; what records cost is of the process's CPU time, by turns in one process. Here and below all is of "
+        "one round: a tenth more or less may be the machine's, as where records seem to cost less than nothing.",
+    ]
 
 
 def recorder_lines(figures: dict[str, list[float]]) -> list[str]:
