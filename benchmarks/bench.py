@@ -26,7 +26,7 @@ ROUNDS = 3
 ROUNDS_OF_EXAMPLES = 1  # within it, contenders of one process take five turns
 NEEDS = {"pytorch": "torch", "jax": "jax"}
 JAX = Path(sys.prefix) / "jax"  # where `make install-all` puts it, so that TensorFlow doesn't import it
-ONCE = ("pixels", "sizes_of_fit", "sizes_of_engine")
+ONCE = ("pixels",)
 RESULTS = Path(__file__).parent.parent / "results" / "bench"
 Gathered = dict[str, list[float]]
 
