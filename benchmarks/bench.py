@@ -23,7 +23,7 @@ import whole
 from contenders import CONTENDERS
 
 ROUNDS = 3
-ROUNDS_OF_EXAMPLES = 1  # within it, contenders of one process take five turns
+ROUNDS_OF_EXAMPLES = 1  # within it, contenders of one process take five turns; recorders, which cost little, need more
 NEEDS = {"pytorch": "torch", "jax": "jax"}
 JAX = Path(sys.prefix) / "jax"  # where `make install-all` puts it, so that TensorFlow doesn't import it
 ONCE = ("pixels",)
@@ -62,9 +62,9 @@ def measured(rounds: int) -> dict[str, object]:
                 gather(figures, contend(name))
         for kind in ("one_run", "ninety", "start_up", "shares"):
             gather(figures, contend(kind, file="whole.py"))
-        if number <= ROUNDS_OF_EXAMPLES:
-            for name in (*own_problems.EXAMPLES, own_problems.DENSE):
-                for kind in own_problems.CONTENDERS:
+        for name in (*own_problems.EXAMPLES, own_problems.DENSE):
+            for kind in own_problems.CONTENDERS:
+                if number <= ROUNDS_OF_EXAMPLES or kind == "recorders":
                     gather(figures, contend(kind, name, file="own_problems.py"))
         print(f"round {number} of {rounds}", file=sys.stderr)
     for runs in whole.SWARMS[:-1]:

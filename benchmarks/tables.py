@@ -87,8 +87,9 @@ def to_markdown(content: dict[str, Any]) -> str:
     figures, facts = content["figures"], content["machine"]
     medians = {name: statistics.median(values) for name, values in figures.items()}
     told = f"{facts['cores_available']} cores, {facts['processor']}, TensorFlow {facts['tensorflow']}, Keras {facts['keras']}"
+    rounds = f"{content['rounds']} interleaved rounds (of the examples' engines one), medians (range)"
     lines = [
-        f"One call of `make bench`, {content['rounds']} interleaved rounds (one of the examples), medians (range). {told}.",
+        f"One call of `make bench`, {rounds}. {told}.",
         "",
     ]
     if content["missing"]:

@@ -135,5 +135,5 @@ def test_costs_are_told_once_they_are_measured(tmp_path: Path) -> None:
     loop = {"loop": "a loop", "plain_ms": 4.0, "recorded_ms": 5.0, "every_10_ms": 4.1}
     path.write_text(json.dumps({"machine": "one core", "versions": "Keras 3", "loops": [loop]}))
     section = costs_section(path)
-    assert section.startswith("## What recording costs\n\nMilliseconds a step, on one core, with Keras 3.\n\n")
+    assert section.startswith("## What recording costs\n\nMilliseconds a step, medians, on one core, with Keras 3. ")
     assert section.endswith("| a loop | 4 | 5 (+25%) | 4.1 (+2%) |")

@@ -24,7 +24,9 @@ def costs_section(measured: Path = MEASURED) -> str:
         return ""
     found = json.loads(measured.read_text(encoding="utf-8"))
     times = table(HEADER, [row(loop) for loop in found["loops"]])
-    return f"## What recording costs\n\nMilliseconds a step, on {found['machine']}, with {found['versions']}.\n\n{times}"
+    told = f"Milliseconds a step, medians, on {found['machine']}, with {found['versions']}."
+    noise = "The machine is shared, so some percent are noise, as where one step in ten seems dearer than each."
+    return f"## What recording costs\n\n{told} {noise}\n\n{times}"
 
 
 def row(loop: Mapping[str, Any]) -> list[str]:
