@@ -24,6 +24,7 @@ from gradclip_cli.cli import main
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
+from gradclip_cli.engines.importing import import_apart
 from gradclip_cli.errors import ConfigError
 from gradclip_cli.gradients.clipping_rule import ClippingRule
 from gradclip_cli.gradients.rules import RULES
@@ -36,6 +37,9 @@ from gradclip_cli.runs.store import RunDirectory
 # Whatever else the machine does, a property is no less true for taking longer.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+# Tests of both frameworks, and of what else uses PyTorch, share processes.
+import_apart("triton")
 
 # Worker processes take seconds to start; the tests that are about them ask for some.
 os.environ["GRADCLIP_JOBS"] = "1"

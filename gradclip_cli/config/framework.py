@@ -33,6 +33,8 @@ class Framework(NamedTuple):
     """What it does where others have a key of `engine`, as a clause for the message that refuses the key."""
     spared: tuple[str, ...] = ()
     """Packages that it imports where they are installed, for parts of it that nothing of gradclip uses."""
+    apart: tuple[str, ...] = ()
+    """Packages that it imports, where they are installed, whose libraries don't bear those of other frameworks."""
     imported_as: tuple[str, ...] = ()
     """The packages by which a user's file says that its models are of this framework."""
     clipping_line: Callable[[Any], str | None] = lambda config: None

@@ -11,7 +11,7 @@ from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
-from gradclip_cli.engines.importing import quick_import
+from gradclip_cli.engines.importing import import_apart, quick_import
 from gradclip_cli.errors import EngineError
 from gradclip_cli.problems import problem_of
 from gradclip_cli.problems.contract import Dataset
@@ -48,6 +48,8 @@ def imported(name: str, *, whole: bool = True) -> ModuleType:
     engine = f"{__name__}.{name}"
     if engine not in sys.modules:
         with quick_import(without=() if whole else framework.spared):
+            for package in framework.apart:
+                import_apart(package)
             importlib.import_module(engine)
     module = sys.modules[engine]
     module.set_up()

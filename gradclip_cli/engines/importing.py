@@ -7,6 +7,9 @@ import and ever after, and finds nothing.
 from __future__ import annotations
 
 import gc
+import importlib
+import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -35,3 +38,22 @@ def quick_import(without: Sequence[str] = ()) -> Iterator[None]:
         gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+def import_apart(package: str) -> None:
+    """Import a package, where it is installed, whose libraries then use their own symbols first, whatever others brought.
+
+    TensorFlow and Triton, which PyTorch's CUDA build imports, each bring an LLVM: Triton's takes TensorFlow's for its own where
+    that is there already, and the process dies of it.
+    """
+    if package in sys.modules or not importlib.util.find_spec(package):
+        return
+    if not hasattr(os, "RTLD_DEEPBIND"):
+        importlib.import_module(package)
+        return
+    usual = sys.getdlopenflags()
+    sys.setdlopenflags(usual | os.RTLD_DEEPBIND)
+    try:
+        importlib.import_module(package)
+    finally:
+        sys.setdlopenflags(usual)

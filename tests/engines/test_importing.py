@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from gradclip_cli.config.frameworks import FRAMEWORKS
-from gradclip_cli.engines.importing import quick_import
+from gradclip_cli.engines.importing import import_apart, quick_import
 
 UNUSED = "colorsys"  # of the standard library, and small
 SEEN = """
@@ -90,3 +92,15 @@ def test_a_shipped_arm_trains_without_what_only_other_uses_of_keras_need() -> No
     spared = FRAMEWORKS["tensorflow"].spared
     done = subprocess.run([sys.executable, "-c", SEEN, *spared], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_package_is_imported_apart_once_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, flags = sys.getdlopenflags(), "import sys\n\nFLAGS = sys.getdlopenflags()\n"
+    (tmp_path / "brings_its_own.py").write_text(flags)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "brings_its_own", raising=False)
+    import_apart("brings_its_own")
+    assert usual | os.RTLD_DEEPBIND == sys.modules["brings_its_own"].FLAGS
+    assert sys.getdlopenflags() == usual
+    import_apart("not_installed_anywhere")
+    assert "not_installed_anywhere" not in sys.modules

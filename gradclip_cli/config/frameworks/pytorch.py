@@ -118,6 +118,7 @@ FRAMEWORK = Framework(
     # Measured on two cores of a shared machine with the article's model, rounded up: see results/LOG.md.
     usual_pace={"step": 0.0014, "evaluation": 0.2, "compilation": 0.0, "start": 4.0},
     usual_memory=500_000_000,
+    apart=("triton",),  # of CUDA builds
     imported_as=("torch",),
     clipping_line=clipping_line,
     settings=("device",),
