@@ -1,4 +1,4 @@
-"""The most of everything: far beyond any use, and small enough that counts times sizes stay within memory and 64 bits."""
+"""Limits that several rooms hold to: beyond any use, and small enough that counts times sizes stay within memory and 64 bits."""
 
 from __future__ import annotations
 

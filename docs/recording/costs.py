@@ -25,7 +25,7 @@ def costs_section(measured: Path = MEASURED) -> str:
     found = json.loads(measured.read_text(encoding="utf-8"))
     times = table(HEADER, [row(loop) for loop in found["loops"]])
     told = f"Milliseconds a step, medians, on {found['machine']}, with {found['versions']}."
-    noise = "The machine is shared, so some percent are noise, as where one step in ten seems dearer than each."
+    noise = "The machine is shared: some percent are noise, and so it is where one step in ten seems dearer than each."
     return f"## What recording costs\n\n{told} {noise}\n\n{times}"
 
 

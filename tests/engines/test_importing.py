@@ -94,6 +94,7 @@ def test_a_shipped_arm_trains_without_what_only_other_uses_of_keras_need() -> No
     assert done.stdout.split() == []
 
 
+@pytest.mark.skipif(not hasattr(os, "RTLD_DEEPBIND"), reason="needs Linux")
 def test_a_package_is_imported_apart_once_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual, flags = sys.getdlopenflags(), "import sys\n\nFLAGS = sys.getdlopenflags()\n"
     (tmp_path / "brings_its_own.py").write_text(flags)
