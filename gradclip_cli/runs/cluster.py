@@ -189,11 +189,13 @@ class Cluster(AbstractContextManager["Cluster"]):
         del self._sent[task.directory]
 
     def _bring_home(self, task: Task, sent: Any) -> Ending | None:
-        """How a run ended; None where it was cancelled, here or because the scheduler was lost."""
+        """How a run ended; None where it was cancelled, or could not be fetched because the scheduler was lost."""
         if sent.status == "error":
             return Ending(Status.FAILED, message=_explained(sent.exception()))
         try:
             ended, metadata, files = sent.result()
+        except OSError:  # of the connection, which is told here before the client knows of it
+            return None
         except Exception:
             if sent.status == "cancelled":  # before it was fetched, or meanwhile
                 return None

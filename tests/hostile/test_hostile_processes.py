@@ -73,10 +73,11 @@ def test_two_equal_commands_leave_what_one_leaves(delay: float, whole: Path, res
 @pytest.mark.trains
 @pytest.mark.slow
 def test_what_trains_is_not_removed_replaced_or_taken_for_another(whole: Path, results: Path) -> None:
-    """One run in training, and every command that would disturb it."""
+    """One run in training, and every command that would disturb it: it is held so that it has not ended before they have."""
     steps = results / "mine" / "seed-0" / "steps.csv"
     first = training(results)
     wait_until(lambda: steps.exists() and steps.stat().st_size > 1_000)
+    first.send_signal(signal.SIGSTOP)
     removed = call("rm", "mine", "--yes", "--results", str(results))
     assert removed.exit_code == 1
     assert "another gradclip process" in removed.stderr
@@ -88,6 +89,7 @@ def test_what_trains_is_not_removed_replaced_or_taken_for_another(whole: Path, r
         code, errors = ended(training(results, *others, changes=changes))
         assert code == 1
         assert told in errors
+    first.send_signal(signal.SIGCONT)
     assert ended(first)[0] == 0
     assert content(results) == content(whole)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 import pytest
 from conftest import contents, options, wait_until
@@ -16,8 +19,9 @@ from conftest import contents, options, wait_until
 from gradclip_cli.config import loading
 from gradclip_cli.errors import ClusterError
 from gradclip_cli.runs import cluster, many
+from gradclip_cli.runs.metadata import Status
 from gradclip_cli.runs.store import runs
-from gradclip_cli.runs.trainers import Task
+from gradclip_cli.runs.trainers import Ending, Task
 
 pytest.importorskip("distributed", reason="needs gradclip-cli[cluster]")
 
@@ -116,6 +120,33 @@ def test_a_scheduler_that_stays_lost_fails_what_has_not_come_back(tmp_path: Path
     assert "no workers yet" in told[0]
     assert told[1:] == [f"the scheduler at {lost.address} was lost; waiting for it up to 2 seconds"]
     assert ending.result().message == f"the scheduler at {lost.address} was lost: start it and its workers again"
+
+
+def test_a_scheduler_lost_while_a_result_is_fetched_has_failed_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's call to fetch it raises then, a moment before the client and what it had asked for are told of the loss."""
+    fetch, fetched = cluster.Cluster._bring_home, []
+    plan = many.plan([loading.load("none", SETTINGS)], [0], tmp_path / "results")[0]
+    with crowd(tmp_path, 1) as lost:
+
+        def fetch_from_a_lost_scheduler(self: cluster.Cluster, task: Task, sent: Any) -> Ending | None:
+            fetched.append(sent.status)
+            if len(fetched) == 1:
+                lost.scheduler.send_signal(signal.SIGSTOP)
+                calls = self._client.rpc.occupied
+                Timer(0.3, lambda: [call.abort() for comms in [*calls.values()] for call in [*comms]]).start()
+            return fetch(self, task, sent)
+
+        monkeypatch.setattr(cluster.Cluster, "_bring_home", fetch_from_a_lost_scheduler)
+        with connected(lost) as there:
+            ending = there.submit(Task.of(plan.config, plan.directory))
+            while not ending.done():
+                for event in there.events(0.1):
+                    if "was lost; waiting for it" in event.message:
+                        lost.kill_scheduler()
+                        lost.start(1)
+    assert fetched == ["finished", "finished"], ending.result()
+    assert ending.result().status == Status.COMPLETE
+    assert_all_stored(tmp_path / "results", tmp_path / "expected", 1)
 
 
 def connected(crowd: Crowd) -> cluster.Cluster:
