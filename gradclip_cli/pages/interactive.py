@@ -45,10 +45,17 @@ def data(compared: Comparison, panels: Sequence[Panel], traces: Sequence[Trace] 
     return held_together(colours, [*made, pairs], traces, twins=item(twins_figure(), "live-twins"))
 
 
-def data_of_panels(compared: Comparison, panels: Sequence[Panel]) -> str:
-    """The curves alone, for a page that can't be asked further looks."""
-    colours = colours_of([part.arm.name for part in compared.arms])
-    return held_together(colours, shown_panels(panels, colours), ())
+def data_of_panels(own: Mapping[str, Panel], compared: Comparison | None = None, panels: Sequence[Panel] = ()) -> str:
+    """The curves alone, for a page that can't be asked further looks: `own` are at places of their own, each with its own arms.
+
+    `panels` are those of a comparison, at places `panel-N`.
+    """
+    shown = colours_of([part.arm.name for part in compared.arms] if compared else [])
+    made = shown_panels(panels, shown)
+    for place, panel in own.items():
+        colours = colours_of([curve.name for curve in panel.curves])
+        made.append({**_figure(place, panel, colours), "arms": _arms(colours)})
+    return held_together(shown, made, ())
 
 
 def colours_of(names: Sequence[str]) -> dict[str, str]:
@@ -58,10 +65,15 @@ def colours_of(names: Sequence[str]) -> dict[str, str]:
 
 def shown_panels(panels: Sequence[Panel], colours: Mapping[str, str]) -> list[dict[str, Any]]:
     """Any panels, each as a live figure at its place `panel-N`."""
-    return [
-        {"place": f"panel-{number}", "title": panel.title, "item": item(panel_figure(panel, colours), f"live-panel-{number}")}
-        for number, panel in enumerate(panels)
-    ]
+    return [_figure(f"panel-{number}", panel, colours) for number, panel in enumerate(panels)]
+
+
+def _figure(place: str, panel: Panel, colours: Mapping[str, str]) -> dict[str, Any]:
+    return {"place": place, "title": panel.title, "item": item(panel_figure(panel, colours), f"live-{place}")}
+
+
+def _arms(colours: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "colour": colour} for name, colour in colours.items()]
 
 
 def held_together(colours: Mapping[str, str], figures: Sequence[dict[str, Any]], traces: Sequence[Trace], **others: Any) -> str:
@@ -70,5 +82,4 @@ def held_together(colours: Mapping[str, str], figures: Sequence[dict[str, Any]],
     if traces:
         runs = [held(trace, colours.get(trace.arm, "#000000")) for trace in traces]
         steps = {"steps": {"item": item(steps_figure(traces), "live-steps"), "runs": runs}}
-    arms = [{"name": name, "colour": colour} for name, colour in colours.items()]
-    return as_json({"arms": arms, "figures": list(figures), **steps, **others})
+    return as_json({"arms": _arms(colours), "figures": list(figures), **steps, **others})

@@ -13,8 +13,10 @@ const boxFor = (id, title) => {
   box.setAttribute("aria-label", title);
   return box;
 };
-const hiddenArms = () => [...document.querySelectorAll(".legend button[aria-pressed=false]")].map(({value}) => value);
-const drawFigure = async ({place, title, item}) => {
+const shared = ".legend:not(.own)";  // whose arms are those of all figures that have no legend of their own
+const withLegend = new Set();
+const hiddenArms = () => [...document.querySelectorAll(`${shared} button[aria-pressed=false]`)].map(({value}) => value);
+const drawFigure = async ({place, title, item, arms}) => {
   const figure = document.getElementById(place);
   const heading = make("p", {className: "live-title", textContent: title});
   const box = boxFor(item.target_id, title);
@@ -22,7 +24,8 @@ const drawFigure = async ({place, title, item}) => {
   try {
     const drawn = await embedded(item, box);
     figure.classList.add("is-live");  // whose picture gives way
-    for (const arm of hiddenArms()) switchArm(arm, false);
+    if (arms) ownLegend(drawn, heading, arms);
+    else for (const arm of hiddenArms()) switchArm(arm, false);
     return drawn;
   } catch (error) {
     heading.remove();
@@ -30,34 +33,45 @@ const drawFigure = async ({place, title, item}) => {
     console.error(error);
   }
 };
-const switchArm = (arm, visible) => {
-  for (const part of Bokeh.documents.flatMap(partsOf)) {
+const switchIn = (documents, legends, arm, visible) => {
+  for (const part of documents.flatMap(partsOf)) {
     const [own, others] = [true, false].map((isOwn) => part.renderers.filter(({name}) => (name === arm) === isOwn));
     part.y_range.only_visible = visible || others.some((drawn) => drawn.visible);  // of nothing there is no range
     for (const drawn of own) drawn.visible = visible;
   }
-  for (const button of document.querySelectorAll(".legend button")) {
+  for (const button of legends.flatMap((each) => [...each.querySelectorAll("button")])) {
     if (button.value === arm) button.setAttribute("aria-pressed", visible);
   }
 };
-const legend = (heading) => {
+const switchArm = (arm, visible) => {
+  const others = Bokeh.documents.filter((drawn) => !withLegend.has(drawn));
+  switchIn(others, [...document.querySelectorAll(shared)], arm, visible);
+};
+const legend = (heading, arms, switched) => {
   const group = make("div", {className: "legend"});
   group.setAttribute("role", "group");
   group.setAttribute("aria-label", "Arms that are shown");
-  for (const {name, colour} of live.arms) {
+  for (const {name, colour} of arms) {
     const swatch = make("span", {className: "swatch"});
     swatch.style.background = colour;
     const button = make("button", {type: "button", value: name}, swatch, name);
     button.setAttribute("aria-pressed", true);
-    button.addEventListener("click", () => switchArm(name, button.getAttribute("aria-pressed") !== "true"));
+    button.addEventListener("click", () => switched(name, button.getAttribute("aria-pressed") !== "true"));
     group.append(button);
   }
-  if (live.arms.length > FEW) {
+  if (arms.length > FEW) {
     for (const [text, visible] of [["All", true], ["None", false]]) {
       const button = make("button", {type: "button", textContent: text});
-      button.addEventListener("click", () => live.arms.forEach(({name}) => switchArm(name, visible)));
+      button.addEventListener("click", () => arms.forEach(({name}) => switched(name, visible)));
       group.prepend(button);
     }
   }
   heading.after(group);
+  return group;
+};
+const ownLegend = (drawn, heading, arms) => {
+  withLegend.add(drawn);
+  if (arms.length < 2) return;  // one is named where the figure stands
+  const group = legend(heading, arms, (arm, visible) => switchIn([drawn], [group], arm, visible));
+  group.classList.add("own");
 };

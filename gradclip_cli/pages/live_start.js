@@ -18,7 +18,7 @@ const nearby = new IntersectionObserver((entries) => {
   drawn = drawn.then(() => document.documentElement.dataset.live = "ready");
 }, {rootMargin: "50% 0px"});
 for (const [part, place] of [["differences", "pairs"], ["curves", "panel-0"]]) {
-  if (drawing.has(place)) legend(document.querySelector(`#${part} h2`));
+  if (drawing.has(place)) legend(document.querySelector(`#${part} h2`), live.arms, switchArm);
 }
 if (live.twins) document.addEventListener("twins", drawTwins());
 for (const place of drawing.keys()) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -16,15 +16,16 @@ from gradclip_cli.evidence.verdicts import Verdict
 from gradclip_cli.experiments import study_detectors_report, study_matrix, study_report
 from gradclip_cli.experiments.study import Result, Tested
 from gradclip_cli.experiments.tuning import Choice
-from gradclip_cli.pages import blocks, maps, sections
+from gradclip_cli.pages import blocks, interactive, maps, sections
 from gradclip_cli.pages.answer import SIGNS, badge, difference, shown
 from gradclip_cli.pages.elements import definitions, details, element, section, table
 from gradclip_cli.pages.maps import Cell
 from gradclip_cli.pages.pictures import inlined
 from gradclip_cli.pages.provenance import provenance_of
-from gradclip_cli.pages.shape import Page
+from gradclip_cli.pages.shape import DRAWN, Page
 from gradclip_cli.pages.to_copy import config_text, plain
 from gradclip_cli.pages.words import explained
+from gradclip_cli.plots import Panel
 from gradclip_cli.texts import counted
 
 MOST_BADGES = 8
@@ -51,21 +52,32 @@ class _Numbered:
         test = self.tested.test
         return f"{test.arm} against {test.baseline}"
 
+    @property
+    def curves_id(self) -> str:
+        return f"{self.id}-curves"
+
+    def panel(self) -> Panel:
+        """Both arms' curves of what is tested."""
+        pair = self.tested.pair
+        return figures.metric_panel([pair.base, pair.arm], self.tested.yardstick.metric)
+
 
 def of(result: Result) -> Page:
     """The page of a study, of the same figures as its report."""
     study, tests = result.study, [_Numbered(each, number) for number, each in enumerate(result.tested, 1)]
     crossed = [_map(result, study.matrix, tests)] if study.matrix else []
     help_ = study_matrix.what_goes_with_help(result, study.matrix) if study.matrix else []
+    drawn = {each.curves_id: each.panel() for each in tests if len(tests) <= MOST_PICTURES or _shows(each)}
     parts = [
         *crossed,
         *blocks.parts(study_report.planned_parts(result), "plan"),
         *blocks.parts([*help_, *study_report.further_parts(result)], "part"),
-        _tests(result, tests),
+        _tests(result, tests, drawn),
         _to_copy(result),
         provenance_of(_runs(result)),
     ]
-    return Page(f"{study.name}: {study.question}", answer(result), parts, beneath=_badges(result))
+    held = {DRAWN: interactive.data_of_panels(drawn)} if drawn and interactive.is_installed() else {}
+    return Page(f"{study.name}: {study.question}", answer(result), parts, beneath=_badges(result), held=held)
 
 
 def _runs(result: Result) -> list[StoredRun]:
@@ -147,11 +159,11 @@ def _cell(cell: plots.MatrixCell, test: _Numbered) -> Cell:
 # What tests rest on.
 
 
-def _tests(result: Result, tests: Sequence[_Numbered]) -> Element:
-    few = len(tests) <= MOST_PICTURES
+def _tests(result: Result, tests: Sequence[_Numbered], panels: Mapping[str, Panel]) -> Element:
     told = "Each test's sentence, its seeds, its curves and its configs."
+    few = len(panels) == len(tests)
     said = told if few else f"{told} Of more than {MOST_PICTURES} tests only those that show a difference have curves here."
-    opened = [maps.opens(each.id, _summary(each), *_inside(result, each, drawn=few or _shows(each))) for each in tests]
+    opened = [maps.opens(each.id, _summary(each), *_inside(result, each, panels.get(each.curves_id))) for each in tests]
     return section("tests", "What each test rests on", element("p", explained(said), class_="note"), *opened)
 
 
@@ -164,23 +176,22 @@ def _summary(test: _Numbered) -> str:
     return f"{test.name}, {metric.title}: {against.verdict} ({difference(against, metric.unit)})"
 
 
-def _inside(result: Result, test: _Numbered, *, drawn: bool) -> Iterator[Element]:
+def _inside(result: Result, test: _Numbered, panel: Panel | None) -> Iterator[Element]:
     tested = test.tested
     pair = tested.pair
     yield element("p", explained(study_report.sentence(tested)))
     if facts := list(_facts(result, tested)):
         yield definitions((subject, explained(text)) for subject, text in facts)
     chosen = [_candidates(name, result.choices[name]) for name in (pair.base.name, pair.arm.name) if name in result.choices]
-    yield element("div", _seeds(test), element("div", *chosen, *([_curves(test)] if drawn else [])), class_="beside")
+    yield element("div", _seeds(test), element("div", *chosen, *([_curves(test, panel)] if panel else [])), class_="beside")
     for arm in (pair.base, pair.arm):
         yield plain(f"The config of {arm.name}", config_text(arm.config))
 
 
-def _curves(test: _Numbered) -> Element:
-    pair = test.tested.pair
-    panel = figures.metric_panel([pair.base, pair.arm], test.tested.yardstick.metric)
+def _curves(test: _Numbered, panel: Panel) -> Element:
     alt = f"{panel.title} of {test.name} by epoch, thin lines single runs, thick ones what is typical."
-    return element("figure", sections.image(inlined(plots.comparison_figure([panel], columns=1)), alt))
+    picture = inlined(plots.comparison_figure([panel], columns=1))
+    return element("figure", sections.image(picture, alt), id=test.curves_id)
 
 
 def _facts(result: Result, tested: Tested) -> Iterator[tuple[str, str]]:

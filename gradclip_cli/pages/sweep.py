@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -30,6 +30,7 @@ from gradclip_cli.pages.provenance import provenance_of
 from gradclip_cli.pages.shape import DRAWN, Page
 from gradclip_cli.pages.to_copy import config_text, plain
 from gradclip_cli.pages.words import column, explained
+from gradclip_cli.plots import Panel
 from gradclip_cli.texts import counted, percent
 
 MOST_PICTURES = 100
@@ -53,6 +54,10 @@ class _Place:
         return f"cell-{self.number}"
 
     @property
+    def curves_id(self) -> str:
+        return f"{self.id}-curves"
+
+    @property
     def is_best(self) -> bool:
         return self.row.best == self.column
 
@@ -60,6 +65,10 @@ class _Place:
     def label(self) -> str:
         """Such as `clipnorm 1 at learning rate 0.1`."""
         return f"{self.row.label} at {self.row.columns.title} {self.row.columns.labels[self.column]}"
+
+    def panel(self) -> Panel:
+        """Its runs' curves of what is scored."""
+        return figures.metric_panel([self.arm], self.row.metric)
 
     def shown(self) -> str:
         """Its score in the metric's unit."""
@@ -72,21 +81,22 @@ def of(result: Result) -> Page:
     best = with_gradients(result.best) if result.best else None
     panels = figures.panels(best) if best else []
     places = _places(result)
+    drawn = {place.curves_id: place.panel() for place in places if len(places) <= MOST_PICTURES or place.is_best}
     parts = [
         _map(result, places),
         _bests(result),
         *([sections.verdicts(best), sections.differences(best, differences_picture(best))] if best else []),
         *([sections.curves(panels, panel_pictures(panels))] if best else []),
         _trained(result),
-        _cells(result, places),
+        _cells(result, places, drawn),
         *blocks.parts(result.adherence.parts(), "plan"),
         _to_copy(result),
         provenance_of([run for arm in _arms(result) for run in arm.runs]),
     ]
-    drawn = {DRAWN: interactive.data_of_panels(best, panels)} if best and interactive.is_installed() else {}
+    held = {DRAWN: interactive.data_of_panels(drawn, best, panels)} if interactive.is_installed() else {}
     arms, seeds = counted(len(result.sweep.cells), "arm"), counted(len(result.sweep.seeds), "seed")
     title = f"{result.sweep.name}: {arms}, {seeds} each"
-    return Page(title, answer(result), parts, beneath=[badges(best)] if best else [], held=drawn)
+    return Page(title, answer(result), parts, beneath=[badges(best)] if best else [], held=held)
 
 
 def answer(result: Result) -> list[str]:
@@ -177,12 +187,11 @@ def _cell(place: _Place, shade: str | None) -> Cell:
 # What cells rest on.
 
 
-def _cells(result: Result, places: Sequence[_Place]) -> Element:
+def _cells(result: Result, places: Sequence[_Place], panels: Mapping[str, Panel]) -> Element:
     note = "Each cell's seeds, curves and config. What was compared at the rows' best are other runs, with fresh seeds."
-    few = "" if len(places) <= MOST_PICTURES else f" Of more than {MOST_PICTURES} cells only each row's best has its curves here."
+    few = "" if len(panels) == len(places) else f" Of more than {MOST_PICTURES} cells only each row's best has its curves here."
     told = element("p", explained(f"{note if result.best else 'The seeds, curves and config of each cell.'}{few}"), class_="note")
-    drawn = [place for place in places if len(places) <= MOST_PICTURES or place.is_best]
-    opened = [maps.opens(place.id, _summary(place), *_inside(result, place, drawn=place in drawn)) for place in places]
+    opened = [maps.opens(place.id, _summary(place), *_inside(result, place, panels.get(place.curves_id))) for place in places]
     return section("cells", "What each cell rests on", told, *opened)
 
 
@@ -190,7 +199,7 @@ def _summary(place: _Place) -> str:
     return f"{place.label}: {place.shown()}{' (best of its row)' if place.is_best else ''}"
 
 
-def _inside(result: Result, place: _Place, *, drawn: bool) -> Iterator[Element]:
+def _inside(result: Result, place: _Place, panel: Panel | None) -> Iterator[Element]:
     arm, metric = place.arm, place.row.metric
     scores = metric.scores(arm) * metric.unit.scale
     yield definitions((subject, explained(text)) for subject, text in _facts(result, place, scores))
@@ -201,14 +210,14 @@ def _inside(result: Result, place: _Place, *, drawn: bool) -> Iterator[Element]:
     heading = metric.heading
     caption = f"{heading[:1].upper()}{heading[1:]} of each seed, as scored"
     seeds = table(caption, [column("seed"), heading, "status"], rows, texts=(0, 2))
-    yield element("div", seeds, *([_curves(place)] if drawn else []), class_="beside")
+    yield element("div", seeds, *([_curves(place, panel)] if panel else []), class_="beside")
     yield plain(f"The config of {arm.name}", config_text(arm.config))
 
 
-def _curves(place: _Place) -> Element:
-    panel = figures.metric_panel([place.arm], place.row.metric)
+def _curves(place: _Place, panel: Panel) -> Element:
     alt = f"{panel.title} of {place.label} by epoch, a thin line a seed, a thick one for what is typical."
-    return element("figure", sections.image(inlined(plots.comparison_figure([panel], columns=1)), alt))
+    picture = inlined(plots.comparison_figure([panel], columns=1))
+    return element("figure", sections.image(picture, alt), id=place.curves_id)
 
 
 def _facts(result: Result, place: _Place, scores: np.ndarray) -> Iterator[tuple[str, str]]:

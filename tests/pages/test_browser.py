@@ -107,8 +107,9 @@ def until(browser: Any, script: str, *arguments: Any) -> Any:
 
 
 def draw(browser: Any, selector: str) -> None:
-    """Bring figures into view, one after the other, until each is drawn."""
-    for place in browser.find_elements("css selector", f"{selector}.awaits, {selector} .awaits"):
+    """Bring figures into view, one after the other, until each is drawn that no closed part of the page holds."""
+    waiting = browser.find_elements("css selector", f"{selector}.awaits, {selector} .awaits")
+    for place in [each for each in waiting if each.is_displayed()]:
         browser.execute_script("arguments[0].scrollIntoView()", place)
         until(browser, "return !arguments[0].classList.contains('awaits')", place)
 

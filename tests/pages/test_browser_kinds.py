@@ -21,7 +21,7 @@ KINDS = ("run", "recorded", "sweep", "study")
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A page of each kind; those of a sweep and a run with Bokeh where it is there, which a page called `live` is waited for."""
+    """A page of each kind; one called `live` draws with Bokeh, where that is there."""
     folder, found = tmp_path_factory.mktemp("kept"), {}
     run = store_run(folder / "results", "none+optimizer.learning_rate=0.01", 3, [2.0, 1.5], status="failed", reason=HOSTILE)
     with pytest.MonkeyPatch.context() as patched:
@@ -96,3 +96,37 @@ def test_a_runs_steps_can_be_looked_at_closely(browser: Any, pages: dict[str, Pa
     draw(browser, "#steps-0")
     assert len(browser.find_elements("css selector", "#steps-0 .live > *")) == 1
     assert len(browser.find_elements("css selector", "#steps-0 input[type=range]")) == 2
+
+
+@pytest.mark.skipif(not interactive.is_installed(), reason="Bokeh is not installed")
+@pytest.mark.parametrize("kind", ["sweep", "study"])
+def test_what_a_cell_opens_has_live_curves_in_place_of_their_picture(browser: Any, pages: dict[str, Path], kind: str) -> None:
+    opened(browser, pages[kind])
+    browser.execute_script("arguments[0].open = true", browser.find_element("css selector", "details.cell"))
+    draw(browser, "details.cell figure")
+    figure = browser.find_element("css selector", "details.cell figure")
+    assert len(figure.find_elements("css selector", ".live > *")) == 1
+    assert not figure.find_element("css selector", "img").is_displayed()
+    assert errors(browser) == []
+
+
+@pytest.mark.skipif(not interactive.is_installed(), reason="Bokeh is not installed")
+def test_a_tests_legend_switches_its_own_curves_only(browser: Any, pages: dict[str, Path]) -> None:
+    """Their baseline is one and the same arm."""
+    opened(browser, pages["study"])
+    cells = browser.find_elements("css selector", "details.cell")[:2]
+    for number, cell in enumerate(cells, 1):
+        browser.execute_script("arguments[0].open = true", cell)
+        draw(browser, f"#test-{number}-curves")
+    legends = [cell.find_elements("css selector", ".legend button") for cell in cells]
+    assert [len(buttons) for buttons in legends] == [2, 2]
+    assert legends[0][0].text == legends[1][0].text
+    legends[0][0].click()
+    assert [[button.get_attribute("aria-pressed") for button in buttons] for buttons in legends] == [
+        ["false", "true"],
+        ["true", "true"],
+    ]
+    switched_off = "(part) => part.renderers.filter(({visible}) => !visible).map(({name}) => name)"
+    hidden, none = browser.execute_script(f"return Bokeh.documents.map((each) => each.roots()[0]).map({switched_off})")
+    assert set(hidden) == {legends[0][0].text}
+    assert none == []
