@@ -57,7 +57,7 @@ UNKNOWN = {
     "evidence": {"engines", PROBLEMS, *TRAINING, *PUBLISHED},
     "recorder": {"engines", "problems", PROBLEMS, "plots", *TRAINING, *PUBLISHED},
     "runs": {"plots", *PUBLISHED},
-    "engines": {"plots", "files", *PUBLISHED},
+    "engines": {"plots", *PUBLISHED},
     "problems": {"plots", "gradients"},
     "config": {"plots"},
     "gradients": {"plots", "files"},

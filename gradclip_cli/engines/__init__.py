@@ -1,15 +1,17 @@
-"""Engines: each trains a model in one framework, behind one contract; they know nothing of files, epochs or arms."""
+"""Engines: each trains a model in one framework, behind one contract; they know nothing of runs, epochs or arms."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import sys
+from contextlib import nullcontext
 from types import ModuleType
 
 from gradclip_cli.config.frameworks import FRAMEWORKS
 from gradclip_cli.config.recorded import RecordedConfig
 from gradclip_cli.config.schema import Config
+from gradclip_cli.engines.compiled import keeping
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.engines.importing import import_apart, quick_import
 from gradclip_cli.errors import EngineError
@@ -47,7 +49,7 @@ def imported(name: str, *, whole: bool = True) -> ModuleType:
         raise EngineError(message)
     engine = f"{__name__}.{name}"
     if engine not in sys.modules:
-        with quick_import(without=() if whole else framework.spared):
+        with quick_import(without=() if whole else framework.spared), nullcontext() if whole else keeping():
             for package in framework.apart:
                 import_apart(package)
             importlib.import_module(engine)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ with silenced_stderr():  # TensorFlow reports on the machine before its log leve
     tf.config.list_physical_devices()
     tf.get_logger().setLevel("ERROR")
 
+from gradclip_cli.engines import compile_key
+from gradclip_cli.engines.compiled import kept
 from gradclip_cli.engines.contract import Engine, Evaluation
 from gradclip_cli.engines.shared import ChosenRule, OfNetwork, memory_key, metric_key, slot_key, state_key
 from gradclip_cli.engines.tensorflow_measures import Taken, bare_row, can_be_quick, exact_row, quick_row
@@ -101,6 +104,7 @@ class TensorFlowEngine(OfNetwork):
         self._rule = self._chosen.rule
         self._memory = {key: tf.Variable(value) for key, value in self._chosen.memory().items()}
         self._fallback: tuple[str, ...] = ()
+        self._kind = None if problem.runs_own_code else compile_key(config)
         self._compile(xla)
         if xla and config.engine.jit == "auto":
             self._require_xla_or_fall_back()
@@ -108,6 +112,7 @@ class TensorFlowEngine(OfNetwork):
     def _compile(self, xla: bool) -> None:
         """Without AutoGraph, as Keras's own `fit` is: a model's Python is run once, and tensors steer none of it."""
         self.compiled = "xla" if xla else "graph"
+        self._called: set[object] = set()
         self._quick = not xla and can_be_quick([*self._variables.values()])
         self._train = self._compiled(quick_row if self._quick else exact_row, xla)
         self._train_exactly = self._compiled(exact_row, xla)
@@ -122,11 +127,20 @@ class TensorFlowEngine(OfNetwork):
     def _require_xla_or_fall_back(self) -> None:
         """Compile now, taking no step; where XLA can't, compile as a graph and remark it."""
         try:
-            self._train(tf.zeros((CHUNK, self._config.data.batch_size), tf.int32), tf.constant(0), self._config.recorded_every)
+            every = self._config.recorded_every
+            with self._keeping_compiled(every):
+                self._train(tf.zeros((CHUNK, self._config.data.batch_size), tf.int32), tf.constant(0), every)
             self._evaluate.experimental_get_compiler_ir()()
         except (tf.errors.OpError, ValueError) as error:
             self._compile(xla=False)
             self._fallback = (f"XLA can't compile this model, so it is trained as a graph, slower: {_first_line(error)}",)
+
+    def _keeping_compiled(self, call: object) -> AbstractContextManager[None]:
+        """Around calls that compile where they are the first of their kind."""
+        if call in self._called or self.compiled != "xla":
+            return nullcontext()
+        self._called.add(call)
+        return kept(self._kind, f"{tf.version.VERSION} {tf.version.GIT_VERSION}")
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -160,7 +174,8 @@ class TensorFlowEngine(OfNetwork):
         return self._stretch(np.concatenate(rows), every)
 
     def evaluate(self) -> Evaluation:
-        loss, penalty, *values = self._evaluate().numpy().tolist()
+        with self._keeping_compiled("evaluation"):
+            loss, penalty, *values = self._evaluate().numpy().tolist()
         names = list(self.metrics)
         evaluated, trained = values[: len(names)], values[len(names) :]
         return Evaluation(loss, penalty, dict(zip(names, evaluated, strict=True)), dict(zip(names, trained, strict=False)))
@@ -195,7 +210,8 @@ class TensorFlowEngine(OfNetwork):
         padding = ((0, CHUNK - len(batches)), (0, 0))
         chunk = tf.constant(np.pad(batches, padding), tf.int32), tf.constant(len(batches)), every
         if not self._quick:
-            return np.asarray(self._train(*chunk).numpy())[: len(batches)]
+            with self._keeping_compiled(every):
+                return np.asarray(self._train(*chunk).numpy())[: len(batches)]
         return self._mended(self.state(), chunk)[: len(batches)]
 
     def _mended(self, before: Mapping[str, Array], chunk: tuple[tf.Tensor, tf.Tensor, int]) -> FloatArray:
