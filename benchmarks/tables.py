@@ -118,7 +118,9 @@ def _one_run(figures: Gathered) -> list[str]:
         script, run = figures[f"script {epochs}"], figures[f"run {epochs}"]
         faster = ratio(figures, f"script {epochs}", f"run {epochs}")
         lines.append(f"| {epochs} of 10 epochs | {_spread(script)} | {_spread(run)} | {faster:.1f} times faster |")
-    return lines
+    again = [f"{_spread(figures[name])} s of {epochs}" for epochs in LENGTHS if (name := f"again {epochs}") in figures]
+    told = f"Typed again, when what it trains lies compiled in gradclip's cache: {', '.join(again)} epochs."
+    return [*lines, "", told] if again else lines
 
 
 def _many_runs(figures: Gathered) -> list[str]:
