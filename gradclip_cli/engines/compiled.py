@@ -67,7 +67,7 @@ def kept(kind: str | None, version: str) -> Iterator[None]:
     if own is None:
         yield
         return
-    there = cache_folder() / "compiled" / _digest(json.dumps([version, *_machine()])) / _digest(kind) if kind else None
+    there = _folder_of(kind, version) if kind else None
     try:
         with suppress(OSError):  # of a cache that is not there, somebody else's, or full
             if there:
@@ -101,16 +101,26 @@ def _own_folder(process: int) -> Path | None:
         return None
 
 
+def _folder_of(kind: str, version: str) -> Path | None:
+    """Where a kind is kept; None for somebody without a home, such as a number that a container gives its process for a user."""
+    cache = cache_folder()
+    return None if cache.parts[0] == "~" else cache / "compiled" / _digest(json.dumps([version, *_machine()])) / _digest(kind)
+
+
 def _fetch(there: Path, own: Path) -> None:
-    """Copy what is unharmed; a file's name ends with the hash of what it held when it was written."""
+    """Copy what is unharmed and not another user's; a file's name ends with the hash of what it held when it was written."""
     own.mkdir(mode=0o700)
-    for path in there.iterdir():
+    for path in filter(_is_ours, there.iterdir()):
         content = path.read_bytes()
         if path.suffix == f".{hashlib.sha256(content).hexdigest()}":
             (own / path.stem).write_bytes(content)
         elif not path.name.startswith("."):  # which is being written
             path.unlink()
     os.utime(there)
+
+
+def _is_ours(path: Path) -> bool:
+    return not hasattr(os, "geteuid") or path.stat().st_uid in (0, os.geteuid())
 
 
 def _keep(own: Path, there: Path) -> None:

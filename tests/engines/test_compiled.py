@@ -176,6 +176,23 @@ def test_what_is_damaged_or_being_written_is_not_found(tmp_path: Path) -> None:
     assert set(entries(tmp_path)) == {whole, being_written}
 
 
+def test_what_another_user_wrote_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_as("a")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    for path in entries(tmp_path):
+        os.chown(path, os.getuid() + 2, -1) if os.getuid() == 0 else None
+    assert compile_as("") == set()
+    assert len(entries(tmp_path)) == 1
+
+
+def test_without_a_home_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "cache_folder", lambda: Path("~/.cache/gradclip"))
+    monkeypatch.chdir(tmp_path)
+    compile_as("a")
+    assert compile_as("") == set()
+    assert [path.name for path in tmp_path.iterdir()] == ["temporary"]
+
+
 def test_what_is_old_or_too_much_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "MOST_OF_A_KIND", 3)
     monkeypatch.setattr(compiled, "MOST_KINDS", 2)
