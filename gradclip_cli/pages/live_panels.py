@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +38,9 @@ def is_plain(panel: Panel) -> bool:
     return len(panel.curves) > FEW
 
 
-def thinned(panels: Sequence[Panel]) -> str:
+def thinned(panels: Iterable[Panel]) -> str:
     """What live panels leave out, in a sentence; nothing where nothing is."""
-    most = max(panels, key=lambda panel: len(panel.curves), default=None)
+    most = max(panels, key=lambda panel: (len(panel.curves), _lines(panel)), default=None)
     if most and is_plain(most):
         return f"Of {len(most.curves)} arms the live curves are typical values alone, without intervals and single runs."
     runs = _lines(most) if most else 0

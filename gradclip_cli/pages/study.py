@@ -160,9 +160,9 @@ def _cell(cell: plots.MatrixCell, test: _Numbered) -> Cell:
 
 
 def _tests(result: Result, tests: Sequence[_Numbered], panels: Mapping[str, Panel]) -> Element:
-    told = "Each test's sentence, its seeds, its curves and its configs."
-    few = len(panels) == len(tests)
-    said = told if few else f"{told} Of more than {MOST_PICTURES} tests only those that show a difference have curves here."
+    few = f" Of more than {MOST_PICTURES} tests only those that show a difference have curves here."
+    thinned = f" {interactive.thinned(panels.values())}".rstrip() if interactive.is_installed() else ""
+    said = f"Each test's sentence, its seeds, its curves and its configs.{few if len(panels) < len(tests) else ''}{thinned}"
     opened = [maps.opens(each.id, _summary(each), *_inside(result, each, panels.get(each.curves_id))) for each in tests]
     return section("tests", "What each test rests on", element("p", explained(said), class_="note"), *opened)
 

@@ -190,7 +190,9 @@ def _cell(place: _Place, shade: str | None) -> Cell:
 def _cells(result: Result, places: Sequence[_Place], panels: Mapping[str, Panel]) -> Element:
     note = "Each cell's seeds, curves and config. What was compared at the rows' best are other runs, with fresh seeds."
     few = "" if len(panels) == len(places) else f" Of more than {MOST_PICTURES} cells only each row's best has its curves here."
-    told = element("p", explained(f"{note if result.best else 'The seeds, curves and config of each cell.'}{few}"), class_="note")
+    thinned = f" {interactive.thinned(panels.values())}".rstrip() if interactive.is_installed() else ""
+    said = note if result.best else "The seeds, curves and config of each cell."
+    told = element("p", explained(f"{said}{few}{thinned}"), class_="note")
     opened = [maps.opens(place.id, _summary(place), *_inside(result, place, panels.get(place.curves_id))) for place in places]
     return section("cells", "What each cell rests on", told, *opened)
 

@@ -19,7 +19,7 @@ from gradclip_cli.errors import ReportError
 from gradclip_cli.evidence import inspection
 from gradclip_cli.evidence.blocks import Heading, Paragraph, Points, Table
 from gradclip_cli.experiments import stored_study, stored_sweep, study_report, sweep_report
-from gradclip_cli.pages import interactive, one_run, study, sweep, trial
+from gradclip_cli.pages import interactive, live_panels, one_run, study, sweep, trial
 from gradclip_cli.runs.store import RunDirectory
 
 ROOT = Path(__file__).parents[2]
@@ -200,6 +200,14 @@ def test_a_studys_map_leads_to_what_each_cell_rests_on(pages: dict[str, str], ke
         unit = tested.yardstick.metric.unit
         assert all(unit.shown(each, sign=True) in shown for each in differences)
     assert "successes of helped.clipnorm" in text_of(pages["study"])
+
+
+@pytest.mark.skipif(not interactive.is_installed(), reason="Bokeh is not installed (make install-all)")
+@pytest.mark.parametrize("kind", ["study", "sweep"])
+def test_what_live_curves_leave_out_is_said(kind: str, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interactive, "is_installed", lambda: True)
+    monkeypatch.setattr(live_panels, "MOST_LINES", 1)
+    assert "runs: the live curves leave single ones out." in text_of(MAKERS[kind](kept))
 
 
 def test_a_study_whose_file_moved_is_found_by_naming_it(kept: Path, tmp_path: Path) -> None:
