@@ -41,6 +41,9 @@ settings.load_profile("unhurried")
 # Tests of both frameworks, and of what else uses PyTorch, share processes.
 import_apart("triton")
 
+# Where two processes are to leave the same bytes, both compile; and nobody's cache is touched. test_compiled.py has its own.
+os.environ["GRADCLIP_COMPILED"] = "off"
+
 # Worker processes take seconds to start; the tests that are about them ask for some.
 os.environ["GRADCLIP_JOBS"] = "1"
 

@@ -35,6 +35,8 @@ class Framework(NamedTuple):
     """Packages that it imports where they are installed, for parts of it that nothing of gradclip uses."""
     apart: tuple[str, ...] = ()
     """Packages that it imports, where they are installed, whose libraries don't bear those of other frameworks."""
+    keeps_compiled: bool = False
+    """Whether what it compiles can be kept for later processes, by `engines.compiled`."""
     imported_as: tuple[str, ...] = ()
     """The packages by which a user's file says that its models are of this framework."""
     clipping_line: Callable[[Any], str | None] = lambda config: None

@@ -49,7 +49,8 @@ def imported(name: str, *, whole: bool = True) -> ModuleType:
         raise EngineError(message)
     engine = f"{__name__}.{name}"
     if engine not in sys.modules:
-        with quick_import(without=() if whole else framework.spared), nullcontext() if whole else keeping():
+        keeps = framework.keeps_compiled and not whole
+        with quick_import(without=() if whole else framework.spared), keeping() if keeps else nullcontext():
             for package in framework.apart:
                 import_apart(package)
             importlib.import_module(engine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import resource
 import shutil
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import options
+from conftest import options, wait_until
 
 from gradclip_cli.engines import compiled
 from gradclip_cli.errors import EngineError
@@ -22,10 +21,11 @@ TINY = ("data.subset=sample", "training.epochs=1", "training.steps_per_epoch=3",
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cache and a folder of temporary files of each test's own."""
-    (tmp_path / "temporary").mkdir()
+    """A cache and a folder of temporary files of each test's own, which has a blank in its name."""
+    (tmp_path / "temporary files").mkdir()
+    monkeypatch.delenv("GRADCLIP_COMPILED")
     monkeypatch.setenv("GRADCLIP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary files"))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
     compiled._own_folder.cache_clear()
@@ -69,7 +69,8 @@ def test_a_second_process_compiles_nothing_and_leaves_the_same_bytes(tmp_path: P
     assert compiled_then == 0
     assert csvs(tmp_path, "first") == csvs(tmp_path, "second")
     assert len(entries(tmp_path)) == 2
-    assert list((tmp_path / "temporary").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "first", "second", "temporary files"]
+    assert list((tmp_path / "temporary files").iterdir()) == []
 
 
 @pytest.mark.trains
@@ -85,7 +86,42 @@ def test_what_is_damaged_is_compiled_again_and_replaced(tmp_path: Path) -> None:
     assert compiled_then == 2
     assert csvs(tmp_path, "first") == csvs(tmp_path, "second")
     assert {path.name.partition(".")[0] for path in entries(tmp_path)} == {path.name.partition(".")[0] for path in whole}
-    assert all(path.suffix == f".{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in entries(tmp_path))
+    assert all(path.suffix == f".{compiled._digest(path.read_bytes())}" for path in entries(tmp_path))
+
+
+@pytest.mark.trains
+@pytest.mark.slow
+def test_what_is_whole_but_cannot_be_loaded_is_dropped_and_told(tmp_path: Path) -> None:
+    """As if another build of the same version had compiled it: the ELF marks are gone, the hash is right."""
+    first, _ = train(tmp_path, "first")
+    for path in entries(tmp_path):
+        broken = path.read_bytes().replace(b"\x7fELF", b"\x7fFLE")
+        path.unlink()
+        path.with_suffix(f".{compiled._digest(broken)}").write_bytes(broken)
+    second, _ = train(tmp_path, "second")
+    assert first.returncode == 0
+    assert second.returncode == 1
+    assert "what was kept compiled of this kind of run is dropped" in second.stderr
+    again, compiled_again = train(tmp_path, "second")
+    assert again.returncode == 0, again.stderr
+    assert compiled_again >= 1
+    assert csvs(tmp_path, "first") == csvs(tmp_path, "second")
+
+
+@pytest.mark.trains
+@pytest.mark.slow
+def test_a_killed_process_leaves_a_folder_that_goes_a_day_later(tmp_path: Path) -> None:
+    left = tmp_path / "temporary files"
+    command = [sys.executable, "-m", "gradclip_cli", "run", "clipvalue", *options(*TINY), "--results", str(tmp_path / "killed")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+        wait_until(lambda: list(left.iterdir()))
+        killed.kill()
+    [folder] = left.iterdir()
+    compiled._drop_left()
+    assert folder.exists()
+    os.utime(folder, (0, 0))
+    compiled._drop_left()
+    assert not folder.exists()
 
 
 @pytest.mark.trains
@@ -138,7 +174,7 @@ def compile_as(names: str, kind: str | None = "kind", version: str = "2.0") -> s
     with compiled.kept(kind, version):
         own = compiled._own_folder(os.getpid())
         assert own
-        own.mkdir(exist_ok=True)
+        own.mkdir(exist_ok=True)  # as TensorFlow does where nothing was fetched
         there = {path.stem for path in own.iterdir()}
         for name in names:
             (own / f"{name}.pb").write_text(f"code of {name}")
@@ -153,7 +189,7 @@ def test_a_kind_finds_its_own_of_its_version_and_nothing_stays_behind(tmp_path: 
     assert compile_as("", version="2.1") == set()
     assert compile_as("d", kind=None) == set()
     assert len(entries(tmp_path)) == 3
-    assert list((tmp_path / "temporary").iterdir()) == []
+    assert list((tmp_path / "temporary files").glob("*/*")) == []
 
 
 def test_other_flags_of_xla_or_another_processor_are_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,10 +215,35 @@ def test_what_is_damaged_or_being_written_is_not_found(tmp_path: Path) -> None:
 def test_what_another_user_wrote_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_as("a")
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    for path in entries(tmp_path):
-        os.chown(path, os.getuid() + 2, -1) if os.getuid() == 0 else None
+    if os.getuid() == 0:
+        os.chown(entries(tmp_path)[0], os.getuid() + 2, -1)
     assert compile_as("") == set()
     assert len(entries(tmp_path)) == 1
+
+
+def test_what_others_may_write_or_a_link_is_not_loaded(tmp_path: Path) -> None:
+    compile_as("ab")
+    writable, linked = entries(tmp_path)
+    writable.chmod(0o666)
+    linked.rename(tmp_path / "elsewhere")
+    linked.symlink_to(tmp_path / "elsewhere")
+    assert compile_as("") == set()
+
+
+def test_of_a_part_that_was_copied_nothing_is_loaded() -> None:
+    """The disk is full after the first file: a limit on the size of files stands for it."""
+    compile_as("a")
+    with compiled.kept("kind", "2.0"):
+        own = compiled._own_folder(os.getpid())
+        assert own
+        (own / "b.pb").write_text("code of b" * 10_000)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, usual[1]))
+    try:
+        with compiled.kept("kind", "2.0"):
+            assert not own.exists()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
 
 
 def test_without_a_home_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +251,7 @@ def test_without_a_home_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     compile_as("a")
     assert compile_as("") == set()
-    assert [path.name for path in tmp_path.iterdir()] == ["temporary"]
+    assert [path.name for path in tmp_path.iterdir()] == ["temporary files"]
 
 
 def test_what_is_old_or_too_much_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,8 +270,9 @@ def test_what_is_old_or_too_much_is_dropped(tmp_path: Path, monkeypatch: pytest.
     assert compile_as("") == set()  # the one that was used first
     for folder in kinds:
         os.utime(folder, (0, 0))
-    compile_as("a", kind="fourth")
+    compile_as("a", kind="fourth", version="another")  # in another folder: that of no use goes too
     assert len({path.parent for path in entries(tmp_path)}) == 1
+    assert len(list((tmp_path / "cache" / "compiled").iterdir())) == 1
 
 
 def test_an_error_of_keeping_says_what_to_do_and_others_pass() -> None:
@@ -221,18 +283,20 @@ def test_an_error_of_keeping_says_what_to_do_and_others_pass() -> None:
         raise ValueError("of the model")
 
 
-def test_flags_reach_tensorflow_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_reach_tensorflow_and_nobody_else() -> None:
     with compiled.keeping():
         assert str(compiled._own_folder(os.getpid())) in os.environ["TF_XLA_FLAGS"]
     assert "TF_XLA_FLAGS" not in os.environ
-    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_clustering_debug")
-    with compiled.keeping():
-        assert os.environ["TF_XLA_FLAGS"].startswith("--tf_xla_clustering_debug --tf_xla_persistent_cache_directory=")
-    assert os.environ["TF_XLA_FLAGS"] == "--tf_xla_clustering_debug"
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("GRADCLIP_COMPILED", "off"), ("TF_XLA_FLAGS", "--tf_xla_persistent_cache_directory=/elsewhere")]
+    ("name", "value"),
+    [
+        ("GRADCLIP_COMPILED", "off"),
+        ("TF_XLA_FLAGS", "--tf_xla_persistent_cache_directory=/elsewhere"),
+        ("TF_XLA_FLAGS", "/a/file"),
+        ("XLA_FLAGS", "/a/file"),
+    ],
 )
 def test_who_wants_none_or_has_his_own_is_left_alone(
     name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -243,3 +307,28 @@ def test_who_wants_none_or_has_his_own_is_left_alone(
         assert os.environ.get("TF_XLA_FLAGS") == before
     assert compiled._own_folder(os.getpid()) is None
     assert entries(tmp_path) == []
+
+
+def test_an_error_where_something_was_loaded_drops_it(tmp_path: Path) -> None:
+    compile_as("a")
+    with (
+        pytest.raises(EngineError, match=r"^Failed to add .* is dropped, so that it is compiled anew"),
+        compiled.kept("kind", "2.0"),
+    ):
+        raise RuntimeError("Failed to add object file")
+    assert entries(tmp_path) == []
+
+
+def test_what_describes_a_processor_stays_the_same_and_is_something() -> None:
+    described = compiled._processor()
+    assert described
+    assert all(described)
+    assert not [line for line in described if line.startswith(compiled.CHANGING)]
+    assert compiled._machine() == compiled._machine()
+
+
+def test_the_current_folder_may_be_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADCLIP_CACHE", ".")
+    monkeypatch.chdir(tmp_path)
+    compile_as("a")
+    assert compile_as("") == {"a"}

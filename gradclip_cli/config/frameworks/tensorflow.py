@@ -32,6 +32,7 @@ FRAMEWORK = Framework(
     # Measured on two cores of a shared machine with the article's model, rounded up: see results/LOG.md.
     usual_pace={"step": 0.0007, "evaluation": 0.1, "compilation": 4.0, "start": 5.0},
     spared=("matplotlib", "pandas", "sklearn"),  # Keras's pictures, data frames and wrappers
+    keeps_compiled=True,
     imported_as=("keras", "tensorflow"),
     clipping_line=clipping_line,
     settings=("jit",),
