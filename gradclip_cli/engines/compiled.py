@@ -84,7 +84,7 @@ def kept(kind: str | None, version: str) -> Iterator[None]:
         if not fetched:
             raise
         for path in fetched:
-            path.unlink(missing_ok=True)
+            _remove(path)
         dropped = f"what was kept compiled of this kind of run is dropped, so that it is compiled anew; {SWITCH}=off does without"
         raise EngineError(f"{error} ({dropped})") from error
     finally:
@@ -153,12 +153,18 @@ def _fetched(there: Path, own: Path) -> list[Path]:
                 (own / path.stem).write_bytes(content)
                 found.append(path)
             else:
-                path.unlink()
-        os.utime(there)
+                _remove(path)
+        with suppress(OSError):  # of a cache that can only be read
+            os.utime(there)
     except OSError:  # of a cache that is not there, or of a disk that is full: of a part nothing may be loaded
         shutil.rmtree(own, ignore_errors=True)
         return []
     return found
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def _read(path: Path) -> bytes | None:
@@ -186,7 +192,7 @@ def _keep(own: Path, there: Path, known: set[str]) -> None:
         write_atomically(entry, content)
         entry.chmod(0o600)
     for path in _oldest_first(list(there.iterdir()))[:-MOST_OF_A_KIND]:
-        path.unlink(missing_ok=True)
+        _remove(path)
     kinds = _oldest_first(list(there.parent.parent.glob("*/*")))
     for folder in [each for place, each in enumerate(kinds) if place < len(kinds) - MOST_KINDS or _unused(each)]:
         shutil.rmtree(folder, ignore_errors=True)
