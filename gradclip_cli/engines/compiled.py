@@ -21,8 +21,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from gradclip_cli.errors import EngineError
-from gradclip_cli.files import cache_folder, write_atomically
+from gradclip_cli.errors import EngineError, StoreError
+from gradclip_cli.files import cache_folder, opened, write_atomically
 
 SWITCH = "GRADCLIP_COMPILED"
 """The variable of the environment that leaves the cache alone where it is `off`."""
@@ -146,7 +146,7 @@ def _fetched(there: Path, own: Path) -> list[Path]:
     try:
         own.mkdir()
         for path in there.iterdir():
-            content = None if path.name.startswith(".") else _read(path)  # with a dot it is being written
+            content = None if path.name.startswith(".") else _content(path)  # with a dot it is being written
             if content is None:
                 continue
             if path.suffix == f".{_digest(content)}":
@@ -167,12 +167,13 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _read(path: Path) -> bytes | None:
-    """A file of this user's or of root's, which nobody else can write; None for all else."""
-    number = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(number, "rb") as file:
-        about = os.fstat(number)
-        return file.read() if stat.S_ISREG(about.st_mode) and _is_ours(about) else None
+def _content(path: Path) -> bytes | None:
+    """Of a file of this user's or of root's, which nobody else can write; None for all else."""
+    if path.is_symlink():
+        return None
+    with suppress(StoreError), opened(path) as file:
+        return file.read() if _is_ours(os.fstat(file.fileno())) else None
+    return None
 
 
 def _is_ours(about: os.stat_result) -> bool:

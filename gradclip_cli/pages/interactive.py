@@ -6,14 +6,14 @@ Bokeh's own script stands in the page, so that no host is asked for it. Without 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gradclip_cli.evidence.comparison import Comparison
+from gradclip_cli.pages import live_panels
 from gradclip_cli.pages.elements import as_json
 from gradclip_cli.pages.live_figures import item
 from gradclip_cli.pages.live_pairs import pairs_figure, twins_figure
-from gradclip_cli.pages.live_panels import panel_figure, thinned
 from gradclip_cli.pages.live_steps import held, steps_figure
 from gradclip_cli.pages.steps import Trace
 from gradclip_cli.plots import Panel, line_style
@@ -58,6 +58,11 @@ def data_of_panels(own: Mapping[str, Panel], compared: Comparison | None = None,
     return held_together(shown, made, ())
 
 
+def thinned(panels: Iterable[Panel]) -> str:
+    """What live panels leave out, in a sentence; nothing where nothing is, or none are live."""
+    return live_panels.thinned(panels) if is_installed() else ""
+
+
 def colours_of(names: Sequence[str]) -> dict[str, str]:
     """Each arm's colour, as its picture has it, by name."""
     return {name: str(line_style(place)["color"]) for place, name in enumerate(names)}
@@ -69,7 +74,7 @@ def shown_panels(panels: Sequence[Panel], colours: Mapping[str, str]) -> list[di
 
 
 def _figure(place: str, panel: Panel, colours: Mapping[str, str]) -> dict[str, Any]:
-    return {"place": place, "title": panel.title, "item": item(panel_figure(panel, colours), f"live-{place}")}
+    return {"place": place, "title": panel.title, "item": item(live_panels.panel_figure(panel, colours), f"live-{place}")}
 
 
 def _arms(colours: Mapping[str, str]) -> list[dict[str, str]]:

@@ -19,8 +19,7 @@ def of(compared: Comparison) -> Page:
     """The page of a comparison."""
     compared = compared if compared.gradients else with_gradients(compared)
     panels, traced = figures.panels(compared), steps.traces(compared)
-    is_live = interactive.is_installed()
-    note = f"{sections.MANY_RUNS} {interactive.thinned(panels) if is_live else ''}".rstrip()
+    note = f"{sections.MANY_RUNS} {interactive.thinned(panels)}".rstrip()
     parts = [
         *(_of_verdicts(compared) if compared.others else []),
         sections.what_was_trained(compared),
@@ -32,7 +31,7 @@ def of(compared: Comparison) -> Page:
         provenance(compared),
     ]
     held = {"looks": looks.data(compared)} if compared.others else {}
-    held |= {shape.DRAWN: interactive.data(compared, panels, traced)} if is_live else {}
+    held |= {shape.DRAWN: interactive.data(compared, panels, traced)} if interactive.is_installed() else {}
     return Page(title(compared), answer(compared), parts, beneath=[badges(compared)], held=held)
 
 

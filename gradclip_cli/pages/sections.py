@@ -9,7 +9,7 @@ from gradclip_cli.config.seeds import seed_list
 from gradclip_cli.evidence import figures, remarks, report, trained
 from gradclip_cli.evidence.comparison import Comparison
 from gradclip_cli.pages.elements import definitions, details, element, section, table
-from gradclip_cli.pages.pictures import Picture
+from gradclip_cli.pages.pictures import Picture, panel_pictures
 from gradclip_cli.pages.words import column, explained
 from gradclip_cli.plots import Panel
 from gradclip_cli.plots.style import known
@@ -101,6 +101,12 @@ def curves(panels: Sequence[Panel], pictures: Sequence[Picture], note: str = MAN
         for number, (panel, picture) in enumerate(zip(panels, pictures, strict=True))
     ]
     return section("curves", "By epoch", element("p", explained(note), class_="note"), element("div", *shown, class_="panels"))
+
+
+def drawn(place: str, panel: Panel, alt: str) -> Element:
+    """A panel by itself, as a picture at a place where live curves may take over."""
+    [picture] = panel_pictures([panel])
+    return element("figure", image(picture, alt), id=place)
 
 
 def _told(panel: Panel) -> str:

@@ -20,7 +20,6 @@ from gradclip_cli.pages import blocks, interactive, maps, sections
 from gradclip_cli.pages.answer import SIGNS, badge, difference, shown
 from gradclip_cli.pages.elements import definitions, details, element, section, table
 from gradclip_cli.pages.maps import Cell
-from gradclip_cli.pages.pictures import inlined
 from gradclip_cli.pages.provenance import provenance_of
 from gradclip_cli.pages.shape import DRAWN, Page
 from gradclip_cli.pages.to_copy import config_text, plain
@@ -161,8 +160,8 @@ def _cell(cell: plots.MatrixCell, test: _Numbered) -> Cell:
 
 def _tests(result: Result, tests: Sequence[_Numbered], panels: Mapping[str, Panel]) -> Element:
     few = f" Of more than {MOST_PICTURES} tests only those that show a difference have curves here."
-    thinned = f" {interactive.thinned(panels.values())}".rstrip() if interactive.is_installed() else ""
-    said = f"Each test's sentence, its seeds, its curves and its configs.{few if len(panels) < len(tests) else ''}{thinned}"
+    told = f"Each test's sentence, its seeds, its curves and its configs.{few if len(panels) < len(tests) else ''}"
+    said = f"{told} {interactive.thinned(panels.values())}".rstrip()
     opened = [maps.opens(each.id, _summary(each), *_inside(result, each, panels.get(each.curves_id))) for each in tests]
     return section("tests", "What each test rests on", element("p", explained(said), class_="note"), *opened)
 
@@ -190,8 +189,7 @@ def _inside(result: Result, test: _Numbered, panel: Panel | None) -> Iterator[El
 
 def _curves(test: _Numbered, panel: Panel) -> Element:
     alt = f"{panel.title} of {test.name} by epoch, thin lines single runs, thick ones what is typical."
-    picture = inlined(plots.comparison_figure([panel], columns=1))
-    return element("figure", sections.image(picture, alt), id=test.curves_id)
+    return sections.drawn(test.curves_id, panel, alt)
 
 
 def _facts(result: Result, tested: Tested) -> Iterator[tuple[str, str]]:

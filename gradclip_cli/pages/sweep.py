@@ -25,7 +25,7 @@ from gradclip_cli.pages.answer import answer as answer_of_comparison
 from gradclip_cli.pages.answer import badges
 from gradclip_cli.pages.elements import definitions, element, section, table
 from gradclip_cli.pages.maps import Cell
-from gradclip_cli.pages.pictures import differences_picture, inlined, panel_pictures
+from gradclip_cli.pages.pictures import differences_picture, panel_pictures
 from gradclip_cli.pages.provenance import provenance_of
 from gradclip_cli.pages.shape import DRAWN, Page
 from gradclip_cli.pages.to_copy import config_text, plain
@@ -190,9 +190,8 @@ def _cell(place: _Place, shade: str | None) -> Cell:
 def _cells(result: Result, places: Sequence[_Place], panels: Mapping[str, Panel]) -> Element:
     note = "Each cell's seeds, curves and config. What was compared at the rows' best are other runs, with fresh seeds."
     few = "" if len(panels) == len(places) else f" Of more than {MOST_PICTURES} cells only each row's best has its curves here."
-    thinned = f" {interactive.thinned(panels.values())}".rstrip() if interactive.is_installed() else ""
     said = note if result.best else "The seeds, curves and config of each cell."
-    told = element("p", explained(f"{said}{few}{thinned}"), class_="note")
+    told = element("p", explained(f"{said}{few} {interactive.thinned(panels.values())}".rstrip()), class_="note")
     opened = [maps.opens(place.id, _summary(place), *_inside(result, place, panels.get(place.curves_id))) for place in places]
     return section("cells", "What each cell rests on", told, *opened)
 
@@ -218,8 +217,7 @@ def _inside(result: Result, place: _Place, panel: Panel | None) -> Iterator[Elem
 
 def _curves(place: _Place, panel: Panel) -> Element:
     alt = f"{panel.title} of {place.label} by epoch, a thin line a seed, a thick one for what is typical."
-    picture = inlined(plots.comparison_figure([panel], columns=1))
-    return element("figure", sections.image(picture, alt), id=place.curves_id)
+    return sections.drawn(place.curves_id, panel, alt)
 
 
 def _facts(result: Result, place: _Place, scores: np.ndarray) -> Iterator[tuple[str, str]]:
