@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +38,9 @@ from gradclip_cli.runs.store import RunDirectory
 # Whatever else the machine does, a property is no less true for taking longer.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+# A shell without job control has what it starts in the background ignore Ctrl-C, and all that this starts too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests of both frameworks, and of what else uses PyTorch, share processes.
 import_apart("triton")

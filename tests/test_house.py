@@ -216,7 +216,7 @@ def test_statistics_import_nothing_of_ours() -> None:
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["run", "--help"], ["run", "no-such-config"], ["export", "-h"], ["list"], ["schema"]]
 )
-def test_start_up_imports_nothing_heavy(arguments: list[str]) -> None:
+def test_start_up_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     reads_configs = arguments[0] in ("run", "schema")
     code = (
         "import sys\n"
@@ -228,7 +228,7 @@ def test_start_up_imports_nothing_heavy(arguments: list[str]) -> None:
         "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=tmp_path)  # where no runs are read
 
 
 @pytest.mark.parametrize(
