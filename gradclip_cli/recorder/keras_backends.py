@@ -40,6 +40,10 @@ class Kept(Protocol):
         """Of each tensor."""
         ...
 
+    def noting(self, optimizer: Any) -> Mapping[str, Callable[..., Any]]:
+        """The optimizer's methods that change a variable, where what they add is noted for `changes`."""
+        ...
+
     def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
         """L2 norm of what was added to each variable since."""
         ...
@@ -80,6 +84,9 @@ class OnTensorFlow:
         with strategy.scope():
             self._ring = tf.Variable(tf.zeros(shape, tf.float64), name="gradclip_rows", **own)
             self._count = tf.Variable(tf.constant(steps, tf.int64), name="gradclip_steps", **own)
+        self._added: dict[int, list[Any]] = {}
+        """What the optimizer added to each variable, by its identity; None among it where it gave the variable a new value."""
+        self._says_what_it_adds = not (model.jit_compile or self.replicas > 1 or optimizer.weight_decay or _is_own(optimizer))
 
     def count(self) -> int:
         return int(self._count.numpy())
@@ -88,14 +95,36 @@ class OnTensorFlow:
         return np.asarray(self._ring.numpy())
 
     def copies(self, variables: Sequence[Any], every: int) -> list[Any]:
+        self._added = {id(_tensorflow_variable(variable)): [] for variable in variables}
         return [self._tf.convert_to_tensor(variable.value) for variable in variables]
 
     def sizes(self, tensors: Sequence[Any]) -> Sizes:
         dense = [self._tf.convert_to_tensor(tensor) for tensor in tensors]
         return [self._norm(tensor) for tensor in dense], [self._largest(tensor) for tensor in dense]
 
+    def noting(self, optimizer: Any) -> Mapping[str, Callable[..., Any]]:
+        tf = self._tf
+
+        def noted(name: str, added: Callable[[Any], Any]) -> Callable[..., Any]:
+            method = getattr(optimizer, name)
+
+            def changing(variable: Any, value: Any) -> Any:
+                self._added.get(id(_tensorflow_variable(variable)), []).append(added(value))
+                return method(variable, value)
+
+            return changing
+
+        if not self._says_what_it_adds:
+            return {}
+        added = {"assign": lambda value: None, "assign_add": tf.convert_to_tensor, "assign_sub": tf.convert_to_tensor}
+        return {name: noted(name, of) for name, of in added.items()}
+
     def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
-        after = self.copies(variables, 1)
+        """Of what the optimizer added, where it said so: to keep each variable as it was would have TensorFlow copy it."""
+        added = [self._added[id(_tensorflow_variable(variable))] for variable in variables]
+        if all(len(each) == 1 and each[0] is not None for each in added):
+            return [self._norm(tensor) for (tensor,) in added]
+        after = [self._tf.convert_to_tensor(variable.value) for variable in variables]
         return [self._norm(new - old) for new, old in zip(after, before, strict=True)]
 
     def _norm(self, tensor: Any) -> Any:
@@ -157,6 +186,17 @@ class OnTensorFlow:
         pass
 
 
+def _tensorflow_variable(variable: Any) -> Any:
+    import keras
+
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _is_own(optimizer: Any) -> bool:
+    """Whether it is of a user's own, which may change a variable in any way."""
+    return type(optimizer).__module__.partition(".")[0] != "keras"
+
+
 class OnJax:
     """Two of the optimizer's variables: a compiled step keeps no other state. What saves or loads it does not see them."""
 
@@ -183,6 +223,9 @@ class OnJax:
     def sizes(self, tensors: Sequence[Any]) -> Sizes:
         largest = [self._largest(tensor) for tensor in tensors]
         return [self._norm(tensor, most) for tensor, most in zip(tensors, largest, strict=True)], largest
+
+    def noting(self, optimizer: Any) -> Mapping[str, Callable[..., Any]]:
+        return {}
 
     def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
         moved = [new - old for new, old in zip(self.copies(variables, 1), before, strict=True)]
@@ -255,6 +298,9 @@ class OnTorch:
         dense = [tensor.detach().to_dense() if tensor.is_sparse else tensor.detach() for tensor in tensors]
         norms = self._torch._foreach_norm(dense, 2, self._rows.dtype)
         return list(norms), [tensor.to(self._rows.dtype) for tensor in self._torch._foreach_norm(dense, float("inf"))]
+
+    def noting(self, optimizer: Any) -> Mapping[str, Callable[..., Any]]:
+        return {}
 
     def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
         after = [variable.value.detach() for variable in variables]

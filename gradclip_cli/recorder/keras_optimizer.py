@@ -53,7 +53,7 @@ class Watch:
         """Whether a loss scale may leave out steps."""
         self._before: tuple[Any, Any] | None = None
         self._filtered: list[Any] = self.variables
-        self._replaced = [_replaced(optimizer, self._wrapped())]
+        self._replaced = [_replaced(optimizer, {**self._wrapped(), **self._kept.noting(optimizer)})]
         self._replaced += [_replaced(each, self._unseen(each)) for each in dict.fromkeys((optimizer, model.optimizer))]
         optimizer.__dict__[WATCH] = self
         self._retrace()

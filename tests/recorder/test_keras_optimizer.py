@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,54 @@ def test_a_step_that_takes_no_optimizer_is_told(tmp_path: Path) -> None:
     with pytest.warns(RuntimeWarning, match="the model's own optimizer took no step"):
         fit(made, Recorder(str(tmp_path / "mine" / "seed-0")))
     assert RunDirectory.at(tmp_path / "mine" / "seed-0").metadata()["status"] == "failed"
+
+
+def _own_optimizer(rate: float) -> Any:
+    """One that changes a variable twice, once without saying so."""
+    import keras
+
+    class Twice(keras.optimizers.SGD):  # type: ignore[misc]  # Keras is not typed
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            super().update_step(gradient, variable, learning_rate)
+            variable.assign(variable * 0.5)
+
+    return Twice(rate)
+
+
+OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
+    "sgd": lambda keras: keras.optimizers.SGD(0.1),
+    "momentum": lambda keras: keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
+    "adam": lambda keras: keras.optimizers.Adam(0.1),
+    "decay": lambda keras: keras.optimizers.AdamW(0.1, weight_decay=0.1),
+    "a new value": lambda keras: keras.optimizers.Ftrl(0.1),
+    "accumulated": lambda keras: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
+    "own": lambda keras: _own_optimizer(0.1),
+}
+OTHERS = ("RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Adafactor", "Lion", "Lamb", "Muon", "ScheduleFreeAdamW")
+
+
+@pytest.mark.parametrize("kind", [*OPTIMIZERS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+def test_the_recorded_update_is_what_the_weights_changed_by(kind: str, tmp_path: Path) -> None:
+    """Whatever an optimizer does to change them; rows of an embedding are looked up twice."""
+    import keras
+
+    from gradclip_cli import Recorder
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Embedding(5, 3), keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.Dense(1)]
+    made = keras.Sequential([keras.Input((4,), dtype="int32"), *layers])
+    make = OPTIMIZERS.get(kind)
+    made.compile(make(keras) if make else getattr(keras.optimizers, kind)(0.1), loss="mse")
+    weights: list[list[Any]] = []
+    seen = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: weights.append(made.get_weights()))
+    weights.append(made.get_weights())
+    inputs = np.array([[0, 1, 1, 2], [3, 3, 3, 0], [1, 2, 0, 1], [4, 4, 2, 2]], np.int32)
+    made.fit(inputs, np.ones((4, 1)), batch_size=1, verbose=0, callbacks=[seen, Recorder(str(tmp_path / "mine" / "seed-0"))])
+    moved = [np.sqrt(sum(np.square(new - old).sum() for new, old in zip(*pair, strict=True))) for pair in pairwise(weights)]
+    expected = [each for each in moved if each]  # a step may take several batches
+    recorded = RunDirectory.at(tmp_path / "mine" / "seed-0").steps(["update_norm"])["update_norm"]
+    assert len(expected) == (2 if kind == "accumulated" else 4)
+    np.testing.assert_allclose(recorded, expected, rtol=1e-5)
 
 
 def test_models_that_begin_alike_say_so_whatever_keras_calls_their_layers(tmp_path: Path) -> None:
