@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import importlib.util
 import os
@@ -23,6 +24,7 @@ from gradclip_cli import engines
 from gradclip_cli.arrays import ByteArray, FloatArray
 from gradclip_cli.cli import main
 from gradclip_cli.config import loading
+from gradclip_cli.config.article import Data
 from gradclip_cli.config.schema import Config
 from gradclip_cli.engines.contract import Engine
 from gradclip_cli.engines.importing import import_apart
@@ -109,6 +111,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Together(config, log)
 
 
+def pytest_collection_finish() -> None:
+    """Frameworks and tests are millions of objects: to look through them for garbage again and again takes long."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_sessionfinish() -> None:
+    """The same where pytest itself collects garbage five times at the end."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(params=FRAMEWORKS)
 def framework(request: pytest.FixtureRequest) -> str:
     """Each framework in turn; a test that asks for it holds for all of them."""
@@ -172,9 +187,15 @@ def engines_built_once() -> Iterator[None]:
         yield
 
 
+@functools.cache
+def data_of(data: Data) -> Dataset:
+    """A dataset, read once for all tests of a process."""
+    return idx_files.load(data)
+
+
 def engine_for(chosen: Config) -> Engine:
     """An engine that was reset for a config."""
-    engine = build_once(chosen, idx_files.load(chosen.data))
+    engine = build_once(chosen, data_of(chosen.data))
     engine.reset(start_weights(chosen), learning_rate=chosen.optimizer.learning_rate)
     return engine
 
@@ -193,7 +214,7 @@ def seen_of(chosen: Config, images: ByteArray) -> FloatArray:
 
 
 def schedule_for(chosen: Config) -> BatchSchedule:
-    samples = len(idx_files.load(chosen.data).train_inputs) if chosen.data.subset == "sample" else 60_000
+    samples = len(data_of(chosen.data).train_inputs) if chosen.data.subset == "sample" else 60_000
     return BatchSchedule(
         chosen.training.seed,
         samples=samples,

@@ -6,6 +6,7 @@ Precedence, weakest first: schema default, `extends`, the file itself, `--set`, 
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 from bisect import bisect
@@ -34,6 +35,7 @@ from gradclip_cli.limits import MOST_CONFIG_BYTES
 
 SWEEPS, STUDIES = "sweeps", "studies"  # the folders of the shipped ones, beside the configs
 MOST_FILES = 20
+MOST_SECTIONS = 1000
 
 _NOWHERE = Place("schema")
 
@@ -221,7 +223,14 @@ def _kind(tree: Tree) -> type[Config]:
 
 def to_yaml(config: Config) -> str:
     """The config as YAML, complete, in the schema's order."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    sections = config.model_dump(mode="json").items()
+    return "".join(_section_as_yaml(json.dumps({key: value})) for key, value in sections)
+
+
+@functools.lru_cache(maxsize=MOST_SECTIONS)
+def _section_as_yaml(section: str) -> str:
+    """Kept, since configs of thousands of runs differ in one section, and PyYAML takes milliseconds for all of them."""
+    return yaml.safe_dump(json.loads(section), sort_keys=False)
 
 
 def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:

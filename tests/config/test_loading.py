@@ -93,6 +93,7 @@ def test_stored_config_is_read_back_the_same(tmp_path: Path) -> None:
         path = tmp_path / "config.yaml"
         path.write_text(loading.to_yaml(loaded))
         assert loading.load_stored(path) == loaded
+        assert path.read_text() == yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False)
 
 
 def test_stored_config_without_a_newer_key_is_filled_in(tmp_path: Path) -> None:
