@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from gradclip_cli.runs.store import RunDirectory
+
+PAGE = Path(__file__).parents[2] / "docs" / "recording.md"
 LOOPS = Path(__file__).with_name("keras_loops.py")
 QUICK = ("plain", "measured", "saved")
 NEEDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
@@ -47,16 +51,20 @@ RULES = {
 """All others clip each variable's norm."""
 
 
-@functools.cache
-def recorded(backend: str, folder: Path, *cases: str) -> dict[str, Any]:
-    """What became of some fits on a backend, or of all."""
+def environment(backend: str) -> dict[str, str]:
+    """Of a process in which Keras has this backend; skips the test where it is not installed."""
     beside = [str(JAX)] if backend == "jax" and JAX.is_dir() else []
     if not beside and importlib.util.find_spec(NEEDS[backend]) is None:
         pytest.skip(f"{NEEDS[backend]} is not installed")
     path = os.pathsep.join([*beside, *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": path}
+    return {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": path}
+
+
+@functools.cache
+def recorded(backend: str, folder: Path, *cases: str) -> dict[str, Any]:
+    """What became of some fits on a backend, or of all."""
     command = [sys.executable, str(LOOPS), str(folder / backend), *cases]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment(backend))
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     broken = {name: case["error"] for name, case in found.items() if "error" in case}
     assert not broken, "\n".join(f"{name}: {error}" for name, error in broken.items())
@@ -158,3 +166,37 @@ def test_cases_that_are_special(fits: tuple[str, dict[str, Any]]) -> None:
     assert set(found["two_outputs"]["columns"]) >= {"kind_accuracy", "kind_loss", "size_mae", "size_loss"}
     if backend == "tensorflow":
         assert found["on_two_replicas"]["replicas"] == 2
+
+
+MODEL = """
+import keras
+import numpy as np
+
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).random((64, 8, 2), "float32")
+y = x.sum((1, 2))[:, None]
+model = keras.Sequential([keras.Input((8, 2)), keras.layers.LSTM(4), keras.layers.Dense(1)])
+model.compile(keras.optimizers.Adam(0.02, clipnorm=1.0), "mean_squared_error")
+"""
+
+
+@pytest.mark.trains
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", NEEDS)
+def test_the_lines_that_the_page_gives_to_paste_record_a_fit_on_each_backend(backend: str, tmp_path: Path) -> None:
+    """docs/recording.md shows them on TensorFlow."""
+    lines = re.findall(r"```python\n(from gradclip_cli import Recorder\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    script = tmp_path / "train.py"
+    script.write_text(MODEL + lines[0])
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env=environment(backend), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "UserWarning" not in done.stderr
+    run = RunDirectory.at(tmp_path / "results" / "keras" / "seed-0")
+    metadata, steps = run.metadata(), run.steps(["grad_norm", "applied_norm", "clipped"])
+    assert (metadata["status"], metadata["epochs"], metadata["steps"]) == ("complete", 8, 16)
+    assert backend in metadata["versions"]
+    assert run.config().clipping.mode == "clipnorm"
+    assert (steps["clipped"] == 1).any()
+    assert (steps["applied_norm"][steps["clipped"] == 1] < steps["grad_norm"][steps["clipped"] == 1]).all()
