@@ -86,7 +86,8 @@ class OnTensorFlow:
             self._count = tf.Variable(tf.constant(steps, tf.int64), name="gradclip_steps", **own)
         self._added: dict[int, list[Any]] = {}
         """What the optimizer added to each variable, by its identity; None among it where it gave the variable a new value."""
-        self._says_what_it_adds = not (model.jit_compile or self.replicas > 1 or optimizer.weight_decay or _is_own(optimizer))
+        decays = getattr(optimizer, "weight_decay", None)
+        self._says_what_it_adds = not (model.jit_compile or self.replicas > 1 or decays or _is_own(optimizer))
 
     def count(self) -> int:
         return int(self._count.numpy())
@@ -103,27 +104,22 @@ class OnTensorFlow:
         return [self._norm(tensor) for tensor in dense], [self._largest(tensor) for tensor in dense]
 
     def noting(self, optimizer: Any) -> Mapping[str, Callable[..., Any]]:
-        tf = self._tf
-
-        def noted(name: str, added: Callable[[Any], Any]) -> Callable[..., Any]:
-            method = getattr(optimizer, name)
+        def noted(name: str) -> Callable[..., Any]:
+            method, adds = getattr(optimizer, name), name != "assign"
 
             def changing(variable: Any, value: Any) -> Any:
-                self._added.get(id(_tensorflow_variable(variable)), []).append(added(value))
+                self._added.get(id(_tensorflow_variable(variable)), []).append(value if adds else None)
                 return method(variable, value)
 
             return changing
 
-        if not self._says_what_it_adds:
-            return {}
-        added = {"assign": lambda value: None, "assign_add": tf.convert_to_tensor, "assign_sub": tf.convert_to_tensor}
-        return {name: noted(name, of) for name, of in added.items()}
+        return {name: noted(name) for name in ("assign", "assign_add", "assign_sub") if self._says_what_it_adds}
 
     def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
         """Of what the optimizer added, where it said so: to keep each variable as it was would have TensorFlow copy it."""
         added = [self._added[id(_tensorflow_variable(variable))] for variable in variables]
         if all(len(each) == 1 and each[0] is not None for each in added):
-            return [self._norm(tensor) for (tensor,) in added]
+            return [self._norm(self._tf.convert_to_tensor(value)) for (value,) in added]
         after = [self._tf.convert_to_tensor(variable.value) for variable in variables]
         return [self._norm(new - old) for new, old in zip(after, before, strict=True)]
 
