@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-try:
+try:  # all that the examples import: what is missing is told before one of them fails of it
     import accelerate  # noqa: F401
     import lightning  # noqa: F401
     import torch

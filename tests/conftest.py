@@ -162,9 +162,8 @@ def import_pytorch() -> Any:
     return pytest.importorskip("torch", reason=NO_PYTORCH) if MAY_SKIP_PYTORCH else importlib.import_module("torch")
 
 
-@functools.cache
 def sample() -> Dataset:
-    return idx_files.load(loading.load("none", SMALL).data)
+    return data_of(loading.load("none", SMALL).data)
 
 
 _ENGINES: dict[str, Engine] = {}

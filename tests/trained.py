@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from conftest import SMALL, engine_for, latest
+from conftest import SMALL, data_of, engine_for, latest
 
 from gradclip_cli.arrays import Weights
 from gradclip_cli.config import loading
 from gradclip_cli.config.schema import Config
-from gradclip_cli.problems import idx_files
 from gradclip_cli.runs import many
 from gradclip_cli.runs.loop import Setup, beginning, train
 from gradclip_cli.runs.many import PlannedRun, Result
@@ -38,7 +37,7 @@ def run(
 ) -> tuple[Outcome, RunDirectory, list[Progress]]:
     directory = RunDirectory(path / chosen.name / f"seed-{chosen.training.seed}")
     engine = engine_for(chosen)
-    setup = Setup(chosen, engine, idx_files.load(chosen.data), directory)
+    setup = Setup(chosen, engine, data_of(chosen.data), directory)
     moment = beginning(setup)
     if start:
         engine.reset(start, learning_rate=chosen.optimizer.learning_rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -49,17 +50,17 @@ class Answer:
     """What else a reader must know to judge the verdict, each in a sentence or two."""
 
 
-class PrimaryTest:
+class PrimaryTest(ABC):
     """A claim's test, which is judged as one of the primary family."""
 
     @property
+    @abstractmethod
     def p(self) -> float:
         """Before Holm's adjustment."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer(self, judgement: Judgement) -> Answer:
         """The answer, once the family is known."""
-        raise NotImplementedError
 
 
 def decided(judgement: Judgement, *, supports: bool, acted: float | None = None) -> ClaimVerdict:
@@ -90,20 +91,20 @@ class Claim:
         return []
 
 
-class PrimaryClaim(Claim):
+class PrimaryClaim(Claim, ABC):
     """A claim that a test decides, one of the primary family's: what it compares was fixed before its runs."""
 
     planned: ClassVar[PlannedTest]
     """What its test holds against what, and by what, as a plan says it."""
 
+    @abstractmethod
     def test(self, arms: Arms) -> PrimaryTest:
         """Its test, from the stored runs."""
-        raise NotImplementedError
 
 
-class SeparateClaim(Claim):
+class SeparateClaim(Claim, ABC):
     """A claim with a rule of its own, outside the family."""
 
+    @abstractmethod
     def answer(self, arms: Arms) -> Answer:
         """Its answer, from the stored runs."""
-        raise NotImplementedError

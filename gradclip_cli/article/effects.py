@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,40 +19,40 @@ from gradclip_cli.evidence.verdicts import Pair
 from gradclip_cli.texts import counted
 
 
-class Contrast:
+class Contrast(ABC):
     """One effect in two reproductions, ours and theirs, on the seeds that both have."""
 
     @property
+    @abstractmethod
     def p(self) -> float:
         """Two-sided, of the test that it is the same in both."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def smallest_p(self) -> float:
         """The smallest p that there could have been, whichever way it went."""
-        raise NotImplementedError
 
     @property
     def shown(self) -> tuple[bool, bool]:
         """Whether there is an effect at all, in ours and in theirs, each tested by itself; true where none is tested for."""
         return True, True
 
+    @abstractmethod
     def agrees(self, level: float) -> bool:
         """Whether both are as good as the same, judged at a level."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def within(self) -> str:
         """How far they agree where they do, such as `within 0.05 nats`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cells(self, level: float) -> list[str]:
         """Ours, theirs, and what lies between them, for a table."""
-        raise NotImplementedError
 
+    @abstractmethod
     def to_dict(self, level: float) -> dict[str, Any]:
         """For JSON."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,9 @@ class Effect:
 
     what: str
 
+    @abstractmethod
     def held_against(self, theirs: Any) -> Contrast:
         """Beside the same effect in another reproduction, which shares seeds with this one."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

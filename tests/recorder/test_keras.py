@@ -192,7 +192,7 @@ def test_the_lines_that_the_page_gives_to_paste_record_a_fit_on_each_backend(bac
         [sys.executable, script], cwd=tmp_path, env=environment(backend), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "UserWarning" not in done.stderr
+    assert "RuntimeWarning" not in done.stderr  # which is how a recorder gives up
     run = RunDirectory.at(tmp_path / "results" / "keras" / "seed-0")
     metadata, steps = run.metadata(), run.steps(["grad_norm", "applied_norm", "clipped"])
     assert (metadata["status"], metadata["epochs"], metadata["steps"]) == ("complete", 8, 16)

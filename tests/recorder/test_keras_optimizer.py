@@ -115,7 +115,7 @@ def test_a_step_that_takes_no_optimizer_is_told(tmp_path: Path) -> None:
     assert RunDirectory.at(tmp_path / "mine" / "seed-0").metadata()["status"] == "failed"
 
 
-def _own_optimizer(rate: float) -> Any:
+def _own_optimizer() -> Any:
     """One that changes a variable twice, once without saying so."""
     import keras
 
@@ -124,7 +124,7 @@ def _own_optimizer(rate: float) -> Any:
             super().update_step(gradient, variable, learning_rate)
             variable.assign(variable * 0.5)
 
-    return Twice(rate)
+    return Twice(0.1)
 
 
 OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
@@ -134,7 +134,7 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "decay": lambda keras: keras.optimizers.AdamW(0.1, weight_decay=0.1),
     "a new value": lambda keras: keras.optimizers.Ftrl(0.1),
     "accumulated": lambda keras: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
-    "own": lambda keras: _own_optimizer(0.1),
+    "own": lambda keras: _own_optimizer(),
 }
 OTHERS = ("RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Adafactor", "Lion", "Lamb", "Muon", "ScheduleFreeAdamW")
 
