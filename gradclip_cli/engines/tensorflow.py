@@ -9,8 +9,8 @@ computation.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from gradclip_cli.engines import compile_key
 from gradclip_cli.engines.compiled import kept
 from gradclip_cli.engines.contract import Engine, Evaluation
 from gradclip_cli.engines.shared import ChosenRule, OfNetwork, memory_key, metric_key, slot_key, state_key
+from gradclip_cli.engines.tensorflow_loops import ChangedInLoop, changed_in_place, read_once
 from gradclip_cli.engines.tensorflow_measures import Taken, bare_row, can_be_quick, exact_row, quick_row
 from gradclip_cli.engines.tensorflow_network import Network, Tensors
 from gradclip_cli.engines.tensorflow_optimizers import build_optimizer, keras_clipping, recording
@@ -104,6 +105,7 @@ class TensorFlowEngine(OfNetwork):
         self._rule = self._chosen.rule
         self._memory = {key: tf.Variable(value) for key, value in self._chosen.memory().items()}
         self._fallback: tuple[str, ...] = ()
+        self._reads_once = self._network.recurrent
         self._kind = None if problem.runs_own_code else compile_key(config)
         self._compile(xla)
         if xla and config.engine.jit == "auto":
@@ -124,23 +126,34 @@ class TensorFlowEngine(OfNetwork):
 
         return tf.function(train_chunk, autograph=False, jit_compile=xla)  # type: ignore[no-any-return]
 
+    def _rows_of(self, train: Callable[..., tf.Tensor], *chunk: Any) -> FloatArray:
+        """Train on a chunk; weights that a loop changes as it goes are read at each of its time steps."""
+        try:
+            return np.asarray(train(*chunk).numpy())
+        except ChangedInLoop:
+            self._reads_once = False
+            return np.asarray(train(*chunk).numpy())  # traced anew
+
     def _require_xla_or_fall_back(self) -> None:
         """Compile now, taking no step; where XLA can't, compile as a graph and remark it."""
         try:
             every = self._config.recorded_every
-            with self._keeping_compiled(every):
-                self._train(tf.zeros((CHUNK, self._config.data.batch_size), tf.int32), tf.constant(0), every)
+            with self._compiling(every):
+                self._rows_of(self._train, tf.zeros((CHUNK, self._config.data.batch_size), tf.int32), tf.constant(0), every)
             self._evaluate.experimental_get_compiler_ir()()
         except (tf.errors.OpError, ValueError) as error:
             self._compile(xla=False)
             self._fallback = (f"XLA can't compile this model, so it is trained as a graph, slower: {_first_line(error)}",)
 
-    def _keeping_compiled(self, call: object) -> AbstractContextManager[None]:
+    @contextmanager
+    def _compiling(self, call: object) -> Iterator[None]:
         """Around calls that compile where they are the first of their kind."""
         if call in self._called or self.compiled != "xla":
-            return nullcontext()
+            yield
+            return
         self._called.add(call)
-        return kept(self._kind, f"{tf.version.VERSION} {tf.version.GIT_VERSION}")
+        with changed_in_place(), kept(self._kind, f"{tf.version.VERSION} {tf.version.GIT_VERSION}"):
+            yield
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -174,7 +187,7 @@ class TensorFlowEngine(OfNetwork):
         return self._stretch(np.concatenate(rows), every)
 
     def evaluate(self) -> Evaluation:
-        with self._keeping_compiled("evaluation"):
+        with self._compiling("evaluation"):
             loss, penalty, *values = self._evaluate().numpy().tolist()
         names = list(self.metrics)
         evaluated, trained = values[: len(names)], values[len(names) :]
@@ -210,18 +223,18 @@ class TensorFlowEngine(OfNetwork):
         padding = ((0, CHUNK - len(batches)), (0, 0))
         chunk = tf.constant(np.pad(batches, padding), tf.int32), tf.constant(len(batches)), every
         if not self._quick:
-            with self._keeping_compiled(every):
-                return np.asarray(self._train(*chunk).numpy())[: len(batches)]
+            with self._compiling(every):
+                return self._rows_of(self._train, *chunk)[: len(batches)]
         return self._mended(self.state(), chunk)[: len(batches)]
 
     def _mended(self, before: Mapping[str, Array], chunk: tuple[tf.Tensor, tf.Tensor, int]) -> FloatArray:
         """Rows of a chunk of steps, of which the doubtful ones are measured exactly, by taking the same steps again."""
-        *columns, doubtful = self._train(*chunk).numpy().T
+        *columns, doubtful = self._rows_of(self._train, *chunk).T
         rows = np.stack(columns, axis=1)
         if doubtful.any():
             after = self.state()
             self.restore(before)
-            rows = np.where(doubtful[:, None] == 1, self._train_exactly(*chunk).numpy(), rows)
+            rows = np.where(doubtful[:, None] == 1, self._rows_of(self._train_exactly, *chunk), rows)
             self.restore(after)
         return rows
 
@@ -249,7 +262,7 @@ class TensorFlowEngine(OfNetwork):
         targets = _each(_taken(batch), self._train_targets)
         weights = [variable.value for variable in self._variables.values()]
         before = [tf.identity(weight) for weight in weights]
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, read_once(self._variables.values()) if self._reads_once else nullcontext():
             outputs = self._model(inputs, training=True)
             loss, penalty = self._network.loss_and_penalty(inputs, targets, outputs)
             total = loss + penalty

@@ -15,8 +15,8 @@ LANES = 64
 """Sums that XLA makes of a large tensor side by side: it adds one element after another, and several sums at once."""
 SMALLEST_MEAN_SQUARE = 1e-31
 """Of elements whose squares float32 can sum: what it flushes to zero, below 1.2e-38, is less than rounding then."""
-Sizes = tuple[list[Any], list[Any]]
-"""L2 norms and largest absolute elements of V tensors. Norms neither overflow nor vanish where the elements are finite."""
+Sizes = tuple[Any, Any]
+"""L2 norms and largest absolute elements of V tensors, (V,). Norms neither overflow nor vanish where the elements are finite."""
 
 
 class Kept(Protocol):
@@ -44,12 +44,8 @@ class Kept(Protocol):
         """The optimizer's methods that change a variable, where what they add is noted for `changes`."""
         ...
 
-    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
-        """L2 norm of what was added to each variable since."""
-        ...
-
-    def stacked(self, values: Sequence[Any]) -> Any:
-        """Scalars as a row."""
+    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> Any:
+        """L2 norm of what was added to each variable since, (V,)."""
         ...
 
     def write(self, row: Callable[[], Any], every: int, applied: Sequence[Any]) -> None:
@@ -101,7 +97,7 @@ class OnTensorFlow:
 
     def sizes(self, tensors: Sequence[Any]) -> Sizes:
         dense = [self._tf.convert_to_tensor(tensor) for tensor in tensors]
-        return [self._norm(tensor) for tensor in dense], [self._largest(tensor) for tensor in dense]
+        return self._norms(dense), self._largest(dense)
 
     def noting(self, optimizer: Any) -> Mapping[str, Callable[..., Any]]:
         def noted(name: str) -> Callable[..., Any]:
@@ -115,29 +111,39 @@ class OnTensorFlow:
 
         return {name: noted(name) for name in ("assign", "assign_add", "assign_sub") if self._says_what_it_adds}
 
-    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> Any:
         """Of what the optimizer added, where it said so: to keep each variable as it was would have TensorFlow copy it."""
         added = [self._added[id(_tensorflow_variable(variable))] for variable in variables]
         if all(len(each) == 1 and each[0] is not None for each in added):
-            return [self._norm(self._tf.convert_to_tensor(value)) for (value,) in added]
+            return self._norms([self._tf.convert_to_tensor(value) for (value,) in added])
         after = [self._tf.convert_to_tensor(variable.value) for variable in variables]
-        return [self._norm(new - old) for new, old in zip(after, before, strict=True)]
+        return self._norms([new - old for new, old in zip(after, before, strict=True)])
 
-    def _norm(self, tensor: Any) -> Any:
-        """In float64; of a large tensor in float32, a third of the time, unless its squares may over- or underflow."""
-        tf, size = self._tf, tensor.shape.num_elements() or 0
+    def _norms(self, tensors: Sequence[Any]) -> Any:
+        """In float64; of large tensors in float32, a third of the time, unless squares of one may over- or underflow."""
+        tf = self._tf
+        large = [place for place, each in enumerate(tensors) if each.dtype == tf.float32 and _elements(each) >= LARGE]
+        small = sorted(set(range(len(tensors))) - set(large))
+        exact = self._exact_squares([tensors[place] for place in small])
+        quick = self._quick_squares([tensors[place] for place in large])
+        return tf.gather(tf.sqrt(tf.concat([exact, quick], 0)), np.argsort([*small, *large]))
 
-        def exact() -> Any:
-            return tf.sqrt(2 * tf.nn.l2_loss(tf.cast(tensor, tf.float64)))
+    def _exact_squares(self, tensors: Sequence[Any]) -> Any:
+        tf = self._tf
+        halves = [tf.nn.l2_loss(tf.cast(tensor, tf.float64)) for tensor in tensors]
+        return 2 * tf.stack(halves) if halves else tf.zeros(0, tf.float64)
 
-        if size < LARGE or tensor.dtype != tf.float32:
-            return exact()
-        squares = self._squares(tensor)
-        sure = tf.math.is_finite(squares) & (squares > SMALLEST_MEAN_SQUARE * size)
-        return tf.cond(sure, lambda: tf.sqrt(squares), exact)
+    def _quick_squares(self, tensors: Sequence[Any]) -> Any:
+        tf = self._tf
+        if not tensors:
+            return tf.zeros(0, tf.float64)
+        squares = tf.cast(tf.stack([self._squares(tensor) for tensor in tensors]), tf.float64)
+        least = tf.constant([SMALLEST_MEAN_SQUARE * _elements(tensor) for tensor in tensors], tf.float64)
+        sure = tf.reduce_all(tf.math.is_finite(squares) & (squares > least))
+        return tf.cond(sure, lambda: squares, lambda: self._exact_squares(tensors))
 
     def _squares_as_one(self, tensor: Any) -> Any:
-        return self._tf.cast(2 * self._tf.nn.l2_loss(tensor), self._tf.float64)
+        return 2 * self._tf.nn.l2_loss(tensor)
 
     def _squares_in_lanes(self, tensor: Any) -> Any:
         """The sum of squares, which XLA would make one of again if the lanes were not cast before they are added."""
@@ -146,13 +152,18 @@ class OnTensorFlow:
         lanes = tf.reduce_sum(tf.square(tf.reshape(flat[:whole], [-1, LANES])), 0)
         return tf.reduce_sum(tf.cast(lanes, tf.float64)) + tf.reduce_sum(tf.square(tf.cast(flat[whole:], tf.float64)))
 
-    def _largest(self, tensor: Any) -> Any:
+    def _largest(self, tensors: Sequence[Any]) -> Any:
         """In two passes that write nothing: the absolute elements are more than both."""
         tf = self._tf
-        return tf.cast(tf.maximum(tf.reduce_max(tensor), -tf.reduce_min(tensor)), tf.float64)
+        highest, lowest = ([extreme(tensor) for tensor in tensors] for extreme in (tf.reduce_max, tf.reduce_min))
+        return tf.maximum(self._as_float64(highest), -self._as_float64(lowest))
 
-    def stacked(self, values: Sequence[Any]) -> Any:
-        return self._tf.stack(values)
+    def _as_float64(self, scalars: Sequence[Any]) -> Any:
+        """Stacked, (V,): at once where all are of one type."""
+        tf = self._tf
+        if len({scalar.dtype for scalar in scalars}) == 1:
+            return tf.cast(tf.stack(scalars), tf.float64)
+        return tf.stack([tf.cast(scalar, tf.float64) for scalar in scalars])
 
     def write(self, row: Callable[[], Any], every: int, applied: Sequence[Any]) -> None:
         with self._tf.control_dependencies(list(applied)):  # or a step would count for which there are no more data
@@ -188,6 +199,10 @@ def _tensorflow_variable(variable: Any) -> Any:
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
+def _elements(tensor: Any) -> int:
+    return int(tensor.shape.num_elements() or 0)
+
+
 def _is_own(optimizer: Any) -> bool:
     """Whether it is of a user's own, which may change a variable in any way."""
     return type(optimizer).__module__.partition(".")[0] != "keras"
@@ -218,12 +233,13 @@ class OnJax:
 
     def sizes(self, tensors: Sequence[Any]) -> Sizes:
         largest = [self._largest(tensor) for tensor in tensors]
-        return [self._norm(tensor, most) for tensor, most in zip(tensors, largest, strict=True)], largest
+        norms = [self._norm(tensor, most) for tensor, most in zip(tensors, largest, strict=True)]
+        return self._jax.numpy.stack(norms), self._jax.numpy.stack(largest)
 
     def noting(self, optimizer: Any) -> Mapping[str, Callable[..., Any]]:
         return {}
 
-    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> Any:
         moved = [new - old for new, old in zip(self.copies(variables, 1), before, strict=True)]
         return self.sizes(moved)[0]
 
@@ -237,9 +253,6 @@ class OnJax:
         squares = xp.square(tensor.astype("float32") / scale)
         rows = xp.sum(squares, axis=-1) if squares.ndim else squares
         return scale * xp.sqrt(xp.sum(rows))
-
-    def stacked(self, values: Sequence[Any]) -> Any:
-        return self._jax.numpy.stack(values)
 
     def write(self, row: Callable[[], Any], every: int, applied: Sequence[Any]) -> None:
         count, ring = self._count.value + 1, self._ring.value
@@ -293,17 +306,15 @@ class OnTorch:
     def sizes(self, tensors: Sequence[Any]) -> Sizes:
         dense = [tensor.detach().to_dense() if tensor.is_sparse else tensor.detach() for tensor in tensors]
         norms = self._torch._foreach_norm(dense, 2, self._rows.dtype)
-        return list(norms), [tensor.to(self._rows.dtype) for tensor in self._torch._foreach_norm(dense, float("inf"))]
+        largest = [tensor.to(self._rows.dtype) for tensor in self._torch._foreach_norm(dense, float("inf"))]
+        return self._torch.stack(norms), self._torch.stack(largest)
 
     def noting(self, optimizer: Any) -> Mapping[str, Callable[..., Any]]:
         return {}
 
-    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+    def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> Any:
         after = [variable.value.detach() for variable in variables]
-        return list(self._torch._foreach_norm(self._torch._foreach_sub(after, list(before)), 2, self._rows.dtype))
-
-    def stacked(self, values: Sequence[Any]) -> Any:
-        return self._torch.stack(list(values))
+        return self._torch.stack(self._torch._foreach_norm(self._torch._foreach_sub(after, list(before)), 2, self._rows.dtype))
 
     def write(self, row: Callable[[], Any], every: int, applied: Sequence[Any]) -> None:
         self._steps += 1

@@ -152,15 +152,17 @@ class Watch:
 
         self._kept.write(row, self._every, applied)
 
-    def _row(self, before: list[Any], applied: list[Any], variables: list[Any], updates: list[Any]) -> Any:
+    def _row(self, before: list[Any], applied: list[Any], variables: list[Any], updates: Any) -> Any:
         """MEASURED of all variables, one after another; zeros for one without a gradient."""
         sizes = self._kept.sizes(before)
         same = all(one is other for one, other in zip(before, applied, strict=True))
-        columns = (*sizes, *(sizes if same else self._kept.sizes(applied)), updates)
+        columns = [*sizes, *(sizes if same else self._kept.sizes(applied)), updates]
         places = {id(variable): place for place, variable in enumerate(variables)}
-        zero = columns[0][0] * 0
-        found = [[column[places[id(v)]] if id(v) in places else zero for v in self.variables] for column in columns]
-        return self._kept.stacked([value for column in found for value in column])
+        found = [places.get(id(variable), len(variables)) for variable in self.variables]
+        if found != list(range(len(variables))):
+            ops = keras.ops
+            columns = [ops.take(ops.concatenate([column, ops.zeros_like(column[:1])]), found) for column in columns]
+        return keras.ops.concatenate(columns)
 
 
 def innermost(optimizer: Any) -> Any:

@@ -101,6 +101,26 @@ def sequence():
                              layers.Dense(7)])
 
 
+def recurrent():
+    """And averages that it moves, a penalty and what is added to the loss."""
+    return keras.Sequential([keras.Input((6,), dtype="int32"), layers.Embedding(7, 3, mask_zero=True),
+                             layers.LSTM(4, return_sequences=True, kernel_regularizer="l2"), layers.BatchNormalization(),
+                             Sparse(), layers.Bidirectional(layers.GRU(3)), layers.Dense(3)])
+
+
+class Shrinking(layers.SimpleRNNCell):
+    """Its weights are not the same at each time step, which a loop must notice."""
+    def call(self, inputs, states, training=False):
+        if training:
+            self.recurrent_kernel.assign(self.recurrent_kernel * 0.9)
+        return super().call(inputs, states, training=training)
+
+
+def shrinking():
+    return keras.Sequential([keras.Input((6,), dtype="int32"), layers.Embedding(7, 3), layers.RNN(Shrinking(4)),
+                             layers.Dense(3)])
+
+
 def scheduled():
     model = one(outputs=3)
     rate = keras.optimizers.schedules.ExponentialDecay(0.2, decay_steps=2, decay_rate=0.5)
@@ -164,6 +184,8 @@ KINDS = {
     ),
     "multi-label": Kind(NUMBERS, BITS, {"name": "binary_crossentropy", "from_logits": True}, {"outputs": 3}, "one"),
     "sequence": Kind(WORDS, np.roll(WORDS, 1, axis=1), LOGITS),
+    "recurrent": Kind(WORDS, CLASSES, LOGITS),
+    "shrinking": Kind(WORDS, CLASSES, LOGITS),
     "scheduled": Kind(NUMBERS, CLASSES, {"name": "compiled"}),
 }
 
@@ -173,7 +195,7 @@ LOSSES = {
     "categorical_crossentropy": "CategoricalCrossentropy",
     "binary_crossentropy": "BinaryCrossentropy",
 }
-SLOW = ("shared", "nested", "unbuilt", "bytes_", "sequence", "binary", "one-hot", "multi-label")
+SLOW = ("shared", "nested", "unbuilt", "bytes_", "sequence", "binary", "one-hot", "multi-label", "recurrent", "shrinking")
 
 
 @pytest.fixture(scope="module")
