@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gradclip_cli.engines.tensorflow import set_up
 from gradclip_cli.engines.tensorflow_loops import FLAGS, IN_PLACE, KNOWN, changed_in_place, read_once
 
 pytestmark = pytest.mark.trains
+
+set_up()
 
 BATCH, TIMES, FEATURES, UNITS = 4, 7, 3, 6
 INPUTS = np.random.default_rng(0).normal(size=(BATCH, TIMES, FEATURES)).astype("float32")
@@ -84,6 +87,7 @@ def _of_last(model: keras.Model, scope: AbstractContextManager[None]) -> list[tf
 
 COPIES = f"""
 import keras, re, sys, tensorflow as tf
+from gradclip_cli.engines.tensorflow import set_up
 from gradclip_cli.engines.tensorflow_loops import changed_in_place
 model = keras.Sequential([keras.Input(({TIMES}, {FEATURES})), keras.layers.LSTM({UNITS}, return_sequences=True)])
 @tf.function(jit_compile=True, autograph=False)

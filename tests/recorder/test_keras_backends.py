@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gradclip_cli.engines.tensorflow import set_up
 from gradclip_cli.recorder.keras_backends import LARGE, OnTensorFlow
 
 pytestmark = pytest.mark.trains
+
+set_up()
 
 
 def on_tensorflow(*, xla: bool) -> OnTensorFlow:
