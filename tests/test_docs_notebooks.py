@@ -40,6 +40,7 @@ def folder(stored_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return stored_runs
 
 
+@pytest.mark.slow
 def test_the_pages_examples_print_what_stands_there_and_save_what_they_name(folder: Path) -> None:
     names: dict[str, object] = {}
     assert len(BLOCKS) == 5

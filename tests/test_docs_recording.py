@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 for package in ("accelerate", "lightning", "transformers"):
-    pytest.importorskip(package)
+    if not importlib.util.find_spec(package):
+        pytest.skip(f"{package} is not installed (make install-all)", allow_module_level=True)
 
-import accelerate  # noqa: E402
 import yaml  # noqa: E402
 from make_recording import DRAWN, PAGE, PICTURE, TABLES  # noqa: E402
 from recording.costs import costs_section  # noqa: E402
@@ -120,6 +121,8 @@ def test_what_a_tensors_own_hook_does_is_not_seen(tmp_path: Path) -> None:
 
 
 def test_accelerates_clipping_of_what_it_prepared_is_seen(tmp_path: Path) -> None:
+    import accelerate
+
     accelerator, model = accelerate.Accelerator(cpu=True), torch.nn.Linear(2, 1)
     model, optimizer = accelerator.prepare(model, torch.optim.SGD(model.parameters(), 0.1))
     with record(optimizer, tmp_path / "mine" / "seed-0", model=model):

@@ -8,11 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import pandas as pd
 import torch
-import transformers
 import yaml
 from click.testing import CliRunner
 from frameworks.tables import table
@@ -44,28 +42,14 @@ def keras_names(samples: int) -> dict[str, Any]:
     return {"model": model, "x": x, "y": y}
 
 
-class Adder(lightning.LightningModule):
-    """An LSTM for PyTorch's loop and for Lightning's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.lstm, self.dense = torch.nn.LSTM(2, UNITS, batch_first=True), torch.nn.Linear(UNITS, 1)
-
-    def forward(self, x: Any) -> Any:
-        return self.dense(self.lstm(x)[0][:, -1])
-
-    def training_step(self, batch: Any, index: int) -> Any:
-        return torch.nn.functional.mse_loss(self(batch[0]), batch[1])
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.Adam(self.parameters(), LEARNING_RATE)
-
-
 def lightning_names(samples: int) -> dict[str, Any]:
+    import lightning
+
+    from recording.lightning_modules import Adder
+
     data = torch.utils.data.TensorDataset(*map(torch.from_numpy, adding_problem(samples)))
     loader = torch.utils.data.DataLoader(data, BATCH, shuffle=True, generator=torch.Generator().manual_seed(0))
-    return {"lightning": lightning, "model": Adder(), "loader": loader}
+    return {"lightning": lightning, "model": Adder(UNITS, LEARNING_RATE), "loader": loader}
 
 
 def pytorch_names(samples: int) -> dict[str, Any]:
@@ -76,6 +60,8 @@ def pytorch_names(samples: int) -> dict[str, Any]:
 
 def transformers_names(samples: int) -> dict[str, Any]:
     """A decoder of one layer, which learns to count on, in steps of one to three."""
+    import transformers
+
     torch.manual_seed(0)
     config = transformers.GPT2Config(
         vocab_size=32, n_positions=16, n_embd=32, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0

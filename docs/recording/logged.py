@@ -13,16 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import accelerate
-import lightning.pytorch as lightning
 import numpy as np
 import pandas as pd
 import torch
-import transformers
 from frameworks.tables import table
-from lightning.pytorch.utilities import grad_norm
 
-from gradclip_cli import LightningRecorder, Recorder, TransformersRecorder, record
+from gradclip_cli import Recorder, record
 from gradclip_cli.engines.tensorflow import keras
 from recording.quiet import quietly
 
@@ -110,49 +106,17 @@ def measured_afterwards(parameters: Any) -> Any:
 
 
 def by_accelerate(parameters: Any) -> Any:
+    import accelerate
+
     return accelerate.Accelerator(cpu=True).clip_grad_norm_(parameters, THRESHOLD)
 
 
-class Steeper(lightning.LightningModule):
-    """`Steep`, in which `hook` names the method that logs `grad_norm(self, 2)`."""
-
-    def __init__(self, hook: str | None) -> None:
-        super().__init__()
-        self.net, self.hook, self.norms = Steep(), hook, []
-
-    def training_step(self, batch: Any, index: int) -> Any:
-        loss = self.net()["loss"]
-        self.log("train_loss", loss)
-        return loss
-
-    def on_before_optimizer_step(self, optimizer: Any) -> None:
-        self.measure("on_before_optimizer_step")
-
-    def configure_gradient_clipping(self, optimizer: Any, *values: Any, **named: Any) -> None:
-        self.clip_gradients(optimizer, *values, **named)
-        self.measure("configure_gradient_clipping")
-
-    def measure(self, hook: str) -> None:
-        if hook == self.hook:
-            self.log_dict(grad_norm(self, 2))
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), 0.01)
-
-
-class Logged(lightning.loggers.logger.DummyLogger):
-    """A logger that keeps what it is given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: Norms = {}
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        for name, value in metrics.items():
-            self.found.setdefault(name, []).append(value)
-
-
 def lightning_fit(hook: str | None = None) -> Found:
+    import lightning.pytorch as lightning
+
+    from gradclip_cli import LightningRecorder
+    from recording.lightning_modules import Logged, Steeper
+
     with elsewhere() as folder:
         logger = Logged()
         trainer = lightning.Trainer(
@@ -165,12 +129,16 @@ def lightning_fit(hook: str | None = None) -> Found:
             enable_checkpointing=False,
             enable_progress_bar=False,
         )
-        trainer.fit(Steeper(hook), torch.utils.data.DataLoader(torch.zeros(2, 1)))
+        trainer.fit(Steeper(Steep(), hook), torch.utils.data.DataLoader(torch.zeros(2, 1)))
         return Found({name: values for name, values in logger.found.items() if name != "epoch"}, recorded(folder))
 
 
 def trainer(logging_steps: int = 1, **clipping: float) -> Found:
     """Hugging Face's."""
+    import transformers
+
+    from gradclip_cli import TransformersRecorder
+
     with elsewhere() as folder:
         arguments = transformers.TrainingArguments(
             num_train_epochs=1,

@@ -61,6 +61,7 @@ def csvs(folder: Path, results: str, run: str = "tiny/seed-0") -> list[bytes]:
 
 
 @pytest.mark.trains
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing_and_leaves_the_same_bytes(tmp_path: Path) -> None:
     first, compiled_first = train(tmp_path, "first")
     second, compiled_then = train(tmp_path, "second")

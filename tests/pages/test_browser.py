@@ -226,6 +226,7 @@ def test_arms_switch_off_and_on_by_the_legend_in_all_figures(browser: Any, pages
 
 
 @needs_bokeh
+@pytest.mark.slow
 def test_of_many_arms_all_are_switched_at_once_in_figures_that_come_later_too(
     browser: Any, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

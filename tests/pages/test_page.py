@@ -141,6 +141,7 @@ def test_the_browser_may_run_its_own_scripts_only(live: str) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.slow
 def test_names_from_outside_are_shown_as_text(compared: Comparison) -> None:
     found = [Read(page.page(renamed(compared, names))) for names in (HOSTILE, [f"harmless {name}" for name in "abcd"])]
     assert [tag for tag, _ in found[0].tags] == [tag for tag, _ in found[1].tags]

@@ -221,6 +221,7 @@ def test_a_run_whose_workers_all_die_is_told_in_a_line() -> None:
     assert cluster._explained(KilledWorker("key", None, 3)) == "its worker died each time, of 4 (killed, or out of memory?)"
 
 
+@pytest.mark.slow
 def test_an_interrupt_cancels_what_has_not_come_back(loopback: Loopback, tmp_path: Path) -> None:
     running = command(loopback, tmp_path, 4, *ENDLESS)
     wait_until(loopback.training)

@@ -107,6 +107,7 @@ def assert_all_stored(results: Path, expected: Path, count: int) -> None:
         assert contents(results / "none" / plan.directory.path.name) == contents(plan.directory.path)
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_stays_lost_fails_what_has_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
     monkeypatch.setattr(cluster, "FIND_AGAIN_SECONDS", 2)

@@ -91,6 +91,7 @@ def load():
 
 
 @pytest.mark.trains
+@pytest.mark.slow
 def test_workers_call_a_function_once_and_leave_nothing(tmp_path: Path) -> None:
     """Two arms in two processes; the function draws without a seed, and all runs have the same data."""
     scratch = tmp_path / "scratch"
