@@ -162,6 +162,12 @@ def import_pytorch() -> Any:
     return pytest.importorskip("torch", reason=NO_PYTORCH) if MAY_SKIP_PYTORCH else importlib.import_module("torch")
 
 
+def skip_without(*packages: str) -> None:
+    """Leave out a file's tests where one of these packages is not installed. None is imported: some take seconds."""
+    if missing := [package for package in packages if not importlib.util.find_spec(package)]:
+        pytest.skip(f"{', '.join(missing)} not installed (make install-all)", allow_module_level=True)
+
+
 def sample() -> Dataset:
     return data_of(loading.load("none", SMALL).data)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 
 import pytest
+from conftest import skip_without
 
-torch = pytest.importorskip("torch")
-for package in ("accelerate", "lightning", "transformers"):
-    if not importlib.util.find_spec(package):
-        pytest.skip(f"{package} is not installed (make install-all)", allow_module_level=True)
+skip_without("torch", "accelerate", "lightning", "transformers")
 
+import torch  # noqa: E402
 import yaml  # noqa: E402
 from make_recording import DRAWN, PAGE, PICTURE, TABLES  # noqa: E402
 from recording.costs import costs_section  # noqa: E402

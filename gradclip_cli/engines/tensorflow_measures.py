@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from gradclip_cli.gradients.lengths import SMALLEST_MEAN_SQUARE
 from gradclip_cli.gradients.step_records import OF_VARIABLES
 
-SMALLEST_MEAN_SQUARE = 1e-31
-"""Of elements whose squares float32 can sum: what it flushes to zero, below 1.2e-38, is less than rounding then."""
 PASSED_ON = ("Identity", "IdentityN")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 Gradients = Sequence[Any]
+SMALLEST_MEAN_SQUARE = 1e-31
+"""Of elements whose squares float32 can sum: what it flushes to zero, below 1.2e-38, is less than rounding then."""
 
 
 class Length:

@@ -9,12 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from gradclip_cli.arrays import FloatArray
+from gradclip_cli.gradients.lengths import SMALLEST_MEAN_SQUARE
 
 LARGE = 16384  # elements
 LANES = 64
 """Sums that XLA makes of a large tensor side by side: it adds one element after another, and several sums at once."""
-SMALLEST_MEAN_SQUARE = 1e-31
-"""Of elements whose squares float32 can sum: what it flushes to zero, below 1.2e-38, is less than rounding then."""
 Sizes = tuple[Any, Any]
 """L2 norms and largest absolute elements of V tensors, (V,). Norms neither overflow nor vanish where the elements are finite."""
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-if not (importlib.util.find_spec("lightning") and importlib.util.find_spec("torch")):
-    pytest.skip("Lightning is not installed (make install-all)", allow_module_level=True)
+from conftest import skip_without
 
 from gradclip_cli.recorder.score_names import scores_of
 from gradclip_cli.runs.store import RunDirectory
+
+skip_without("lightning", "torch")
 
 pytestmark = [pytest.mark.trains, pytest.mark.filterwarnings("ignore")]
 

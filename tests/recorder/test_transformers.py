@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import slow_cases
-
-if not all(map(importlib.util.find_spec, ("torch", "transformers", "accelerate"))):
-    pytest.skip("Transformers or Accelerate is not installed (make install-all)", allow_module_level=True)
+from conftest import skip_without, slow_cases
 
 from gradclip_cli.runs.store import RunDirectory
+
+skip_without("torch", "transformers", "accelerate")
 
 pytestmark = [pytest.mark.trains, pytest.mark.filterwarnings("ignore")]
 
