@@ -81,8 +81,8 @@ class OnTensorFlow:
             self._count = tf.Variable(tf.constant(steps, tf.int64), name="gradclip_steps", **own)
         self._added: dict[int, list[Any]] = {}
         """What the optimizer added to each variable, by its identity; None among it where it gave the variable a new value."""
-        decays = getattr(optimizer, "weight_decay", None)
-        self._says_what_it_adds = not (model.jit_compile or self.replicas > 1 or decays or _is_own(optimizer))
+        silent = _is_own(optimizer) or getattr(optimizer, "weight_decay", None) or optimizer.ema_overwrite_frequency
+        self._says_what_it_adds = not (model.jit_compile or self.replicas > 1 or silent)
 
     def count(self) -> int:
         return int(self._count.numpy())
@@ -113,7 +113,8 @@ class OnTensorFlow:
     def changes(self, variables: Sequence[Any], before: Sequence[Any]) -> Any:
         """Of what the optimizer added, where it said so: to keep each variable as it was would have TensorFlow copy it."""
         added = [self._added[id(_tensorflow_variable(variable))] for variable in variables]
-        if all(len(each) == 1 and each[0] is not None for each in added):
+        free = all(variable.constraint is None for variable in variables)
+        if free and all(len(each) == 1 and each[0] is not None for each in added):
             return self._norms([self._tf.convert_to_tensor(value) for (value,) in added])
         after = [self._tf.convert_to_tensor(variable.value) for variable in variables]
         return self._norms([new - old for new, old in zip(after, before, strict=True)])

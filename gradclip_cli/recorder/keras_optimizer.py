@@ -1,9 +1,9 @@
 """What is attached to a Keras optimizer while it is recorded.
 
-Three methods of the optimizer's instance are wrapped: `_backend_apply_gradients`, `_clip_gradients` (what it is given is the
-gradient before clipping, what it returns the one after) and `_backend_update_step`. They are Keras's own and not public: its
-public methods are not called on every backend. What is measured goes into a ring of rows that the compiled step writes to, and is
-fetched from there every so many steps, so that no step waits for it.
+Four methods of the optimizer's instance are wrapped: `apply`, at whose end a step is over, constraints included; and three within
+it, which are Keras's own and not public: `_backend_apply_gradients`, `_clip_gradients` (what it is given is the gradient before
+clipping, what it returns the one after) and `_backend_update_step`. What is measured goes into a ring of rows that the compiled
+step writes to, and is fetched from there every so many steps, so that no step waits for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gradclip_cli.arrays import FloatArray
 from gradclip_cli.recorder.keras_backends import BACKENDS, Kept
 from gradclip_cli.recorder.measures import MEASURED
 
-HOOKS = ("_backend_apply_gradients", "_clip_gradients", "_backend_update_step")
+HOOKS = ("apply", "_backend_apply_gradients", "_clip_gradients", "_backend_update_step")
 """Methods of Keras's optimizers that are wrapped: on all backends each update goes through them, in this order."""
 WATCH = "_gradclip_watch"
 """The attribute by which an optimizer knows what watches it."""
@@ -52,6 +52,8 @@ class Watch:
         self.may_skip = optimizer is not model.optimizer
         """Whether a loss scale may leave out steps."""
         self._before: tuple[Any, Any] | None = None
+        self._taken: tuple[list[Any], list[Any]] | None = None
+        """Gradients that a step applied, and their variables, until its row is written."""
         self._filtered: list[Any] = self.variables
         self._replaced = [_replaced(optimizer, {**self._wrapped(), **self._kept.noting(optimizer)})]
         self._replaced += [_replaced(each, self._unseen(each)) for each in dict.fromkeys((optimizer, model.optimizer))]
@@ -100,8 +102,15 @@ class Watch:
 
     def _wrapped(self) -> dict[str, Callable[..., Any]]:
         """The optimizer's methods, each with what is measured around it."""
-        apply_gradients, clip, update = (getattr(self._optimizer, name) for name in HOOKS)
+        apply, apply_gradients, clip, update = (getattr(self._optimizer, name) for name in HOOKS)
         note = self._kept.uncompiled(self._note)
+
+        def stepping(grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> Any:
+            self._taken = None
+            result = apply(grads, trainable_variables)
+            with self._unharmed():
+                note()
+            return result
 
         def applying(grads: Sequence[Any], trainable_variables: Sequence[Any]) -> Any:
             self._filtered = list(trainable_variables)
@@ -114,11 +123,13 @@ class Watch:
 
         def updating(grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any) -> Any:
             result = update(grads, trainable_variables, learning_rate)
-            with self._unharmed():
-                note(list(grads), list(trainable_variables))
+            self._taken = (list(grads), list(trainable_variables))
+            if self.batches_a_step > 1:  # then this is a branch, out of which nothing can be taken
+                with self._unharmed():
+                    note()
             return result
 
-        return dict(zip(HOOKS, (applying, clipping, updating), strict=True))
+        return dict(zip(HOOKS, (stepping, applying, clipping, updating), strict=True))
 
     @contextmanager
     def _unharmed(self) -> Iterator[None]:
@@ -141,11 +152,12 @@ class Watch:
 
         return {name: hiding(getattr(optimizer, name)) for name in STORING}
 
-    def _note(self, applied: list[Any], variables: list[Any]) -> None:
+    def _note(self) -> None:
         """Write a step's row: in a compiled step this is traced, and runs with it."""
-        if self._before is None:
+        if self._before is None or self._taken is None:
             return
         (before, weights), self._before = self._before, None
+        (applied, variables), self._taken = self._taken, None
 
         def row() -> Any:
             return self._row(before, applied, variables, self._kept.changes(variables, weights))

@@ -319,11 +319,17 @@ def saved(folder: Path) -> dict[str, Any]:
         return {"apart": apart, "optimizer_steps": [int(m.optimizer.iterations) for m in (loaded, other)], **stored(folder)}
 
 
-def regressed(folder: Path, scale: float, clipnorm: float | None, outputs: int = 2) -> dict[str, Any]:
-    """Linear regression on targets of some size, and the same in NumPy: how far apart, relatively, what both say of a step is."""
+def regressed(
+    folder: Path, scale: float, clipnorm: float | None, outputs: int = 2, *, constrained: bool = False
+) -> dict[str, Any]:
+    """Linear regression on targets of some size, and the same in NumPy: how far apart, relatively, what both say of a step is.
+
+    Constrained, no weight of the kernel is negative.
+    """
     keras.utils.set_random_seed(3)
     flat, targets = X.reshape(SAMPLES, -1), (scale * np.tile(X[:, 0, :2], outputs // 2)).astype("float32")
-    model = keras.Sequential([keras.Input((flat.shape[1],)), layers.Dense(outputs, kernel_initializer="zeros", name="dense")])
+    dense = layers.Dense(outputs, kernel_initializer="zeros", kernel_constraint="non_neg" if constrained else None, name="dense")
+    model = keras.Sequential([keras.Input((flat.shape[1],)), dense])
     model.compile(keras.optimizers.SGD(0.5, momentum=0.9, clipnorm=clipnorm), loss="mse")
     model.fit(**{**FIT, "x": flat, "y": targets, "callbacks": [Recorder(str(folder / "seed-0"))]})
     weights, speed = ([np.zeros((flat.shape[1], outputs)), np.zeros(outputs)] for _ in range(2))
@@ -335,8 +341,10 @@ def regressed(folder: Path, scale: float, clipnorm: float | None, outputs: int =
         norms = [np.linalg.norm(gradient) for gradient in gradients]
         applied = [g * min(1, clipnorm / norm) if clipnorm else g for g, norm in zip(gradients, norms, strict=True)]
         speed = [0.9 * old - 0.5 * gradient for old, gradient in zip(speed, applied, strict=True)]
-        weights = [weight + change for weight, change in zip(weights, speed, strict=True)]
-        joint = [np.hypot(*map(np.linalg.norm, parts)) for parts in (gradients, applied, speed)]
+        before, weights = weights, [weight + change for weight, change in zip(weights, speed, strict=True)]
+        weights[0] = np.maximum(weights[0], 0) if constrained else weights[0]
+        moved = [new - old for new, old in zip(weights, before, strict=True)]
+        joint = [np.hypot(*map(np.linalg.norm, parts)) for parts in (gradients, applied, moved)]
         expected.append([(error**2).mean(), *joint, *norms, *(np.abs(gradient).max() for gradient in gradients)])
     names = ["loss", "grad_norm", "applied_norm", "update_norm"]
     names += [f"{quantity}/dense/{name}" for quantity in ("norm", "max_abs") for name in ("kernel", "bias")]
@@ -348,6 +356,11 @@ def regressed(folder: Path, scale: float, clipnorm: float | None, outputs: int =
 @case
 def measured(folder: Path) -> dict[str, Any]:
     return regressed(folder, 1.0, 0.4)
+
+
+@case
+def measured_where_weights_are_constrained(folder: Path) -> dict[str, Any]:
+    return regressed(folder, 1.0, 0.4, constrained=True)
 
 
 @case

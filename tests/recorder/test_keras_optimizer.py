@@ -15,6 +15,7 @@ from gradclip_cli.runs.store import RunDirectory
 pytestmark = pytest.mark.trains
 
 CALLED = {
+    "apply": "takes a whole step, constraints and averages included",
     "_backend_apply_gradients": "is given the gradients and their variables",
     "_clip_gradients": "is given the gradients before clipping, and returns them after it",
     "_backend_update_step": "is given the gradients after clipping, and changes the variables",
@@ -135,6 +136,8 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "a new value": lambda keras: keras.optimizers.Ftrl(0.1),
     "accumulated": lambda keras: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
     "own": lambda keras: _own_optimizer(),
+    "averaged": lambda keras: keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2),
+    "constrained": lambda keras: keras.optimizers.SGD(0.1),
 }
 OTHERS = ("RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Adafactor", "Lion", "Lamb", "Muon", "ScheduleFreeAdamW")
 
@@ -147,8 +150,9 @@ def test_the_recorded_update_is_what_the_weights_changed_by(kind: str, tmp_path:
     from gradclip_cli import Recorder
 
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Embedding(5, 3), keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.Dense(1)]
-    made = keras.Sequential([keras.Input((4,), dtype="int32"), *layers])
+    short = keras.constraints.MaxNorm(0.3) if kind == "constrained" else None
+    layers = [keras.layers.Embedding(5, 3), keras.layers.Flatten(), keras.layers.Dense(4, kernel_constraint=short)]
+    made = keras.Sequential([keras.Input((4,), dtype="int32"), *layers, keras.layers.Dense(1)])
     make = OPTIMIZERS.get(kind)
     made.compile(make(keras) if make else getattr(keras.optimizers, kind)(0.1), loss="mse")
     weights: list[list[Any]] = []
