@@ -103,8 +103,8 @@ def test_the_joint_norm_may_be_above_the_threshold_of_clipnorm_and_of_no_other_r
         assert (float(after) > float(threshold)) == (over != acted) == (mode == "clipnorm")
 
 
-def test_private_methods_of_keras_that_the_page_names_are_those_that_are_watched() -> None:
-    assert re.findall(r"`(_\w+)`", TEXT.split("relies on what is private")[1]) == list(HOOKS)
+def test_methods_of_keras_that_the_page_names_are_those_that_are_watched() -> None:
+    assert re.findall(r"`(_\w+|apply)`", TEXT.split("relies on what is private")[1]) == list(HOOKS)
 
 
 def test_what_a_tensors_own_hook_does_is_not_seen(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_a_third_is_asked(settings: list[str], expected: str, with_a_third: Path
     assert expected in told(with_a_third, *run_with(*settings))
 
 
+@pytest.mark.slow
 def test_a_third_reproduces_at_its_own_pace(with_a_third: Path) -> None:
     assert "[tensorflow|jax|pytorch]" in told(with_a_third, "reproduce", "--help")
     times = [

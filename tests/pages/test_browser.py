@@ -421,6 +421,7 @@ def test_a_table_sorts_numbers_as_numbers_equal_ones_as_written_and_blanks_last(
 
 
 @needs_bokeh
+@pytest.mark.slow
 def test_figures_follow_the_scheme_while_the_page_is_open(browser: Any, pages: dict[str, Path]) -> None:
     opened(browser, pages["live"])
     draw(browser, "main")

@@ -123,6 +123,7 @@ def test_a_scheduler_that_stays_lost_fails_what_has_not_come_back(tmp_path: Path
     assert ending.result().message == f"the scheduler at {lost.address} was lost: start it and its workers again"
 
 
+@pytest.mark.slow
 def test_a_scheduler_lost_while_a_result_is_fetched_has_failed_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask's call to fetch it raises then, a moment before the client and what it had asked for are told of the loss."""
     fetch, fetched = cluster.Cluster._bring_home, []
