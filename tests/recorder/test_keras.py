@@ -23,7 +23,7 @@ NEEDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 JAX = Path(sys.prefix) / "jax"
 """Where `make install-all` puts it: Keras would import it into all other tests too."""
 ROUNDED_OTHERWISE = {
-    ("tensorflow", "unclipped"),  # XLA fuses what is measured with what is trained
+    ("tensorflow", "unclipped"),  # momentum in a graph, of which TensorFlow joins operations whose results nothing else reads
     ("tensorflow", "recurrent"),
     ("torch", "compiled"),  # what is measured is left out of what is compiled, which makes it two parts
 }
