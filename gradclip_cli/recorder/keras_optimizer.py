@@ -105,9 +105,9 @@ class Watch:
         apply, apply_gradients, clip, update = (getattr(self._optimizer, name) for name in HOOKS)
         note = self._kept.uncompiled(self._note)
 
-        def stepping(grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> Any:
+        def stepping(*given: Any, **named: Any) -> Any:  # an optimizer of one's own may take more
             self._taken = None
-            result = apply(grads, trainable_variables)
+            result = apply(*given, **named)
             with self._unharmed():
                 note()
             return result

@@ -167,6 +167,29 @@ def test_the_recorded_update_is_what_the_weights_changed_by(kind: str, tmp_path:
     np.testing.assert_allclose(recorded, expected, rtol=1e-5)
 
 
+def test_an_optimizer_may_be_applied_as_its_own_code_says(tmp_path: Path) -> None:
+    """Here with an argument that Keras's have not, and twice a step, of which each is recorded."""
+    import keras
+
+    from gradclip_cli import Recorder
+
+    class Scaled(keras.optimizers.SGD):  # type: ignore[misc]  # Keras is not typed
+        def apply(self, grads: Any, trainable_variables: Any = None, *, scale: float = 1.0) -> Any:
+            return super().apply([scale * gradient for gradient in grads], trainable_variables)
+
+        def apply_gradients(self, grads_and_vars: Any) -> Any:
+            gradients, variables = zip(*grads_and_vars, strict=True)
+            self.apply(gradients, variables, scale=0.5)
+            return self.apply(grads=gradients, trainable_variables=variables)
+
+    made = model()
+    made.compile(Scaled(0.1), loss="mse")
+    fit(made, Recorder(str(tmp_path / "mine" / "seed-0")))
+    norms = RunDirectory.at(tmp_path / "mine" / "seed-0").steps(["grad_norm"])["grad_norm"]
+    np.testing.assert_allclose(norms[1::2], 2 * norms[::2], rtol=1e-5)
+    assert (len(norms), int(made.optimizer.iterations)) == (4, 4)
+
+
 def test_models_that_begin_alike_say_so_whatever_keras_calls_their_layers(tmp_path: Path) -> None:
     """One after another in one process, with layers that draw."""
     import keras
