@@ -16,7 +16,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -77,7 +77,7 @@ class Cluster(AbstractContextManager["Cluster"]):
         try:
             self._workers = len(_require_same_version(self._client, self._address))
         except BaseException:
-            self._client.close()
+            self._leave()
             raise
         self._session = f"gradclip-{uuid.uuid4().hex}"
         self._own_files: dict[str, Any] = {}
@@ -140,7 +140,12 @@ class Cluster(AbstractContextManager["Cluster"]):
     def __exit__(self, *error: object) -> None:
         """Leave the cluster, which drops what was asked of it and is not done."""
         self._stopping = True
-        self._client.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close the connection; one that was lost can't always be closed, as where Dask is about to make it again."""
+        with suppress(Exception):
+            self._client.close()
 
     def _whereabouts(self) -> tuple[EventKind, str]:
         if not self._workers:
@@ -160,7 +165,7 @@ class Cluster(AbstractContextManager["Cluster"]):
             self._given_up_at = now + FIND_AGAIN_SECONDS
             self._tell(task, f"{lost}; waiting for it up to {FIND_AGAIN_SECONDS} seconds")
             return  # so that it is shown
-        self._client.close()
+        self._leave()
         try:
             self._join()
         except (ClusterError, OSError):

@@ -25,6 +25,7 @@ from gradclip_cli.runs.trainers import Ending, Task
 
 pytest.importorskip("distributed", reason="needs gradclip-cli[cluster]")
 
+import distributed
 import psutil  # it comes with distributed
 from instant_workers import store_instantly
 
@@ -125,8 +126,18 @@ def test_a_scheduler_that_stays_lost_fails_what_has_not_come_back(tmp_path: Path
 
 @pytest.mark.slow
 def test_a_scheduler_lost_while_a_result_is_fetched_has_failed_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dask's call to fetch it raises then, a moment before the client and what it had asked for are told of the loss."""
+    """Dask's call to fetch it raises then, a moment before the client and what it had asked for are told of the loss.
+
+    To close that client raises too, where it is about to connect again by itself.
+    """
     fetch, fetched = cluster.Cluster._bring_home, []
+    close = distributed.Client.close
+
+    def close_while_it_connects(self: distributed.Client, *given: Any, **named: Any) -> None:
+        close(self, *given, **named)
+        raise RuntimeError("ConnectionPool is closed")
+
+    monkeypatch.setattr(distributed.Client, "close", close_while_it_connects)
     plan = many.plan([loading.load("none", SETTINGS)], [0], tmp_path / "results")[0]
     with crowd(tmp_path, 1) as lost:
 
