@@ -444,10 +444,11 @@ def test_a_library_takes_its_time(place: str, write: Write, monkeypatch: pytest.
     judge = code._imports_a_library
 
     def judging(*given: Any) -> bool:
-        if began.is_set() and not looked.is_set():
-            found.append(judge(*given))
-            looked.set()
-        return True
+        if looked.is_set() or not began.is_set():
+            return True
+        found.append(judge(*given))
+        looked.set()
+        return found[-1]
 
     monkeypatch.setattr(code, "SLOW_IMPORT", 0.01)
     monkeypatch.setattr(code, "_imports_a_library", judging)
